@@ -1,0 +1,1 @@
+"""Everything Tenantry is made of; `dags/` and `plugins/` only hand it to Airflow."""

@@ -1,0 +1,154 @@
+"""What crosses a stage border, in flow order: small frozen references, never frames.
+
+Airflow carries them through XCom, `tenantry run` passes them by hand. All instants are aware UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The half-open data interval `[start, end)` that one run is about."""
+
+    start: datetime
+    end: datetime
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            if getattr(self, name).utcoffset() is None:
+                raise ValueError(f"Interval.{name} must be an aware datetime")
+            object.__setattr__(self, name, getattr(self, name).astimezone(UTC))
+        if self.end <= self.start:
+            raise ValueError(f"Interval ends at {self.end}, not after its start {self.start}")
+
+
+@dataclass(frozen=True)
+class TableVersion:
+    """One version of one Delta table of one tenant."""
+
+    tenant: str
+    table: str
+    version: int  #: -1 where the table does not exist yet
+    rows: int
+    schema_fingerprint: str
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """A file in a tenant's part of the lake, named by a path relative to it."""
+
+    tenant: str
+    path: str
+    digest: str  #: sha256 of the bytes, hex
+    rows: int
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """ingestion → quality: what arrived in the interval, still in the landing tables."""
+
+    tenant: str
+    interval: Interval
+    events: TableVersion  #: table `landing_events`
+    attributes: TableVersion  #: table `landing_attributes`
+    rows: int
+    duplicates: int
+    quarantined: int
+    late: int  #: rows whose event is older than the interval
+
+
+@dataclass(frozen=True)
+class Checked:
+    """quality → features: the accepted rows, in the tables everything else reads."""
+
+    tenant: str
+    interval: Interval
+    events: TableVersion  #: table `events`
+    attributes: TableVersion  #: table `attributes`
+    rows: int  #: rows accepted from this interval
+    quarantined: int
+    warnings: int
+    data_loss: bool  #: the volume fell so far below the tenant's history that it is an incident
+
+
+@dataclass(frozen=True)
+class FeaturesBuilt:
+    """features → training and scoring: point-in-time features of the active entities at `as_of`."""
+
+    tenant: str
+    use_case: str
+    as_of: datetime
+    features: StoredObject
+    feature_fingerprint: str
+    events: TableVersion
+    attributes: TableVersion
+    training_due: bool
+    training_reason: str  #: why training is due, or why it is not
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model that could serve, with the evidence it was judged by."""
+
+    rung: str  #: `baseline`, `global` or `own`
+    name: str  #: estimator or baseline name, e.g. `lightgbm`, `frequency_90d`
+    artifact: StoredObject
+    parent_version: str  #: e.g. `global/churn@3` for a global model, else empty
+    metric: float
+    metric_low: float  #: 95 % interval
+    metric_high: float
+
+
+@dataclass(frozen=True)
+class Trained:
+    """training → registry: candidates measured on the same later time window."""
+
+    tenant: str
+    use_case: str
+    as_of: datetime
+    trigger: str  #: `scheduled`, `drift` or `manual`
+    candidates: tuple[Candidate, ...]
+    evaluation: StoredObject  #: JSON: metrics, segments, paired comparisons, windows, lineage
+    training_rows: int
+    holdout_rows: int
+
+
+@dataclass(frozen=True)
+class Registered:
+    """registry → scoring: the decision, and the version that serves from now on."""
+
+    tenant: str
+    use_case: str
+    as_of: datetime
+    promoted: bool
+    version: str  #: champion after the decision, e.g. `3`; empty when there is none
+    rung: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """scoring → monitoring: predictions of the interval, in Postgres."""
+
+    tenant: str
+    use_case: str
+    as_of: datetime
+    version: str
+    feature_fingerprint: str
+    features: StoredObject
+    rows: int
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """monitoring → retrain loop: the verdict and what was decided about it."""
+
+    tenant: str
+    use_case: str
+    as_of: datetime
+    verdict: str  #: `stable`, `drift`, `data_loss`, `too_few_rows`, `no_model`
+    decision: str  #: `retrain`, `wait` or `suppress`
+    reason: str

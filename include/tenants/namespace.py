@@ -1,0 +1,97 @@
+"""The one place where a tenant becomes a schema, path, key, MLflow name or DAG id.
+
+Everything here is built from identifiers that matched `TENANT_ID`, `REGION` or `NAME`; nothing else
+ever reaches a path or an SQL identifier.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from include.errors import ConfigError
+
+TENANT_ID: Final = re.compile(r"[a-z][a-z0-9-]{1,40}")
+REGION: Final = TENANT_ID
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")  #: sources, use cases, lake tables
+
+#: Names that stand for the platform itself and can therefore never be a tenant's.
+RESERVED: Final = frozenset({"global", "platform", "default"})
+
+POOL_DATABASE: Final = "tenantry"
+DAG_KINDS: Final = ("pipeline", "retrain", "drift_watch")
+
+
+@dataclass(frozen=True)
+class TenantRef:
+    """Who a row, file or model belongs to, and where that tenant's data lives."""
+
+    id: str
+    region: str
+    isolation: str  #: `pool` shares tables, `silo` has its own database
+
+    def __post_init__(self) -> None:
+        if not TENANT_ID.fullmatch(self.id):
+            raise ConfigError(f"tenant id {self.id[:60]!r} must match {TENANT_ID.pattern}")
+        if not REGION.fullmatch(self.region):
+            raise ConfigError(f"region {self.region[:60]!r} must match {REGION.pattern}")
+        if self.isolation not in ("pool", "silo"):
+            raise ConfigError(f"isolation {self.isolation[:60]!r} must be 'pool' or 'silo'")
+
+
+#: Owner of the global models: its workspace holds what consenting tenants trained together.
+GLOBAL: Final = TenantRef("global", "global", "pool")
+
+
+def database(tenant: TenantRef) -> str:
+    """Name of the Postgres database that holds the tenant's rows."""
+    if tenant.isolation == "pool":
+        return POOL_DATABASE
+    return f"{POOL_DATABASE}_silo_{tenant.id.replace('-', '_')}"
+
+
+def lake_prefix(tenant: TenantRef) -> str:
+    """Folder of everything the tenant has in the lake, relative to the lake's root."""
+    return f"{tenant.region}/{tenant.id}"
+
+
+def lake_table(tenant: TenantRef, table: str) -> str:
+    """Folder of one Delta table, relative to the lake's root."""
+    return f"{lake_prefix(tenant)}/{_name('table', table)}"
+
+
+def workspace(tenant: TenantRef) -> str:
+    """MLflow workspace that holds the tenant's runs, versions, aliases and artifacts."""
+    return tenant.id
+
+
+def model_name(use_case: str) -> str:
+    """Registered model within the tenant's workspace."""
+    return _name("use case", use_case)
+
+
+def dag_id(tenant_id: str, kind: str) -> str:
+    """`{tenant}.{kind}`; a tenant id holds no dot, so the two parts can always be told apart."""
+    if kind not in DAG_KINDS:
+        raise ConfigError(f"unknown DAG kind {kind!r}; known: {', '.join(DAG_KINDS)}")
+    if not TENANT_ID.fullmatch(tenant_id):
+        raise ConfigError(f"tenant id {tenant_id[:60]!r} must match {TENANT_ID.pattern}")
+    return f"{tenant_id}.{kind}"
+
+
+def global_dag_id(use_case: str) -> str:
+    """DAG that trains the global model of a use case."""
+    return f"{GLOBAL.id}.{_name('use case', use_case)}"
+
+
+def split_dag_id(value: str) -> tuple[str, str]:
+    """Tenant id (or `global`) and kind (or use case) of a DAG id; empty for a stranger's."""
+    head, dot, tail = value.partition(".")
+    return (head, tail) if dot else ("", "")
+
+
+def _name(kind: str, value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ConfigError(f"{kind} {value[:60]!r} must match {NAME.pattern}")
+    return value
