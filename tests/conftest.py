@@ -1,0 +1,28 @@
+"""Fixtures shared by every folder of tests."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from include.runtime import postgres as embedded
+from include.runtime.state import State
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[embedded.Postgres]:
+    """A running embedded Postgres of this test process's own, gone when the session ends.
+
+    Not below `tmp_path_factory`: pytest closes that folder to other users, and as root the server
+    runs as one.
+    """
+    state = State(Path(tempfile.mkdtemp(prefix="tenantry-test-")))
+    try:
+        yield embedded.start(state)
+    finally:
+        embedded.stop(state)
+        shutil.rmtree(state.home, ignore_errors=True)
