@@ -95,7 +95,8 @@ class Candidate:
 
     rung: str  #: `baseline`, `global` or `own`
     name: str  #: estimator or baseline name, e.g. `lightgbm`, `frequency_90d`
-    artifact: StoredObject
+    artifact: StoredObject  #: the serialised model, see `registry.model`
+    reference: StoredObject  #: Parquet: features and `prediction` of the window it was judged on
     parent_version: str  #: e.g. `global/churn@3` for a global model, else empty
     metric: float
     metric_low: float  #: 95 % interval
@@ -126,6 +127,7 @@ class Registered:
     promoted: bool
     version: str  #: champion after the decision, e.g. `3`; empty when there is none
     rung: str
+    digest: str  #: of the champion's artifact
     reason: str
 
 
@@ -139,6 +141,7 @@ class Scored:
     version: str
     feature_fingerprint: str
     features: StoredObject
+    events: TableVersion
     rows: int
 
 

@@ -98,7 +98,7 @@ TABLES = {
         details jsonb NOT NULL,
         report_path text NOT NULL,
         recorded_at timestamptz NOT NULL DEFAULT now(),
-        PRIMARY KEY (tenant_id, use_case, as_of)
+        PRIMARY KEY (tenant_id, use_case, as_of, model_version)
     """,
     "live_metrics": """
         use_case text NOT NULL,
