@@ -1,4 +1,4 @@
-"""The port to a model registry, in the domain's verbs; an in-memory twin and MLflow implement it."""
+"""The port to a model registry, in domain verbs; an in-memory twin and MLflow implement it."""
 
 from __future__ import annotations
 
