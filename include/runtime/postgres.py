@@ -32,8 +32,8 @@ from include.errors import UnavailableError
 from include.runtime.state import State, lock
 
 SUPERUSER = "postgres"
-#: database and the role that owns it; what is inside `tenantry` belongs to storage's migrations
-DATABASES = {"airflow": "airflow", "mlflow": "mlflow", "tenantry": SUPERUSER}
+#: database and the role that owns it; the tenants' databases are created by storage's migrations
+DATABASES = {"airflow": "airflow", "mlflow": "mlflow"}
 #: durability stays on (fsync, full_page_writes, synchronous_commit keep their defaults)
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -67,11 +67,16 @@ class Postgres:
         return self.dsn(database, user).replace("postgresql://", "postgresql+psycopg2://", 1)
 
 
+def address(state: State) -> Postgres:
+    """Where the server of this state folder listens once it runs."""
+    return Postgres(_socket_dir(state))
+
+
 def start(state: State, timeout_seconds: float = 60.0) -> Postgres:
     """Starts the server unless it runs, heals what a crash left, and creates the databases."""
     with lock(state, "postgres", wait_seconds=timeout_seconds):
         data = _data(state)
-        server = Postgres(_socket_dir(state))
+        server = address(state)
         if not is_running(state):
             owner = _owner()
             state.logs.mkdir(parents=True, exist_ok=True)
@@ -88,7 +93,7 @@ def start(state: State, timeout_seconds: float = 60.0) -> Postgres:
                 ["start", "-w", "-t", str(int(timeout_seconds)), "-D", str(data), "-o", arguments],
                 owner,
             )
-        _create_databases(server)
+        create_databases(server, DATABASES)
         return server
 
 
@@ -258,14 +263,15 @@ def _run(state: State, program: str, arguments: Sequence[str], owner: _Owner) ->
         )
 
 
-def _create_databases(server: Postgres) -> None:
+def create_databases(server: Postgres, databases: Mapping[str, str]) -> None:
+    """Creates each database and the login role that owns it, where they are missing."""
     with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
         roles = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-        databases = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
-        for database, role in DATABASES.items():
+        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        for database, role in databases.items():
             if role not in roles:
                 connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
-            if database not in databases:
+            if database not in existing:
                 connection.execute(
                     sql.SQL("CREATE DATABASE {} OWNER {}").format(
                         sql.Identifier(database), sql.Identifier(role)

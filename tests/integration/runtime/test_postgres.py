@@ -39,7 +39,7 @@ def _kill_postmaster(state: State) -> None:
 
 
 def test_start_creates_the_databases_of_every_component(state: State) -> None:
-    """Airflow, MLflow and the tenants each find their own empty database."""
+    """Airflow and MLflow each find their own empty database."""
     server = postgres.start(state)
     for database, role in postgres.DATABASES.items():
         with psycopg.connect(server.dsn(database, role)) as connection:
@@ -49,7 +49,7 @@ def test_start_creates_the_databases_of_every_component(state: State) -> None:
 
 def test_commits_are_durable_by_default(state: State) -> None:
     """The settings never trade a committed row for speed."""
-    with psycopg.connect(postgres.start(state).dsn("tenantry")) as connection:
+    with psycopg.connect(postgres.start(state).dsn("airflow")) as connection:
         for name in ("fsync", "full_page_writes", "synchronous_commit", "data_checksums"):
             assert connection.execute(f"SHOW {name}").fetchone() == ("on",)
 
@@ -65,10 +65,10 @@ def test_starting_twice_is_starting_once(state: State) -> None:
 def test_a_killed_postmaster_heals_on_the_next_start(state: State) -> None:
     """SIGKILL with sessions open loses no committed row and blocks no restart."""
     server = postgres.start(state)
-    with psycopg.connect(server.dsn("tenantry"), autocommit=True) as session:
+    with psycopg.connect(server.dsn("airflow"), autocommit=True) as session:
         session.execute("CREATE TABLE kept AS SELECT 1 AS n")
         _kill_postmaster(state)
-        with psycopg.connect(postgres.start(state).dsn("tenantry")) as connection:
+        with psycopg.connect(postgres.start(state).dsn("airflow")) as connection:
             assert connection.execute("SELECT n FROM kept").fetchone() == (1,)
 
 
@@ -89,7 +89,7 @@ def test_an_unfinished_initdb_is_started_over(state: State) -> None:
     half = state.postgres / "data.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
-    with psycopg.connect(postgres.start(state).dsn("tenantry")) as connection:
+    with psycopg.connect(postgres.start(state).dsn("airflow")) as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
@@ -100,7 +100,7 @@ def test_a_deep_state_folder_still_gets_a_socket(state: State) -> None:
     try:
         assert not server.socket_dir.is_relative_to(deep.home)
         assert server.socket_dir.stat().st_mode & 0o077 == 0
-        with psycopg.connect(server.dsn("tenantry")) as connection:
+        with psycopg.connect(server.dsn("airflow")) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
     finally:
         postgres.stop(deep)

@@ -1,0 +1,36 @@
+"""`python -m include.runtime up|down|status`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from include.errors import TenantryError, UnknownNameError
+from include.runtime import control
+from include.runtime.progress import reporter
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command; returns the exit code."""
+    try:
+        match arguments:
+            case ["up"]:
+                found = control.up(reporter())
+                password = json.loads(found.password_file.read_text())[found.user]
+                print(f"Airflow  {found.airflow_url}  (user {found.user}, password {password})")
+                print(f"MLflow   {found.mlflow_url}")
+            case ["down"]:
+                control.down(reporter())
+            case ["status"]:
+                for component in control.status().components:
+                    print(f"{component.name:14} {component.pid or 'stopped'}")
+            case _:
+                raise UnknownNameError("command", " ".join(arguments), ("up", "down", "status"))
+    except TenantryError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""Libraries that the processes which fork tasks import once, so that no task imports them again.
+
+Import only: LightGBM, polars or Delta *used* in a parent hang its children.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+
+MODULES = (
+    "pandas",
+    "pyarrow.dataset",
+    "pyarrow.parquet",
+    "duckdb",
+    "deltalake",
+    "sklearn.linear_model",
+    "sklearn.pipeline",
+    "sklearn.preprocessing",
+    "lightgbm",
+    "mlflow",
+    "great_expectations",
+    "evidently",
+    "include.wiring",
+)
+
+#: `$AIRFLOW_HOME/config/airflow_local_settings.py`, which every Airflow component imports
+LOCAL_SETTINGS = '''"""Written by Tenantry at every start; see include/runtime/preload.py."""
+
+import sys
+
+if {"scheduler", "worker"} & set(sys.argv):
+    from include.runtime.preload import preload
+
+    preload()
+'''
+
+
+def preload(modules: tuple[str, ...] = MODULES) -> None:
+    """Imports the modules that are installed."""
+    for module in modules:
+        if find_spec(module) is not None:
+            importlib.import_module(module)
