@@ -202,6 +202,7 @@ class TenantConfig(Model):
     timezone: Timezone = "UTC"
     schedule: Annotated[str, AfterValidator(_check_cron)]  #: cron, in `timezone`
     history_from: date  #: first day of the first load
+    until: date | None = None  #: last day of the contract; no run starts for a later interval
     sources: tuple[Source, ...] = Field(min_length=1)
     use_cases: dict[Name, UseCaseOverrides] = Field(min_length=1)
     pooling: Pooling = Pooling()
@@ -221,6 +222,14 @@ class TenantConfig(Model):
         """`history_from` as an instant: midnight in the tenant's time zone."""
         return datetime.combine(self.history_from, datetime.min.time(), ZoneInfo(self.timezone))
 
+    @property
+    def history_until(self) -> datetime | None:
+        """The end of `until` as an instant, in the tenant's time zone."""
+        if self.until is None:
+            return None
+        after = self.until + timedelta(days=1)
+        return datetime.combine(after, datetime.min.time(), ZoneInfo(self.timezone))
+
     @model_validator(mode="before")
     @classmethod
     def _empty_use_cases_mean_defaults(cls, data: Any) -> Any:
@@ -232,6 +241,8 @@ class TenantConfig(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> TenantConfig:
+        if self.until is not None and self.until < self.history_from:
+            raise ValueError("`until` is before `history_from`")
         names = [source.name for source in self.sources]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from include.errors import ConfigError, UnknownNameError
 from include.tenants.config import TenantConfig
+from include.tenants.namespace import TENANT_ID
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _LARGEST_FILE: Final = 1_000_000  #: bytes; a tenant file is a page, not a data set
@@ -58,6 +59,21 @@ def load_fleet(folder: Path, known_use_cases: frozenset[str]) -> Fleet:
         tenants[tenant.id] = tenant
         origin[tenant.id] = path.name
     return Fleet(tenants, problems)
+
+
+def find_tenant(folder: Path, tenant_id: str, known_use_cases: frozenset[str]) -> TenantConfig:
+    """One tenant, without reading the others where its file is named after it.
+
+    Raises:
+        UnknownNameError: no file of the folder has this id.
+        ConfigError: its file is bad.
+    """
+    named = folder / f"{tenant_id}.yaml"
+    if TENANT_ID.fullmatch(tenant_id) and named.is_file():
+        tenant = load_tenant(named, known_use_cases)
+        if tenant.id == tenant_id:
+            return tenant
+    return load_fleet(folder, known_use_cases)[tenant_id]
 
 
 def tenant_files(folder: Path) -> Iterator[Path]:

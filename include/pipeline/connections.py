@@ -1,0 +1,30 @@
+"""A tenant's own source database, reached through the Airflow connection its YAML names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import psycopg
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+
+from include.errors import SourceError
+
+
+@contextmanager
+def through_airflow(connection_id: str) -> Iterator[psycopg.Connection[Any]]:
+    """A psycopg connection made by `PostgresHook`; the secret stays inside the hook.
+
+    Raises:
+        SourceError: Airflow knows no such connection, or the database does not answer.
+    """
+    try:
+        connection = PostgresHook(postgres_conn_id=connection_id).get_conn()
+    except Exception as error:  # Airflow and the driver raise unrelated types here
+        raise SourceError(
+            f"connection {connection_id!r} cannot be opened ({type(error).__name__}); "
+            "check it under Admin → Connections, or in airflow_settings.yaml"
+        ) from error
+    with closing(connection):
+        yield connection

@@ -1,0 +1,245 @@
+"""A tenant's three DAGs and the global ones. Parsing reads the tenants' YAML and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any, Final
+
+from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, chain
+from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
+
+from include import use_cases
+from include.errors import ConfigError
+from include.pipeline.drift_sensor import DriftSensor
+from include.pipeline.operators import FeaturesOperator, StageOperator
+from include.tenants.config import TenantConfig
+from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
+from include.tenants.namespace import GLOBAL, dag_id, global_dag_id, split_dag_id
+
+log = logging.getLogger(__name__)
+
+#: A killed or failed task is run again by Airflow: every one of ours may be.
+#: Passed to each operator: Airflow copies a DAG's `default_args` deeply for every single task.
+DEFAULT_ARGUMENTS: Final[dict[str, Any]] = {
+    "owner": "tenantry",
+    "retries": 3,
+    "retry_delay": timedelta(seconds=5),
+    "execution_timeout": timedelta(hours=2),
+}
+TRAINING_POOL: Final = "training"
+AS_OF: Final = "Train with what was known then; null for the last interval."
+AS_OF_TYPE: Final[dict[str, Any]] = {"type": ["null", "string"], "format": "date-time"}
+GLOBAL_SCHEDULE: Final = "0 5 1 * *"
+
+
+def tenant_dags(wanted: str | None) -> Iterator[DAG]:
+    """Every tenant's DAGs, or only the one that is wanted (when a task is about to run).
+
+    A bad tenant file costs that tenant only: it is logged here and shown by `tenantry tenants
+    check`.
+    """
+    if wanted is not None:
+        tenant_id, kind = split_dag_id(wanted)
+        if kind in _BUILDERS:
+            try:
+                tenant = find_tenant(tenants_folder(), tenant_id, use_cases.names())
+            except ConfigError as error:
+                log.warning("%s", error)
+            else:
+                yield _BUILDERS[kind](tenant)
+        return
+    for tenant in _fleet().tenants.values():
+        for build in _BUILDERS.values():
+            yield build(tenant)
+
+
+def global_dags(wanted: str | None) -> Iterator[DAG]:
+    """One DAG per use case that a consenting tenant has, or only the one that is wanted."""
+    if wanted is not None and split_dag_id(wanted)[0] != GLOBAL.id:
+        return
+    pooled = [t for t in _fleet().tenants.values() if t.pooling.consent]
+    for name in sorted({name for tenant in pooled for name in tenant.use_cases}):
+        if wanted in (None, global_dag_id(name)):
+            yield _global(name, [t for t in pooled if name in t.use_cases])
+
+
+def _fleet() -> Fleet:
+    fleet = load_fleet(tenants_folder(), use_cases.names())
+    for problems in fleet.problems.values():
+        for problem in problems:
+            log.warning("tenant file ignored: %s", problem)
+    return fleet
+
+
+def _pipeline(tenant: TenantConfig) -> DAG:
+    """Ingests, checks, scores and watches one interval; trains when training is due.
+
+    **Rerun** any task or run: the same interval gives the same rows. **Backfill** with *Trigger →
+    Backfill*, `tenantry airflow backfill create` or the REST API. The first run also loads
+    the history since `history_from`. `use_cases` limits a run to some use cases; an empty list only
+    loads data.
+    """
+    with _dag(
+        tenant,
+        "pipeline",
+        doc=_pipeline.__doc__,
+        schedule=CronDataIntervalTimetable(tenant.schedule, tenant.timezone),
+    ) as dag:
+        ingestion = StageOperator(**DEFAULT_ARGUMENTS, task_id="ingestion", stage="ingestion")
+        quality = StageOperator(**DEFAULT_ARGUMENTS, task_id="quality", stage="quality")
+        ingestion >> quality
+        for name in tenant.use_cases:
+            with TaskGroup(name):
+                quality >> _use_case_tasks(name)[0]
+    dag.params["use_cases"] = Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string", "enum": list(tenant.use_cases)},
+        description="Only these use cases; empty for none, null for all.",
+    )
+    return dag
+
+
+def _retrain(tenant: TenantConfig) -> DAG:
+    """Trains one use case again as of an instant, compares with what serves, and rescores.
+
+    Triggered by `drift_watch`, or by hand with a `reason` of your own. The outcome lands in the
+    retrain ledger: `tenantry why TENANT USE_CASE` prints it.
+    """
+    with _dag(
+        tenant,
+        "retrain",
+        doc=_retrain.__doc__,
+        schedule=None,
+    ) as dag:
+        tasks = _use_case_tasks("")
+        outcome = StageOperator(
+            **DEFAULT_ARGUMENTS, task_id="outcome", stage="outcome", trigger_rule="all_done"
+        )
+        chain(tasks[-1], outcome)
+    dag.params["use_case"] = Param(
+        next(iter(tenant.use_cases)), type="string", enum=list(tenant.use_cases)
+    )
+    dag.params["as_of"] = Param(None, description=AS_OF, **AS_OF_TYPE)
+    dag.params["reason"] = Param("by hand", type="string", maxLength=500)
+    return dag
+
+
+def _drift_watch(tenant: TenantConfig) -> DAG:
+    """Waits in the triggerer for a retrain request of any use case and triggers `retrain`."""
+    with _dag(
+        tenant,
+        "drift_watch",
+        doc=_drift_watch.__doc__,
+        schedule="@continuous",
+    ) as dag:
+        for name in tenant.use_cases:
+            with TaskGroup(name):
+                drift = DriftSensor(
+                    task_id="drift",
+                    tenant_id=tenant.id,
+                    region=tenant.region,
+                    isolation=tenant.isolation,
+                    use_case=name,
+                    poke_interval=2,
+                )
+                found = f"ti.xcom_pull(task_ids='{name}.drift')"
+                retrain = TriggerDagRunOperator(
+                    task_id="retrain",
+                    trigger_dag_id=dag_id(tenant.id, "retrain"),
+                    trigger_run_id=f"drift__{name}__{{{{ {found}['as_of'] }}}}",
+                    conf={
+                        "use_case": name,
+                        "as_of": f"{{{{ {found}['as_of'] }}}}",
+                        "reason": f"drift: {{{{ {found}['reason'] }}}}",
+                    },
+                    logical_date=None,
+                    wait_for_completion=True,
+                    deferrable=True,
+                    poke_interval=2,
+                    skip_when_already_exists=True,
+                )
+                drift >> retrain
+    return dag
+
+
+_BUILDERS: Final = {"pipeline": _pipeline, "retrain": _retrain, "drift_watch": _drift_watch}
+
+
+def _use_case_tasks(use_case: str) -> list[BaseOperator]:
+    """features → training (when due) → registry → scoring → monitoring."""
+    features = FeaturesOperator(**DEFAULT_ARGUMENTS, task_id="features", use_case=use_case)
+    training = StageOperator(
+        **DEFAULT_ARGUMENTS,
+        task_id="training",
+        stage="training",
+        use_case=use_case,
+        pool=TRAINING_POOL,
+    )
+    registry = StageOperator(
+        **DEFAULT_ARGUMENTS, task_id="registry", stage="registry", use_case=use_case
+    )
+    scoring = StageOperator(
+        **DEFAULT_ARGUMENTS,
+        task_id="scoring",
+        stage="scoring",
+        use_case=use_case,
+        trigger_rule="none_failed",
+    )
+    monitoring = StageOperator(
+        **DEFAULT_ARGUMENTS, task_id="monitoring", stage="monitoring", use_case=use_case
+    )
+    chain(features, training, registry, scoring, monitoring)
+    features >> scoring
+    return [features, training, registry, scoring, monitoring]
+
+
+def _global(use_case: str, tenants: Iterable[TenantConfig]) -> DAG:
+    """Trains the global model of a use case over the tenants that consented to pooling."""
+    members = list(tenants)
+    ends = [tenant.history_until for tenant in members]
+    with DAG(
+        global_dag_id(use_case),
+        description=f"Global {use_case} model",
+        doc_md=_global.__doc__,
+        schedule=CronDataIntervalTimetable(GLOBAL_SCHEDULE, "UTC"),
+        start_date=min(tenant.history_start for tenant in members),
+        end_date=None if None in ends else max(end for end in ends if end),
+        catchup=False,
+        is_paused_upon_creation=False,
+        max_active_runs=1,
+        tags=sorted({GLOBAL.id, use_case}),
+    ) as dag:
+        training = StageOperator(
+            **DEFAULT_ARGUMENTS,
+            task_id="training",
+            stage="training",
+            use_case=use_case,
+            pool=TRAINING_POOL,
+        )
+        registry = StageOperator(
+            **DEFAULT_ARGUMENTS, task_id="registry", stage="registry", use_case=use_case
+        )
+        training >> registry
+    dag.params["as_of"] = Param(None, description=AS_OF, **AS_OF_TYPE)
+    return dag
+
+
+def _dag(tenant: TenantConfig, kind: str, *, doc: str | None, **settings: Any) -> DAG:
+    """A DAG of the tenant's, without params: Airflow copies those it has into every new task."""
+    return DAG(
+        dag_id(tenant.id, kind),
+        description=f"{kind.replace('_', ' ')} of {tenant.id}",
+        doc_md=doc,
+        start_date=tenant.history_start,
+        end_date=tenant.history_until if kind == "pipeline" else None,
+        catchup=False,
+        is_paused_upon_creation=False,
+        max_active_runs=1,
+        max_active_tasks=tenant.quota.concurrent_tasks,
+        tags=sorted({tenant.id, tenant.region, kind, *tenant.use_cases}),
+        **settings,
+    )
