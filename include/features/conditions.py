@@ -1,0 +1,96 @@
+"""Conditions: typed predicates over one column of an event. A null satisfies none of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from include.errors import ConfigError, UnknownNameError
+from include.features.columns import Column, Reading, check_reading, parse_column
+
+Operator = Literal["one_of", "at_least", "below", "between"]
+Value = str | float
+
+_OPERANDS = {"one_of": None, "at_least": 1, "below": 1, "between": 2}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One predicate; made by `equals`, `one_of`, `at_least`, `below` or `between`."""
+
+    column: str
+    operator: Operator
+    values: tuple[Value, ...]
+
+    def __post_init__(self) -> None:
+        where = f"condition {self.operator} on {self.column!r}"
+        if self.operator not in _OPERANDS:
+            raise UnknownNameError(
+                "operator", self.operator, _OPERANDS, f"a condition on {self.column!r}"
+            )
+        wanted = _OPERANDS[self.operator]
+        if not self.values or (wanted is not None and len(self.values) != wanted):
+            raise ConfigError(
+                f"{where} needs {wanted or 'at least one'} value(s), got {len(self.values)}"
+            )
+        object.__setattr__(self, "values", tuple(_checked(value, where) for value in self.values))
+        if len({type(value) for value in self.values}) > 1:
+            raise ConfigError(f"{where} mixes numbers and texts: {self.values!r}")
+        if self.operator != "one_of" and self.reading == "text":
+            raise ConfigError(f"{where} compares numbers, got the text {self.values[0]!r}")
+        if self.operator == "between" and self.values[0] >= self.values[1]:  # type: ignore[operator]
+            raise ConfigError(f"{where} is empty: {self.values[0]} is not below {self.values[1]}")
+        check_reading(parse_column(self.column, where), self.reading, where)
+
+    @property
+    def reading(self) -> Reading:
+        """How the column is read: as the values are."""
+        return "text" if isinstance(self.values[0], str) else "number"
+
+    @property
+    def source(self) -> Column:
+        """The parsed column."""
+        return parse_column(self.column, "a condition")
+
+    def meaning(self) -> list[list[object]]:
+        """The same lists for conditions that are true of the same events."""
+        if self.operator == "between":
+            low, high = self.values
+            return [[self.column, "at_least", low], [self.column, "below", high]]
+        if self.operator == "one_of":
+            return [[self.column, "one_of", *sorted(set(self.values))]]
+        return [[self.column, self.operator, *self.values]]
+
+
+def equals(column: str, value: Value) -> Condition:
+    """True where `column` is `value`."""
+    return Condition(column, "one_of", (value,))
+
+
+def one_of(column: str, *values: Value) -> Condition:
+    """True where `column` is one of `values`."""
+    return Condition(column, "one_of", values)
+
+
+def at_least(column: str, low: float) -> Condition:
+    """True where `column >= low`."""
+    return Condition(column, "at_least", (low,))
+
+
+def below(column: str, high: float) -> Condition:
+    """True where `column < high`."""
+    return Condition(column, "below", (high,))
+
+
+def between(column: str, low: float, high: float) -> Condition:
+    """True where `low <= column < high`, half-open like a window."""
+    return Condition(column, "between", (low, high))
+
+
+def _checked(value: object, where: str) -> Value:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{where} takes texts or finite numbers, got {value!r}")
+    return float(value) + 0.0

@@ -1,0 +1,221 @@
+"""The feature language: frozen declarations that check themselves. No SQL, no frames.
+
+Meaning, the same on every engine and fixed by `tests/spec`:
+
+- A window `w` at `as_of` is `[as_of - w, as_of)`; `ALL_HISTORY` has no lower bound.
+- An event counts only if it was known: `created_timestamp <= as_of`.
+- An event with a null join key, and a spine row with one, match nothing.
+- Values that are null, NaN or infinite are skipped by every function that reads a value.
+- Of nothing, `count`, `distinct_count`, `days_active` and `sum` are 0; everything else is null.
+- Events are ordered by (event_timestamp, event_id, source).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from include.errors import ConfigError, UnknownNameError
+from include.features.columns import JOIN_KEYS, Column, Reading, check_reading, parse_column
+from include.features.conditions import Condition
+from include.features.expressions import Expression, features_of
+from include.storage.canonical import ENTITY_COLUMNS
+
+Function = Literal[
+    "count", "sum", "mean", "min", "max", "std", "first", "last", "distinct_count",
+    "time_since_last", "time_since_first", "days_active", "entropy",
+]  # fmt: skip
+
+#: Function → how it reads its value; None where it takes no value, "any" where both go.
+FUNCTIONS: Final[dict[str, Reading | Literal["any"] | None]] = {
+    "count": None,  # events
+    "sum": "number",
+    "mean": "number",
+    "min": "number",
+    "max": "number",
+    "std": "number",  # of a sample (n - 1); null for fewer than two values
+    "first": "any",  # the earliest value that is not null
+    "last": "any",  # the latest value that is not null
+    "distinct_count": "text",
+    "time_since_last": None,  # days, as float
+    "time_since_first": None,  # days, as float
+    "days_active": None,  # distinct dates in the tenant's time zone
+    "entropy": "text",  # Shannon's, in nats, of the distribution of values
+}
+#: A window without lower bound.
+ALL_HISTORY: Final = timedelta.max
+_LONGEST_WINDOW: Final = timedelta(days=36_500)
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+
+
+def window_name(window: timedelta) -> str:
+    """`30d`, `12h`, `90m`, `45s` or `all`: the largest unit that divides the window."""
+    if window == ALL_HISTORY:
+        return "all"
+    if not isinstance(window, timedelta) or not timedelta(0) < window <= _LONGEST_WINDOW:
+        raise ConfigError(
+            f"a window is longer than zero and at most {_LONGEST_WINDOW.days} days, got "
+            f"{window!r}; use ALL_HISTORY for no lower bound"
+        )
+    if window.microseconds:
+        raise ConfigError(f"a window is a whole number of seconds, got {window!r}")
+    seconds = window.days * 86_400 + window.seconds
+    unit, size = next(u for u in _UNITS if seconds % u[1] == 0)
+    return f"{seconds // size}{unit}"
+
+
+def check_name(name: str, where: str) -> None:
+    """Refuse a name that could not be part of a feature's name."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 60:
+        raise ConfigError(
+            f"{where} name {name!r} must be lower_snake_case of at most 60 characters"
+        )
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Whom features are about: the event columns that must equal the spine's."""
+
+    name: str
+    join_keys: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "Entity")
+        for key in self.join_keys:
+            if key not in JOIN_KEYS:
+                raise UnknownNameError("join key", key, JOIN_KEYS, f"Entity {self.name!r}")
+        if len(set(self.join_keys)) < len(self.join_keys):
+            raise ConfigError(f"Entity {self.name!r} repeats a join key: {self.join_keys}")
+
+
+USER: Final = Entity("user", ("user_id",))
+ACCOUNT: Final = Entity("account", ("account_id",))
+ITEM: Final = Entity("item", ("item_id",))
+USER_ITEM: Final = Entity("user_item", ("user_id", "item_id"))
+#: The whole tenant: every event matches.
+TENANT: Final = Entity("tenant", ())
+
+
+@dataclass(frozen=True)
+class AttributeLookup:
+    """Lets a stream read the attribute `name` of the event's user, account or item.
+
+    The event carries the value valid at its `event_timestamp` and known at its
+    `created_timestamp`; of several, the one with the latest (valid_from, created_timestamp,
+    event_id, source).
+    """
+
+    entity_kind: str
+    name: str
+
+    def __post_init__(self) -> None:
+        where = f"AttributeLookup {self.name!r}"
+        if self.entity_kind not in ENTITY_COLUMNS:
+            raise UnknownNameError("entity kind", self.entity_kind, ENTITY_COLUMNS, where)
+        parse_column(self.column, where)
+
+    @property
+    def column(self) -> str:
+        """The name under which the stream's columns hold it, e.g. `item.category`."""
+        return f"{self.entity_kind}.{self.name}"
+
+
+@dataclass(frozen=True)
+class EventStream:
+    """Events with one of these names for which every condition holds."""
+
+    events: tuple[str, ...]
+    where: tuple[Condition, ...] = ()
+    lookups: tuple[AttributeLookup, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.events, str) or not self.events or not all(self.events):
+            raise ConfigError(f"EventStream.events is a tuple of event names, got {self.events!r}")
+        for condition in self.where:
+            self.check_column(condition.source, "EventStream.where")
+
+    def check_column(self, column: Column, where: str) -> None:
+        """Refuse an attribute that the stream does not look up."""
+        known = [lookup.column for lookup in self.lookups]
+        if column.origin == "attribute" and column.name not in known:
+            raise UnknownNameError("looked-up attribute", column.name, known, where)
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """One function over the windows, hence one feature per window.
+
+    `where` narrows the stream for this aggregation alone and then needs a `label`, which goes
+    into the feature's name.
+    """
+
+    function: Function
+    value: str | None = None
+    windows: tuple[timedelta, ...] = (ALL_HISTORY,)
+    where: tuple[Condition, ...] = ()
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"Aggregation {self.function!r}"
+        if self.function not in FUNCTIONS:
+            raise UnknownNameError("function", self.function, FUNCTIONS, "Aggregation")
+        wanted = FUNCTIONS[self.function]
+        if wanted is None and self.value is not None:
+            raise ConfigError(f"{where} counts events and takes no value, got {self.value!r}")
+        if wanted is not None and self.value is None:
+            raise ConfigError(f"{where} needs a value: the column it reads")
+        if self.value is not None and wanted in ("number", "text"):
+            check_reading(parse_column(self.value, where), wanted, where)
+        elif self.value is not None:
+            parse_column(self.value, where)
+        if bool(self.where) != bool(self.label):
+            raise ConfigError(f"{where}: `where` and `label` are given together or not at all")
+        if self.label:
+            check_name(self.label, f"{where}.label")
+        if not isinstance(self.windows, tuple) or not self.windows:
+            raise ConfigError(
+                f"{where}.windows is a tuple of at least one timedelta or ALL_HISTORY"
+            )
+        for window in self.windows:
+            window_name(window)
+        if len(set(self.windows)) < len(self.windows):
+            raise ConfigError(f"{where} repeats a window")
+
+    @property
+    def source(self) -> Column | None:
+        """The parsed value column."""
+        return None if self.value is None else parse_column(self.value, "an aggregation")
+
+    @property
+    def reading(self) -> Reading | None:
+        """How the value is read; None where there is no value."""
+        wanted = FUNCTIONS[self.function]
+        return parse_column(self.value, "").readings[0] if wanted == "any" else wanted
+
+    @property
+    def kind(self) -> Literal["integer", "number", "text"]:
+        """What its features hold: int64, float64 or string."""
+        if self.function in ("count", "distinct_count", "days_active"):
+            return "integer"
+        return "text" if FUNCTIONS[self.function] == "any" and self.reading == "text" else "number"
+
+    def feature(self, window: timedelta) -> str:
+        """Name of the feature over `window`, without its view: `sum_amount_30d`."""
+        value = self.value.replace(".", "_").lower() if self.value else ""
+        return "_".join(filter(None, (self.label, self.function, value, window_name(window))))
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A float feature computed from others of the same view."""
+
+    name: str
+    expression: Expression
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "Derived")
+        if not tuple(features_of(self.expression)):
+            raise ConfigError(f"Derived {self.name!r} reads no feature")

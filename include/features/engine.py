@@ -1,0 +1,112 @@
+"""The port every feature engine implements, and what it may expect of its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Protocol
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import ConfigError, IsolationError, UnknownNameError
+from include.features.spine import Spine
+from include.features.views import FeatureService, columns_read
+from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS, TIMESTAMP
+
+
+class Engine(Protocol):
+    """Computes features; the modules `in_memory` and `vectorized` are engines."""
+
+    def compute(
+        self,
+        service: FeatureService,
+        spine: Spine,
+        events: pa.Table,
+        attributes: pa.Table,
+        timezone: str,
+    ) -> pa.Table:
+        """One row per spine row, in its order: join keys, `as_of`, then `service.columns`.
+
+        `events` and `attributes` are one tenant's canonical tables, of which the columns in
+        `required_columns` are enough; (source, event_id) identifies a row. `timezone` is the
+        tenant's. The result's schema metadata holds `feature_service` and `feature_fingerprint`.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RequiredColumns:
+    """The columns of the canonical tables that a service reads; of `attributes` perhaps none."""
+
+    events: tuple[str, ...]
+    attributes: tuple[str, ...]
+
+
+def required_columns(service: FeatureService) -> RequiredColumns:
+    """What must be read from the lake to compute `service`, in canonical order."""
+    read = [column for view in service.views for column in columns_read(view)]
+    wanted = {"source", "event_id", "event", "event_timestamp", "created_timestamp"}
+    wanted |= set(service.join_keys)
+    wanted |= {column.field for column in read if column.origin == "event"}
+    wanted |= {"properties" for column in read if column.origin == "property"}
+    looked_up = {column.entity for column in read if column.origin == "attribute"}
+    wanted |= {ENTITY_COLUMNS[entity] for entity in looked_up}
+    facts = tuple(n for n in ATTRIBUTES.names if n not in ("tenant_id", "month"))
+    return RequiredColumns(
+        events=tuple(name for name in EVENTS.names if name in wanted),
+        attributes=facts if looked_up else (),
+    )
+
+
+def checked_events(service: FeatureService, events: pa.Table) -> pa.Table:
+    """The required columns in canonical types, without the rows that have no usable instant."""
+    return _checked(events, required_columns(service).events, EVENTS, "event_timestamp")
+
+
+def checked_attributes(service: FeatureService, attributes: pa.Table) -> pa.Table:
+    """The required columns in canonical types, without the rows that have no usable instant."""
+    return _checked(attributes, required_columns(service).attributes, ATTRIBUTES, "valid_from")
+
+
+def tenant_zone(timezone: str) -> ZoneInfo:
+    """The tenant's time zone; raises `ConfigError` for a name that is none."""
+    try:
+        return ZoneInfo(timezone)
+    except Exception as error:  # ZoneInfo raises four unrelated types for a bad key
+        raise ConfigError(
+            f"{timezone!r} is not an IANA time zone, such as Europe/Vienna or UTC"
+        ) from error
+
+
+def finished(service: FeatureService, spine: Spine, features: dict[str, pa.Array]) -> pa.Table:
+    """The engine's answer: the spine's columns, then the features in declared order."""
+    table = spine.table
+    for name in service.columns:
+        table = table.append_column(name, features[name])
+    return table.replace_schema_metadata(
+        {"feature_service": service.name, "feature_fingerprint": service.fingerprint}
+    )
+
+
+def _checked(table: pa.Table, names: tuple[str, ...], schema: pa.Schema, instant: str) -> pa.Table:
+    if "tenant_id" in table.column_names and pc.count_distinct(table["tenant_id"]).as_py() > 1:
+        raise IsolationError("features are computed for one tenant at a time, got rows of several")
+    for name in names:
+        if name not in table.column_names:
+            raise UnknownNameError("column", name, table.column_names, "the given table")
+    fields = [pa.field(name, schema.field(name).type) for name in names]
+    if not names:
+        return pa.table({})
+    table = table.select(names).cast(pa.schema(fields))
+    # Dates at the ends of the calendar have no local time.
+    usable = [
+        pc.and_(pc.greater(table[n], _EARLIEST), pc.less(table[n], _LATEST))
+        for n in (instant, "created_timestamp")
+    ]
+    return table.filter(pc.and_(*usable)).combine_chunks()
+
+
+_EARLIEST: Final = pa.scalar(datetime(1, 1, 3, tzinfo=UTC), TIMESTAMP)
+_LATEST: Final = pa.scalar(datetime(9999, 12, 29, tzinfo=UTC), TIMESTAMP)

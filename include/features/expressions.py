@@ -1,0 +1,97 @@
+"""Expressions: the closed language in which a derived feature combines others of its view.
+
+A null operand gives null, and so does whatever has no finite value: a ratio whose denominator is 0,
+`Log1p` of −1 or less, an overflow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from include.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Feature:
+    """A feature of the same view, by its name without the view, e.g. `sum_amount_30d`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A finite number."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        value = self.value
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise ConfigError(f"Constant takes a finite number, got {value!r}")
+        object.__setattr__(self, "value", float(value) + 0.0)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """`numerator / denominator`."""
+
+    numerator: Expression
+    denominator: Expression
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`left - right`."""
+
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True)
+class Log1p:
+    """`ln(1 + operand)`: tames long tails such as spend."""
+
+    operand: Expression
+
+
+Expression: TypeAlias = Feature | Constant | Ratio | Difference | Log1p
+
+
+def operands(expression: Expression) -> tuple[Expression, ...]:
+    """The direct operands; raises `ConfigError` for what is no expression."""
+    match expression:
+        case Feature() | Constant():
+            return ()
+        case Ratio(numerator, denominator):
+            return (numerator, denominator)
+        case Difference(left, right):
+            return (left, right)
+        case Log1p(operand):
+            return (operand,)
+    raise ConfigError(
+        f"{expression!r} is no expression; known: Constant, Difference, Feature, Log1p, Ratio"
+    )
+
+
+def features_of(expression: Expression) -> Iterator[str]:
+    """Names of the features an expression reads, in order of appearance."""
+    if isinstance(expression, Feature):
+        yield expression.name
+    for operand in operands(expression):
+        yield from features_of(operand)
+
+
+def meaning(expression: Expression) -> list[object]:
+    """Nested lists that are equal for equal expressions."""
+    if isinstance(expression, Feature):
+        return ["feature", expression.name]
+    if isinstance(expression, Constant):
+        return ["constant", expression.value]
+    return [type(expression).__name__.lower(), *(meaning(o) for o in operands(expression))]

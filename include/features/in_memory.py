@@ -1,0 +1,243 @@
+"""The reference engine: plain Python that follows the meaning word by word, fast for nobody."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+
+from include.features.columns import Column, parse_properties, read_number, read_text
+from include.features.conditions import Condition
+from include.features.declarations import ALL_HISTORY, Aggregation, EventStream
+from include.features.engine import checked_attributes, checked_events, finished, tenant_zone
+from include.features.expressions import (
+    Constant,
+    Difference,
+    Expression,
+    Feature,
+    Log1p,
+    Ratio,
+)
+from include.features.spine import AS_OF, Spine
+from include.features.views import FeatureService, FeatureView
+
+Value = int | float | str | None
+_TYPES = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
+_DAY = timedelta(days=1)
+
+
+@dataclass
+class _Event:
+    """One event, with whatever a declaration may read from it."""
+
+    row: dict[str, Any]
+    local: datetime
+    facts: dict[tuple[str, str], list[dict[str, Any]]]
+    properties: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def at(self) -> datetime:
+        at: datetime = self.row["event_timestamp"]
+        return at
+
+    def read(self, column: Column, reading: str) -> float | str | None:
+        value = self._raw(column)
+        return read_number(value) if reading == "number" else read_text(value)
+
+    def _raw(self, column: Column) -> object:
+        if column.origin == "property":
+            return self.properties.get(column.field)
+        if column.origin == "attribute":
+            return self._fact(column)
+        if column.name == "local_hour":
+            return self.local.hour
+        if column.name == "local_weekday":
+            return self.local.weekday()
+        value: object = self.row[column.field]
+        return value
+
+    def _fact(self, column: Column) -> object:
+        entity_id = self.row[f"{column.entity}_id"]
+        usable = [
+            fact
+            for fact in self.facts.get((column.entity, entity_id), [])
+            if fact["name"] == column.field
+            and fact["valid_from"] <= self.at
+            and fact["created_timestamp"] <= self.row["created_timestamp"]
+        ]
+        order = ("valid_from", "created_timestamp", "event_id", "source")
+        latest = max(usable, key=lambda fact: tuple(fact[name] for name in order), default=None)
+        return latest["value"] if latest else None
+
+
+def compute(
+    service: FeatureService,
+    spine: Spine,
+    events: pa.Table,
+    attributes: pa.Table,
+    timezone: str,
+) -> pa.Table:
+    """See `Engine.compute`."""
+    spine.check_serves(service)
+    zone = tenant_zone(timezone)
+    known = _events(service, events, attributes, zone)
+    rows = spine.table.to_pylist()
+    columns: dict[str, list[Value]] = {name: [] for name in service.columns}
+    for view in service.views:
+        by_entity = _by_entity(view, known)
+        for row in rows:
+            key = tuple(row[name] for name in view.entity.join_keys)
+            for name, value in _row(view, by_entity.get(key, []), row[AS_OF]):
+                columns[name].append(value)
+    arrays = {name: pa.array(columns[name], _TYPES[kind]) for name, kind in service.columns.items()}
+    return finished(service, spine, arrays)
+
+
+def _events(
+    service: FeatureService, events: pa.Table, attributes: pa.Table, zone: ZoneInfo
+) -> list[_Event]:
+    facts: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for fact in checked_attributes(service, attributes).to_pylist():
+        facts[fact["entity"], fact["entity_id"]].append(fact)
+    rows = checked_events(service, events).to_pylist()
+    rows.sort(key=lambda row: (row["event_timestamp"], row["event_id"], row["source"]))
+    return [
+        _Event(
+            row,
+            row["event_timestamp"].astimezone(zone),
+            facts,
+            parse_properties(row.get("properties")),
+        )
+        for row in rows
+    ]
+
+
+def _by_entity(view: FeatureView, events: list[_Event]) -> dict[tuple[str, ...], list[_Event]]:
+    found: dict[tuple[str, ...], list[_Event]] = defaultdict(list)
+    for event in events:
+        key = tuple(event.row[name] for name in view.entity.join_keys)
+        if None not in key and _in_stream(view.stream, event):
+            found[key].append(event)
+    return found
+
+
+def _in_stream(stream: EventStream, event: _Event) -> bool:
+    return event.row["event"] in stream.events and all(_holds(c, event) for c in stream.where)
+
+
+def _holds(condition: Condition, event: _Event) -> bool:
+    value: Any = event.read(condition.source, condition.reading)
+    if value is None:
+        return False
+    operands: Any = condition.values
+    match condition.operator:
+        case "one_of":
+            return value in operands
+        case "at_least":
+            return bool(value >= operands[0])
+        case "below":
+            return bool(value < operands[0])
+        case "between":
+            return bool(operands[0] <= value < operands[1])
+
+
+def _row(view: FeatureView, events: list[_Event], as_of: datetime) -> Iterator[tuple[str, Value]]:
+    past = [e for e in events if e.at < as_of and e.row["created_timestamp"] <= as_of]
+    values: dict[str, Value] = {}
+    for aggregation, window in view.computed():
+        seen = [
+            event
+            for event in past
+            if (window == ALL_HISTORY or as_of - event.at <= window)
+            and all(_holds(condition, event) for condition in aggregation.where)
+        ]
+        values[aggregation.feature(window)] = _aggregate(aggregation, seen, as_of)
+    for aggregation in view.aggregations:
+        for window in aggregation.windows:
+            feature = aggregation.feature(window)
+            yield view.column(feature), values[feature]
+    for derived in view.derived:
+        yield view.column(derived.name), _evaluate(derived.expression, values)
+
+
+def _aggregate(aggregation: Aggregation, events: list[_Event], as_of: datetime) -> Value:
+    match aggregation.function:
+        case "count":
+            return len(events)
+        case "days_active":
+            return len({event.local.date() for event in events})
+        case "time_since_last":
+            return (as_of - events[-1].at) / _DAY if events else None
+        case "time_since_first":
+            return (as_of - events[0].at) / _DAY if events else None
+    column, reading = aggregation.source, aggregation.reading
+    if column is None or reading is None:  # pragma: no cover - refused by Aggregation
+        raise TypeError(f"{aggregation.function} without a value")
+    values: list[Any] = [v for e in events if (v := e.read(column, reading)) is not None]
+    if aggregation.function in ("sum", "distinct_count"):
+        return _finite(math.fsum, values) if aggregation.function == "sum" else len(set(values))
+    if not values:
+        return None
+    match aggregation.function:
+        case "mean":
+            return _finite(_mean, values)
+        case "min":
+            return float(min(values))
+        case "max":
+            return float(max(values))
+        case "std":
+            return _finite(_std, values) if len(values) > 1 else None
+        case "first":
+            return values[0]  # type: ignore[no-any-return]
+        case "last":
+            return values[-1]  # type: ignore[no-any-return]
+        case _:
+            return _entropy(values)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+def _std(values: Sequence[float]) -> float:
+    mean = _mean(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+
+
+def _entropy(values: Sequence[str]) -> float:
+    shares = [count / len(values) for count in Counter(values).values()]
+    return math.fsum(-share * math.log(share) for share in shares) + 0.0
+
+
+def _evaluate(expression: Expression, values: dict[str, Value]) -> float | None:
+    match expression:
+        case Constant(value):
+            return value
+        case Feature(name):
+            found = values[name]
+            return None if found is None else float(found)
+        case Log1p(operand):
+            inner = _evaluate(operand, values)
+            return math.log1p(inner) if inner is not None and inner > -1 else None
+        case Ratio(left, right) | Difference(left, right):
+            a, b = _evaluate(left, values), _evaluate(right, values)
+            if a is None or b is None:
+                return None
+            if isinstance(expression, Difference):
+                return _finite(lambda pair: pair[0] - pair[1], (a, b))
+            return _finite(lambda pair: pair[0] / pair[1], (a, b)) if b else None
+
+
+def _finite(function: Callable[[Sequence[float]], float], values: Sequence[float]) -> float | None:
+    """The result, or None where it is too large for a float."""
+    try:
+        result = function(values)
+    except OverflowError:
+        return None
+    return result if math.isfinite(result) else None
