@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from include.errors import IntegrityError, UnknownNameError
 from include.tenants.namespace import TenantRef
+
+CHAMPION: Final = "champion"  #: the version that serves
+CHALLENGER: Final = "challenger"  #: the tenant's own best version that does not serve
+ALIASES: Final = (CHAMPION, CHALLENGER)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,21 @@ class NewVersion:
     metrics: Mapping[str, float]
     lineage: Mapping[str, Any]  #: table versions, code revision, seed, windows, segments
 
+    def at(self, tenant: TenantRef, use_case: str, version: str) -> ModelVersion:
+        """What is recorded of it under a number."""
+        return ModelVersion(
+            tenant=tenant.id,
+            use_case=use_case,
+            version=version,
+            rung=self.rung,
+            name=self.name,
+            digest=hashlib.sha256(self.model).hexdigest(),
+            reference_digest=hashlib.sha256(self.reference).hexdigest(),
+            parent_version=self.parent_version,
+            as_of=self.as_of,
+            feature_fingerprint=self.feature_fingerprint,
+        )
+
 
 class Registry(Protocol):
     """Versions, aliases and artifacts of every tenant, each within its own scope."""
@@ -50,7 +71,7 @@ class Registry(Protocol):
         """Store a version once; killed half-way and called again, there is still only one."""
 
     def get(self, tenant: TenantRef, use_case: str, version: str) -> ModelVersion:
-        """The version. Raises: UnknownNameError."""
+        """The version. Raises: UnknownNameError, listing the versions there are."""
 
     def versions(self, tenant: TenantRef, use_case: str) -> Sequence[ModelVersion]:
         """All complete versions, oldest first."""
@@ -59,10 +80,40 @@ class Registry(Protocol):
         """The version behind `champion` or `challenger`, if any."""
 
     def set_alias(self, tenant: TenantRef, use_case: str, name: str, version: str) -> None:
-        """Move an alias; idempotent."""
+        """Move an alias; idempotent. Raises: UnknownNameError for a strange alias or version."""
 
     def artifact(self, tenant: TenantRef, version: ModelVersion) -> bytes:
-        """The model's bytes. Raises: IntegrityError when their digest is not the recorded one."""
+        """The model's bytes, verified before anyone parses them.
+
+        Raises:
+            IntegrityError: the digest is not the recorded one, the file is gone or lies outside
+                the tenant's folder, or the version is another tenant's.
+        """
 
     def reference(self, tenant: TenantRef, version: ModelVersion) -> bytes:
         """The reference window's bytes (Parquet), digest checked likewise."""
+
+
+def known_version(version: str, known: Sequence[ModelVersion], where: str) -> ModelVersion:
+    """The version of that number among those `known`. Raises: UnknownNameError."""
+    for candidate in known:
+        if candidate.version == version:
+            return candidate
+    raise UnknownNameError("model version", version, [v.version for v in known], where)
+
+
+def check_alias(name: str) -> str:
+    """The alias itself. Raises: UnknownNameError unless it is one of `ALIASES`."""
+    if name not in ALIASES:
+        raise UnknownNameError("alias", name, ALIASES)
+    return name
+
+
+def check_same(tenant: TenantRef, given: ModelVersion, recorded: ModelVersion) -> ModelVersion:
+    """What is recorded. Raises: IntegrityError where the caller holds something else."""
+    if given != recorded:
+        raise IntegrityError(
+            f"{given.tenant}/{given.use_case}@{given.version} is not what the registry of tenant "
+            f"{tenant.id!r} has recorded under that number; read the version from it again"
+        )
+    return recorded

@@ -19,6 +19,9 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")  #: sources, use cases, lake t
 #: Names that stand for the platform itself and can therefore never be a tenant's.
 RESERVED: Final = frozenset({"global", "platform", "default"})
 
+#: Names that MLflow keeps from being a workspace.
+MLFLOW_RESERVED: Final = frozenset({"workspaces", "api", "ajax-api", "static-files"})
+
 POOL_DATABASE: Final = "tenantry"
 DAG_KINDS: Final = ("pipeline", "retrain", "drift_watch")
 
@@ -62,8 +65,13 @@ def lake_table(tenant: TenantRef, table: str) -> str:
 
 
 def workspace(tenant: TenantRef) -> str:
-    """MLflow workspace that holds the tenant's runs, versions, aliases and artifacts."""
-    return tenant.id
+    """MLflow workspace that holds the tenant's runs, versions, aliases and artifacts.
+
+    The tenant's id, except where MLflow refuses it; no tenant id starts with a digit, so the
+    replacement is nobody else's.
+    """
+    refused = tenant.id.endswith("-") or tenant.id in MLFLOW_RESERVED
+    return f"0{tenant.id}0" if refused else tenant.id
 
 
 def model_name(use_case: str) -> str:

@@ -1,0 +1,262 @@
+"""The registry in MLflow: one workspace per tenant, straight against its Postgres database.
+
+A version comes into being in a single transaction that carries all its tags, after its files are
+in place, so that a half-written one cannot be seen. What a killed registration leaves behind, a
+run and files, is found by its key and used again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+# MLflow reads these when it is imported
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_ENABLE_WORKSPACES"] = "true"
+
+import mlflow
+import psycopg
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
+from mlflow.utils.workspace_context import ServerWorkspaceContext
+
+from include.errors import TenantryError, UnavailableError
+from include.handoffs import StoredObject
+from include.registry.card import card, from_tags, lines, to_tags
+from include.registry.port import (
+    ModelVersion,
+    NewVersion,
+    check_alias,
+    check_same,
+    known_version,
+)
+from include.storage.lake import Lake
+from include.tenants.namespace import TenantRef, lake_prefix, model_name, workspace
+
+_TAG: Final = "tenantry."
+_LOCK_SPACE: Final = 0x7E4A  #: first key of the advisory locks taken here
+_MODEL, _REFERENCE, _CARD = "model.json", "reference.parquet", "card.json"
+_EXISTS, _MISSING = "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"
+
+
+def prepare(tracking_uri: str) -> None:
+    """Create MLflow's tables unless they are there; safe in parallel and at every start.
+
+    Raises:
+        UnavailableError: the database does not answer, or is of another MLflow release.
+    """
+    _client(tracking_uri)
+
+
+@dataclass(frozen=True)
+class MlflowRegistry:
+    """Versions and aliases in MLflow's database, artifacts in the tenants' part of the lake."""
+
+    tracking_uri: str  #: SQLAlchemy URL of MLflow's Postgres database
+    artifact_root: Path  #: root of the lake; a tenant's artifacts lie in its own folder `models`
+
+    def register(self, tenant: TenantRef, use_case: str, new: NewVersion) -> ModelVersion:
+        """See `Registry.register`."""
+        name = model_name(use_case)
+        lock = f"{workspace(tenant)}/{name}"
+        with _locked(self.tracking_uri, lock), self._scope(tenant) as client:
+            for tags, version in self._found(client, tenant, use_case):
+                if tags["key"] == new.key:
+                    return version
+            run_id, folder = self._run(client, tenant, use_case, new)
+            lake = Lake(self.artifact_root)
+            lake.put(tenant, f"{folder}/{_MODEL}", new.model)
+            lake.put(tenant, f"{folder}/{_REFERENCE}", new.reference)
+            written = lake.put(tenant, f"{folder}/{_CARD}", card(tenant.id, use_case, new))
+            client.set_terminated(run_id)
+            _unless_there(lambda: client.create_registered_model(name))
+            own = {"key": new.key, "folder": folder, "card_digest": written.digest}
+            created = client.create_model_version(
+                name,
+                source=lake.file_path(tenant, folder).as_uri(),
+                run_id=run_id,
+                tags=_prefixed(own | to_tags(new.at(tenant, use_case, ""))),
+                await_creation_for=0,
+            )
+            return new.at(tenant, use_case, str(created.version))
+
+    def get(self, tenant: TenantRef, use_case: str, version: str) -> ModelVersion:
+        """See `Registry.get`."""
+        return known_version(version, self.versions(tenant, use_case), f"{tenant.id}/{use_case}")
+
+    def versions(self, tenant: TenantRef, use_case: str) -> Sequence[ModelVersion]:
+        """See `Registry.versions`."""
+        with self._scope(tenant) as client:
+            return tuple(version for _, version in self._found(client, tenant, use_case))
+
+    def alias(self, tenant: TenantRef, use_case: str, name: str) -> ModelVersion | None:
+        """See `Registry.alias`."""
+        with self._scope(tenant) as client:
+            try:
+                model = client.get_registered_model(model_name(use_case))
+            except MlflowException as error:
+                if error.error_code == _MISSING:
+                    return None
+                raise
+            number = model.aliases.get(check_alias(name))
+        return None if number is None else self.get(tenant, use_case, str(number))
+
+    def set_alias(self, tenant: TenantRef, use_case: str, name: str, version: str) -> None:
+        """See `Registry.set_alias`."""
+        found = self.get(tenant, use_case, version)
+        with self._scope(tenant) as client:
+            client.set_registered_model_alias(
+                model_name(use_case), check_alias(name), found.version
+            )
+
+    def artifact(self, tenant: TenantRef, version: ModelVersion) -> bytes:
+        """See `Registry.artifact`."""
+        return self._read(tenant, version, _MODEL, version.digest)
+
+    def reference(self, tenant: TenantRef, version: ModelVersion) -> bytes:
+        """See `Registry.reference`."""
+        return self._read(tenant, version, _REFERENCE, version.reference_digest)
+
+    def _read(self, tenant: TenantRef, version: ModelVersion, file: str, digest: str) -> bytes:
+        where = f"{tenant.id}/{version.use_case}"
+        with self._scope(tenant) as client:
+            found = self._found(client, tenant, version.use_case)
+        recorded = known_version(version.version, [each for _, each in found], where)
+        check_same(tenant, version, recorded)
+        folder = next(tags["folder"] for tags, each in found if each == recorded)
+        stored = StoredObject(tenant.id, f"{folder}/{file}", digest, 0)
+        return Lake(self.artifact_root).get(tenant, stored)
+
+    def _found(
+        self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str
+    ) -> list[tuple[Mapping[str, str], ModelVersion]]:
+        """Our versions with their tags, oldest first; one made by hand lacks the tags."""
+        found: list[MlflowVersion] = []
+        page = None
+        while True:
+            listed = client.search_model_versions(
+                f"name = '{model_name(use_case)}'",
+                order_by=["version_number ASC"],
+                page_token=page,
+            )
+            found += listed
+            page = listed.token
+            if not page:
+                break
+        ours: list[tuple[Mapping[str, str], ModelVersion]] = []
+        for each in found:
+            tags = {k.removeprefix(_TAG): v for k, v in each.tags.items() if k.startswith(_TAG)}
+            version = from_tags(tenant.id, use_case, str(each.version), tags)
+            if version is not None and {"key", "folder"} <= tags.keys():
+                ours.append((tags, version))
+        return ours
+
+    def _run(
+        self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str, new: NewVersion
+    ) -> tuple[str, str]:
+        """Id of the run of this key, with everything logged, and its artifact folder."""
+        experiment = self._experiment(client, tenant, use_case)
+        # not of the key alone: what a run has logged cannot be logged differently
+        content = hashlib.sha256(card(tenant.id, use_case, new)).hexdigest()
+        begun = client.search_runs([experiment], f"tags.`{_TAG}card_digest` = '{content}'")
+        tags = to_tags(new.at(tenant, use_case, "")) | {"key": new.key}
+        if begun:
+            run_id = begun[0].info.run_id
+        else:
+            run_id = client.create_run(
+                experiment,
+                tags=_prefixed({"card_digest": content}),
+                run_name=f"{new.name} {new.as_of:%Y-%m-%d}",
+            ).info.run_id
+        at = int(new.as_of.timestamp() * 1000)
+        metrics = [Metric(k, float(v), at, 0) for k, v in sorted(new.metrics.items()) if v == v]
+        client.log_batch(
+            run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in _prefixed(tags).items()]
+        )
+        shown = lines(new.parameters) | lines(new.lineage, "lineage.")
+        params = [Param(k, v[:MAX_PARAM_VAL_LENGTH]) for k, v in shown.items()]
+        for first in range(0, len(params), MAX_PARAMS_TAGS_PER_BATCH):
+            client.log_batch(run_id, params=params[first : first + MAX_PARAMS_TAGS_PER_BATCH])
+        return run_id, f"models/{experiment}/{run_id}/artifacts"
+
+    def _experiment(self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str) -> str:
+        """Id of the tenant's experiment for the use case, created with the workspace if need be."""
+        name = model_name(use_case)
+        found = client.get_experiment_by_name(name)
+        if found is not None and found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        if found is None:
+            home = (self.artifact_root / lake_prefix(tenant) / "models").resolve().as_uri()
+            _unless_there(
+                lambda: client.create_workspace(workspace(tenant), default_artifact_root=home)
+            )
+            return str(client.create_experiment(name))
+        return str(found.experiment_id)
+
+    @contextmanager
+    def _scope(self, tenant: TenantRef) -> Iterator[mlflow.MlflowClient]:
+        """A client whose calls, in this thread and block, see the tenant's workspace only."""
+        client = _client(self.tracking_uri)
+        try:
+            with ServerWorkspaceContext(workspace(tenant)):
+                yield client
+        except MlflowException as error:
+            raise _unavailable(error) from error
+
+
+@cache
+def _client(tracking_uri: str) -> mlflow.MlflowClient:
+    """The process's client for a database, its tables created; under a lock, as creation races."""
+    with _locked(tracking_uri, "schema"):
+        client = mlflow.MlflowClient(tracking_uri, tracking_uri, tracking_uri)
+        try:
+            client.list_workspaces()  # opens a store, which creates or checks the tables
+            with ServerWorkspaceContext("default"):
+                client.search_experiments(max_results=1)
+                client.search_registered_models(max_results=1)
+        except MlflowException as error:
+            raise _unavailable(error) from error
+    return client
+
+
+@contextmanager
+def _locked(tracking_uri: str, name: str) -> Iterator[None]:
+    """Holds an advisory lock of MLflow's database, which a killed holder loses."""
+    parts = urlsplit(tracking_uri)
+    dsn = urlunsplit(parts._replace(scheme=parts.scheme.partition("+")[0]))
+    try:
+        connection = psycopg.connect(dsn, connect_timeout=10, autocommit=True)
+    except psycopg.OperationalError as error:
+        raise _unavailable(error) from error
+    with connection:
+        connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_LOCK_SPACE, name])
+        yield
+
+
+def _unavailable(error: Exception) -> TenantryError:
+    reason = str(error).strip().splitlines()[-1]
+    return UnavailableError(
+        f"MLflow's database does not do its work ({reason}); is it up (`make up`), and does "
+        "TENANTRY_MLFLOW_URI point at it?"
+    )
+
+
+def _prefixed(tags: Mapping[str, str]) -> dict[str, str]:
+    return {f"{_TAG}{key}": value for key, value in tags.items()}
+
+
+def _unless_there(create: Callable[[], object]) -> None:
+    try:
+        create()
+    except MlflowException as error:
+        if error.error_code != _EXISTS:
+            raise
