@@ -1,4 +1,4 @@
-"""`python -m include.runtime up|down|status`."""
+"""`python -m include.runtime up|down|clean|status`."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ def main(arguments: list[str]) -> int:
                 print(f"MLflow   {found.mlflow_url}")
             case ["down"]:
                 control.down(reporter())
+            case ["clean"]:
+                control.clean(reporter())
             case ["status"]:
                 for component in control.status().components:
                     print(f"{component.name:14} {component.pid or 'stopped'}")
             case _:
-                raise UnknownNameError("command", " ".join(arguments), ("up", "down", "status"))
+                raise UnknownNameError(
+                    "command", " ".join(arguments), ("up", "down", "clean", "status")
+                )
     except TenantryError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -80,7 +80,9 @@ class AirflowApi:
             if "answered 409" not in str(error):
                 raise
 
-    def backfill(self, dag_id: str, start: datetime, end: datetime) -> None:
+    def backfill(
+        self, dag_id: str, start: datetime, end: datetime, conf: dict[str, object]
+    ) -> None:
         """Start a backfill of the logical dates `[start, end]`, oldest first, one at a time.
 
         Runs that exist already are left as they are.
@@ -90,7 +92,7 @@ class AirflowApi:
             "from_date": start.isoformat(),
             "to_date": end.isoformat(),
             "run_backwards": False,
-            "dag_run_conf": {},
+            "dag_run_conf": conf,
             "max_active_runs": 1,
             "reprocess_behavior": "none",
         }

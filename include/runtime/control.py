@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -113,6 +114,17 @@ def down(progress: Progress) -> None:
             _stop_components(here)
         with _step(progress, "Stopping Postgres"):
             postgres.stop(here)
+
+
+def clean(progress: Progress) -> None:
+    """Stops everything and forgets the state, and nothing that `up` did not write."""
+    down(progress)
+    here = state.locate()
+    with _step(progress, f"Removing the state in {here.home}"):
+        for folder in (*here.folders, here.postgres):
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            here.home.rmdir()
 
 
 def status() -> Status:

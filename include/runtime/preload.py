@@ -6,7 +6,7 @@ Import only: LightGBM, polars or Delta *used* in a parent hang its children.
 from __future__ import annotations
 
 import importlib
-from importlib.util import find_spec
+import sys
 
 MODULES = (
     "pandas",
@@ -37,7 +37,9 @@ if {"scheduler", "worker"} & set(sys.argv):
 
 
 def preload(modules: tuple[str, ...] = MODULES) -> None:
-    """Imports the modules that are installed."""
+    """Imports what can be imported; the rest costs time later, never the scheduler."""
     for module in modules:
-        if find_spec(module) is not None:
+        try:
             importlib.import_module(module)
+        except Exception as error:
+            print(f"preload: {module}: {type(error).__name__}: {error}", file=sys.stderr)

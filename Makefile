@@ -1,0 +1,42 @@
+# `make` alone lists the targets. TENANTRY_HOME, TENANTRY_API_PORT, TENANTRY_MLFLOW_PORT and the
+# other TENANTRY_* variables (docs/operations.md) are passed through.
+.DEFAULT_GOAL := help
+.PHONY: help bootstrap demo test check soak up down clean
+unexport PYTHONDONTWRITEBYTECODE
+
+VENV := .venv/bin
+# any Python that runs will do for this step; it looks for a supported one itself
+ANY_PYTHON = $(firstword $(foreach name,$(wildcard $(VENV)/python) python3 python python3.13 \
+	python3.12 python3.11,$(shell $(name) -c 'print("$(name)")' 2>/dev/null)))
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+bootstrap:  ## make .venv and install everything (instant when up to date)
+	@$(or $(ANY_PYTHON),$(error no Python runs here; install Python 3.11, 3.12 or 3.13)) \
+		include/runtime/bootstrap.py
+
+demo: bootstrap  ## start everything, onboard the demo tenants, run a year of their data
+	@$(VENV)/tenantry demo
+
+test: bootstrap  ## run the whole test suite (without soak)
+	$(VENV)/python -m pytest -m "not soak" -n 2 --dist loadfile
+
+check: bootstrap  ## format, lint, types, import contracts, fast tests
+	$(VENV)/ruff format --check .
+	$(VENV)/ruff check .
+	$(VENV)/mypy
+	$(VENV)/lint-imports
+	$(VENV)/python -m pytest -m "not soak and not integration" -q tests/spec tests/unit tests/dags
+
+soak: bootstrap  ## run what takes longer: repeated kills, large sources
+	$(VENV)/python -m pytest -m soak
+
+up: bootstrap  ## start Postgres, Airflow and MLflow and leave them running
+	@$(VENV)/python -m include.runtime up
+
+down:  ## stop what was started; the state stays
+	@if [ -x $(VENV)/python ]; then $(VENV)/python -m include.runtime down; fi
+
+clean:  ## stop, and forget the state (the virtual environment stays)
+	@if [ -x $(VENV)/python ]; then $(VENV)/python -m include.runtime clean; fi
