@@ -246,7 +246,7 @@ def _unavailable(error: Exception) -> TenantryError:
     reason = str(error).strip().splitlines()[-1]
     return UnavailableError(
         f"MLflow's database does not do its work ({reason}); is it up (`make up`), and does "
-        "TENANTRY_MLFLOW_URI point at it?"
+        "MLFLOW_TRACKING_URI point at it?"
     )
 
 

@@ -1,0 +1,92 @@
+"""From scores to ranked rows: who comes first, and what is kept."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+from include.errors import ConfigError, QualityError, UnknownNameError
+from include.registry.model import Scores
+from include.storage.canonical import ENTITY_COLUMNS
+
+TASKS: Final = ("classification", "ranking")
+#: Columns: whom, what (empty unless ranked), place from 1, score, score of the baseline or null.
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("entity_id", pa.string(), nullable=False),
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("rank", pa.int32(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("baseline_score", pa.float64()),
+    ]
+)
+
+
+def ranked(
+    features: pa.Table, task: str, top_k: int, *, scores: Scores, baseline: Scores | None
+) -> pa.Table:
+    """Rows of `SCHEMA`, best first; equal scores are ordered by entity, then item.
+
+    Args:
+        features: one row per entity; per entity and `item_id` in a ranking.
+        scores: of shape `(rows,)`, in row order.
+
+    Raises:
+        QualityError: a score is missing or not finite, or a row has no entity.
+    """
+    if task not in TASKS:
+        raise UnknownNameError("task", task, TASKS)
+    if scores.shape != (features.num_rows,) or not np.isfinite(scores).all():
+        wrong = int(np.count_nonzero(~np.isfinite(scores)))
+        raise QualityError(
+            f"the model gave {scores.size} scores for {features.num_rows} rows, {wrong} of them "
+            "not finite; nothing was written. Look at the features, then retrain"
+        )
+    ranking = task == "ranking"
+    known = np.full(features.num_rows, np.nan) if baseline is None else baseline
+    rows = pa.table(
+        {
+            "entity_id": _ids(features, _entity_column(features, ranking)),
+            "item_id": _ids(features, "item_id") if ranking else [""] * features.num_rows,
+            "score": scores + 0.0,  # -0.0 and 0.0 are one place
+            "baseline_score": pa.array(known, mask=~np.isfinite(known)),
+        }
+    )
+    best_first = [("score", "descending"), ("entity_id", "ascending"), ("item_id", "ascending")]
+    if not ranking:
+        rows = rows.sort_by(best_first)
+        ranks = np.arange(1, rows.num_rows + 1)
+    else:
+        rows = rows.sort_by([("entity_id", "ascending"), *best_first])
+        ranks = _places(rows["entity_id"])
+        rows, ranks = rows.filter(pa.array(ranks <= top_k)), ranks[ranks <= top_k]
+    rows = rows.append_column("rank", pa.array(ranks, pa.int32()))
+    return rows.select(SCHEMA.names).cast(SCHEMA)
+
+
+def _places(entities: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Place within each run of equal entities, from 1."""
+    codes = entities.combine_chunks().dictionary_encode().indices.to_numpy()
+    at = np.arange(len(codes))
+    first = np.ones(len(codes), dtype=bool)
+    first[1:] = codes[1:] != codes[:-1]
+    return at - np.maximum.accumulate(np.where(first, at, 0)) + 1
+
+
+def _entity_column(features: pa.Table, ranking: bool) -> str:
+    wanted = [c for c in ENTITY_COLUMNS.values() if not (ranking and c == "item_id")]
+    for column in wanted:
+        if column in features.column_names:
+            return column
+    raise ConfigError(f"the features have no entity column; one of: {', '.join(wanted)}")
+
+
+def _ids(features: pa.Table, column: str) -> pa.ChunkedArray:
+    if column not in features.column_names:
+        raise ConfigError(f"the features of a ranking need the column {column!r}")
+    ids = features[column].cast(pa.string())
+    if ids.null_count:
+        raise QualityError(f"{ids.null_count} rows to score have no {column}; nothing was written")
+    return ids

@@ -1,0 +1,112 @@
+"""Scores the active entities of one interval with the version that serves at its end."""
+
+from __future__ import annotations
+
+import logging
+
+from include.errors import ConfigError, IntegrityError
+from include.handoffs import FeaturesBuilt, Scored
+from include.registry import ledger
+from include.registry.model import Model
+from include.registry.port import ModelVersion, Registry
+from include.registry.serialise import from_bytes
+from include.scoring.predictions import replace_predictions
+from include.scoring.ranks import ranked
+from include.storage.lake import Lake
+from include.tenants.namespace import TenantRef
+
+log = logging.getLogger(__name__)
+
+
+def score(
+    tenant: TenantRef,
+    built: FeaturesBuilt,
+    task: str,
+    top_k: int,
+    *,
+    registry: Registry,
+    lake: Lake,
+    baseline: Model | None = None,
+) -> Scored:
+    """Make the champion's predictions all that `predictions` holds of the interval.
+
+    Args:
+        task: the use case's, `classification` or `ranking`.
+        top_k: how many items an entity keeps in a ranking.
+        baseline: gives `baseline_score`, null where it has no answer.
+
+    Returns:
+        An empty version and no rows where nothing serves yet; the table is then left alone.
+
+    Raises:
+        IntegrityError: features or model are not the bytes that were recorded, or the version is
+            not the one the ledger promoted.
+        ConfigError: the model reads features that were not built.
+        QualityError: a score is not finite.
+    """
+    if built.tenant != tenant.id:
+        raise IntegrityError(f"features of {built.tenant!r} were handed to tenant {tenant.id!r}")
+    serving = ledger.champion_at(tenant, built.use_case, built.as_of)
+    if serving is None:
+        log.info("scoring: %s/%s has no champion yet", tenant.id, built.use_case)
+        return _scored(built, "", 0)
+    version = registry.get(tenant, built.use_case, serving.version)
+    if version.digest != serving.digest:
+        raise IntegrityError(
+            f"{tenant.id}/{built.use_case}@{version.version} is not the artifact that was "
+            "promoted; restore the registry, or train and promote again"
+        )
+    model = from_bytes(registry.artifact(tenant, version))
+    features = lake.get_table(tenant, built.features)
+    for each in (model, baseline):
+        if each is not None:
+            _check_columns(each, version, features.column_names)
+    if version.feature_fingerprint != built.feature_fingerprint:
+        log.warning(
+            "scoring: %s/%s@%s was trained on feature definitions %s; these are %s",
+            *(tenant.id, built.use_case, version.version),
+            *(version.feature_fingerprint, built.feature_fingerprint),
+        )
+    rows = ranked(
+        features,
+        task,
+        top_k,
+        scores=model.predict(features),
+        baseline=None if baseline is None else baseline.predict(features),
+    )
+    replace_predictions(
+        tenant,
+        built.use_case,
+        built.as_of,
+        rows,
+        model_version=version.version,
+        feature_fingerprint=built.feature_fingerprint,
+    )
+    log.info(
+        "scoring: %s/%s@%s wrote %d rows at %s",
+        *(tenant.id, built.use_case, version.version, rows.num_rows, built.as_of),
+    )
+    return _scored(built, version.version, rows.num_rows)
+
+
+def _check_columns(model: Model, version: ModelVersion, there: list[str]) -> None:
+    missing = sorted(set(model.columns) - set(there))
+    if missing:
+        raise ConfigError(
+            f"the {model.kind} model for {version.tenant}/{version.use_case}@{version.version} "
+            f"reads features that were not built: {', '.join(missing)}; built: "
+            f"{', '.join(sorted(there))}. Bring them back, or retrain on the features there are"
+        )
+
+
+def _scored(built: FeaturesBuilt, version: str, rows: int) -> Scored:
+    return Scored(
+        tenant=built.tenant,
+        use_case=built.use_case,
+        as_of=built.as_of,
+        version=version,
+        feature_fingerprint=built.feature_fingerprint,
+        features=built.features,
+        events=built.events,
+        rows=rows,
+    )
