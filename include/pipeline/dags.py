@@ -14,7 +14,7 @@ from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetabl
 from include import use_cases
 from include.errors import ConfigError
 from include.pipeline.drift_sensor import DriftSensor
-from include.pipeline.operators import FeaturesOperator, StageOperator
+from include.pipeline.operators import DRIFT_RUN, FeaturesOperator, StageOperator
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, dag_id, global_dag_id, split_dag_id
@@ -150,7 +150,7 @@ def _drift_watch(tenant: TenantConfig) -> DAG:
                 retrain = TriggerDagRunOperator(
                     task_id="retrain",
                     trigger_dag_id=dag_id(tenant.id, "retrain"),
-                    trigger_run_id=f"drift__{name}__{{{{ {found}['as_of'] }}}}",
+                    trigger_run_id=f"{DRIFT_RUN}{name}__{{{{ {found}['as_of'] }}}}",
                     conf={
                         "use_case": name,
                         "as_of": f"{{{{ {found}['as_of'] }}}}",

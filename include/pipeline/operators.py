@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator
 
-from include.tenants.namespace import split_dag_id
+from include.tenants.namespace import GLOBAL, split_dag_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 #: XCom key of a handoff. Not `return_value`, which a branch needs for its own answer.
 HANDOFF: Final = "handoff"
+
+#: How ids of the retrain runs begin that `drift_watch` triggers.
+DRIFT_RUN: Final = "drift__"
 
 #: The handoffs a stage reads. One that was skipped, or is not in the DAG, reads as None.
 READS: Final = {
@@ -25,7 +29,7 @@ READS: Final = {
     "registry": ("features", "training"),
     "scoring": ("features",),
     "monitoring": ("quality", "scoring"),
-    "outcome": (),
+    "outcome": ("features", "registry"),
 }
 
 
@@ -67,27 +71,41 @@ class FeaturesOperator(BaseBranchOperator):
 
 
 def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> Any:
-    from include.pipeline import connections, steps
+    from include.pipeline import runs, steps
+    from include.pipeline.connections import through_airflow
 
-    tenant_id, kind = split_dag_id(context["dag"].dag_id)
-    params = context["params"]
-    ti = context["ti"]
-    received = {
+    owner, kind = split_dag_id(context["dag"].dag_id)
+    ti, params = context["ti"], context["params"]
+    found = {
         stage: ti.xcom_pull(task_ids=_sibling(operator.task_id, stage), key=HANDOFF)
         for stage in READS[operator.stage]
     }
-    use_case = operator.use_case or params.get("use_case", "")
-    open_run = steps.open_retrain if kind == "retrain" else steps.open_pipeline
-    run = open_run(
-        tenant_id,
-        use_case,
-        start=context.get("data_interval_start"),
-        end=params.get("as_of") or context.get("data_interval_end"),
-        reason=params.get("reason", ""),
-        received={stage: handoff for stage, handoff in received.items() if handoff is not None},
-        connect=connections.through_airflow,
-    )
-    result = steps.STEPS[operator.stage](run)
+    shared: dict[str, Any] = {
+        "received": {stage: handoff for stage, handoff in found.items() if handoff is not None},
+        "connect": through_airflow,
+    }
+    # The first task of a run settles an open `as_of`; the others follow it.
+    settled = [handoff.as_of for handoff in found.values() if hasattr(handoff, "as_of")]
+    asked_for = datetime.fromisoformat(params["as_of"]) if params.get("as_of") else None
+    as_of = settled[0] if settled else asked_for
+    if owner == GLOBAL.id:
+        ended = context.get("data_interval_end") or context["dag_run"].run_after
+        run = runs.open_global(operator.use_case, as_of=as_of or ended, **shared)
+        result = steps.execute_global(operator.stage, run)
+    elif kind == "retrain":
+        asked = "drift" if context["dag_run"].run_id.startswith(DRIFT_RUN) else "manual"
+        result = steps.execute(
+            operator.stage,
+            runs.open_retrain(owner, params["use_case"], as_of=as_of, trigger=asked, **shared),
+        )
+    else:
+        interval = {
+            "start": context.get("data_interval_start"),
+            "end": context.get("data_interval_end") or context["dag_run"].run_after,
+        }
+        result = steps.execute(
+            operator.stage, runs.open_pipeline(owner, operator.use_case, **interval, **shared)
+        )
     ti.xcom_push(HANDOFF, result)
     return result
 

@@ -1,0 +1,62 @@
+"""Every stage of one interval in this process: for debugging, and as the yardstick for overhead."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from include import wiring
+from include.errors import UnknownNameError
+from include.pipeline import steps
+from include.pipeline.runs import Run, open_pipeline
+from include.tenants.config import TenantConfig
+
+_PER_USE_CASE: Final = ("features", "training", "registry", "scoring", "monitoring")
+
+
+def run(
+    tenant: TenantConfig,
+    as_of: datetime,
+    use_case: str | None,
+    connect: wiring.Connect,
+    progress: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Run the last interval that is over at `as_of`; one row per stage with its seconds.
+
+    Args:
+        use_case: only this one; all of the tenant's when None.
+        progress: called with a line per stage.
+    """
+    if use_case is not None and use_case not in tenant.use_cases:
+        raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
+    done: list[dict[str, Any]] = []
+
+    def stage(name: str, now: Run) -> Run:
+        began = time.perf_counter()
+        handoff = steps.execute(name, now)
+        seconds = time.perf_counter() - began
+        done.append(
+            {
+                "stage": name,
+                "use_case": now.use_case_name,
+                "seconds": round(seconds, 3),
+                "handoff": handoff,
+            }
+        )
+        if progress is not None:
+            progress(f"{name:11} {now.use_case_name:16} {seconds:6.2f} s")
+        return now.after(name, handoff)
+
+    data = open_pipeline(tenant.id, "", start=None, end=as_of, connect=connect, received={})
+    data = stage("quality", stage("ingestion", data))
+    for name in tenant.use_cases if use_case is None else (use_case,):
+        case = stage("features", data.about(name))
+        built = case.received["features"]
+        if built.features.rows == 0:
+            continue
+        for step in _PER_USE_CASE[1:]:
+            if built.training_due or step not in ("training", "registry"):
+                case = stage(step, case)
+    return done

@@ -1,0 +1,173 @@
+"""What a stage is asked to do: for whom, about when, why, and with what came before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from include import use_cases, wiring
+from include.errors import ConfigError, UnknownNameError
+from include.handoffs import Interval
+from include.pipeline.intervals import last_interval
+from include.storage.postgres import tenant_transaction
+from include.tenants.config import TenantConfig
+from include.tenants.loader import find_tenant, load_fleet, tenants_folder
+from include.use_cases.declaration import UseCase
+
+Handoff = TypeVar("Handoff")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One stage's share of a pipeline or retrain run."""
+
+    platform: wiring.Platform
+    tenant: TenantConfig
+    interval: Interval
+    trigger: str = "scheduled"  #: `scheduled`, `drift` or `manual`
+    use_case: UseCase | None = None
+    received: Mapping[str, Any] = field(default_factory=dict)  #: stage → handoff
+
+    @property
+    def as_of(self) -> datetime:
+        """The instant whose knowledge counts: the end of the interval."""
+        return self.interval.end
+
+    @property
+    def use_case_name(self) -> str:
+        """Name of the use case; empty for the stages that have none."""
+        return self.use_case.name if self.use_case else ""
+
+    def the_use_case(self) -> UseCase:
+        """The use case of a stage that has one."""
+        if self.use_case is None:
+            raise ConfigError("this stage needs a use case: pass `use_case` as a param")
+        return self.use_case
+
+    def take(self, kind: type[Handoff], stage: str) -> Handoff:
+        """The handoff of an earlier stage."""
+        found = self.received.get(stage)
+        if not isinstance(found, kind):
+            raise ConfigError(f"stage {stage!r} left no {kind.__name__}; run it first")
+        return found
+
+    def about(self, use_case: str) -> Run:
+        """The run for one of the tenant's use cases."""
+        return replace(self, use_case=_use_case(self.tenant, use_case))
+
+    def after(self, stage: str, handoff: object) -> Run:
+        """The run with one more stage done."""
+        return replace(self, received={**self.received, stage: handoff})
+
+
+@dataclass(frozen=True)
+class GlobalRun:
+    """One stage's share of the training of a global model."""
+
+    platform: wiring.Platform
+    use_case: UseCase
+    members: tuple[TenantConfig, ...]  #: tenants that have the use case and consented
+    as_of: datetime
+    received: Mapping[str, Any] = field(default_factory=dict)
+
+
+def open_pipeline(
+    tenant_id: str,
+    use_case: str,
+    *,
+    start: datetime | None,
+    end: datetime | None,
+    connect: wiring.Connect,
+    received: Mapping[str, Any],
+) -> Run:
+    """A run of the pipeline over the interval Airflow gives it.
+
+    A manual run without a logical date has none: it takes the last interval that is over.
+    """
+    tenant = _tenant(tenant_id)
+    if start is None or end is None or start >= end:
+        interval = last_interval(tenant, end or datetime.now(UTC))
+    else:
+        interval = Interval(start, end)
+    return Run(
+        platform=wiring.platform(connect),
+        tenant=tenant,
+        interval=interval,
+        use_case=_use_case(tenant, use_case) if use_case else None,
+        received=received,
+    )
+
+
+def open_retrain(
+    tenant_id: str,
+    use_case: str,
+    *,
+    as_of: datetime | None,
+    trigger: str,
+    connect: wiring.Connect,
+    received: Mapping[str, Any],
+) -> Run:
+    """A retraining of one use case with what was known at `as_of`, or at the last load."""
+    tenant = _tenant(tenant_id)
+    if as_of is None:
+        as_of = last_checked(tenant)
+    last = last_interval(tenant, as_of)
+    start = last.start if last.end == as_of else last.end
+    return Run(
+        platform=wiring.platform(connect),
+        tenant=tenant,
+        interval=Interval(start, as_of),
+        trigger=trigger,
+        use_case=_use_case(tenant, use_case),
+        received=received,
+    )
+
+
+def open_global(
+    use_case: str, *, as_of: datetime, connect: wiring.Connect, received: Mapping[str, Any]
+) -> GlobalRun:
+    """A training over every tenant that has the use case and consented to pooling."""
+    fleet = load_fleet(tenants_folder(), use_cases.names())
+    return GlobalRun(
+        platform=wiring.platform(connect),
+        use_case=use_cases.get(use_case),
+        members=tuple(
+            tenant
+            for tenant in fleet.tenants.values()
+            if tenant.pooling.consent and use_case in tenant.use_cases
+        ),
+        as_of=as_of,
+        received=received,
+    )
+
+
+def _tenant(tenant_id: str) -> TenantConfig:
+    return find_tenant(tenants_folder(), tenant_id, use_cases.names())
+
+
+def _use_case(tenant: TenantConfig, name: str) -> UseCase:
+    if name not in tenant.use_cases:
+        raise UnknownNameError("use case", name, tenant.use_cases, f"tenant {tenant.id}")
+    return use_cases.get(name)
+
+
+def last_checked(tenant: TenantConfig) -> datetime:
+    """End of the newest interval whose data was accepted.
+
+    Raises:
+        ConfigError: nothing was loaded yet.
+    """
+    with tenant_transaction(tenant.ref) as connection:
+        row = connection.execute(
+            "SELECT max(interval_end) AS until FROM stage_runs "
+            "WHERE tenant_id = %s AND stage = 'quality'",
+            [tenant.id],
+        ).fetchone()
+    if row is None or row["until"] is None:
+        raise ConfigError(
+            f"tenant {tenant.id!r} has no data yet; run its pipeline once, then retrain"
+        )
+    until: datetime = row["until"]
+    return until

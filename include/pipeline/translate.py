@@ -1,0 +1,49 @@
+"""From a use case's declaration to what the stages, which know no use cases, want to hear."""
+
+from __future__ import annotations
+
+from include import use_cases
+from include.monitoring.policy import DriftPolicy
+from include.quality.needs import DataNeeds
+from include.registry.baselines import baseline_model
+from include.registry.model import Model
+from include.tenants.config import TenantConfig
+from include.use_cases.declaration import UseCase
+
+
+def use_cases_of(tenant: TenantConfig) -> list[UseCase]:
+    """The tenant's use cases, in the order of its file."""
+    return [use_cases.get(name) for name in tenant.use_cases]
+
+
+def data_needs(use_case: UseCase) -> DataNeeds:
+    """What the use case needs of the data, for the quality stage."""
+    looked_up = {lookup.name for view in use_case.features.views for lookup in view.stream.lookups}
+    return DataNeeds(
+        use_case=use_case.name,
+        events=use_case.events,
+        entity_columns=(use_case.entity, *(key for key in use_case.keys if key != use_case.entity)),
+        attributes=tuple(sorted(looked_up)),
+        label_event=use_case.events[0],
+    )
+
+
+def drift_policy(use_case: UseCase, tenant: TenantConfig) -> DriftPolicy:
+    """The use case's drift policy with the tenant's overrides, for the monitoring stage."""
+    declared, overrides = use_case.drift, tenant.use_cases[use_case.name]
+    return DriftPolicy(
+        threshold=overrides.drift_threshold or declared.threshold,
+        share=declared.share,
+        prediction_threshold=declared.prediction_threshold,
+        performance_drop=declared.performance_drop,
+        minimum_rows=declared.minimum_rows,
+        cooldown=overrides.cooldown or declared.cooldown,
+    )
+
+
+def shown_baseline(use_case: UseCase) -> Model:
+    """The baseline whose score is stored beside every prediction: the last declared one."""
+    baseline = use_case.baselines[-1]
+    return baseline_model(
+        {"column": baseline.column, "descending": baseline.descending, "then": baseline.then}
+    )

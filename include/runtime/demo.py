@@ -1,0 +1,185 @@
+"""The demo: seven stores of a grocery chain as tenants, a load, a cut, then week after week.
+
+Everything runs through Airflow. A second run finds the work done and only shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from include import use_cases, wiring
+from include.errors import TenantryError
+from include.pipeline.report import fleet_status
+from include.runtime import control, demo_sources
+from include.runtime.airflow_api import OVER, AirflowApi
+from include.runtime.progress import reporter
+from include.storage.postgres import database_url
+from include.tenants.loader import Fleet, load_fleet, tenants_folder
+from include.tenants.namespace import dag_id, global_dag_id
+
+#: Everything before is history; the weeks after it are backfilled one by one.
+CUT: Final = datetime(2017, 10, 16, tzinfo=UTC)
+WEEK: Final = timedelta(days=7)
+WEEKS: Final = 6
+_PATIENCE: Final = 1_800.0  #: seconds for one phase before the demo gives up
+
+
+def run_demo(console: Console) -> None:
+    """Start everything, onboard the tenants, run their weeks, print what came out."""
+    began = time.monotonic()
+    control.up(reporter(console))
+    fleet = load_fleet(tenants_folder(), use_cases.names())
+    status = control.status()
+    password = json.loads(status.password_file.read_text())[status.user]
+    api = AirflowApi(status.airflow_url, status.user, password)
+    console.print(f"Airflow is at {status.airflow_url}, login {status.user} / {password}")
+
+    step = reporter(console)
+    _timed(step, "Onboarding the tenants", lambda: _onboard(fleet, api))
+    _phase(console, api, "Loading the history", _load(fleet, api))
+    _phase(console, api, "Training the global models", _train_global(fleet, api))
+    _phase(console, api, f"Backfilling {WEEKS} weeks", _backfill(fleet, api))
+    _phase(console, api, "Retraining after drift", _retrains(fleet, api))
+    show(console, fleet, status.airflow_url)
+    console.print(f"Done in {time.monotonic() - began:.0f} s. Next: tenantry why store-367 churn")
+    console.print(f"Airflow  {status.airflow_url}  login {status.user} / {password}")
+    console.print(f"MLflow   {status.mlflow_url}")
+    console.print("`make down` stops it all; `make clean` forgets it.")
+
+
+def show(console: Console, fleet: Fleet, airflow_url: str) -> None:
+    """The closing table: what serves each tenant, how well, and what happened on the way."""
+    from include.cli import print_table
+
+    rows = fleet_status(fleet, airflow_url)
+    print_table(rows, title="What serves each tenant")
+
+
+def _onboard(fleet: Fleet, api: AirflowApi) -> None:
+    """Prepare the outside world of the demo, the tenants' databases, and wait for their DAGs."""
+    demo_sources.prepare_postgres(database_url("TENANTRY_ADMIN_DATABASE_URL", "postgres"))
+    demo_sources.prepare_files(control.status().home / "demo" / "store-356")
+    for tenant in fleet.tenants.values():
+        wiring.provision(tenant.ref)
+    wanted = {dag_id(t, "pipeline") for t in fleet.tenants} | {
+        global_dag_id(name) for name in use_cases.names()
+    }
+    deadline = time.monotonic() + _PATIENCE
+    while missing := wanted - api.dag_ids():
+        if time.monotonic() > deadline:
+            raise TenantryError(f"Airflow does not know these DAGs: {', '.join(sorted(missing))}")
+        time.sleep(1)
+
+
+def _load(fleet: Fleet, api: AirflowApi) -> set[tuple[str, str]]:
+    """The week before the cut; as a tenant's first run it brings the whole history along."""
+    return _backfills(fleet, api, CUT - WEEK, CUT - WEEK, {"use_cases": []})
+
+
+def _train_global(fleet: Fleet, api: AirflowApi) -> set[tuple[str, str]]:
+    runs = {(global_dag_id(name), f"demo__{CUT:%Y-%m-%d}") for name in use_cases.names()}
+    for dag, run in runs:
+        api.trigger(dag, run, {"as_of": CUT.isoformat()})
+    return runs
+
+
+def _backfill(fleet: Fleet, api: AirflowApi) -> set[tuple[str, str]]:
+    return _backfills(fleet, api, CUT, CUT + (WEEKS - 1) * WEEK, {})
+
+
+def _backfills(
+    fleet: Fleet, api: AirflowApi, first: datetime, last: datetime, conf: dict[str, object]
+) -> set[tuple[str, str]]:
+    """Airflow's own backfill per tenant, where runs are missing; the ids of all its runs."""
+    wanted = {first + n * WEEK for n in range((last - first) // WEEK + 1)}
+    runs = set()
+    for tenant in fleet.tenants:
+        dag = dag_id(tenant, "pipeline")
+        if wanted - set(_by_date(api, dag)):
+            api.backfill(dag, first, last, conf)
+        runs |= {(dag, run) for date, run in _by_date(api, dag).items() if date in wanted}
+    return runs
+
+
+def _by_date(api: AirflowApi, dag: str) -> dict[datetime, str]:
+    return {
+        datetime.fromisoformat(run["logical_date"]): run["dag_run_id"]
+        for run in api.runs(dag)
+        if run["logical_date"]
+    }
+
+
+def _retrains(fleet: Fleet, api: AirflowApi) -> set[tuple[str, str]]:
+    """Retrain runs that the drift sensors have triggered, once every request has its run."""
+    deadline = time.monotonic() + _PATIENCE
+    while _open_requests(fleet):
+        if time.monotonic() > deadline:
+            raise TenantryError("a retrain request was not taken up; look at the drift_watch DAGs")
+        time.sleep(1)
+    return {
+        (dag_id(tenant, "retrain"), run["dag_run_id"])
+        for tenant in fleet.tenants
+        for run in api.runs(dag_id(tenant, "retrain"))
+    }
+
+
+def _open_requests(fleet: Fleet) -> bool:
+    from include.monitoring import ledger
+
+    return any(ledger.open_requests(tenant.ref) for tenant in fleet.tenants.values())
+
+
+def _phase(console: Console, api: AirflowApi, title: str, runs: Iterable[tuple[str, str]]) -> None:
+    """Follow the runs until they are over; a failed one stops the demo with its tasks' names."""
+    wanted = set(runs)
+    bar = Progress(
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("runs"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    began = last = time.monotonic()
+    with bar:
+        task = bar.add_task(title, total=len(wanted))
+        while True:
+            states = {
+                (run["dag_id"], run["dag_run_id"]): run["state"]
+                for run in api.runs()
+                if (run["dag_id"], run["dag_run_id"]) in wanted
+            }
+            done = sum(state in OVER for state in states.values())
+            bar.update(task, completed=done)
+            if done == len(wanted):
+                break
+            if time.monotonic() - began > _PATIENCE:
+                raise TenantryError(
+                    f"{title}: {dict(Counter(states.values()))} after {_PATIENCE} s"
+                )
+            if not console.is_terminal and time.monotonic() - last > 15:
+                last = time.monotonic()
+                print(f"{title}: {done} of {len(wanted)} runs done", flush=True)
+            time.sleep(1)
+    if not console.is_terminal:
+        print(f"{title}: {len(wanted)} runs done in {time.monotonic() - began:.0f} s", flush=True)
+    failed = sorted(run for run, state in states.items() if state == "failed")
+    if failed:
+        tasks = "; ".join(f"{d} {r}: {', '.join(api.failed_tasks(d, r))}" for d, r in failed)
+        raise TenantryError(f"{title}: runs failed: {tasks}. Their logs are in the Airflow UI.")
+
+
+def _timed(step: control.Progress, name: str, work: Callable[[], None]) -> None:
+    began = time.monotonic()
+    step(name, None)
+    work()
+    step(name, time.monotonic() - began)
