@@ -1,0 +1,60 @@
+"""Intervals for runs that Airflow gives none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from include.pipeline.intervals import last_interval
+from include.tenants.config import TenantConfig
+
+
+def tenant(schedule: str, timezone: str = "UTC") -> TenantConfig:
+    return TenantConfig.model_validate(
+        {
+            "id": "acme",
+            "name": "Acme",
+            "region": "eu",
+            "schedule": schedule,
+            "timezone": timezone,
+            "history_from": "2024-01-01",
+            "use_cases": {"churn": None},
+            "sources": [
+                {
+                    "name": "orders",
+                    "connector": {"type": "file", "path": "orders.csv", "format": "csv"},
+                    "events": {
+                        "event": "Order Completed",
+                        "event_id": ["id"],
+                        "event_timestamp": "at",
+                        "user_id": "user",
+                    },
+                }
+            ],
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("until", "start", "end"),
+    [
+        ("2024-03-06T12:00", "2024-02-26T00:00", "2024-03-04T00:00"),
+        ("2024-03-04T00:00", "2024-02-26T00:00", "2024-03-04T00:00"),  # a tick ends its interval
+        ("2024-03-03T23:59", "2024-02-19T00:00", "2024-02-26T00:00"),
+    ],
+)
+def test_takes_the_newest_interval_that_is_over(until: str, start: str, end: str) -> None:
+    """The interval ends at the last tick that is not later than the given instant."""
+    found = last_interval(tenant("0 0 * * 1"), datetime.fromisoformat(until).replace(tzinfo=UTC))
+    assert (found.start, found.end) == (
+        datetime.fromisoformat(start).replace(tzinfo=UTC),
+        datetime.fromisoformat(end).replace(tzinfo=UTC),
+    )
+
+
+def test_follows_the_tenants_clock_through_a_clock_change() -> None:
+    """A daily interval in Vienna has 23 hours on the day the clocks go forward."""
+    found = last_interval(tenant("0 0 * * *", "Europe/Vienna"), datetime(2024, 4, 1, tzinfo=UTC))
+    assert found.start == datetime(2024, 3, 30, 23, tzinfo=UTC)
+    assert found.end - found.start == timedelta(hours=23)
