@@ -1,0 +1,49 @@
+"""Rules of thumb as models: one feature, up or down, with another to break ties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from include.registry.estimators import matrix
+from include.registry.model import Model, Scores
+
+
+@dataclass(frozen=True)
+class BaselinePredictor:
+    """`column` as a score; missing and negative values count as 0.
+
+    Rising, it is `x + y / (1 + y)` with `y` the tie-breaking column; falling, `1 / (1 + x)`.
+    """
+
+    column: str
+    descending: bool
+    then: str
+
+    def predict(self, features: pa.Table) -> Scores:
+        """Scores of shape `(rows,)`."""
+        value = _amounts(features, self.column)
+        if self.then:
+            tie = _amounts(features, self.then)
+            value = value + tie / (1.0 + tie)
+        return 1.0 / (1.0 + value) if self.descending else value
+
+
+def baseline_model(parameters: Mapping[str, Any]) -> Model:
+    """A model from `column`, `descending` and `then`."""
+    column, then = str(parameters["column"]), str(parameters["then"])
+    predictor = BaselinePredictor(column, bool(parameters["descending"]), then)
+    columns = (column, then) if then else (column,)
+    return Model("baseline", columns, predictor, dict(parameters))
+
+
+def _amounts(features: pa.Table, column: str) -> Scores:
+    return np.clip(
+        np.nan_to_num(matrix(features, (column,))[:, 0], posinf=np.finfo(np.float64).max / 4),
+        0,
+        None,
+    )

@@ -1,0 +1,67 @@
+"""Fitted estimators as predictors: LightGBM trees, and a scikit-learn pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from sklearn.pipeline import Pipeline
+
+from include.errors import UnknownNameError
+from include.registry.model import Scores
+
+
+def matrix(features: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.float64]:
+    """The columns as float64 of shape `(rows, columns)`; null is NaN.
+
+    Raises:
+        UnknownNameError: the table lacks one of the columns.
+    """
+    values = np.empty((features.num_rows, len(columns)), dtype=np.float64)
+    for position, name in enumerate(columns):
+        if name not in features.column_names:
+            raise UnknownNameError("feature column", name, features.column_names, "the features")
+        column = pc.cast(features[name], pa.float64())
+        values[:, position] = pc.fill_null(column, float("nan")).to_numpy()
+    return values
+
+
+@dataclass(frozen=True)
+class LightGBMPredictor:
+    """Boosted trees; the score is the probability where the objective is binary."""
+
+    columns: tuple[str, ...]
+    booster: lightgbm.Booster
+
+    def predict(self, features: pa.Table) -> Scores:
+        """Scores of shape `(rows,)`."""
+        if features.num_rows == 0:
+            return np.empty(0)
+        found = self.booster.predict(matrix(features, self.columns), num_threads=1)
+        return np.asarray(found, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class PipelinePredictor:
+    """A scikit-learn classifier over signed logarithms, which tame counts and amounts."""
+
+    columns: tuple[str, ...]
+    pipeline: Pipeline
+
+    def predict(self, features: pa.Table) -> Scores:
+        """Probabilities of shape `(rows,)`."""
+        if features.num_rows == 0:
+            return np.empty(0)
+        values = signed_log(matrix(features, self.columns))
+        return np.asarray(self.pipeline.predict_proba(values)[:, 1], dtype=np.float64)
+
+
+def signed_log(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """`sign(x) · ln(1 + |x|)`, NaN kept, infinities taken as missing."""
+    finite = np.where(np.isfinite(values), values, np.nan)
+    return np.asarray(np.sign(finite) * np.log1p(np.abs(finite)))

@@ -1,0 +1,225 @@
+"""Measures candidates side by side on the holdout and writes down everything about them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from include.registry.decision import Comparison, Evidence, Measured, TenantEffect
+from include.registry.estimators import matrix
+from include.registry.model import Model, Scores
+from include.registry.serialise import to_bytes
+from include.training.dataset import Rows
+from include.training.metrics import Bootstrap, Estimate
+from include.use_cases.declaration import UseCase
+
+_LIBRARIES: Final = ("lightgbm", "numpy", "pyarrow", "scikit-learn", "skops")
+_SEGMENTS: Final = ("low", "medium", "high")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model that is measured: its rung (or `incumbent`), name, bytes and ancestor."""
+
+    rung: str
+    name: str
+    model: Model
+    content: bytes
+    parent_version: str = ""
+    comparable: bool = True  #: False where it has learnt from the holdout's own time
+
+    @classmethod
+    def of(
+        cls, rung: str, name: str, model: Model, parent_version: str = "", **how: Any
+    ) -> Contender:
+        """A contender with its serialised bytes."""
+        return cls(rung, name, model, to_bytes(model), parent_version, **how)
+
+    @property
+    def key(self) -> str:
+        """`rung/name`."""
+        return f"{self.rung}/{self.name}"
+
+    @property
+    def digest(self) -> str:
+        """Of the serialised bytes."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of every contender, and the evidence that a promotion is decided on."""
+
+    estimates: Mapping[str, Mapping[str, Estimate]]  #: key → metric → estimate
+    segments: Mapping[str, Mapping[str, Mapping[str, Any]]]  #: key → segment → figures
+    secondary: Sequence[Mapping[str, Any]]  #: comparisons by the metrics that do not decide
+    evidence: Evidence
+
+
+def evaluate(
+    use_case: UseCase,
+    holdout: Rows,
+    contenders: Sequence[Contender],
+    incumbent: Contender | None,
+    notes: Sequence[str],
+    per_tenant: bool,
+) -> Evaluation:
+    """Measure every contender, and the incumbent, on the same rows with the same draws."""
+    everyone = [*contenders, *([incumbent] if incumbent else [])]
+    scores = {one.key: one.model.predict(holdout.features) for one in everyone if one.comparable}
+    bootstrap = Bootstrap(holdout, use_case.seed)
+    nothing = dict.fromkeys(use_case.metrics, Estimate(None, None, None))
+    estimates = {one.key: dict(nothing) for one in everyone}
+    for key, found in scores.items():
+        estimates[key] = {m: bootstrap.estimate(m, found) for m in use_case.metrics}
+
+    pairs = list(_pairs([*contenders], incumbent))
+    compared = {
+        metric: [
+            Comparison(one.key, other.key, *_difference(bootstrap, metric, scores, one, other))
+            for one, other in pairs
+        ]
+        for metric in use_case.metrics
+    }
+    evidence = Evidence(
+        metric=use_case.metric,
+        entities=_judged_entities(use_case, holdout),
+        minimum_entities=use_case.gates.minimum_entities,
+        candidates=tuple(_measured(use_case, one, estimates) for one in contenders),
+        incumbent=_measured(use_case, incumbent, estimates) if incumbent else None,
+        comparisons=tuple(compared[use_case.metric]),
+        tenants=tuple(_tenant_effects(use_case, holdout, scores, contenders, incumbent))
+        if per_tenant
+        else (),
+        notes=tuple(notes),
+    )
+    return Evaluation(
+        estimates,
+        _segments(use_case, holdout, scores, per_tenant),
+        [
+            {"metric": metric, **asdict(one)}
+            for metric in use_case.metrics[1:]
+            for one in compared[metric]
+        ],
+        evidence,
+    )
+
+
+def document(
+    evaluation: Evaluation, everyone: Sequence[Contender], facts: Mapping[str, Any]
+) -> bytes:
+    """The evaluation as JSON that is the same for the same inputs."""
+    models = {
+        one.key: {
+            "rung": one.rung,
+            "name": one.name,
+            "kind": one.model.kind,
+            "digest": one.digest,
+            "parent_version": one.parent_version,
+            "parameters": dict(one.model.parameters),
+            "metrics": {m: asdict(e) for m, e in evaluation.estimates[one.key].items()},
+            "segments": evaluation.segments.get(one.key, {}),
+        }
+        for one in everyone
+    }
+    whole = {
+        **facts,
+        "models": models,
+        "evidence": asdict(evaluation.evidence),
+        "secondary_comparisons": list(evaluation.secondary),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+    return json.dumps(whole, sort_keys=True, indent=1, allow_nan=False).encode()
+
+
+def _pairs(
+    contenders: Sequence[Contender], incumbent: Contender | None
+) -> Iterator[tuple[Contender, Contender]]:
+    """Every candidate against the incumbent, the baselines and the global model."""
+    for one in contenders:
+        if incumbent:
+            yield one, incumbent
+        for other in contenders:
+            if other is not one and other.rung != "own" and one.rung != "baseline":
+                yield one, other
+
+
+def _difference(
+    bootstrap: Bootstrap,
+    metric: str,
+    scores: Mapping[str, Scores],
+    one: Contender,
+    other: Contender,
+) -> tuple[float | None, float | None, float | None]:
+    if one.key not in scores or other.key not in scores:
+        return None, None, None
+    found = bootstrap.difference(metric, scores[one.key], scores[other.key])
+    return found.value, found.low, found.high
+
+
+def _measured(
+    use_case: UseCase, one: Contender, estimates: Mapping[str, Mapping[str, Estimate]]
+) -> Measured:
+    return Measured(one.rung, one.name, one.digest, estimates[one.key][use_case.metric].value)
+
+
+def _judged_entities(use_case: UseCase, holdout: Rows) -> int:
+    judged = holdout.relevant > 0 if use_case.items else np.ones(len(holdout), dtype=bool)
+    return len(np.unique(holdout.entity[judged]))
+
+
+def _tenant_effects(
+    use_case: UseCase,
+    holdout: Rows,
+    scores: Mapping[str, Scores],
+    contenders: Sequence[Contender],
+    incumbent: Contender | None,
+) -> Iterator[TenantEffect]:
+    if incumbent is None or incumbent.key not in scores:
+        return
+    for tenant in np.unique(holdout.tenant).tolist():
+        mask = holdout.tenant == tenant
+        bootstrap = Bootstrap(holdout.where(mask), use_case.seed)
+        for one in contenders:
+            if one.key in scores:
+                found = bootstrap.difference(
+                    use_case.metric, scores[one.key][mask], scores[incumbent.key][mask]
+                )
+                yield TenantEffect(tenant, one.key, found.value, found.low, found.high)
+
+
+def _segments(
+    use_case: UseCase, holdout: Rows, scores: Mapping[str, Scores], per_tenant: bool
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The deciding metric per tercile of activity, and per tenant of a global model."""
+    if len(holdout) == 0:
+        return {}
+    parts = dict(_terciles(use_case, holdout))
+    if per_tenant:
+        for tenant in np.unique(holdout.tenant).tolist():
+            parts[f"tenant={tenant}"] = holdout.tenant == tenant
+    found: dict[str, dict[str, dict[str, Any]]] = {key: {} for key in scores}
+    for name, mask in parts.items():
+        rows = holdout.where(mask)
+        bootstrap = Bootstrap(rows, use_case.seed)
+        for key, values in scores.items():
+            estimate = asdict(bootstrap.estimate(use_case.metric, values[mask]))
+            found[key][name] = {"rows": len(rows), "entities": bootstrap.entities, **estimate}
+    return found
+
+
+def _terciles(use_case: UseCase, holdout: Rows) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    value = np.nan_to_num(matrix(holdout.features, (use_case.segments_by,))[:, 0])
+    _, first = np.unique(holdout.group, return_index=True)
+    cuts = np.quantile(value[first], (1 / 3, 2 / 3))
+    place = np.searchsorted(cuts, value, side="left")
+    for position, name in enumerate(_SEGMENTS):
+        if (place == position).any():
+            yield f"{use_case.segments_by}={name}", place == position

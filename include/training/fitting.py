@@ -1,0 +1,116 @@
+"""Fits a model of the tenant's own: a few settings, chosen on an inner window, seeds stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import lightgbm
+import numpy as np
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from include.registry.estimators import LightGBMPredictor, PipelinePredictor, matrix, signed_log
+from include.registry.model import Model
+from include.training.dataset import Rows
+from include.training.metrics import measure
+from include.training.windows import Windows
+from include.use_cases.declaration import UseCase
+
+_TREES: Final[Mapping[str, Any]] = {
+    "objective": "binary",
+    "learning_rate": 0.06,
+    "feature_fraction": 0.8,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbosity": -1,
+}
+#: Estimator → the settings it is tried with; the first one is taken where nothing can choose.
+SETTINGS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
+    "logistic": ({"C": 0.1}, {"C": 1.0}),
+    "lightgbm": (
+        {"rounds": 80, "num_leaves": 8, "min_data_in_leaf": 40},
+        {"rounds": 100, "num_leaves": 15, "min_data_in_leaf": 100},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The chosen model, and what every setting reached on the inner window."""
+
+    model: Model
+    trials: tuple[Mapping[str, Any], ...]
+
+
+def fit_best(use_case: UseCase, training: Rows, windows: Windows, horizon: timedelta) -> Fitted:
+    """Choose estimator and setting on the inner window, then fit on all training rows."""
+    earlier, last = windows.inner(horizon)
+    trials: list[dict[str, Any]] = []
+    for name in use_case.estimators:
+        trials += [{"estimator": name, "settings": dict(s)} for s in SETTINGS[name]]
+    chosen = trials[0]
+    if last is not None and len(trials) > 1:
+        inner, outer = training.at(earlier), training.at([last])
+        if _both_classes(inner) and _both_classes(outer):
+            for trial in trials:
+                model = fit(use_case, trial["estimator"], trial["settings"], inner)
+                scores = model.predict(outer.features)
+                trial[use_case.metric] = measure(use_case.metric, outer, scores)
+            reached = [trial[use_case.metric] for trial in trials]
+            chosen = trials[int(np.argmax([-1.0 if r is None else r for r in reached]))]
+    model = fit(use_case, chosen["estimator"], chosen["settings"], training)
+    return Fitted(model, tuple(trials))
+
+
+def fit(use_case: UseCase, estimator: str, settings: Mapping[str, Any], rows: Rows) -> Model:
+    """One estimator on all of `rows`; the same rows give the same model, bit by bit."""
+    return _FITTERS[estimator](use_case, settings, rows)
+
+
+def _logistic(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Model:
+    pipeline = make_pipeline(
+        SimpleImputer(strategy="median", keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(C=settings["C"], max_iter=1_000, random_state=use_case.seed),
+    )
+    values = signed_log(matrix(rows.features, use_case.columns))
+    with threadpool_limits(1):
+        pipeline.fit(values, rows.label, logisticregression__sample_weight=rows.weight)
+    predictor = PipelinePredictor(use_case.columns, pipeline)
+    return Model("logistic", use_case.columns, predictor, {**settings, "seed": use_case.seed})
+
+
+def _lightgbm(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Model:
+    columns = use_case.columns
+    parameters = {**_TREES, **settings, "seed": use_case.seed}
+    rounds = parameters.pop("rounds")
+    data = lightgbm.Dataset(
+        matrix(rows.features, columns),
+        rows.label,
+        weight=rows.weight,
+        feature_name=list(columns),
+        params={"num_threads": 1, "verbosity": -1},
+    )
+    booster = lightgbm.train(parameters, data, num_boost_round=rounds)
+    predictor = LightGBMPredictor(columns, booster)
+    return Model("lightgbm", columns, predictor, {**parameters, "rounds": rounds})
+
+
+def _both_classes(rows: Rows) -> bool:
+    return len(rows) > 0 and 0 < int(rows.label.sum()) < len(rows)
+
+
+_FITTERS: Final[Mapping[str, Callable[[UseCase, Mapping[str, Any], Rows], Model]]] = {
+    "logistic": _logistic,
+    "lightgbm": _lightgbm,
+}

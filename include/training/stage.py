@@ -1,0 +1,277 @@
+"""The training stage: one tenant's candidates, or the global model of those who consented.
+
+What is promoted later is what was measured here: nothing is fitted again after the holdout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from include.errors import ConfigError, IsolationError
+from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained
+from include.registry.baselines import baseline_model
+from include.registry.model import Model
+from include.registry.port import ModelVersion
+from include.storage.lake import Lake
+from include.tenants.config import TenantConfig
+from include.tenants.namespace import GLOBAL, TenantRef
+from include.training.dataset import Dataset, Pinned, build
+from include.training.evaluation import Contender, Evaluation, document, evaluate
+from include.training.fitting import Fitted, fit_best
+from include.use_cases.declaration import UseCase
+
+Version = tuple[ModelVersion, Model]
+TRIGGERS: Final = ("scheduled", "drift", "manual")
+#: Rows of a reference window; drift statistics need no more, and depend on the number.
+REFERENCE_ROWS: Final = 5_000
+
+
+def train(
+    tenant: TenantConfig,
+    use_case: UseCase,
+    built: FeaturesBuilt,
+    *,
+    lake: Lake,
+    incumbent: Version | None,
+    global_champion: Version | None,
+    trigger: str,
+    code_revision: str,
+) -> Trained:
+    """Candidates of one tenant: baselines, the global champion as it is, and a model of its own.
+
+    Args:
+        built: pins the table versions and `as_of`.
+        incumbent: who serves now; measured beside the candidates.
+        global_champion: the global model, where there is one.
+    """
+    if built.tenant != tenant.id:
+        raise IsolationError(f"features of {built.tenant} cannot train a model of {tenant.id}")
+    if built.feature_fingerprint != use_case.features.fingerprint:
+        raise ConfigError(
+            f"the features of {tenant.id} {use_case.name} were built by another declaration; "
+            "run the features stage again"
+        )
+    pinned = Pinned(tenant, built.events, built.attributes)
+    data = build(use_case, [pinned], built.as_of, lake)
+    notes: list[str] = []
+    contenders = _baselines(use_case)
+    if global_champion is not None:
+        contenders += _as_is("global", global_champion, use_case, data, built.as_of, notes)
+    override = tenant.use_cases.get(use_case.name)
+    minimum = (override.minimum_rows if override else None) or use_case.gates.minimum_rows
+    run = _Run(tenant.ref, use_case, built.as_of, trigger, code_revision, (pinned,), data, lake)
+    recent = lake.get_table(tenant.ref, built.features)
+    return run.finish("own", minimum, contenders, incumbent, notes, recent)
+
+
+def train_global(
+    use_case: UseCase,
+    tenants: Sequence[TenantConfig],
+    as_of: datetime,
+    *,
+    lake: Lake,
+    incumbent: Version | None,
+    trigger: str,
+    code_revision: str,
+) -> Trained:
+    """The model of all tenants that consented to pooling, whoever of them has data.
+
+    Raises:
+        IsolationError: a tenant without consent was handed in; nothing of it was read.
+    """
+    refused = sorted(tenant.id for tenant in tenants if not tenant.pooling.consent)
+    if refused:
+        raise IsolationError(f"{', '.join(refused)} did not consent to pooling")
+    if as_of.utcoffset() is None:
+        raise ConfigError(f"as_of must be an aware datetime, got {as_of!r}")
+    sources = tuple(
+        Pinned(t, lake.version(t.ref, "events"), lake.version(t.ref, "attributes"))
+        for t in sorted(tenants, key=lambda tenant: tenant.id)
+    )
+    data = build(use_case, sources, as_of, lake)
+    run = _Run(GLOBAL, use_case, as_of, trigger, code_revision, sources, data, lake)
+    minimum = use_case.gates.minimum_rows
+    return run.finish("global", minimum, _baselines(use_case), incumbent, [], None)
+
+
+@dataclass(frozen=True)
+class _Run:
+    owner: TenantRef
+    use_case: UseCase
+    as_of: datetime
+    trigger: str
+    code_revision: str
+    sources: tuple[Pinned, ...]
+    data: Dataset
+    lake: Lake
+
+    def finish(
+        self,
+        rung: str,
+        minimum_rows: int,
+        contenders: list[Contender],
+        incumbent: Version | None,
+        notes: list[str],
+        recent: pa.Table | None,
+    ) -> Trained:
+        """Fit, measure and store; `recent` stands in for a holdout that has no rows."""
+        if self.trigger not in TRIGGERS:
+            raise ConfigError(f"trigger {self.trigger!r} is none of {', '.join(TRIGGERS)}")
+        trials: Sequence[Any] = ()
+        lacking = self._lacking(minimum_rows)
+        if lacking:
+            notes.append(f"No model of {_WHOSE[rung]} own was trained: {lacking}.")
+        else:
+            fitted = self._fit()
+            trials = fitted.trials
+            contenders = [*contenders, Contender.of(rung, fitted.model.kind, fitted.model)]
+        serving: Contender | None = None
+        if incumbent is not None:
+            found = _as_is("incumbent", incumbent, self.use_case, self.data, self.as_of, notes)
+            serving = found[0] if found else None
+        evaluation = evaluate(
+            self.use_case, self.data.holdout, contenders, serving, notes, rung == "global"
+        )
+        everyone = [*contenders, *([serving] if serving else [])]
+        content = document(evaluation, everyone, {**self._facts(), "trials": list(trials)})
+        return Trained(
+            tenant=self.owner.id,
+            use_case=self.use_case.name,
+            as_of=self.as_of,
+            trigger=self.trigger,
+            candidates=tuple(self._candidate(one, evaluation, recent) for one in contenders),
+            evaluation=self.lake.put(self.owner, f"{self._folder}/evaluation.json", content),
+            training_rows=len(self.data.training),
+            holdout_rows=len(self.data.holdout),
+        )
+
+    @property
+    def _folder(self) -> str:
+        return f"training/{self.use_case.name}/{self.as_of:%Y-%m-%dT%H%M%S}-{self.trigger}"
+
+    def _lacking(self, minimum_rows: int) -> str:
+        """What is missing for a model; empty where nothing is."""
+        rows, gates = self.data.training, self.use_case.gates
+        rarer = min(int(rows.label.sum()), int((rows.label == 0).sum()))
+        if len(self.data.holdout) == 0:
+            return "the history is too short for a later window to judge it by"
+        if len(rows) < minimum_rows:
+            return f"{len(rows):,} training rows are fewer than the {minimum_rows:,} it takes"
+        if rarer < gates.minimum_positives:
+            return f"{rarer:,} rows of the rarer class are fewer than {gates.minimum_positives:,}"
+        return ""
+
+    def _fit(self) -> Fitted:
+        horizon = self.use_case.label.horizon
+        fitted = fit_best(self.use_case, self.data.training, self.data.windows, horizon)
+        until = self.data.windows.training[-1] + horizon
+        model = fitted.model
+        parameters = {**model.parameters, _TRAINED_UNTIL: until.isoformat()}
+        return Fitted(Model(model.kind, model.columns, model.predictor, parameters), fitted.trials)
+
+    def _candidate(
+        self, one: Contender, evaluation: Evaluation, recent: pa.Table | None
+    ) -> Candidate:
+        estimate = evaluation.estimates[one.key][self.use_case.metric]
+        name = f"{one.rung}-{one.name}"
+        return Candidate(
+            rung=one.rung,
+            name=one.name,
+            artifact=self.lake.put(self.owner, f"{self._folder}/{name}.json", one.content),
+            reference=self._reference(one, name, recent),
+            parent_version=one.parent_version,
+            # Unmeasured: anything from 0 to 1, as the empty holdout says.
+            metric=estimate.value or 0.0,
+            metric_low=estimate.low or 0.0,
+            metric_high=1.0 if estimate.high is None else estimate.high,
+        )
+
+    def _reference(self, one: Contender, name: str, recent: pa.Table | None) -> StoredObject:
+        """Features and prediction of the window the model was judged on, without identities."""
+        features = self.data.holdout.features
+        if features.num_rows == 0 and recent is not None:
+            features = recent.select(list(self.use_case.features.columns))
+            features = features.replace_schema_metadata(None)
+        if features.num_rows > REFERENCE_ROWS:
+            draw = np.random.default_rng(self.use_case.seed)
+            chosen = draw.choice(features.num_rows, REFERENCE_ROWS, replace=False)
+            features = features.take(pa.array(np.sort(chosen)))
+        table = features.append_column("prediction", pa.array(one.model.predict(features)))
+        return self.lake.put_table(self.owner, f"{self._folder}/{name}.parquet", table)
+
+    def _facts(self) -> dict[str, Any]:
+        """Lineage: what the training was made from."""
+        windows = self.data.windows
+        tables = [asdict(table) for one in self.sources for table in (one.events, one.attributes)]
+        return {
+            "tenant": self.owner.id,
+            "use_case": self.use_case.name,
+            "as_of": self.as_of.isoformat(),
+            "trigger": self.trigger,
+            "metric": self.use_case.metric,
+            "code_revision": self.code_revision,
+            "feature_fingerprint": self.use_case.features.fingerprint,
+            "seed": self.use_case.seed,
+            "tables": tables,
+            "windows": {
+                "training": [at.isoformat() for at in windows.training],
+                "holdout": [at.isoformat() for at in windows.holdout],
+                "horizon_days": self.use_case.label.horizon / timedelta(days=1),
+                "known_until": windows.known_until.isoformat(),
+            },
+            "rows": {
+                "training": len(self.data.training),
+                "training_positives": int(self.data.training.label.sum()),
+                "holdout": len(self.data.holdout),
+                "holdout_positives": int(self.data.holdout.label.sum()),
+            },
+        }
+
+
+_TRAINED_UNTIL: Final = "trained_until"
+_WHOSE: Final = {"own": "the tenant's", "global": "the consenting tenants'"}
+
+
+def _baselines(use_case: UseCase) -> list[Contender]:
+    found = []
+    for one in use_case.baselines:
+        rule = {"column": one.column, "descending": one.descending, "then": one.then}
+        found.append(Contender.of("baseline", one.name, baseline_model(rule)))
+    return found
+
+
+def _as_is(
+    rung: str,
+    version: Version,
+    use_case: UseCase,
+    data: Dataset,
+    as_of: datetime,
+    notes: list[str],
+) -> list[Contender]:
+    """A registered model as a contender, or nothing and a note why not."""
+    registered, model = version
+    which = f"{registered.tenant}/{registered.use_case}@{registered.version}"
+    if registered.feature_fingerprint != use_case.features.fingerprint:
+        notes.append(f"{which} reads features as they were declared before, so it cannot serve.")
+        return []
+    if rung == "global" and registered.as_of > as_of:
+        notes.append(f"{which} was trained later than {as_of:%Y-%m-%d}, so it is not considered.")
+        return []
+    if rung == "global" and registered.rung == "baseline":
+        notes.append(f"{which} is a baseline, and this tenant's baselines are here already.")
+        return []
+    until = model.parameters.get(_TRAINED_UNTIL)
+    first = data.windows.holdout[0] if data.windows.holdout else None
+    fresh = until is None or first is None or datetime.fromisoformat(until) <= first
+    if not fresh:
+        notes.append(
+            f"{which} has learnt from the holdout's own time, so it is not measured on it."
+        )
+    parent = which if rung == "global" else registered.parent_version
+    return [Contender.of(rung, registered.name, model, parent, comparable=fresh)]

@@ -1,0 +1,50 @@
+"""Churn: will a customer who is active now stay away for the next 30 days?"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from include.features.catalogue import CHURN_FEATURES
+from include.use_cases.declaration import (
+    Baseline,
+    DriftPolicy,
+    Gates,
+    Label,
+    Snapshots,
+    UseCase,
+)
+
+USE_CASE: Final = UseCase(
+    name="churn",
+    title="Customers who will not order in the next 30 days",
+    task="classification",
+    events=("Order Completed",),
+    active_window=timedelta(days=60),
+    label=Label("absent", timedelta(days=30)),
+    features=CHURN_FEATURES,
+    estimators=("logistic", "lightgbm"),
+    metrics=("auc", "average_precision"),
+    baselines=(
+        Baseline("recency", "recency__time_since_last_all"),
+        Baseline("frequency_90d", "frequency__distinct_count_group_id_90d", descending=True),
+    ),
+    segments_by="frequency__days_active_90d",
+    snapshots=Snapshots(
+        every=timedelta(days=14),
+        training=12,
+        holdout=2,
+        minimum_history=timedelta(days=60),
+        entities=5_000,
+    ),
+    gates=Gates(minimum_rows=300, minimum_positives=50, minimum_entities=20),
+    retrain_every=timedelta(days=28),
+    drift=DriftPolicy(
+        threshold=0.25,
+        share=0.3,
+        prediction_threshold=0.25,
+        performance_drop=0.0,
+        minimum_rows=30,
+        cooldown=timedelta(days=14),
+    ),
+)

@@ -1,0 +1,153 @@
+"""What a use case declares: whom to score, what to predict, by which models, judged how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from include.errors import ConfigError, UnknownNameError
+from include.features.views import FeatureService
+
+Task = Literal["classification", "ranking"]
+
+#: Task → metrics that can judge it; the first declared one decides promotions.
+METRICS: Final[dict[Task, tuple[str, ...]]] = {
+    "classification": ("auc", "average_precision"),
+    "ranking": ("hit@10", "ndcg@10"),
+}
+#: Estimators that training can fit.
+ESTIMATORS: Final = ("logistic", "lightgbm")
+#: How far down a ranking is looked at.
+TOP: Final = 10
+
+
+@dataclass(frozen=True)
+class Label:
+    """What is predicted about `[as_of, as_of + horizon)`.
+
+    `absent` is 1 for an entity without an event in the horizon, `present` is 1 for one with.
+    """
+
+    when: Literal["absent", "present"]
+    horizon: timedelta
+
+
+@dataclass(frozen=True)
+class Items:
+    """The items that are ranked for an entity: its own, and what is popular in the tenant."""
+
+    own: int  #: most of its own items that are considered, those most often had first
+    popular: int  #: most of the tenant's popular items that are added
+    popular_window: timedelta
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A rule of thumb over one feature, which any model must beat.
+
+    The score rises with `column`, or falls where `descending`. `then` breaks ties; it needs a
+    `column` of whole numbers.
+    """
+
+    name: str
+    column: str
+    descending: bool = False
+    then: str = ""
+
+
+@dataclass(frozen=True)
+class Snapshots:
+    """The past instants that training and holdout look at, newest first."""
+
+    every: timedelta
+    training: int  #: at most this many
+    holdout: int
+    minimum_history: timedelta  #: data there must be before the oldest training snapshot
+    entities: int  #: at most this many entities per snapshot, a seeded sample of them
+    negatives: int = 0  #: negative rows kept per positive one in training; 0 keeps all
+
+
+@dataclass(frozen=True)
+class Gates:
+    """What must be there before a tenant's own model is trained, or judged."""
+
+    minimum_rows: int  #: training rows
+    minimum_positives: int  #: training rows of the rarer class
+    minimum_entities: int  #: entities in the holdout for its figures to decide anything
+
+
+@dataclass(frozen=True)
+class DriftPolicy:
+    """When a change of the data calls for a retraining."""
+
+    threshold: float  #: population stability index from which a column has drifted
+    share: float  #: share of the columns that must have drifted
+    prediction_threshold: float  #: population stability index of the prediction
+    performance_drop: float  #: fall of the metric below the champion's interval
+    minimum_rows: int  #: rows of the current window below which nothing is concluded
+    cooldown: timedelta
+
+
+@dataclass(frozen=True)
+class UseCase:
+    """One thing to predict, for every tenant alike."""
+
+    name: str
+    title: str
+    task: Task
+    events: tuple[str, ...]  #: event names that count as activity and as outcome
+    active_window: timedelta  #: entities with such an event this recently are scored
+    label: Label
+    features: FeatureService
+    estimators: tuple[str, ...]
+    metrics: tuple[str, ...]
+    baselines: tuple[Baseline, ...]
+    segments_by: str  #: feature whose terciles are reported apart
+    snapshots: Snapshots
+    gates: Gates
+    retrain_every: timedelta
+    drift: DriftPolicy
+    items: Items | None = None
+    latency: Literal["batch", "online"] = "batch"
+    seed: int = 20_170_101
+
+    def __post_init__(self) -> None:
+        where = f"use case {self.name!r}"
+        for metric in self.metrics:
+            if metric not in METRICS[self.task]:
+                raise UnknownNameError("metric", metric, METRICS[self.task], where)
+        for estimator in self.estimators:
+            if estimator not in ESTIMATORS:
+                raise UnknownNameError("estimator", estimator, ESTIMATORS, where)
+        if not self.metrics or not self.baselines or not self.estimators or not self.events:
+            raise ConfigError(f"{where} needs events, a metric, a baseline and an estimator")
+        if (self.task == "ranking") != (self.items is not None):
+            raise ConfigError(f"{where}: `items` is for ranking, and ranking needs it")
+        columns = self.features.columns
+        used = [b.column for b in self.baselines] + [b.then for b in self.baselines if b.then]
+        for column in (*used, self.segments_by):
+            if column not in columns:
+                raise UnknownNameError("feature", column, columns, where)
+            if columns[column] == "text":
+                raise ConfigError(f"{where} calculates with the text feature {column!r}")
+
+    @property
+    def metric(self) -> str:
+        """The metric that decides."""
+        return self.metrics[0]
+
+    @property
+    def entity(self) -> str:
+        """Join key of whom is scored."""
+        return "user_id"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Join keys of a scoring row."""
+        return ("user_id", "item_id") if self.items else ("user_id",)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The numeric features, which is what estimators read."""
+        return tuple(name for name, kind in self.features.columns.items() if kind != "text")

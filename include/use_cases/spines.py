@@ -1,0 +1,135 @@
+"""Who is scored at an instant, and what became of them afterwards: spines and labels.
+
+Events come as the canonical Arrow table of one tenant. A spine looks only at events created by
+its instant, so late data never changes whom the past would have scored.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import ConfigError
+from include.storage.canonical import TIMESTAMP
+from include.use_cases.declaration import Items, UseCase
+
+#: Columns of `events` that spines and labels read.
+EVENT_COLUMNS: Final = ("event", "user_id", "item_id", "event_timestamp", "created_timestamp")
+
+
+def scoring_spine(use_case: UseCase, events: pa.Table, as_of: datetime) -> pa.Table:
+    """The active entities at `as_of`, sorted: `user_id[, item_id], as_of`.
+
+    A ranking has one row per entity and item that could be shown to it.
+    """
+    known = _relevant(use_case, events, None, as_of, as_of)
+    since = pa.scalar(as_of - use_case.active_window, TIMESTAMP)
+    recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
+    active = pc.unique(recent["user_id"]).sort()
+    rows = pa.table({"user_id": active})
+    if use_case.items:
+        rows = _candidates(use_case.items, known, active, as_of)
+    return rows.append_column("as_of", pa.array([as_of] * rows.num_rows, TIMESTAMP))
+
+
+def labels(use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: datetime) -> pa.Array:
+    """1 or 0 (int8) per spine row, in its order.
+
+    Args:
+        known_until: the data is complete up to here; events created later don't count.
+    Raises:
+        ConfigError: a label reaches beyond `known_until`, so nobody can know it yet.
+    """
+    outcome = np.zeros(spine.num_rows, dtype=np.int8)
+    instants = spine["as_of"].to_numpy()
+    for as_of in pc.unique(spine["as_of"]).to_pylist():
+        rows = np.flatnonzero(instants == np.datetime64(as_of.replace(tzinfo=None), "us"))
+        happened = _outcomes(use_case, events, as_of, known_until)
+        pairs = _index(happened, use_case.keys)
+        found = _index(spine.take(pa.array(rows)), use_case.keys).isin(pairs)
+        outcome[rows] = found if use_case.label.when == "present" else ~found
+    return pa.array(outcome)
+
+
+def relevant_items(
+    use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
+) -> dict[str, int]:
+    """Per entity, how many different items its outcome holds, whether they were offered or not."""
+    found = _outcomes(use_case, events, as_of, known_until).group_by("user_id")
+    counted = found.aggregate([("item_id", "count_distinct")])
+    columns = (counted[name].to_pylist() for name in ("user_id", "item_id_count_distinct"))
+    return dict(zip(*columns, strict=True))
+
+
+def _outcomes(
+    use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
+) -> pa.Table:
+    end = as_of + use_case.label.horizon
+    if end > known_until:
+        raise ConfigError(
+            f"the {use_case.name} label of {as_of} is known at {end}, not at {known_until}; "
+            "take an earlier snapshot"
+        )
+    return _relevant(use_case, events, as_of, end, known_until)
+
+
+def _relevant(
+    use_case: UseCase,
+    events: pa.Table,
+    start: datetime | None,
+    end: datetime,
+    known_until: datetime,
+) -> pa.Table:
+    """The use case's events in `[start, end)` that were known at `known_until`."""
+    keep = pc.is_in(events["event"], value_set=pa.array(use_case.events))
+    keep = pc.and_(keep, pc.less(events["event_timestamp"], pa.scalar(end, TIMESTAMP)))
+    keep = pc.and_(
+        keep, pc.less_equal(events["created_timestamp"], pa.scalar(known_until, TIMESTAMP))
+    )
+    if start is not None:
+        since = pa.scalar(start, TIMESTAMP)
+        keep = pc.and_(keep, pc.greater_equal(events["event_timestamp"], since))
+    for key in use_case.keys:
+        keep = pc.and_(keep, pc.is_valid(events[key]))
+    return events.filter(keep).select(list(EVENT_COLUMNS))
+
+
+def _candidates(items: Items, known: pa.Table, active: pa.Array, as_of: datetime) -> pa.Table:
+    """Own items most often and most recently had, and the tenant's popular ones."""
+    own = known.filter(pc.is_in(known["user_id"], value_set=active))
+    history = own.group_by(["user_id", "item_id"]).aggregate(
+        [("event_timestamp", "count"), ("event_timestamp", "max")]
+    )
+    history = history.sort_by(
+        [
+            ("user_id", "ascending"),
+            ("event_timestamp_count", "descending"),
+            ("event_timestamp_max", "descending"),
+            ("item_id", "ascending"),
+        ]
+    )
+    own_rows = history.select(["user_id", "item_id"]).to_pandas()
+    own_rows = own_rows.groupby("user_id", sort=False).head(items.own)
+
+    since = pa.scalar(as_of - items.popular_window, TIMESTAMP)
+    recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
+    popular = recent.group_by("item_id").aggregate([("user_id", "count_distinct")])
+    popular = popular.sort_by([("user_id_count_distinct", "descending"), ("item_id", "ascending")])
+    top = popular["item_id"][: items.popular].to_pandas()
+    crossed = pd.MultiIndex.from_product(
+        [active.to_pandas(), top], names=["user_id", "item_id"]
+    ).to_frame(index=False)
+
+    rows = pd.concat([own_rows, crossed]).drop_duplicates().sort_values(["user_id", "item_id"])
+    schema = pa.schema([("user_id", pa.string()), ("item_id", pa.string())])
+    return pa.Table.from_pandas(rows, schema, preserve_index=False)
+
+
+def _index(table: pa.Table, keys: tuple[str, ...]) -> pd.Index:
+    frame = table.select(list(keys)).to_pandas()
+    return pd.Index(frame[keys[0]]) if len(keys) == 1 else pd.MultiIndex.from_frame(frame)
