@@ -1,0 +1,197 @@
+"""What the evidence means and what to do about it: pure, and every answer carries its reasons."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import NormalDist
+from typing import Literal, Protocol
+
+from include.monitoring.policy import DriftPolicy
+
+VerdictName = Literal["stable", "drift", "data_loss", "too_few_rows", "no_model"]
+Answer = Literal["retrain", "wait", "suppress"]
+
+#: How many drifted columns a reason names.
+_NAMED = 5
+
+
+class Compared(Protocol):
+    """One column as `statistics.compare` reports it."""
+
+    @property
+    def column(self) -> str: ...
+    @property
+    def psi(self) -> float: ...
+    @property
+    def drifted(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Performance:
+    """The champion's metric when it was promoted, and on labels that have matured since."""
+
+    metric: str
+    promoted: float
+    low: float  #: 95 % interval at promotion
+    high: float
+    live: float
+    live_error: float  #: standard error of `live`
+    as_of: datetime  #: of the predictions measured
+
+    @property
+    def significance(self) -> float:
+        """Standard errors by which the live metric lies below the promoted one."""
+        promoted_error = (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975))
+        error = math.hypot(promoted_error, self.live_error)
+        fall = self.promoted - self.live
+        return fall / error if error > 0 else math.copysign(math.inf, fall) if fall else 0.0
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything a verdict rests on."""
+
+    model_version: str  #: empty when no model serves
+    data_loss: bool
+    reference_entities: int = 0
+    current_entities: int = 0
+    columns: Sequence[Compared] = ()
+    prediction: Compared | None = None
+    performance: Performance | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the evidence says."""
+
+    name: VerdictName
+    score: float | None  #: the largest PSI of a judged column or the prediction
+    reasons: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """The reasons in one line."""
+        return "; ".join(self.reasons)
+
+
+@dataclass(frozen=True)
+class RetrainFacts:
+    """What is known when a verdict has been reached. Days and distances are in `as_of` time."""
+
+    as_of: datetime
+    verdict: Verdict
+    champion_as_of: datetime | None  #: until when the champion's training knew the data
+    in_flight: datetime | None  #: `as_of` of an earlier request that has not finished
+    last_retrain_at: datetime | None  #: `as_of` of the newest other request
+    retrains_today: int  #: requests of this tenant, of any use case, on the day of `as_of`
+    retrains_per_day: int
+
+
+@dataclass(frozen=True)
+class RetrainDecision:
+    """`retrain` now, `wait` for the next window, or `suppress`: not on this data."""
+
+    answer: Answer
+    reason: str
+
+
+def judge_drift(evidence: Evidence, policy: DriftPolicy) -> Verdict:
+    """Volume first, then whether there is enough to judge, then model and data."""
+    if evidence.data_loss:
+        return Verdict("data_loss", None, ("the tenant's data has all but stopped arriving",))
+    if not evidence.model_version:
+        return Verdict("no_model", None, ("no model serves yet",))
+    compared = [*evidence.columns, *filter(None, [evidence.prediction])]
+    score = max((column.psi for column in compared), default=None)
+    too_few = [
+        f"{entities} entities in the {window} window, {policy.minimum_rows} are needed"
+        for window, entities in (
+            ("reference", evidence.reference_entities),
+            ("current", evidence.current_entities),
+        )
+        if entities < policy.minimum_rows
+    ]
+    if too_few:
+        return Verdict("too_few_rows", score, tuple(too_few))
+    reasons = [
+        *_performance_reasons(evidence.performance, policy),
+        *_prediction_reasons(evidence.prediction),
+        *_input_reasons(evidence.columns, policy),
+    ]
+    if reasons:
+        return Verdict("drift", score, tuple(reasons))
+    return Verdict("stable", score, (_calm(evidence.columns),))
+
+
+def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
+    """Retrain only on drift, and only when a new model could know more than the champion does."""
+    verdict = facts.verdict
+    if verdict.name == "data_loss":
+        return RetrainDecision("suppress", f"data loss: {verdict.reason}")
+    if verdict.name == "no_model":
+        return RetrainDecision("wait", f"no model: {verdict.reason}")
+    if verdict.name == "too_few_rows":
+        return RetrainDecision("wait", f"too few rows: {verdict.reason}")
+    if verdict.name == "stable":
+        return RetrainDecision("wait", f"stable: {verdict.reason}")
+    if facts.champion_as_of is not None and facts.champion_as_of >= facts.as_of:
+        return RetrainDecision("wait", f"the champion is as new as {_day(facts.champion_as_of)}")
+    if facts.in_flight is not None:
+        return RetrainDecision("wait", f"run in flight: retrain as of {_day(facts.in_flight)}")
+    if facts.last_retrain_at is not None:
+        since = facts.as_of - facts.last_retrain_at
+        if since < timedelta(0):
+            later = _day(facts.last_retrain_at)
+            return RetrainDecision("wait", f"cooldown: retrained as of {later}, which is later")
+        if since < policy.cooldown:
+            return RetrainDecision(
+                "wait",
+                f"cooldown: retrained as of {_day(facts.last_retrain_at)}, "
+                f"next not before {_day(facts.last_retrain_at + policy.cooldown)}",
+            )
+    if facts.retrains_today >= facts.retrains_per_day:
+        return RetrainDecision(
+            "suppress",
+            f"quota: {facts.retrains_today} of {facts.retrains_per_day} retrains used that day",
+        )
+    return RetrainDecision("retrain", verdict.reason)
+
+
+def _performance_reasons(found: Performance | None, policy: DriftPolicy) -> list[str]:
+    if found is None or found.live >= found.low - policy.performance_drop:
+        return []
+    if found.significance < NormalDist().inv_cdf(1 - policy.error_rate):
+        return []
+    return [
+        f"{found.metric} fell to {found.live:.3f} on labels of {_day(found.as_of)}, "
+        f"promoted with {found.promoted:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    ]
+
+
+def _prediction_reasons(prediction: Compared | None) -> list[str]:
+    if prediction is None or not prediction.drifted:
+        return []
+    return [f"the prediction drifted (PSI {prediction.psi:.2f})"]
+
+
+def _input_reasons(columns: Sequence[Compared], policy: DriftPolicy) -> list[str]:
+    drifted = sorted((c for c in columns if c.drifted), key=lambda c: (-c.psi, c.column))
+    if not drifted or len(drifted) < policy.share * len(columns):
+        return []
+    named = ", ".join(f"{c.column} (PSI {c.psi:.2f})" for c in drifted[:_NAMED])
+    more = f" and {len(drifted) - _NAMED} more" if len(drifted) > _NAMED else ""
+    return [f"{len(drifted)} of {len(columns)} features drifted: {named}{more}"]
+
+
+def _calm(columns: Sequence[Compared]) -> str:
+    drifted = sum(c.drifted for c in columns)
+    if drifted:
+        return f"{drifted} of {len(columns)} features drifted, fewer than the policy's share"
+    return f"none of {len(columns)} features drifted"
+
+
+def _day(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d}"

@@ -1,0 +1,149 @@
+"""Evidently's view of the same comparison: a count on every run, a page to look at when needed.
+
+Evidently's own default tests disagree with each other between window sizes, and its chi-square
+raises false alarms, so it is handed the PSI and the limit that `statistics` worked out: the page
+and the verdict cannot contradict each other. Columns that are empty in a window are kept from it,
+as one such column makes the whole report fail.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+os.environ.setdefault("DO_NOT_TRACK", "true")  # read by Evidently's event logger
+
+import pandas as pd
+from evidently import ColumnType, DataDefinition, Dataset, Report
+from evidently.legacy.calculations.stattests import StatTest, register_stattest
+from evidently.metrics import DriftedColumnsCount
+from evidently.presets import DataDriftPreset
+
+from include.monitoring.statistics import ColumnDrift
+from include.monitoring.windows import Sample
+
+_METHOD: Final = "PSI on the reference's deciles"
+#: Identifiers that Evidently draws at random for every rendering.
+_RANDOM: Final = re.compile(
+    r"metric_[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+)
+_NAMESPACE: Final = uuid.UUID("6f1c9f0e-3c55-5a0e-9b39-3b4b1d0b7a11")
+#: What `_recall` answers with, while Evidently runs.
+_judged: ContextVar[dict[str, ColumnDrift]] = ContextVar("judged")
+
+
+@dataclass(frozen=True)
+class Count:
+    """Evidently's `DriftedColumnsCount`."""
+
+    drifted: int
+    share: float
+    columns: int  #: that it was able to look at
+    method: str = _METHOD
+
+
+def count_drifted(
+    compared: Sequence[ColumnDrift], reference: Mapping[str, Sample], current: Mapping[str, Sample]
+) -> Count | None:
+    """The count over the columns that both windows fill; None when there is none."""
+    shown = _shown(compared, reference, current)
+    if not shown:
+        return None
+    metric = DriftedColumnsCount(columns=[c.column for c in shown], **_methods(shown))
+    value = _run(metric, shown, reference, current, None).dict()["metrics"][0]["value"]
+    return Count(int(value["count"]), float(value["share"]), len(shown))
+
+
+def render(
+    compared: Sequence[ColumnDrift],
+    reference: Mapping[str, Sample],
+    current: Mapping[str, Sample],
+    as_of: datetime,
+) -> str:
+    """A self-contained HTML page, about 5 MB; the same input gives the same text.
+
+    Returns an empty text when no column can be shown.
+    """
+    shown = _shown(compared, reference, current)
+    if not shown:
+        return ""
+    preset = DataDriftPreset(columns=[c.column for c in shown], **_methods(shown))
+    snapshot = _run(preset, shown, reference, current, as_of)
+    return _without_randomness(snapshot.get_html_str(as_iframe=False))
+
+
+def _run(
+    metric: Any,
+    shown: Sequence[ColumnDrift],
+    reference: Mapping[str, Sample],
+    current: Mapping[str, Sample],
+    as_of: datetime | None,
+) -> Any:
+    token = _judged.set({c.column: c for c in shown})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # correlations of a constant column
+            return Report([metric]).run(
+                _dataset(current, shown), _dataset(reference, shown), timestamp=as_of
+            )
+    finally:
+        _judged.reset(token)
+
+
+def _recall(_: object, current: pd.Series[Any], __: object, ___: float) -> tuple[float, bool]:
+    """A test in Evidently's form that answers what has been judged already."""
+    column = _judged.get()[str(current.name)]
+    return column.psi, column.drifted
+
+
+register_stattest(
+    StatTest(_METHOD, _METHOD, [ColumnType.Numerical, ColumnType.Categorical]), default_impl=_recall
+)
+
+
+def _shown(
+    compared: Sequence[ColumnDrift], reference: Mapping[str, Sample], current: Mapping[str, Sample]
+) -> list[ColumnDrift]:
+    return [
+        c
+        for c in compared
+        if reference[c.column].null_share < 1 and current[c.column].null_share < 1
+    ]
+
+
+def _methods(shown: Sequence[ColumnDrift]) -> dict[str, Any]:
+    return {
+        "num_method": _METHOD,
+        "cat_method": _METHOD,
+        "per_column_threshold": {c.column: c.limit for c in shown},
+    }
+
+
+def _dataset(samples: Mapping[str, Sample], shown: Sequence[ColumnDrift]) -> Dataset:
+    columns = {c.column: pd.Series(samples[c.column].values) for c in shown}
+    numeric = [n for n in columns if samples[n].values.dtype.kind == "f"]
+    definition = DataDefinition(
+        numerical_columns=numeric,
+        categorical_columns=[n for n in columns if n not in numeric],
+    )
+    return Dataset.from_pandas(pd.DataFrame(columns), definition)
+
+
+def _without_randomness(page: str) -> str:
+    names: dict[str, str] = {}
+
+    def steady(found: re.Match[str]) -> str:
+        text = found.group()
+        if text not in names:
+            fresh = uuid.uuid5(_NAMESPACE, str(len(names)))
+            names[text] = f"metric_{fresh.hex}" if text.startswith("metric_") else str(fresh)
+        return names[text]
+
+    return _RANDOM.sub(steady, page)

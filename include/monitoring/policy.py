@@ -1,0 +1,56 @@
+"""When a change of the data counts as drift, and when drift may cause a retraining."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Final
+
+from include.errors import ConfigError
+
+#: All-history counts, sums and ages only ever grow, so every later window differs from an earlier
+#: one. Ratios of two such features (`mean_gap_all`, `rate_all`) do not, and stay watched.
+_GROWING: Final = re.compile(
+    r"(^|_)(count|distinct_count|days_active|sum|time_since_first)(_\w+)?_all$"
+)
+
+
+@dataclass(frozen=True)
+class DriftPolicy:
+    """The numbers behind a verdict. A use case declares them, a tenant may override some."""
+
+    threshold: float = 0.2  #: population stability index below which no change matters
+    share: float = 0.0  #: share of the judged columns that must have drifted; at least one always
+    prediction_threshold: float = 0.2  #: the same as `threshold`, for the prediction
+    performance_drop: float = 0.0  #: how far the metric must fall below the champion's interval
+    minimum_rows: int = 30  #: entities in either window below which nothing is concluded
+    cooldown: timedelta = timedelta(days=28)  #: between two retrains, in `as_of` time
+    error_rate: float = 0.01  #: false discovery rate among columns; level of every single test
+    ignored: tuple[str, ...] = ()  #: patterns of columns not judged, e.g. `spend__*`
+    sample_rows: int = 5_000  #: rows of each window that are looked at
+    seed: int = 20_170_101
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "prediction_threshold"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"DriftPolicy.{name} must be above 0, got {getattr(self, name)}")
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"DriftPolicy.share must lie in [0, 1], got {self.share}")
+        if not 0 < self.error_rate < 0.5:
+            raise ConfigError(f"DriftPolicy.error_rate must lie in (0, 0.5), got {self.error_rate}")
+        if self.minimum_rows < 2 or self.sample_rows < self.minimum_rows:
+            raise ConfigError(
+                f"DriftPolicy needs 2 <= minimum_rows <= sample_rows, got {self.minimum_rows} "
+                f"and {self.sample_rows}"
+            )
+        if self.cooldown < timedelta(0) or self.performance_drop < 0:
+            raise ConfigError("DriftPolicy.cooldown and .performance_drop cannot be negative")
+
+    def reason_to_skip(self, column: str) -> str:
+        """Why a feature column is not judged; empty when it is."""
+        if _GROWING.search(column.rpartition("__")[2]):
+            return "grows with time by construction"
+        pattern = next((p for p in self.ignored if fnmatchcase(column, p)), None)
+        return f"ignored by the policy ({pattern})" if pattern else ""

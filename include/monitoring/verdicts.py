@@ -1,0 +1,104 @@
+"""The verdicts in Postgres, and what monitoring reads there: predictions and live metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from psycopg.types.json import Jsonb
+
+from include.storage.postgres import tenant_transaction
+from include.tenants.namespace import TenantRef
+
+#: Suffix of the metric that holds the standard error of another.
+ERROR_SUFFIX = "_standard_error"
+
+
+@dataclass(frozen=True)
+class Live:
+    """A metric of stored predictions on labels that matured later."""
+
+    as_of: datetime  #: of the predictions
+    value: float
+    error: float  #: standard error
+
+
+def store(
+    tenant: TenantRef,
+    use_case: str,
+    as_of: datetime,
+    model_version: str,
+    *,
+    verdict: str,
+    score: float | None,
+    details: Mapping[str, Any],
+    report_path: str,
+) -> None:
+    """Write the verdict of one model at one instant; a rerun replaces it."""
+    with tenant_transaction(tenant) as connection:
+        connection.execute(
+            "INSERT INTO drift_verdicts (tenant_id, use_case, as_of, model_version, verdict, "
+            "score, details, report_path) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
+            "ON CONFLICT (tenant_id, use_case, as_of, model_version) DO UPDATE SET "
+            "verdict = excluded.verdict, score = excluded.score, details = excluded.details, "
+            "report_path = excluded.report_path",
+            [
+                *(tenant.id, use_case, as_of, model_version, verdict, score),
+                *(Jsonb(dict(details)), report_path),
+            ],
+        )
+
+
+def is_first(tenant: TenantRef, use_case: str, as_of: datetime, model_version: str) -> bool:
+    """Whether the model has no verdict of an earlier instant."""
+    with tenant_transaction(tenant) as connection:
+        row = connection.execute(
+            "SELECT 1 FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s "
+            "AND model_version = %s AND as_of < %s LIMIT 1",
+            [tenant.id, use_case, model_version, as_of],
+        ).fetchone()
+    return row is None
+
+
+def stored_predictions(
+    tenant: TenantRef, use_case: str, as_of: datetime, features: pa.Table, keys: Sequence[str]
+) -> npt.NDArray[np.float64] | None:
+    """Scores in the order of `features`' rows; None unless every row has one.
+
+    A ranking stores only the best items of an entity, which no reference can be compared with.
+    """
+    with tenant_transaction(tenant) as connection:
+        rows = connection.execute(
+            "SELECT entity_id, item_id, score FROM predictions "
+            "WHERE tenant_id = %s AND use_case = %s AND as_of = %s",
+            [tenant.id, use_case, as_of],
+        ).fetchall()
+    found = {(row["entity_id"], row["item_id"]): row["score"] for row in rows}
+    columns = [features[key].cast(pa.string()).to_pylist() for key in keys[:2]]
+    wanted = zip(columns[0], columns[1] if len(keys) > 1 else [""] * len(columns[0]), strict=True)
+    scores = [found.get(row) for row in wanted]
+    if not scores or None in scores:
+        return None
+    return np.asarray(scores, dtype=np.float64)
+
+
+def newest_live(
+    tenant: TenantRef, use_case: str, model_version: str, metric: str, as_of: datetime
+) -> Live | None:
+    """The newest figure of this model known at `as_of`."""
+    with tenant_transaction(tenant) as connection:
+        row = connection.execute(
+            "SELECT m.as_of, m.value, e.value AS error FROM live_metrics m JOIN live_metrics e "
+            "ON (e.tenant_id, e.use_case, e.as_of, e.model_version, e.metric) = "
+            "(m.tenant_id, m.use_case, m.as_of, m.model_version, m.metric || %s) "
+            "WHERE m.tenant_id = %s AND m.use_case = %s AND m.model_version = %s "
+            "AND m.metric = %s AND m.measured_as_of <= %s "
+            "AND m.value IS NOT NULL AND e.value IS NOT NULL ORDER BY m.as_of DESC LIMIT 1",
+            [ERROR_SUFFIX, tenant.id, use_case, model_version, metric, as_of],
+        ).fetchone()
+    return None if row is None else Live(row["as_of"], row["value"], row["error"])

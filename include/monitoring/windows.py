@@ -1,0 +1,142 @@
+"""The two windows a verdict compares: bounded samples of their columns, and what they weigh.
+
+A row is rarely a fact of its own. The same users stand in every snapshot of a reference, and a
+ranking repeats a user's features on each of the user's candidate items. A column that is constant
+within a join key is therefore read once per value of that key and instant, and a column's weight
+is its number of different entities: repeated snapshots of one user add no weight. That is
+conservative, as windows that share entities differ less than independent ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+PREDICTION: Final = "prediction"
+AS_OF: Final = "as_of"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of one column: floats with NaN for null, or an object array of texts with None."""
+
+    values: npt.NDArray[Any]
+    entities: int
+
+    @property
+    def null_share(self) -> float:
+        """Share of nulls among the values."""
+        if self.values.dtype.kind == "f":
+            return float(np.isnan(self.values).mean()) if len(self.values) else 0.0
+        return sum(v is None for v in self.values) / max(len(self.values), 1)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Both windows over the columns they share, and why other columns are left out."""
+
+    reference: Mapping[str, Sample]
+    current: Mapping[str, Sample]
+    skipped: Mapping[str, str]  #: column → reason
+    reference_entities: int
+    current_entities: int
+
+
+def bounded(table: pa.Table, rows: int, seed: int) -> pa.Table:
+    """At most `rows` rows, a seeded sample in the table's order."""
+    if table.num_rows <= rows:
+        return table
+    chosen = np.random.default_rng(seed).choice(table.num_rows, size=rows, replace=False)
+    return table.take(pa.array(np.sort(chosen)))
+
+
+def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Windows:
+    """The columns of two tables of join keys, `as_of` and features, ready to be compared.
+
+    A reference without the entity's key hides how often it repeats an entity; it is then taken to
+    hold no more entities than the current window does.
+    """
+    entity = keys[0]
+    current_entities = _distinct(current, entity)
+    reference_entities = _distinct(reference, entity)
+    if entity not in reference.column_names:
+        reference_entities = min(reference_entities, current_entities)
+    skipped: dict[str, str] = {}
+    before: dict[str, Sample] = {}
+    after: dict[str, Sample] = {}
+    for name in [n for n in current.column_names if n not in (*keys, AS_OF)]:
+        if name not in reference.column_names:
+            skipped[name] = "not in the reference"
+            continue
+        level = _level((reference, current), name, keys)
+        first = _sample(reference, name, level, reference_entities)
+        second = _sample(current, name, level, current_entities)
+        if not len(first.values) or not len(second.values):
+            skipped[name] = "empty"
+        elif first.null_share == 1:
+            skipped[name] = "all null in the reference"
+        elif first.values.dtype.kind != second.values.dtype.kind:
+            skipped[name] = "numbers in one window, texts in the other"
+        else:
+            before[name], after[name] = first, second
+    return Windows(before, after, skipped, reference_entities, current_entities)
+
+
+def _level(tables: Sequence[pa.Table], name: str, keys: Sequence[str]) -> str:
+    """The join key that determines the column in both windows; empty when only all together do."""
+    return next((k for k in keys if all(_determines(t, k, name) for t in tables)), "")
+
+
+def _determines(table: pa.Table, key: str, name: str) -> bool:
+    if key not in table.column_names:
+        return False
+    first, inverse = _groups(table, key)
+    values = _values(table[name])
+    expected = values[first][inverse]
+    same = values == expected
+    if values.dtype.kind == "f":
+        same |= np.isnan(values) & np.isnan(expected)
+    return bool(np.all(same))
+
+
+def _sample(table: pa.Table, name: str, level: str, entities: int) -> Sample:
+    """One value per `level` and instant; of every row, each entity weighing as one, without it."""
+    values = _values(table[name])
+    if not level:
+        return Sample(values, entities)
+    first, _ = _groups(table, level)
+    return Sample(values[np.sort(first)], _distinct(table, level))
+
+
+def _groups(table: pa.Table, key: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """First row and group number of every (key, as_of)."""
+    names = [key, AS_OF] if AS_OF in table.column_names else [key]
+    codes = np.zeros(table.num_rows, dtype=np.int64)
+    for name in names:
+        encoded = table[name].combine_chunks().dictionary_encode()
+        codes = codes * max(len(encoded.dictionary), 1) + encoded.indices.fill_null(0).to_numpy()
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return first, inverse.reshape(-1)
+
+
+def _distinct(table: pa.Table, key: str) -> int:
+    """Different entities; rows where the table has no such column."""
+    if key not in table.column_names:
+        return int(table.num_rows)
+    return int(pc.count_distinct(table[key]).as_py())
+
+
+def _values(column: pa.ChunkedArray) -> npt.NDArray[Any]:
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        numbers = pc.cast(column, pa.float64()).to_numpy().astype(np.float64)
+        return np.where(np.isfinite(numbers), numbers, np.nan)
+    if pa.types.is_null(kind):
+        return np.full(len(column), np.nan)
+    return np.array(pc.cast(column, pa.string()).to_pylist(), dtype=object)
