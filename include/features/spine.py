@@ -65,4 +65,4 @@ class Spine:
             )
 
 
-_AS_OF_FIELD = pa.field(AS_OF, TIMESTAMP, nullable=False)
+_AS_OF_FIELD = pa.field(AS_OF, TIMESTAMP)

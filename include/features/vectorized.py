@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import timedelta
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -68,12 +69,7 @@ def _aggregations(
         pairs = Pairs(history, columns, longest, start, stop)
         for pair in wanted:
             parts[pair].append(reduce(pair[0], pairs.within(*pair)))
-    return {pair: _joined(arrays) for pair, arrays in parts.items()}
-
-
-def _joined(parts: list[Numbers]) -> Numbers:
-    joined: Numbers = np.concatenate(parts)
-    return joined
+    return {pair: cast(Numbers, np.concatenate(arrays)) for pair, arrays in parts.items()}
 
 
 def _view(

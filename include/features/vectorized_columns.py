@@ -126,7 +126,7 @@ class EventColumns:
     def _looked_up(self, column: Column) -> Integers:
         """Per event the row of the attribute value it carries, or -1."""
         ids = encoded(self.column(ENTITY_COLUMNS[column.entity]))
-        facts = self._attributes.append_column("row", pa.array(range(len(self._attributes))))
+        facts = self._attributes.append_column("row", pa.array(np.arange(len(self._attributes))))
         facts = facts.filter(
             pc.and_(pc.equal(facts["entity"], column.entity), pc.equal(facts["name"], column.field))
         )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
@@ -71,13 +72,13 @@ class FeatureView:
         """The output column of a feature: `spend__sum_amount_30d`."""
         return f"{self.name}__{feature}"
 
-    @property
+    @cached_property
     def columns(self) -> dict[str, Literal["integer", "number", "text"]]:
         """Output columns in declared order, with what they hold."""
         plain = {self.column(a.feature(w)): a.kind for a in self.aggregations for w in a.windows}
         return plain | {self.column(d.name): "number" for d in self.derived}
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change exactly when the features' meaning does."""
         return _digest(_view_meaning(self))
@@ -99,7 +100,7 @@ class FeatureService:
         if not names:
             raise ConfigError(f"FeatureService {self.name!r} has no feature view")
 
-    @property
+    @cached_property
     def columns(self) -> dict[str, Literal["integer", "number", "text"]]:
         """Feature columns in declared order, with what they hold."""
         return {name: kind for view in self.views for name, kind in view.columns.items()}
@@ -109,7 +110,7 @@ class FeatureService:
         """The join keys a spine must have, in order of first use."""
         return tuple(dict.fromkeys(key for view in self.views for key in view.entity.join_keys))
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change exactly when the features' meaning or order does."""
         return _digest([_view_meaning(view) for view in self.views])

@@ -1,0 +1,71 @@
+"""Every spec runs on every engine: `check` compares a text table with what an engine computes."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+from feature_tables import Check, attribute_table, event_table, expectations
+
+from include.features import in_memory, vectorized
+from include.features.conditions import Condition
+from include.features.declarations import (
+    USER,
+    Aggregation,
+    AttributeLookup,
+    Derived,
+    Entity,
+    EventStream,
+)
+from include.features.spine import Spine
+from include.features.views import FeatureService, FeatureView
+
+
+@pytest.fixture(params=[in_memory, vectorized], ids=lambda module: module.__name__.split(".")[-1])
+def engine(request: pytest.FixtureRequest) -> ModuleType:
+    """Each feature engine in turn."""
+    module: ModuleType = request.param
+    return module
+
+
+@pytest.fixture
+def check(engine: ModuleType) -> Check:
+    """Assert that a one-view service over the events gives the expected table.
+
+    The expected table's columns are the spine's (`user`, `item`, `as_of`) and then features,
+    named without their view.
+    """
+
+    def assert_table(
+        *aggregations: Aggregation,
+        events: str,
+        expect: str,
+        attributes: str = "",
+        entity: Entity = USER,
+        names: tuple[str, ...] = ("Order Completed",),
+        where: tuple[Condition, ...] = (),
+        lookups: tuple[AttributeLookup, ...] = (),
+        derived: tuple[Derived, ...] = (),
+        timezone: str = "UTC",
+    ) -> None:
+        stream = EventStream(names, where, lookups)
+        view = FeatureView("v", entity, stream, aggregations, derived)
+        spine, features = expectations(expect)
+        result = engine.compute(
+            FeatureService("spec", (view,)),
+            Spine(spine),
+            event_table(events),
+            attribute_table(attributes),
+            timezone,
+        )
+        assert result.select(spine.column_names).equals(spine)
+        assert list(features) == [n.removeprefix("v__") for n in view.columns]
+        for name, texts in features.items():
+            column = result[f"v__{name}"]
+            kind = {"int64": int, "double": float, "string": str}[str(column.type)]
+            wanted = [None if text == "-" else kind(text) for text in texts]
+            if kind is float:
+                wanted = [None if w is None else pytest.approx(w, rel=1e-9) for w in wanted]
+            assert column.to_pylist() == wanted, name
+
+    return assert_table
