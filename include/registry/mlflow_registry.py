@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -178,12 +179,14 @@ class MlflowRegistry:
                 run_name=f"{new.name} {new.as_of:%Y-%m-%d}",
             ).info.run_id
         at = int(new.as_of.timestamp() * 1000)
-        metrics = [Metric(k, float(v), at, 0) for k, v in sorted(new.metrics.items()) if v == v]
+        metrics = [
+            Metric(_shown(k), float(v), at, 0) for k, v in sorted(new.metrics.items()) if v == v
+        ]
         client.log_batch(
             run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in _prefixed(tags).items()]
         )
         shown = lines(new.parameters) | lines(new.lineage, "lineage.")
-        params = [Param(k, v[:MAX_PARAM_VAL_LENGTH]) for k, v in shown.items()]
+        params = [Param(_shown(k), v[:MAX_PARAM_VAL_LENGTH]) for k, v in shown.items()]
         for first in range(0, len(params), MAX_PARAMS_TAGS_PER_BATCH):
             client.log_batch(run_id, params=params[first : first + MAX_PARAMS_TAGS_PER_BATCH])
         return run_id, f"models/{experiment}/{run_id}/artifacts"
@@ -248,6 +251,11 @@ def _unavailable(error: Exception) -> TenantryError:
         f"MLflow's database does not do its work ({reason}); is it up (`make up`), and does "
         "MLFLOW_TRACKING_URI point at it?"
     )
+
+
+def _shown(name: str) -> str:
+    """A parameter's or metric's name in the characters MLflow takes: `hit@10` is `hit_at_10`."""
+    return re.sub(r"[^\w./: -]", "_", name.replace("@", "_at_"))
 
 
 def _prefixed(tags: Mapping[str, str]) -> dict[str, str]:

@@ -37,7 +37,7 @@ NEW = NewVersion(
     as_of=datetime(2017, 1, 1, tzinfo=UTC),
     feature_fingerprint="0123456789abcdef",
     parameters={"leaves": 7, **{f"p{n:03}": n for n in range(120)}},
-    metrics={"auc": 0.87, "undefined": float("nan")},
+    metrics={"auc": 0.87, "hit@10": 0.7, "undefined": float("nan")},
     lineage={"seed": 7, "windows": {"holdout": ["2017-01-01", "2017-02-01"]}},
 )
 #: Every outside effect of a registration, in the order in which they first happen.
@@ -128,7 +128,7 @@ def test_people_can_read_a_version_in_mlflow(
     assert run.data.params["leaves"] == "7"
     assert len(run.data.params) == len(NEW.parameters) + len(NEW.lineage)
     assert run.data.params["lineage.windows"] == '{"holdout": ["2017-01-01", "2017-02-01"]}'
-    assert run.data.metrics == {"auc": 0.87}
+    assert run.data.metrics == {"auc": 0.87, "hit_at_10": 0.7}
     files = within(registry, tenant, lambda client: client.list_artifacts(run.info.run_id))
     assert {file.path for file in files} == {"model.json", "reference.parquet", "card.json"}
     assert run.info.artifact_uri.startswith((lake.root / "eu" / tenant.id / "models").as_uri())
