@@ -49,12 +49,13 @@ def training_due(run: Run, events: TableVersion) -> Due:
     champion = promotions.champion_at(tenant.ref, use_case.name, run.as_of)
     world = promotions.champion_at(GLOBAL, use_case.name, run.as_of)
     latest = decided[-1] if decided else None
+    considered = promotions.champion_at(GLOBAL, use_case.name, latest.as_of) if latest else None
     state = TrainingState(
         last_decided_at=latest.as_of if latest else None,
         retrain_every=overrides.retrain_every or use_case.retrain_every,
         champion=champion is not None,
         global_version=world.version if world else "",
-        considered_global=str(latest.evidence.get("global_version", "")) if latest else "",
+        considered_global=considered.version if considered else "",
         rows=events.rows,
         minimum_rows=overrides.minimum_rows or 1,
         trainings_today=sum(d.as_of.date() == run.as_of.date() for d in decided),

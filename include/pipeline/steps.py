@@ -9,14 +9,10 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from include import ingestion as ingestion_stage
 from include import monitoring as monitoring_stage
 from include import quality as quality_stage
 from include import wiring
-from include.errors import TenantryError
 from include.features import stage as features_stage
 from include.handoffs import (
     Checked,
@@ -27,8 +23,7 @@ from include.handoffs import (
     Scored,
     Trained,
 )
-from include.monitoring import ledger as retrain_ledger
-from include.pipeline import history, translate
+from include.pipeline import evaluate, history, translate
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
 from include.registry import stage as registry_stage
@@ -39,7 +34,7 @@ from include.scoring import stage as scoring_stage
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training import stage as training_stage
 from include.use_cases.declaration import TOP
-from include.use_cases.spines import EVENT_COLUMNS, labels, scoring_spine
+from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
 
 log = logging.getLogger(__name__)
 
@@ -149,13 +144,58 @@ def scoring(run: Run) -> Scored:
 
 
 def monitoring(run: Run) -> Monitored:
-    """Drift verdict, retrain decision, and live metrics of predictions whose labels matured."""
-    raise NotImplementedError
+    """Drift verdict and retrain decision, after measuring predictions whose labels matured."""
+    use_case, ref = run.the_use_case(), run.tenant.ref
+    scored = run.take(Scored, "scoring")
+    checked = run.received.get("quality")
+    data_loss = bool(checked and checked.data_loss)
+    if not data_loss:  # without data everybody seems to have stayed away
+        evaluate.measure_matured(run, scored)
+    serving = _serving(run.platform, ref, use_case.name, run)
+    champion = predictions = None
+    if serving is not None:
+        version, model = serving
+        champion = evaluate.champion(run, version)
+        predictions = model.predict(run.platform.lake.get_table(ref, scored.features))
+    return monitoring_stage.monitor(
+        run.tenant,
+        scored,
+        translate.drift_policy(use_case, run.tenant),
+        champion=champion,
+        keys=use_case.keys,
+        data_loss=data_loss,
+        lake=run.platform.lake,
+        predictions=predictions,
+    )
 
 
-def outcome(run: Run) -> None:
-    """What a triggered retrain came to, in the retrain ledger."""
-    raise NotImplementedError
+def outcome(run: Run) -> Registered:
+    """What a retrain came to, in the retrain ledger; one that failed half-way says so."""
+    return evaluate.record_outcome(run)
+
+
+def global_training(run: GlobalRun) -> Trained:
+    """One model over the tenants that consented, measured on each of them."""
+    return training_stage.train_global(
+        run.use_case,
+        run.members,
+        run.as_of,
+        lake=run.platform.lake,
+        incumbent=_serving(run.platform, GLOBAL, run.use_case.name, run),
+        trigger="scheduled",
+        code_revision=wiring.code_revision(),
+    )
+
+
+def global_registry(run: GlobalRun) -> Registered:
+    """The decision about the global model."""
+    return registry_stage.register(
+        GLOBAL,
+        run.received["training"],
+        registry=run.platform.registry,
+        lake=run.platform.lake,
+        feature_fingerprint=run.use_case.features.fingerprint,
+    )
 
 
 def _serving(
@@ -178,4 +218,9 @@ STEPS: Final[Mapping[str, Callable[[Run], Any]]] = {
     "scoring": scoring,
     "monitoring": monitoring,
     "outcome": outcome,
+}
+
+GLOBAL_STEPS: Final[Mapping[str, Callable[[GlobalRun], Any]]] = {
+    "training": global_training,
+    "registry": global_registry,
 }

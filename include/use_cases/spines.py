@@ -49,7 +49,7 @@ def labels(use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: da
     instants = spine["as_of"].to_numpy()
     for as_of in pc.unique(spine["as_of"]).to_pylist():
         rows = np.flatnonzero(instants == np.datetime64(as_of.replace(tzinfo=None), "us"))
-        happened = _outcomes(use_case, events, as_of, known_until)
+        happened = outcomes(use_case, events, as_of, known_until)
         pairs = _index(happened, use_case.keys)
         found = _index(spine.take(pa.array(rows)), use_case.keys).isin(pairs)
         outcome[rows] = found if use_case.label.when == "present" else ~found
@@ -60,15 +60,20 @@ def relevant_items(
     use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
 ) -> dict[str, int]:
     """Per entity, how many different items its outcome holds, whether they were offered or not."""
-    found = _outcomes(use_case, events, as_of, known_until).group_by("user_id")
+    found = outcomes(use_case, events, as_of, known_until).group_by("user_id")
     counted = found.aggregate([("item_id", "count_distinct")])
     columns = (counted[name].to_pylist() for name in ("user_id", "item_id_count_distinct"))
     return dict(zip(*columns, strict=True))
 
 
-def _outcomes(
+def outcomes(
     use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
 ) -> pa.Table:
+    """The events that make up the labels of `as_of`.
+
+    Raises:
+        ConfigError: the label reaches beyond `known_until`, so that nobody can know it yet.
+    """
     end = as_of + use_case.label.horizon
     if end > known_until:
         raise ConfigError(

@@ -1,0 +1,115 @@
+"""Where earlier decisions meet later facts: matured labels, and what a retrain came to."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include.errors import TenantryError
+from include.handoffs import Registered, Scored
+from include.monitoring import ledger, live
+from include.monitoring.stage import Champion
+from include.pipeline.runs import Run
+from include.registry import ledger as promotions
+from include.registry.port import ModelVersion
+from include.storage.canonical import TIMESTAMP
+from include.storage.postgres import tenant_transaction
+from include.use_cases.spines import EVENT_COLUMNS, labels, outcomes
+
+
+def champion(run: Run, version: ModelVersion) -> Champion:
+    """What the serving version was judged on when it was promoted."""
+    use_case = run.the_use_case()
+    promoted = promotions.champion_at(run.tenant.ref, use_case.name, run.as_of)
+    figures = dict(promoted.evidence.get("champion") or {}) if promoted else {}
+    known = all(figures.get(name) is not None for name in ("value", "low", "high"))
+    return Champion(
+        version=version.version,
+        as_of=version.as_of,
+        reference=pq.read_table(
+            pa.BufferReader(run.platform.registry.reference(run.tenant.ref, version))
+        ),
+        metric=use_case.metric if known else "",
+        value=figures["value"] if known else math.nan,
+        low=figures["low"] if known else math.nan,
+        high=figures["high"] if known else math.nan,
+    )
+
+
+def measure_matured(run: Run, scored: Scored) -> None:
+    """Store the live metric of every earlier instant whose labels are known by now."""
+    use_case, ref = run.the_use_case(), run.tenant.ref
+    metric = cast(live.LiveMetricName, use_case.metric)
+    waiting = live.awaiting_labels(ref, use_case.name, use_case.label.horizon, run.as_of, metric)
+    if not waiting:
+        return
+    events = run.platform.lake.read(
+        ref,
+        "events",
+        version=scored.events.version,
+        columns=list(EVENT_COLUMNS),
+        known_at=run.as_of,
+    )
+    for as_of in waiting:
+        if use_case.task == "ranking":
+            found = outcomes(use_case, events, as_of, run.as_of).select(list(use_case.keys))
+            truth = found.append_column("label", pa.repeat(pa.scalar(1, pa.int8()), len(found)))
+        else:
+            spine = _scored_entities(run, as_of)
+            truth = spine.append_column("label", labels(use_case, events, spine, run.as_of))
+        live.measure_live(
+            ref, use_case.name, truth, metric=metric, as_of=as_of, measured_as_of=run.as_of
+        )
+
+
+def record_outcome(run: Run) -> Registered:
+    """Close the retrain request of this run with what was decided.
+
+    Raises:
+        TenantryError: the retrain ended without a decision; recorded as failed.
+    """
+    use_case = run.the_use_case()
+    ref = run.tenant.ref
+    decided = promotions.find(ref, use_case.name, run.as_of, run.trigger)
+    if decided is None:
+        ledger.finish(ref, use_case.name, run.as_of, "failed")
+        raise TenantryError(
+            f"the retrain of {run.tenant.id}/{use_case.name} as of {run.as_of} ended without a "
+            "decision; its failed task's log says why"
+        )
+    before, after = _before_and_after(decided)
+    ledger.finish(
+        ref,
+        use_case.name,
+        run.as_of,
+        "promoted" if decided.promoted else "kept",
+        before=before,
+        after=after,
+        details={"version": decided.version, "reasons": list(decided.reasons)},
+    )
+    return run.take(Registered, "registry")
+
+
+def _before_and_after(decided: promotions.Promotion) -> tuple[float | None, float | None]:
+    """Metric of the old and of the new champion on the same later window."""
+    evidence: dict[str, Any] = dict(decided.evidence)
+    incumbent = evidence.get("incumbent") or {}
+    measured = [*evidence["candidates"], *([incumbent] if incumbent else [])]
+    after = [one["value"] for one in measured if one["digest"] == decided.digest]
+    return incumbent.get("value"), next((value for value in after if value is not None), None)
+
+
+def _scored_entities(run: Run, as_of: Any) -> pa.Table:
+    use_case = run.the_use_case()
+    with tenant_transaction(run.tenant.ref) as connection:
+        rows = connection.execute(
+            "SELECT entity_id FROM predictions "
+            "WHERE tenant_id = %s AND use_case = %s AND as_of = %s ORDER BY entity_id",
+            [run.tenant.id, use_case.name, as_of],
+        ).fetchall()
+    entities = pa.array([row["entity_id"] for row in rows], pa.string())
+    instants = pa.repeat(pa.scalar(as_of, TIMESTAMP), len(entities))
+    return pa.table([entities, instants], [use_case.entity, "as_of"])

@@ -1,0 +1,147 @@
+"""What people ask about the fleet: what serves whom, how well, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from include.errors import UnavailableError, UnknownNameError
+from include.registry import ledger as promotions
+from include.registry.ledger import Promotion
+from include.storage.postgres import tenant_transaction
+from include.tenants.config import TenantConfig
+from include.tenants.loader import Fleet
+from include.tenants.namespace import TenantRef, dag_id
+
+
+def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
+    """One row per tenant and use case; a tenant whose database is missing says so in its row."""
+    rows = []
+    for tenant in fleet.tenants.values():
+        for use_case in tenant.use_cases:
+            try:
+                rows.append(_status(tenant, use_case, airflow_url))
+            except UnavailableError as error:
+                rows.append({**_EMPTY, "tenant": tenant.id, "use_case": use_case, "drift": error})
+    return rows
+
+
+def explain(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any]]]:
+    """Every promotion, drift verdict, retrain, live metric and incident, oldest first.
+
+    Raises:
+        UnknownNameError: the tenant does not have the use case.
+    """
+    if use_case not in tenant.use_cases:
+        raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
+    decided = [
+        {
+            "as_of": one.as_of,
+            "trigger": one.trigger,
+            "decision": f"promoted {one.version}" if one.promoted else f"kept {one.version}",
+            "rung": one.rung,
+            "reasons": list(one.reasons),
+        }
+        for one in promotions.history(tenant.ref, use_case)
+    ]
+    return {
+        "promotions": decided,
+        "drift_verdicts": _rows(
+            tenant.ref,
+            "SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, report_path "
+            "FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s "
+            "ORDER BY as_of, recorded_at",
+            use_case,
+        ),
+        "retrains": _rows(
+            tenant.ref,
+            "SELECT as_of, decision, reason, state, outcome, outcome_details "
+            "FROM retrain_ledger WHERE tenant_id = %s AND use_case = %s ORDER BY as_of",
+            use_case,
+        ),
+        "live_metrics": _rows(
+            tenant.ref,
+            "SELECT as_of, metric, model_version, value, baseline, labels "
+            "FROM live_metrics WHERE tenant_id = %s AND use_case = %s ORDER BY as_of, metric",
+            use_case,
+        ),
+        "incidents": _rows(
+            tenant.ref,
+            "SELECT as_of, kind, summary, closed_at FROM incidents "
+            "WHERE tenant_id = %s AND use_case IN ('', %s) ORDER BY as_of",
+            use_case,
+        ),
+    }
+
+
+_EMPTY = dict.fromkeys(
+    ("tenant", "use_case", "champion", "metric", "baseline", "live", "drift", "retrains", "link"),
+    "",
+)
+
+
+def _status(tenant: TenantConfig, use_case: str, airflow_url: str) -> dict[str, Any]:
+    decided = promotions.history(tenant.ref, use_case)
+    champion = promotions.champion_at(tenant.ref, use_case)
+    found = explain(tenant, use_case)
+    verdicts, retrains, live = (
+        found[name] for name in ("drift_verdicts", "retrains", "live_metrics")
+    )
+    metric, baseline = _figures(decided, champion)
+    asked = [one for one in retrains if one["decision"] == "retrain"]
+    incidents = [one["kind"] for one in found["incidents"] if one["closed_at"] is None]
+    return {
+        "tenant": tenant.id,
+        "use_case": use_case,
+        "champion": _named(decided, champion),
+        "metric": metric,
+        "baseline": baseline,
+        "live": f"{live[-1]['value']:.3f} vs {live[-1]['baseline']:.3f}"
+        if live and live[-1]["value"] is not None and live[-1]["baseline"] is not None
+        else "",
+        "drift": ", ".join([*(v["verdict"] for v in verdicts[-1:]), *incidents]),
+        "retrains": "; ".join(
+            f"{one['as_of']:%m-%d} {one['outcome'] or one['state']}" for one in asked
+        ),
+        "link": f"{airflow_url}/dags/{dag_id(tenant.id, 'pipeline')}" if airflow_url else "",
+    }
+
+
+def _named(decided: Sequence[Promotion], champion: Promotion | None) -> str:
+    if champion is None:
+        return "none yet"
+    names = {
+        one["digest"]: one["name"]
+        for decision in decided
+        for one in decision.evidence["candidates"]
+    }
+    return f"{champion.version} {champion.rung}/{names.get(champion.digest, '?')}"
+
+
+def _figures(decided: Sequence[Promotion], champion: Promotion | None) -> tuple[str, str]:
+    """The champion's and the best baseline's metric on the newest window both were measured on."""
+    if champion is None:
+        return "", ""
+    for decision in reversed(decided):
+        evidence = decision.evidence
+        measured: list[Mapping[str, Any]] = [*evidence["candidates"]]
+        if evidence["incumbent"]:
+            measured.append(evidence["incumbent"])
+        ours = [
+            m["value"]
+            for m in measured
+            if m["digest"] == champion.digest and m["value"] is not None
+        ]
+        rules = [m for m in measured if m["rung"] == "baseline" and m["value"] is not None]
+        if ours and rules:
+            best = max(rules, key=lambda m: float(m["value"]))
+            return (
+                f"{evidence['metric']} {ours[0]:.3f}",
+                f"{best['name']} {best['value']:.3f}",
+            )
+    return "not measured", ""
+
+
+def _rows(tenant: TenantRef, query: str, use_case: str) -> list[dict[str, Any]]:
+    with tenant_transaction(tenant) as connection:
+        return [dict(row) for row in connection.execute(query, [tenant.id, use_case])]
