@@ -107,8 +107,8 @@ def install(uv: str | None, environment: dict[str, str]) -> None:
         make_venv(base, None)
     say("installing with pip; the first time takes one to three minutes")
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
-    # compiled afterwards, on all cores
-    if not _run([*pip, "--no-compile", *pins], environment, count="Collecting "):
+    # the lock files are complete, so nothing is left to resolve; compiled afterwards, on all cores
+    if not _run([*pip, "--no-compile", "--no-deps", *pins], environment, count="Collecting "):
         raise BootstrapError(_failure())
     if not _run([*pip, "--no-deps", "-e", PROJECT], environment):
         raise BootstrapError(_failure())

@@ -1,0 +1,97 @@
+"""Bootstrap finds a Python that really runs, and installs again only when something changed."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from include.runtime import bootstrap
+
+
+def _fake_python(folder: Path, name: str, output: str, code: int = 0) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\necho '{output}'\nexit {code}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_supported_python_is_taken(tmp_path: Path) -> None:
+    """The first Python from 3.11 to 3.13 that runs is the one."""
+    old = _fake_python(tmp_path / "old", "python3", "3.9")
+    new = _fake_python(tmp_path / "new", "python3", "3.14")
+    good = _fake_python(tmp_path / "good", "python3", "3.12")
+    assert bootstrap.find_python([old, new, good]) == good
+
+
+def test_a_shim_that_runs_nothing_does_not_count(tmp_path: Path) -> None:
+    """A pyenv shim without a version behind it is passed over, executable as it is."""
+    shim = _fake_python(tmp_path / "shims", "python3.11", "pyenv: python3.11: not found", code=127)
+    good = _fake_python(tmp_path / "bin", "python3.11", "3.11")
+    assert bootstrap.find_python([shim, good]) == good
+
+
+def test_no_python_says_what_was_seen_and_what_to_install(tmp_path: Path) -> None:
+    """The error lists each Python with its version, and a command that installs one."""
+    old = _fake_python(tmp_path, "python3", "3.10")
+    with pytest.raises(bootstrap.BootstrapError) as caught:
+        bootstrap.find_python([old])
+    assert f"{old} (3.10)" in str(caught.value)
+    assert "apt install python3.11" in str(caught.value)
+
+
+def test_versions_behind_pyenv_are_found(tmp_path: Path) -> None:
+    """A version that pyenv has, but no shim selects, is a candidate."""
+    folder = tmp_path / "versions" / "3.12.4" / "bin"
+    python = _fake_python(folder, "python3", "3.12")
+    assert python in bootstrap.candidates("", str(tmp_path))
+
+
+def test_the_path_is_searched_in_order_of_preference(tmp_path: Path) -> None:
+    """A python3.11 counts before a python3, wherever it stands on PATH."""
+    plain = _fake_python(tmp_path / "a", "python3", "3.12")
+    exact = _fake_python(tmp_path / "b", "python3.11", "3.11")
+    found = bootstrap.candidates(f"{tmp_path / 'a'}:{tmp_path / 'b'}", str(tmp_path / "none"))
+    assert found.index(exact) < found.index(plain)
+
+
+def test_a_changed_lock_file_asks_for_another_installation(tmp_path: Path) -> None:
+    """The digest covers both lock files, pyproject.toml, the Python version and the place."""
+    for name in (*bootstrap.REQUIREMENTS, "pyproject.toml"):
+        (tmp_path / name).write_text("a==1\n")
+    before = bootstrap.digest(str(tmp_path), (3, 11))
+    assert bootstrap.digest(str(tmp_path), (3, 11)) == before
+    assert bootstrap.digest(str(tmp_path), (3, 12)) != before
+    for name in (*bootstrap.REQUIREMENTS, "pyproject.toml"):
+        (tmp_path / name).write_text("a==2\n")
+        assert bootstrap.digest(str(tmp_path), (3, 11)) != before
+        (tmp_path / name).write_text("a==1\n")
+
+
+def test_an_old_python_can_run_it() -> None:
+    """Bootstrap keeps to the syntax of Python 3.8 and to the standard library."""
+    tree = ast.parse(Path(bootstrap.__file__).read_text(), feature_version=(3, 8))
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    known = {"__future__", "fcntl", "glob", "hashlib", "os", "shutil", "subprocess", "sys", "time"}
+    assert imported <= known
+
+
+def test_lock_files_name_no_index_and_no_path() -> None:
+    """The pins hold anywhere: no registry, no folder of one machine, every package pinned."""
+    for name in bootstrap.REQUIREMENTS:
+        for line in (Path(bootstrap.PROJECT) / name).read_text().splitlines():
+            assert line == "-r requirements.txt" or "==" in line, f"{name}: {line}"
+            assert "://" not in line
+            assert " @ " not in line
