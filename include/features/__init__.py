@@ -1,5 +1,5 @@
 """Features: what is known about an entity at an instant, declared once and computed by any engine.
 
 `declarations` is the language, `in_memory` the reference engine, `vectorized` the fast one,
-`catalogue` the feature views and services that ship. What the words mean is fixed by `tests/spec`.
+`catalogue` the services that ship. What the words mean is fixed by `tests/spec`.
 """

@@ -12,7 +12,7 @@ import pytest
 
 from include.errors import ConfigError, IsolationError, UnknownNameError
 from include.features import in_memory, vectorized
-from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES, SPEND
+from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.conditions import Condition, at_least, below, between, equals, one_of
 from include.features.declarations import (
     ALL_HISTORY,
@@ -27,6 +27,7 @@ from include.features.declarations import (
 from include.features.engine import required_columns
 from include.features.expressions import Constant, Difference, Feature, Ratio
 from include.features.spine import Spine
+from include.features.user_views import SPEND
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
 

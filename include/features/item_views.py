@@ -1,0 +1,67 @@
+"""Views of an item, and of a user with an item, over canonical `Order Completed` line items."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from include.features.declarations import ALL_HISTORY, ITEM, USER_ITEM, Aggregation, Derived
+from include.features.expressions import Feature, Ratio
+from include.features.user_views import DAYS_7, DAYS_90, ORDER_LINES, OWNER, mean_gap
+from include.features.views import FeatureView
+
+DAYS_28: Final = timedelta(days=28)
+
+ITEM_POPULARITY: Final = FeatureView(
+    "item_popularity",
+    ITEM,
+    ORDER_LINES,
+    (
+        Aggregation("count", windows=(DAYS_7, DAYS_28, DAYS_90)),
+        Aggregation("distinct_count", "user_id", (DAYS_7, DAYS_28, DAYS_90)),
+        Aggregation("time_since_last"),
+    ),
+    derived=(
+        Derived("trend", Ratio(Feature("count_7d"), Feature("count_28d"))),
+        Derived(
+            "lines_per_user_90d", Ratio(Feature("count_90d"), Feature("distinct_count_user_id_90d"))
+        ),
+    ),
+    owner=OWNER,
+    description="How much the item sells, to how many, and how often the same user comes back.",
+    tags=("recommendation",),
+)
+
+ITEM_PRICE: Final = FeatureView(
+    "item_price",
+    ITEM,
+    ORDER_LINES,
+    derived=(Derived("mean_90d", Ratio(Feature("sum_amount_90d"), Feature("sum_quantity_90d"))),),
+    inputs=(
+        Aggregation("sum", "amount", (DAYS_90,)),
+        Aggregation("sum", "quantity", (DAYS_90,)),
+    ),
+    owner=OWNER,
+    description="What one piece of the item costs.",
+    tags=("recommendation",),
+)
+
+USER_ITEM_HISTORY: Final = FeatureView(
+    "user_item",
+    USER_ITEM,
+    ORDER_LINES,
+    (
+        Aggregation("count", windows=(DAYS_28, DAYS_90, ALL_HISTORY)),
+        Aggregation("days_active", windows=(DAYS_90, ALL_HISTORY)),
+        Aggregation("sum", "quantity"),
+        Aggregation("time_since_last"),
+        Aggregation("time_since_first"),
+    ),
+    derived=(
+        Derived("mean_gap_all", mean_gap("all")),
+        Derived("overdue_all", Ratio(Feature("time_since_last_all"), mean_gap("all"))),
+    ),
+    owner=OWNER,
+    description="The user's own history with the item, and whether it is due again.",
+    tags=("recommendation",),
+)
