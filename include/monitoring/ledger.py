@@ -30,6 +30,11 @@ _OPEN: Final = (
     f"SELECT {_COLUMNS} FROM retrain_ledger "  # noqa: S608
     "WHERE tenant_id = %s AND state = 'requested' ORDER BY as_of, use_case"
 )
+_SINCE: Final = (
+    f"SELECT {_COLUMNS} FROM retrain_ledger "  # noqa: S608
+    "WHERE tenant_id = %s AND decision = 'retrain' AND (state = 'requested' OR decided_at >= %s) "
+    "ORDER BY as_of, use_case"
+)
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,13 @@ def open_requests(tenant: TenantRef) -> list[Entry]:
         return [_entry(row) for row in connection.execute(_OPEN, [tenant.id])]
 
 
-async def open_requests_async(tenant: TenantRef) -> list[Entry]:
-    """`open_requests` for triggers, which wait in an event loop."""
+async def requests_since(tenant: TenantRef, since: datetime) -> list[Entry]:
+    """Requests that are open, or were made since an instant of the wall clock, oldest first.
+
+    For triggers, which wait in an event loop.
+    """
     async with tenant_transaction_async(tenant) as connection:
-        cursor = await connection.execute(_OPEN, [tenant.id])
+        cursor = await connection.execute(_SINCE, [tenant.id, since])
         return [_entry(row) for row in await cursor.fetchall()]
 
 

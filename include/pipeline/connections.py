@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from airflow.providers.postgres.hooks.postgres import PostgresHook
@@ -20,7 +20,10 @@ def through_airflow(connection_id: str) -> Iterator[psycopg.Connection[Any]]:
         SourceError: Airflow knows no such connection, or the database does not answer.
     """
     try:
-        connection = PostgresHook(postgres_conn_id=connection_id).get_conn()
+        # Typed for both drivers; with SQLAlchemy 2 it is always psycopg's.
+        connection = cast(
+            "psycopg.Connection[Any]", PostgresHook(postgres_conn_id=connection_id).get_conn()
+        )
     except Exception as error:  # Airflow and the driver raise unrelated types here
         raise SourceError(
             f"connection {connection_id!r} cannot be opened ({type(error).__name__}); "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
@@ -15,17 +16,21 @@ if TYPE_CHECKING:
 
 
 class RetrainRequested(BaseTrigger):
-    """Fires as soon as the tenant's retrain ledger holds an open request, of any use case.
+    """Fires as soon as the tenant's retrain ledger holds a request, of any use case.
 
     All of a tenant's sensors wake together: the one whose use case is meant goes on, the others
-    skip, so that the run ends and `drift_watch` starts over watching all of them.
+    skip, so that the run ends and `drift_watch` starts over watching all of them. A request made
+    since the run began wakes a sensor even after its sibling has had it taken up.
     """
 
-    def __init__(self, tenant_id: str, region: str, isolation: str, poll_seconds: float) -> None:
-        super().__init__()
+    def __init__(
+        self, tenant_id: str, region: str, isolation: str, since: str, poll_seconds: float
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
         self.tenant_id = tenant_id
         self.region = region
         self.isolation = isolation
+        self.since = since
         self.poll_seconds = poll_seconds
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -36,6 +41,7 @@ class RetrainRequested(BaseTrigger):
                 "tenant_id": self.tenant_id,
                 "region": self.region,
                 "isolation": self.isolation,
+                "since": self.since,
                 "poll_seconds": self.poll_seconds,
             },
         )
@@ -43,20 +49,25 @@ class RetrainRequested(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is a request."""
         from include.errors import UnavailableError
-        from include.monitoring.ledger import open_requests_async
+        from include.monitoring.ledger import requests_since
         from include.tenants.namespace import TenantRef
 
         tenant = TenantRef(self.tenant_id, self.region, self.isolation)
         while True:
             try:
-                requests = await open_requests_async(tenant)
+                requests = await requests_since(tenant, datetime.fromisoformat(self.since))
             except UnavailableError as error:  # Postgres restarts: the watch outlives it
                 self.log.warning("%s", error)
                 requests = []
             if requests:
-                yield TriggerEvent(
+                yield TriggerEvent(  # type: ignore[no-untyped-call]
                     [
-                        {"use_case": r.use_case, "as_of": r.as_of.isoformat(), "reason": r.reason}
+                        {
+                            "use_case": r.use_case,
+                            "as_of": r.as_of.isoformat(),
+                            "reason": r.reason,
+                            "state": r.state,
+                        }
                         for r in requests
                     ]
                 )
@@ -82,7 +93,11 @@ class DriftSensor(BaseSensorOperator):
         """Give the slot back and wait in the triggerer."""
         self.defer(
             trigger=RetrainRequested(
-                self.tenant_id, self.region, self.isolation, float(self.poke_interval)
+                self.tenant_id,
+                self.region,
+                self.isolation,
+                (context["dag_run"].start_date or context["dag_run"].run_after).isoformat(),
+                float(self.poke_interval),
             ),
             method_name="resume",
         )
@@ -90,6 +105,6 @@ class DriftSensor(BaseSensorOperator):
     def resume(self, context: Context, event: list[dict[str, str]]) -> dict[str, str]:
         """The request that `retrain` is triggered with."""
         for request in event:
-            if request["use_case"] == self.use_case:
+            if request["use_case"] == self.use_case and request["state"] == "requested":
                 return request
-        raise AirflowSkipException(f"woken for another use case than {self.use_case}")
+        raise AirflowSkipException(f"nothing to do for {self.use_case} any more")

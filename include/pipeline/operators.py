@@ -93,18 +93,24 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
         run = runs.open_global(operator.use_case, as_of=as_of or ended, **shared)
         result = steps.execute_global(operator.stage, run)
     elif kind == "retrain":
-        asked = "drift" if context["dag_run"].run_id.startswith(DRIFT_RUN) else "manual"
+        run_id = context["dag_run"].run_id
         result = steps.execute(
             operator.stage,
-            runs.open_retrain(owner, params["use_case"], as_of=as_of, trigger=asked, **shared),
+            runs.open_retrain(
+                owner,
+                params["use_case"],
+                as_of=as_of,
+                trigger="drift" if run_id.startswith(DRIFT_RUN) else "manual",
+                run_id=run_id,
+                **shared,
+            ),
         )
     else:
-        interval = {
-            "start": context.get("data_interval_start"),
-            "end": context.get("data_interval_end") or context["dag_run"].run_after,
-        }
+        ended = context.get("data_interval_end") or context["dag_run"].run_after
+        started = context.get("data_interval_start")
         result = steps.execute(
-            operator.stage, runs.open_pipeline(owner, operator.use_case, **interval, **shared)
+            operator.stage,
+            runs.open_pipeline(owner, operator.use_case, start=started, end=ended, **shared),
         )
     ti.xcom_push(HANDOFF, result)
     return result

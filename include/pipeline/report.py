@@ -48,8 +48,8 @@ def explain(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any
         "promotions": decided,
         "drift_verdicts": _rows(
             tenant.ref,
-            "SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, report_path "
-            "FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s "
+            "SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, "
+            "report_path FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s "
             "ORDER BY as_of, recorded_at",
             use_case,
         ),

@@ -27,6 +27,7 @@ class Run:
     tenant: TenantConfig
     interval: Interval
     trigger: str = "scheduled"  #: `scheduled`, `drift` or `manual`
+    run_id: str = ""  #: of the Airflow run; empty without Airflow
     use_case: UseCase | None = None
     received: Mapping[str, Any] = field(default_factory=dict)  #: stage → handoff
 
@@ -106,6 +107,7 @@ def open_retrain(
     *,
     as_of: datetime | None,
     trigger: str,
+    run_id: str,
     connect: wiring.Connect,
     received: Mapping[str, Any],
 ) -> Run:
@@ -120,6 +122,7 @@ def open_retrain(
         tenant=tenant,
         interval=Interval(start, as_of),
         trigger=trigger,
+        run_id=run_id,
         use_case=_use_case(tenant, use_case),
         received=received,
     )

@@ -23,6 +23,7 @@ from include.handoffs import (
     Scored,
     Trained,
 )
+from include.monitoring import ledger as retrain_ledger
 from include.pipeline import evaluate, history, translate
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
@@ -73,6 +74,8 @@ def quality(run: Run) -> Checked:
 def features(run: Run) -> FeaturesBuilt:
     """Point-in-time features of the active entities, and whether training is due."""
     use_case, lake, ref = run.the_use_case(), run.platform.lake, run.tenant.ref
+    if run.trigger == "drift":
+        retrain_ledger.mark_triggered(ref, use_case.name, run.as_of, run.run_id)
     checked = run.received.get("quality")
     events = checked.events if checked else lake.version(ref, "events")
     attributes = checked.attributes if checked else lake.version(ref, "attributes")
