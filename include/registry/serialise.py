@@ -118,7 +118,7 @@ def _booster(text: str, columns: tuple[str, ...]) -> lightgbm.Booster:
     whole = lines[0] == "tree" and "end of trees" in lines and "end of parameters" in lines
     if not whole or tuple(names) != columns:
         raise IntegrityError("the payload is not the whole LightGBM text of these columns")
-    booster = lightgbm.Booster(model_str=text, params={"num_threads": 1, "verbosity": -1})
+    booster = lightgbm.Booster(model_str=text)
     if booster.num_feature() != len(columns) or booster.num_model_per_iteration() != 1:
         raise IntegrityError("the LightGBM text has another shape than its document says")
     return booster

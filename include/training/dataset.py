@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from include.handoffs import TableVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
+from include.training.rows import Rows
 from include.training.windows import Windows, plan
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import EVENT_COLUMNS, labels, relevant_items, scoring_spine
@@ -30,35 +30,6 @@ class Pinned:
     tenant: TenantConfig
     events: TableVersion
     attributes: TableVersion
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Labelled rows; all columns have the same length and order."""
-
-    features: pa.Table  #: numeric and text features, no keys
-    label: npt.NDArray[np.int8]
-    weight: npt.NDArray[np.float64]  #: how many rows this one stands for
-    entity: npt.NDArray[np.str_]  #: tenant and entity: what the bootstrap resamples
-    group: npt.NDArray[np.str_]  #: entity and instant: one ranking
-    relevant: npt.NDArray[np.int64]  #: items the group's outcome holds; 0 for classification
-    tenant: npt.NDArray[np.str_]
-    as_of: npt.NDArray[np.datetime64]
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
-        """The rows for which `keep` is true."""
-        return Rows(
-            self.features.filter(pa.array(keep)),
-            *(getattr(self, name)[keep] for name in _ARRAYS),
-        )
-
-    def at(self, instants: Sequence[datetime]) -> Rows:
-        """The rows of some snapshots."""
-        wanted = [np.datetime64(at.replace(tzinfo=None), "us") for at in instants]
-        return self.where(np.isin(self.as_of, wanted))
 
 
 @dataclass(frozen=True)
@@ -96,41 +67,55 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
         max((span[1] for span in known), default=None),
         as_of,
     )
-    training, holdout = [], []
+    training: list[Rows] = []
+    holdout: list[Rows] = []
     for pinned, events, span in zip(sources, histories, spans, strict=True):
         if span is None:
             continue
         reach = plan(use_case, *span, as_of).known_until
-        make = _Maker(use_case, pinned, events, span[0], reach, as_of, lake)
-        training.append(make.rows(windows.training, sampled=True))
-        holdout.append(make.rows(windows.holdout, sampled=False))
-    return Dataset(_stack(use_case, training), _stack(use_case, holdout), windows)
+        oldest = span[0] + use_case.snapshots.minimum_history
+        newest = reach - use_case.label.horizon
+        for instants, rows in ((windows.training, training), (windows.holdout, holdout)):
+            told = [at for at in instants if oldest <= at <= newest]
+            if told:
+                frame = _Frame(use_case, pinned, events, reach, lake)
+                rows.append(frame.rows(told, as_of, thin=rows is training))
+    return Dataset(_stacked(use_case, training), _stacked(use_case, holdout), windows)
+
+
+def labelled_rows(
+    use_case: UseCase, pinned: Pinned, instants: Sequence[datetime], as_of: datetime, lake: Lake
+) -> Rows | None:
+    """Every row of the snapshots whose label the tenant's data can tell at `as_of`, if any."""
+    events = read_events(pinned, lake, as_of)
+    span = _span(use_case, events, as_of)
+    if span is None:
+        return None
+    reach = plan(use_case, *span, as_of).known_until
+    told = [at for at in instants if at + use_case.label.horizon <= reach]
+    frame = _Frame(use_case, pinned, events, reach, lake)
+    return frame.rows(told, as_of, thin=False) if told else None
 
 
 @dataclass(frozen=True)
-class _Maker:
+class _Frame:
+    """One tenant's events, complete up to `known_until`."""
+
     use_case: UseCase
     pinned: Pinned
     events: pa.Table
-    first_event: datetime
     known_until: datetime
-    as_of: datetime
     lake: Lake
 
-    def rows(self, instants: Sequence[datetime], *, sampled: bool) -> Rows | None:
-        """Labelled rows of the snapshots; negatives thinned out where `sampled`."""
+    def rows(self, instants: Sequence[datetime], as_of: datetime, *, thin: bool) -> Rows:
+        """Labelled rows of the snapshots, as known at `as_of`; fewer negatives where `thin`."""
         case = self.use_case
-        oldest = self.first_event + case.snapshots.minimum_history
-        newest = self.known_until - case.label.horizon
-        instants = [at for at in instants if oldest <= at <= newest]
-        if not instants:
-            return None
         draw = np.random.default_rng(case.seed)
         spines, targets, weights, relevant = [], [], [], []
         for at in instants:
             spine = _some_entities(case, scoring_spine(case, self.events, at), draw)
             label = labels(case, self.events, spine, self.known_until).to_numpy()
-            keep, weight = _thinned(case, label, draw) if sampled else _all(label)
+            keep, weight = _thinned(case, label, draw) if thin else _all(label)
             spine = spine.filter(pa.array(keep))
             spines.append(spine)
             targets.append(label[keep])
@@ -148,7 +133,7 @@ class _Maker:
             spine,
             events=self.pinned.events,
             attributes=self.pinned.attributes,
-            known_at=self.as_of,
+            known_at=as_of,
             lake=self.lake,
         )
         entity = _texts(spine[case.entity], prefix=f"{self.pinned.tenant.id}/")
@@ -201,36 +186,9 @@ def _all(label: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.bool_], npt.NDArra
     return np.ones(len(label), dtype=bool), np.ones(len(label))
 
 
-def _stack(use_case: UseCase, parts: Sequence[Rows | None]) -> Rows:
-    found = [part for part in parts if part is not None]
-    if not found:
-        return no_rows(use_case)
-    return Rows(
-        pa.concat_tables([part.features for part in found]),
-        *(np.concatenate([getattr(part, name) for part in found]) for name in _ARRAYS),
-    )
-
-
-def no_rows(use_case: UseCase) -> Rows:
-    """The shape of rows, without any."""
-    types = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
-    schema = pa.schema([(name, types[kind]) for name, kind in use_case.features.columns.items()])
-    whole, text = np.empty(0, np.int64), np.empty(0, np.str_)
-    return Rows(
-        schema.empty_table(),
-        np.empty(0, np.int8),
-        np.empty(0),
-        text,
-        text,
-        whole,
-        text,
-        np.empty(0, "datetime64[us]"),
-    )
+def _stacked(use_case: UseCase, parts: Sequence[Rows]) -> Rows:
+    return Rows.stacked(parts) if parts else Rows.none(use_case)
 
 
 def _texts(column: pa.ChunkedArray, prefix: str) -> npt.NDArray[np.str_]:
     return np.array([f"{prefix}{value}" for value in column.to_pylist()], dtype=np.str_)
-
-
-#: The arrays of `Rows`, in the order of its fields.
-_ARRAYS: Final = ("label", "weight", "entity", "group", "relevant", "tenant", "as_of")

@@ -16,8 +16,8 @@ from include.registry.decision import Comparison, Evidence, Measured, TenantEffe
 from include.registry.estimators import matrix
 from include.registry.model import Model, Scores
 from include.registry.serialise import to_bytes
-from include.training.dataset import Rows
 from include.training.metrics import Bootstrap, Estimate
+from include.training.rows import Rows
 from include.use_cases.declaration import UseCase
 
 _LIBRARIES: Final = ("lightgbm", "numpy", "pyarrow", "scikit-learn", "skops")

@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from include.registry.estimators import LightGBMPredictor, PipelinePredictor, matrix, signed_log
 from include.registry.model import Model
-from include.training.dataset import Rows
 from include.training.metrics import measure
+from include.training.rows import Rows
 from include.training.windows import Windows
 from include.use_cases.declaration import UseCase
 

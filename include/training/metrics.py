@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from include.registry.model import Scores
-from include.training.dataset import Rows
+from include.training.rows import Rows
 from include.use_cases.declaration import TOP
 
 REPLICATES: Final = 400

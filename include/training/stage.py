@@ -60,7 +60,7 @@ def train(
     pinned = Pinned(tenant, built.events, built.attributes)
     data = build(use_case, [pinned], built.as_of, lake)
     notes: list[str] = []
-    contenders = _baselines(use_case)
+    contenders = baselines(use_case)
     if global_champion is not None:
         contenders += _as_is("global", global_champion, use_case, data, built.as_of, notes)
     override = tenant.use_cases.get(use_case.name)
@@ -97,7 +97,7 @@ def train_global(
     data = build(use_case, sources, as_of, lake)
     run = _Run(GLOBAL, use_case, as_of, trigger, code_revision, sources, data, lake)
     minimum = use_case.gates.minimum_rows
-    return run.finish("global", minimum, _baselines(use_case), incumbent, [], None)
+    return run.finish("global", minimum, baselines(use_case), incumbent, [], None)
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,8 @@ _TRAINED_UNTIL: Final = "trained_until"
 _WHOSE: Final = {"own": "the tenant's", "global": "the consenting tenants'"}
 
 
-def _baselines(use_case: UseCase) -> list[Contender]:
+def baselines(use_case: UseCase) -> list[Contender]:
+    """The use case's baselines as models."""
     found = []
     for one in use_case.baselines:
         rule = {"column": one.column, "descending": one.descending, "then": one.then}

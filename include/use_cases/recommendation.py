@@ -41,7 +41,7 @@ USE_CASE: Final = UseCase(
         holdout=2,
         minimum_history=timedelta(days=60),
         entities=1_000,
-        negatives=10,
+        negatives=5,
     ),
     gates=Gates(minimum_rows=3_000, minimum_positives=300, minimum_entities=20),
     retrain_every=timedelta(days=28),

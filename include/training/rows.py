@@ -1,0 +1,74 @@
+"""Labelled rows: features, label and what metrics need to know about each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from include.use_cases.declaration import UseCase
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled rows; all columns have the same length and order."""
+
+    features: pa.Table  #: numeric and text features, no keys
+    label: npt.NDArray[np.int8]
+    weight: npt.NDArray[np.float64]  #: how many rows this one stands for
+    entity: npt.NDArray[np.str_]  #: tenant and entity: what the bootstrap resamples
+    group: npt.NDArray[np.str_]  #: entity and instant: one ranking
+    relevant: npt.NDArray[np.int64]  #: items the group's outcome holds; 0 for classification
+    tenant: npt.NDArray[np.str_]
+    as_of: npt.NDArray[np.datetime64]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
+        """The rows for which `keep` is true."""
+        return Rows(
+            self.features.filter(pa.array(keep)),
+            *(getattr(self, name)[keep] for name in _ARRAYS),
+        )
+
+    def at(self, instants: Sequence[datetime]) -> Rows:
+        """The rows of some snapshots."""
+        wanted = [np.datetime64(at.replace(tzinfo=None), "us") for at in instants]
+        return self.where(np.isin(self.as_of, wanted))
+
+    @classmethod
+    def stacked(cls, parts: Sequence[Rows]) -> Rows:
+        """The parts, of which there is at least one, below each other."""
+        return cls(
+            pa.concat_tables([part.features for part in parts]),
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS),
+        )
+
+    @classmethod
+    def none(cls, use_case: UseCase) -> Rows:
+        """The shape of a use case's rows, without any."""
+        types = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
+        schema = pa.schema(
+            [(name, types[kind]) for name, kind in use_case.features.columns.items()]
+        )
+        whole, text = np.empty(0, np.int64), np.empty(0, np.str_)
+        return cls(
+            schema.empty_table(),
+            np.empty(0, np.int8),
+            np.empty(0),
+            text,
+            text,
+            whole,
+            text,
+            np.empty(0, "datetime64[us]"),
+        )
+
+
+#: The arrays of `Rows`, in the order of its fields.
+_ARRAYS: Final = ("label", "weight", "entity", "group", "relevant", "tenant", "as_of")
