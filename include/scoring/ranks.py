@@ -34,7 +34,7 @@ def ranked(
         scores: of shape `(rows,)`, in row order.
 
     Raises:
-        QualityError: a score is missing or not finite, or a row has no entity.
+        QualityError: a score is missing or not finite, a row has no entity, or two have the same.
     """
     if task not in TASKS:
         raise UnknownNameError("task", task, TASKS)
@@ -54,6 +54,12 @@ def ranked(
             "baseline_score": pa.array(known, mask=~np.isfinite(known)),
         }
     )
+    keys = rows.group_by(["entity_id", "item_id"]).aggregate([])
+    if keys.num_rows < rows.num_rows:
+        raise QualityError(
+            f"{rows.num_rows - keys.num_rows} rows to score repeat an entity; nothing was "
+            "written. Run the features stage again"
+        )
     best_first = [("score", "descending"), ("entity_id", "ascending"), ("item_id", "ascending")]
     if not ranking:
         rows = rows.sort_by(best_first)

@@ -1,0 +1,279 @@
+"""Scoring on the real Postgres: who serves, what is written, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from include.errors import ConfigError, IntegrityError
+from include.handoffs import FeaturesBuilt, Scored, TableVersion
+from include.registry import ledger
+from include.registry.baselines import baseline_model
+from include.registry.in_memory import InMemoryRegistry
+from include.registry.model import Model
+from include.registry.port import ModelVersion, NewVersion
+from include.registry.serialise import to_bytes
+from include.scoring import stage as scoring
+from include.scoring.stage import score
+from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
+from include.tenants.namespace import TenantRef
+
+pytestmark = pytest.mark.integration
+
+NUMBERS: Iterator[int] = count()
+MONDAY = datetime(2017, 1, 2, tzinfo=UTC)
+WEEK = timedelta(days=7)
+HOSTILE = ["'; DROP TABLE predictions; --", "{{ 7 * 7 }}", "../../etc", "\u202eabc\x01", "ü" * 5000]
+
+
+@pytest.fixture
+def tenant(database: Any) -> TenantRef:
+    """A tenant that no other test has used."""
+    return TenantRef(f"dora-{next(NUMBERS)}", "eu", "pool")
+
+
+@pytest.fixture
+def registry() -> InMemoryRegistry:
+    """The twin."""
+    return InMemoryRegistry()
+
+
+def rule(column: str = "visits") -> Model:
+    """A model that scores by one column."""
+    return baseline_model({"column": column, "descending": False, "then": ""})
+
+
+def promote(
+    registry: InMemoryRegistry, tenant: TenantRef, as_of: datetime = MONDAY, column: str = "visits"
+) -> ModelVersion:
+    """A version that serves from `as_of` on."""
+    new = NewVersion(
+        key=as_of.isoformat(),
+        rung="baseline",
+        name=column,
+        model=to_bytes(rule(column)),
+        reference=b"PAR1",
+        parent_version="",
+        as_of=as_of,
+        feature_fingerprint="f1",
+        parameters={},
+        metrics={},
+        lineage={},
+    )
+    version = registry.register(tenant, "churn", new)
+    ledger.record(
+        tenant,
+        ledger.Promotion(
+            tenant.id,
+            "churn",
+            as_of,
+            "scheduled",
+            True,
+            version.version,
+            version.rung,
+            version.digest,
+            "",
+            ("first",),
+            {},
+        ),
+    )
+    return version
+
+
+def built(
+    lake: Lake, tenant: TenantRef, table: pa.Table | None = None, as_of: datetime = MONDAY
+) -> FeaturesBuilt:
+    """Features of three users, or of `table`."""
+    if table is None:
+        table = pa.table({"user_id": list("abc"), "visits": [1.0, 3.0, 2.0], "spend": [9, 1, 5]})
+    stored = lake.put_table(tenant, f"features/{as_of:%Y%m%d}.parquet", table)
+    nothing = TableVersion(tenant.id, "events", 4, 10, "s")
+    return FeaturesBuilt(
+        tenant.id, "churn", as_of, stored, "f1", nothing, nothing, False, "not due"
+    )
+
+
+def run(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef, features: FeaturesBuilt, **how: Any
+) -> Scored:
+    """The stage as the pipeline calls it."""
+    how = {"task": "classification", "top_k": 10} | how
+    return score(tenant, features, registry=registry, lake=lake, **how)
+
+
+def stored(tenant: TenantRef) -> list[dict[str, Any]]:
+    """All of the tenant's predictions."""
+    with tenant_transaction(tenant) as connection:
+        return connection.execute(
+            "SELECT * FROM predictions ORDER BY use_case, as_of, rank, entity_id"
+        ).fetchall()
+
+
+def test_predictions_name_what_made_them(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """Each row carries score, rank, baseline, model version and feature fingerprint."""
+    promote(registry, tenant)
+    features = built(lake, tenant)
+    found = run(registry, lake, tenant, features, baseline=rule("spend"))
+    assert (found.version, found.rows, found.features) == ("1", 3, features.features)
+    assert stored(tenant)[0] == {
+        "tenant_id": tenant.id,
+        "use_case": "churn",
+        "as_of": MONDAY,
+        "entity_id": "b",
+        "item_id": "",
+        "rank": 1,
+        "score": 3.0,
+        "baseline_score": 1.0,
+        "model_version": "1",
+        "feature_fingerprint": "f1",
+    }
+    assert [row["entity_id"] for row in stored(tenant)] == ["b", "c", "a"]
+
+
+def test_a_rerun_replaces_the_interval_and_nothing_else(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """Scoring twice is scoring once; rows of gone entities vanish, other intervals stay."""
+    promote(registry, tenant)
+    for as_of in (MONDAY, MONDAY + WEEK):
+        run(registry, lake, tenant, built(lake, tenant, as_of=as_of))
+    before = stored(tenant)
+    run(registry, lake, tenant, built(lake, tenant))
+    assert stored(tenant) == before
+    fewer = pa.table({"user_id": ["z"], "visits": [7.0]})
+    run(registry, lake, tenant, built(lake, tenant, fewer))
+    assert [r["entity_id"] for r in stored(tenant)] == ["z", "b", "c", "a"]
+    run(registry, lake, tenant, built(lake, tenant, fewer.slice(0, 0)))
+    assert stored(tenant) == [row for row in before if row["as_of"] == MONDAY + WEEK]
+
+
+def test_an_old_interval_is_scored_by_who_served_then(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """A promotion that came later does not change a rerun of the past."""
+    promote(registry, tenant)
+    promote(registry, tenant, MONDAY + 2 * WEEK, "spend")
+    versions = [
+        run(registry, lake, tenant, built(lake, tenant, as_of=MONDAY + n * WEEK)).version
+        for n in range(4)
+    ]
+    assert versions == ["1", "1", "2", "2"]
+
+
+def test_without_a_champion_nothing_is_written(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """Before the first promotion there is no version and no row."""
+    promote(registry, tenant, MONDAY + WEEK)
+    found = run(registry, lake, tenant, built(lake, tenant))
+    assert (found.version, found.rows) == ("", 0)
+    assert stored(tenant) == []
+
+
+def test_a_ranking_keeps_the_best_items(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """Each user keeps `top_k` items, best first."""
+    promote(registry, tenant)
+    table = pa.table(
+        {"user_id": list("aaabb"), "item_id": list("xyzxy"), "visits": [1.0, 2.0, 3.0, 5.0, 4.0]}
+    )
+    found = run(registry, lake, tenant, built(lake, tenant, table), task="ranking", top_k=2)
+    assert found.rows == 4
+    kept = [(r["entity_id"], r["rank"], r["item_id"]) for r in stored(tenant)]
+    assert kept == [("a", 1, "z"), ("b", 1, "x"), ("a", 2, "y"), ("b", 2, "y")]
+
+
+def test_hostile_entities_are_only_text(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """Whatever an entity is called, it is stored as it is, once."""
+    promote(registry, tenant)
+    table = pa.table({"user_id": HOSTILE, "visits": [float(n) for n in range(len(HOSTILE))]})
+    run(registry, lake, tenant, built(lake, tenant, table))
+    assert [row["entity_id"] for row in stored(tenant)] == HOSTILE[::-1]
+
+
+def test_a_missing_feature_is_named(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """A model that reads what was not built says so, and leaves the predictions as they are."""
+    promote(registry, tenant)
+    run(registry, lake, tenant, built(lake, tenant))
+    before = stored(tenant)
+    without = pa.table({"user_id": ["a"], "spend": [1.0]})
+    with pytest.raises(ConfigError, match="not built: visits; built: spend, user_id"):
+        run(registry, lake, tenant, built(lake, tenant, without))
+    with pytest.raises(ConfigError, match="not built: margin"):
+        run(registry, lake, tenant, built(lake, tenant), baseline=rule("margin"))
+    assert stored(tenant) == before
+
+
+def test_a_changed_artifact_is_refused_before_it_is_parsed(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes that are not the promoted ones reach no parser and write no row."""
+    version = promote(registry, tenant)
+    registry.files[(tenant.id, "churn", version.version, "model")] += b" "
+    parsed: list[bytes] = []
+    monkeypatch.setattr(scoring, "from_bytes", parsed.append)
+    with pytest.raises(IntegrityError):
+        run(registry, lake, tenant, built(lake, tenant))
+    assert parsed == []
+    assert stored(tenant) == []
+
+
+def test_a_version_that_was_not_promoted_is_refused(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """A registry that answers with other bytes than the ledger promoted is not believed."""
+    promote(registry, tenant)
+    other = InMemoryRegistry()
+    stranger = registry.versions(tenant, "churn")[0]
+    other.register(
+        tenant,
+        "churn",
+        NewVersion("k", "own", "n", b"other", b"", "", stranger.as_of, "f1", {}, {}, {}),
+    )
+    with pytest.raises(IntegrityError, match="not the artifact that was promoted"):
+        run(other, lake, tenant, built(lake, tenant))
+
+
+def test_tenants_score_apart(registry: InMemoryRegistry, lake: Lake, tenant: TenantRef) -> None:
+    """One tenant's run neither reads nor writes what is another's."""
+    other = TenantRef(f"{tenant.id}-b", "us", "pool")
+    promote(registry, tenant)
+    run(registry, lake, tenant, built(lake, tenant))
+    before = stored(tenant)
+    assert run(registry, lake, other, built(lake, other)).version == ""
+    promote(registry, other, column="spend")
+    run(registry, lake, other, built(lake, other))
+    assert stored(tenant) == before
+    assert {row["tenant_id"] for row in stored(other)} == {other.id}
+    with pytest.raises(IntegrityError, match="were handed to"):
+        run(registry, lake, other, built(lake, tenant))
+    with pytest.raises(IntegrityError, match="belongs to"):
+        run(registry, lake, other, replace(built(lake, tenant), tenant=other.id))
+
+
+def test_a_crash_in_the_middle_leaves_the_old_rows(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """Rows replace rows in one transaction: a write that fails changes nothing."""
+    promote(registry, tenant)
+    run(registry, lake, tenant, built(lake, tenant))
+    before = stored(tenant)
+    users = [f"u{n:05}" for n in range(10_000)] + ["z\0"]  # which Postgres cannot store
+    table = pa.table({"user_id": users, "visits": [1.0] * len(users)})
+    with pytest.raises(Exception, match="NUL"):
+        run(registry, lake, tenant, built(lake, tenant, table))
+    assert stored(tenant) == before
