@@ -65,8 +65,8 @@ def _aggregations(
     history = stream_history(index, columns, stream)
     longest = max(window for _, window in wanted)
     parts: dict[tuple[Aggregation, timedelta], list[Numbers]] = {pair: [] for pair in wanted}
-    for start, stop in history.chunks(longest):
-        pairs = Pairs(history, columns, longest, start, stop)
+    for span in history.chunks(longest):
+        pairs = Pairs(history, columns, span)
         for pair in wanted:
             parts[pair].append(reduce(pair[0], pairs.within(*pair)))
     return {pair: cast(Numbers, np.concatenate(arrays)) for pair, arrays in parts.items()}

@@ -72,26 +72,31 @@ class StreamHistory:
     event: Integers  #: positions in `EventColumns`
     order: TimeOrder
 
-    def span(self, longest: timedelta) -> tuple[Integers, Integers]:
-        """Per distinct spine row the first event within `longest`, and the one behind the last."""
+    def chunks(self, longest: timedelta) -> Iterator[Span]:
+        """Ranges of distinct spine rows, each of at most a chunk's pairs or of a single row."""
         entity, as_of = self.index.entity, self.index.as_of
         begin = np.full_like(as_of, np.iinfo(np.int64).min)
         if longest != ALL_HISTORY:
             begin = as_of - longest // _MICROSECOND
-        return self.order.before(entity, begin), self.order.before(entity, as_of)
-
-    def chunks(self, longest: timedelta) -> Iterator[tuple[int, int]]:
-        """Ranges of rows with at most a chunk's number of pairs, or of a single row."""
-        first, behind = self.span(longest)
+        first, behind = self.order.before(entity, begin), self.order.before(entity, as_of)
         total = np.cumsum(behind - first)
         start, done = 0, 0
         while True:
             stop = int(np.searchsorted(total, done + _PAIRS_PER_CHUNK, side="right"))
             stop = min(max(stop, start + 1), self.index.rows)
-            yield start, stop
+            yield Span(as_of[start:stop], first[start:stop], behind[start:stop])
             if stop == self.index.rows:
                 return
             start, done = stop, int(total[stop - 1])
+
+
+@dataclass(frozen=True)
+class Span:
+    """Some distinct spine rows, each with the run of its events in the longest window."""
+
+    as_of: Integers
+    first: Integers  #: positions in `StreamHistory.event`
+    behind: Integers
 
 
 def stream_history(index: SpineIndex, columns: EventColumns, stream: EventStream) -> StreamHistory:
@@ -114,26 +119,18 @@ class Selection:
 
 
 class Pairs:
-    """The pairs of rows `start` to `stop` over the longest window, known events only."""
+    """The pairs of a span, known events only, and what each window sees of them."""
 
-    def __init__(
-        self,
-        history: StreamHistory,
-        columns: EventColumns,
-        longest: timedelta,
-        start: int,
-        stop: int,
-    ) -> None:
-        first, behind = (bound[start:stop] for bound in history.span(longest))
-        as_of = history.index.as_of[start:stop]
-        counts = behind - first
-        row = np.repeat(np.arange(stop - start), counts)
-        offset = np.repeat(first - (np.cumsum(counts) - counts), counts)
+    def __init__(self, history: StreamHistory, columns: EventColumns, span: Span) -> None:
+        rows, as_of = len(span.as_of), span.as_of
+        counts = span.behind - span.first
+        row = np.repeat(np.arange(rows), counts)
+        offset = np.repeat(span.first - (np.cumsum(counts) - counts), counts)
         event = history.event[np.arange(len(row)) + offset]
         known = columns.created[event] <= as_of[row]
         row, event = row[known], event[known]
         age = as_of[row] - columns.at[event]
-        self._all = Selection(columns, stop - start, row, event, age)
+        self._all = Selection(columns, rows, row, event, age)
         self._where = cache(self._narrowed)
         self._window = cache(self._windowed)
 
