@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from datetime import date, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from include.tenants.namespace import NAME, RESERVED, TENANT_ID, TenantRef
@@ -47,22 +49,52 @@ def _check_positive(value: timedelta) -> timedelta:
 
 
 def _check_cron(value: str) -> str:
-    if len(value.split()) != 5 or not croniter.is_valid(value):
+    if len(value.split()) != 5 or not _CRON.fullmatch(value) or not croniter.is_valid(value):
         raise ValueError("must be a cron expression of five fields, such as '0 4 * * 1'")
+    try:
+        croniter(value, _SOME_DAY).get_next()
+    except CroniterBadDateError:
+        raise ValueError("names a day that no calendar has") from None
     return value
 
 
-def _check_column(value: str) -> str:
-    if not value or len(value) > 200 or any(ord(c) < 32 for c in value):
-        raise ValueError("must be a column name of 1 to 200 printable characters")
+def _check_day(value: date) -> date:
+    if not 1900 <= value.year <= 2999:
+        raise ValueError("must be a day of the years 1900 to 2999")
     return value
 
+
+def _check_text(value: str) -> str:
+    if len(value) > 200:
+        raise ValueError("must be at most 200 characters long")
+    return _check_visible(value)
+
+
+def _check_visible(value: str) -> str:
+    if not value or any(map(_hides, value)):
+        raise ValueError("must be text without control, bidi or other invisible characters")
+    return value
+
+
+def _hides(character: str) -> bool:
+    """Whether a character could break a line, turn the text's direction or not be encoded."""
+    joiners = "\u200c\u200d"  # Persian, Indic scripts and emoji are spelled with them
+    category = unicodedata.category(character)
+    return category in _HIDING and character not in joiners
+
+
+_HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+#: No `R` or `H`: croniter draws a time for them anew at every reading of the file.
+_CRON: Final = re.compile(r"(?:[0-9*/,#L -]|[A-Za-z]{3})+")
+_SOME_DAY: Final = datetime(2024, 1, 1)  # noqa: DTZ001  (any day will do)
 
 TenantId = Annotated[str, AfterValidator(_check_tenant_id)]
 Region = Annotated[str, AfterValidator(_check_region)]
 Name = Annotated[str, AfterValidator(_check_name)]
 Timezone = Annotated[str, AfterValidator(_check_timezone)]
-Column = Annotated[str, AfterValidator(_check_column)]
+Text = Annotated[str, AfterValidator(_check_text)]
+Column = Text  #: a column of the source
+Day = Annotated[date, AfterValidator(_check_day)]
 Duration = Annotated[timedelta, AfterValidator(_check_positive)]
 Scalar = bool | int | float | str
 
@@ -77,7 +109,9 @@ class FileConnector(Model):
     """Files on disk, in an installed package or behind any fsspec URL."""
 
     type: Literal["file"]
-    path: str = Field(min_length=1)  #: a path, a glob, `package:DISTRIBUTION/path` or a URL
+    path: Annotated[
+        str, Field(max_length=1000), AfterValidator(_check_visible)
+    ]  #: a path, a glob, `package:DISTRIBUTION/path` or a URL
     format: Literal["csv", "jsonl", "parquet"]
 
 
@@ -111,7 +145,7 @@ class Arrival(Model):
 class EventMapping(Model):
     """Source columns → canonical `events`."""
 
-    event: str | None = Field(default=None, min_length=1, max_length=200)  #: one constant name
+    event: Text | None = None  #: one constant name
     event_column: Column | None = None  #: or the column that holds the name
     event_id: tuple[Column, ...] = Field(min_length=1)  #: columns that identify a row
     event_timestamp: Column
@@ -196,13 +230,13 @@ class TenantConfig(Model):
     """One tenant."""
 
     id: TenantId
-    name: str = Field(min_length=1, max_length=200)
+    name: Text
     region: Region
     isolation: Literal["pool", "silo"] = "pool"
     timezone: Timezone = "UTC"
     schedule: Annotated[str, AfterValidator(_check_cron)]  #: cron, in `timezone`
-    history_from: date  #: first day of the first load
-    until: date | None = None  #: last day of the contract; no run starts for a later interval
+    history_from: Day  #: first day of the first load
+    until: Day | None = None  #: last day of the contract; no run starts for a later interval
     sources: tuple[Source, ...] = Field(min_length=1)
     use_cases: dict[Name, UseCaseOverrides] = Field(min_length=1)
     pooling: Pooling = Pooling()
