@@ -23,6 +23,10 @@ NEEDED_BYTES = 3 * 1024**3  # the environment takes 2 GB, an installer's unpacke
 _NAMES = ("python3.11", "python3.12", "python3.13", "python3", "python")
 
 
+#: half of all source, hardly ever imported, and compiled when it is
+_NOT_COMPILED = r"/tests?/|/site-packages/(plotly|faker|nltk|databricks|pip|setuptools)/"
+
+
 class BootstrapError(Exception):
     """The environment cannot be made; the message says what to do about it."""
 
@@ -108,14 +112,18 @@ def install(uv: str | None, environment: dict[str, str]) -> None:
     say("installing with pip; the first time takes one to three minutes")
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     # the lock files are complete, so nothing is left to resolve; compiled afterwards, on all cores
-    if not _run([*pip, "--no-compile", "--no-deps", *pins], environment, count="Collecting "):
+    if not _run(
+        [*pip, "--no-compile", "--no-deps", *pins],
+        environment,
+        count=("Collecting ", "Processing "),
+    ):
         raise BootstrapError(_failure())
     if not _run([*pip, "--no-deps", "-e", PROJECT], environment):
         raise BootstrapError(_failure())
     say("compiling")
     site = glob.glob(os.path.join(VENV, "lib", "python3*", "site-packages"))
     # a few packages carry files that are no Python of this version; that is no failure
-    command = [python, "-m", "compileall", "-q", "-j", "0", *site]
+    command = [python, "-m", "compileall", "-q", "-j", "0", "-x", _NOT_COMPILED, *site]
     subprocess.run(command, capture_output=True, check=False, env=environment)
 
 
@@ -184,7 +192,7 @@ def _log() -> str:
     return os.path.join(VENV, "install.log")
 
 
-def _run(command: list[str], environment: dict[str, str], count: str = "") -> bool:
+def _run(command: list[str], environment: dict[str, str], count: tuple[str, ...] = ()) -> bool:
     """Runs an installer, keeps its output in the log, and shows how far it is."""
     seen = 0
     with open(_log(), "w") as log:
@@ -200,11 +208,11 @@ def _run(command: list[str], environment: dict[str, str], count: str = "") -> bo
         assert process.stdout is not None
         for line in process.stdout:
             log.write(line)
-            if count and line.startswith(count):
+            if line.startswith(count):
                 seen += 1
                 if seen % 40 == 0:
                     say(f"{seen} packages found")
-            elif line.startswith("Installing collected"):
+            elif count and line.startswith("Installing collected"):
                 say(f"unpacking {seen} packages")
     return process.wait() == 0
 
