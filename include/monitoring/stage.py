@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +13,7 @@ import pyarrow as pa
 
 from include.errors import ConfigError
 from include.handoffs import Monitored, Scored
-from include.monitoring import evidently_report, ledger, verdicts
+from include.monitoring import ledger, reports, verdicts
 from include.monitoring.decisions import (
     Evidence,
     Performance,
@@ -26,8 +24,9 @@ from include.monitoring.decisions import (
     judge_drift,
 )
 from include.monitoring.policy import DriftPolicy
-from include.monitoring.statistics import ColumnDrift, compare
-from include.monitoring.windows import PREDICTION, Windows, align, bounded
+from include.monitoring.reports import Comparison
+from include.monitoring.statistics import compare
+from include.monitoring.windows import PREDICTION, align, bounded
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
@@ -41,21 +40,13 @@ class Champion:
 
     version: str
     as_of: datetime  #: until when its training knew the data
-    #: Features and `prediction` of its holdout; with `as_of` and the entity's join key (or a code in
-    #: its place) the weight of repeated snapshots is known, otherwise it is guessed low.
+    #: Features and `prediction` of its holdout. With `as_of` and the entity's join key (or a code
+    #: in its place) the weight of repeated snapshots is known, otherwise it is guessed low.
     reference: pa.Table
     metric: str = ""  #: the metric that decided, e.g. `auc`; empty when there is no interval
     value: float = math.nan
     low: float = math.nan  #: 95 % interval
     high: float = math.nan
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    windows: Windows
-    columns: tuple[ColumnDrift, ...]
-    prediction: ColumnDrift | None
-    skipped: Mapping[str, str]
 
 
 def monitor(
@@ -93,8 +84,8 @@ def monitor(
         comparison = _compare(tenant.ref, scored, policy, champion, keys, lake, predictions)
     performance = None if champion is None else _performance(tenant.ref, scored, champion)
     verdict = judge_drift(_evidence(champion, data_loss, comparison, performance), policy)
-    details = _details(verdict, comparison, performance)
-    path = _write_reports(tenant.ref, scored, verdict, comparison, details, lake, report)
+    details = reports.numbers(verdict, comparison, performance)
+    path = reports.write(tenant.ref, scored, verdict, comparison, details, lake, report)
     verdicts.store(
         tenant.ref,
         scored.use_case,
@@ -124,7 +115,7 @@ def _compare(
     keys: Sequence[str],
     lake: Lake,
     predictions: Predictions | None,
-) -> _Comparison:
+) -> Comparison:
     features = lake.get_table(tenant, scored.features)
     if predictions is None:
         predictions = verdicts.stored_predictions(
@@ -156,7 +147,7 @@ def _compare(
             policy.error_rate,
         )
     columns = compare(before, after, policy.threshold, policy.error_rate)
-    return _Comparison(windows, columns, prediction, skipped)
+    return Comparison(windows, columns, prediction, skipped)
 
 
 def _performance(tenant: TenantRef, scored: Scored, champion: Champion) -> Performance | None:
@@ -181,7 +172,7 @@ def _performance(tenant: TenantRef, scored: Scored, champion: Champion) -> Perfo
 def _evidence(
     champion: Champion | None,
     data_loss: bool,
-    comparison: _Comparison | None,
+    comparison: Comparison | None,
     performance: Performance | None,
 ) -> Evidence:
     version = champion.version if champion else ""
@@ -195,72 +186,6 @@ def _evidence(
         comparison.columns,
         comparison.prediction,
         performance,
-    )
-
-
-def _details(
-    verdict: Verdict, comparison: _Comparison | None, performance: Performance | None
-) -> dict[str, Any]:
-    details: dict[str, Any] = {"reasons": list(verdict.reasons)}
-    if comparison is not None:
-        windows = comparison.windows
-        judged = [*comparison.columns, *filter(None, [comparison.prediction])]
-        count = evidently_report.count_drifted(judged, windows.reference, windows.current)
-        details |= {
-            "reference_entities": windows.reference_entities,
-            "current_entities": windows.current_entities,
-            "features": [_finite(asdict(c)) for c in comparison.columns],
-            "prediction": None
-            if comparison.prediction is None
-            else _finite(asdict(comparison.prediction)),
-            "skipped": dict(sorted(comparison.skipped.items())),
-            "evidently": None if count is None else asdict(count),
-        }
-    if performance is not None:
-        details["performance"] = _finite(
-            {**asdict(performance), "as_of": performance.as_of.astimezone(UTC).isoformat()}
-        )
-    return details
-
-
-def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity: the limit of a column with a single bin becomes null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
-
-
-def _write_reports(
-    tenant: TenantRef,
-    scored: Scored,
-    verdict: Verdict,
-    comparison: _Comparison | None,
-    details: Mapping[str, Any],
-    lake: Lake,
-    report: bool,
-) -> str:
-    """Path of the page, or of the numbers where no page was drawn; empty without numbers."""
-    if comparison is None:
-        return ""
-    stem = f"reports/drift/{scored.use_case}/{_instant(scored.as_of)}-v{scored.version}"
-    text = json.dumps({"verdict": verdict.name, **details}, indent=1, sort_keys=True)
-    path = lake.put(tenant, f"{stem}.json", text.encode()).path
-    wanted = report or verdict.name == "drift"
-    if wanted or verdicts.is_first(tenant, scored.use_case, scored.as_of, scored.version):
-        judged = [*comparison.columns, *filter(None, [comparison.prediction])]
-        windows = comparison.windows
-        page = evidently_report.render(judged, windows.reference, windows.current, scored.as_of)
-        if page:
-            path = lake.put(tenant, f"{stem}.html", page.encode()).path
-    return path
-
-
-def _instant(as_of: datetime) -> str:
-    """The day, and the time of day where it is not midnight."""
-    instant = as_of.astimezone(UTC)
-    return (
-        f"{instant:%Y-%m-%d}" if instant.hour == instant.minute == 0 else f"{instant:%Y-%m-%dT%H%M}"
     )
 
 

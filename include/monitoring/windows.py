@@ -2,9 +2,11 @@
 
 A row is rarely a fact of its own. The same users stand in every snapshot of a reference, and a
 ranking repeats a user's features on each of the user's candidate items. A column that is constant
-within a join key is therefore read once per value of that key and instant, and a column's weight
-is its number of different entities: repeated snapshots of one user add no weight. That is
-conservative, as windows that share entities differ less than independent ones.
+within a join key is therefore read once per value of that key and instant. What a column weighs is
+never more than the number of different entities, as all of a tenant's columns are made by the same
+users; where rows cannot be told apart, it is L. Kish's effective size (Survey Sampling, 1965), in
+which an entity with many rows does not speak for many. That is conservative: windows that share
+entities differ less than independent ones.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ class Sample:
     """Values of one column: floats with NaN for null, or an object array of texts with None."""
 
     values: npt.NDArray[Any]
-    entities: int
+    entities: int  #: what the values weigh as evidence
 
     @property
     def null_share(self) -> float:
@@ -60,13 +62,12 @@ def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Window
     """The columns of two tables of join keys, `as_of` and features, ready to be compared.
 
     A reference without the entity's key hides how often it repeats an entity; it is then taken to
-    hold no more entities than the current window does.
+    weigh no more than the current window does.
     """
-    entity = keys[0]
-    current_entities = _distinct(current, entity)
-    reference_entities = _distinct(reference, entity)
-    if entity not in reference.column_names:
-        reference_entities = min(reference_entities, current_entities)
+    after_all, after_rows = _weights(current, keys[0])
+    before_all, before_rows = _weights(reference, keys[0])
+    if keys[0] not in reference.column_names:
+        before_all, before_rows = min(before_all, after_all), min(before_rows, after_rows)
     skipped: dict[str, str] = {}
     before: dict[str, Sample] = {}
     after: dict[str, Sample] = {}
@@ -75,8 +76,8 @@ def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Window
             skipped[name] = "not in the reference"
             continue
         level = _level((reference, current), name, keys)
-        first = _sample(reference, name, level, reference_entities)
-        second = _sample(current, name, level, current_entities)
+        first = _sample(reference, name, level, before_all if level else before_rows)
+        second = _sample(current, name, level, after_all if level else after_rows)
         if not len(first.values) or not len(second.values):
             skipped[name] = "empty"
         elif first.null_share == 1:
@@ -85,7 +86,7 @@ def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Window
             skipped[name] = "numbers in one window, texts in the other"
         else:
             before[name], after[name] = first, second
-    return Windows(before, after, skipped, reference_entities, current_entities)
+    return Windows(before, after, skipped, before_all, after_all)
 
 
 def _level(tables: Sequence[pa.Table], name: str, keys: Sequence[str]) -> str:
@@ -106,12 +107,12 @@ def _determines(table: pa.Table, key: str, name: str) -> bool:
 
 
 def _sample(table: pa.Table, name: str, level: str, entities: int) -> Sample:
-    """One value per `level` and instant; of every row, each entity weighing as one, without it."""
+    """One value per `level` and instant, or every row where no key determines the column."""
     values = _values(table[name])
     if not level:
         return Sample(values, entities)
     first, _ = _groups(table, level)
-    return Sample(values[np.sort(first)], _distinct(table, level))
+    return Sample(values[np.sort(first)], min(entities, _weights(table, level)[0]))
 
 
 def _groups(table: pa.Table, key: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -125,11 +126,13 @@ def _groups(table: pa.Table, key: str) -> tuple[npt.NDArray[np.intp], npt.NDArra
     return first, inverse.reshape(-1)
 
 
-def _distinct(table: pa.Table, key: str) -> int:
-    """Different entities; rows where the table has no such column."""
-    if key not in table.column_names:
-        return int(table.num_rows)
-    return int(pc.count_distinct(table[key]).as_py())
+def _weights(table: pa.Table, key: str) -> tuple[int, int]:
+    """Different entities, and the effective size of the rows; both the rows without the key."""
+    rows = int(table.num_rows)
+    if rows == 0 or key not in table.column_names:
+        return rows, rows
+    counts = table.group_by(key).aggregate([(key, "count")])[f"{key}_count"].to_numpy()
+    return len(counts), int(counts.sum() ** 2 / (counts.astype(np.float64) ** 2).sum())
 
 
 def _values(column: pa.ChunkedArray) -> npt.NDArray[Any]:

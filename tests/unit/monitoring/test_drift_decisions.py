@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from include.monitoring.decisions import (
+    Evidence,
+    Performance,
+    RetrainFacts,
+    Verdict,
+    decide_retrain,
+    judge_drift,
+)
+from include.monitoring.policy import DriftPolicy
+
+AS_OF = datetime(2024, 5, 8, tzinfo=UTC)
+DAY = timedelta(days=1)
+POLICY = DriftPolicy(cooldown=14 * DAY, share=0.1)
+DRIFT = Verdict("drift", 0.9, ("spend drifted",))
+
+
+@dataclass(frozen=True)
+class Column:
+    column: str
+    psi: float
+    drifted: bool
+
+
+def columns(drifted: int, of: int) -> list[Column]:
+    return [Column(f"c{i}", 0.9 - i / 100, i < drifted) for i in range(of)]
+
+
+CALM = Evidence("3", False, 100, 100, columns(0, 20), Column("prediction", 0.1, False))
+FALLEN = Performance("auc", 0.86, 0.82, 0.90, 0.60, 0.04, AS_OF - 30 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "said"),
+    [
+        ({}, "stable", "none of 20 features drifted"),
+        ({"data_loss": True}, "data_loss", "stopped arriving"),
+        ({"data_loss": True, "model_version": ""}, "data_loss", "stopped arriving"),
+        ({"data_loss": True, "columns": columns(20, 20)}, "data_loss", "stopped arriving"),
+        ({"model_version": ""}, "no_model", "no model serves"),
+        ({"current_entities": 29}, "too_few_rows", "29 entities in the current window, 30"),
+        ({"reference_entities": 0}, "too_few_rows", "0 entities in the reference window"),
+        ({"columns": columns(20, 20), "current_entities": 5}, "too_few_rows", "5 entities"),
+        ({"columns": columns(1, 20)}, "stable", "1 of 20 features drifted, fewer than"),
+        ({"columns": columns(2, 20)}, "drift", "2 of 20 features drifted: c0 (PSI 0.90), c1"),
+        ({"columns": columns(9, 20)}, "drift", "and 4 more"),
+        ({"prediction": Column("prediction", 0.4, True)}, "drift", "prediction drifted (PSI 0.40)"),
+        ({"performance": FALLEN}, "drift", "auc fell to 0.600 on labels of 2024-04-08"),
+        ({"performance": replace(FALLEN, live=0.83)}, "stable", "none of"),
+        ({"performance": replace(FALLEN, live=0.80)}, "stable", "none of"),
+        ({"performance": replace(FALLEN, live_error=0.2)}, "stable", "none of"),
+    ],
+)
+def test_verdict_table(changes: dict[str, Any], verdict: str, said: str) -> None:
+    """Volume comes before the model, the model before the rows, the rows before any drift."""
+    found = judge_drift(replace(CALM, **changes), POLICY)
+    assert (found.name, said in found.reason) == (verdict, True), found.reason
+
+
+def test_performance_drop_of_the_policy_gives_slack() -> None:
+    """A policy may let the metric fall further below the interval before it counts."""
+    evidence = replace(CALM, performance=FALLEN)
+    assert judge_drift(evidence, replace(POLICY, performance_drop=0.3)).name == "stable"
+
+
+def facts(**changes: Any) -> RetrainFacts:
+    calm = RetrainFacts(
+        as_of=AS_OF,
+        verdict=DRIFT,
+        champion_as_of=AS_OF - 30 * DAY,
+        in_flight=None,
+        last_retrain_at=None,
+        retrains_today=0,
+        retrains_per_day=4,
+    )
+    return replace(calm, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer", "said"),
+    [
+        ({}, "retrain", "spend drifted"),
+        ({"verdict": Verdict("data_loss", None, ("gone",))}, "suppress", "data loss: gone"),
+        ({"verdict": Verdict("no_model", None, ("none",))}, "wait", "no model"),
+        ({"verdict": Verdict("too_few_rows", None, ("5",))}, "wait", "too few rows"),
+        ({"verdict": Verdict("stable", 0.1, ("calm",))}, "wait", "stable: calm"),
+        ({"in_flight": AS_OF - 7 * DAY}, "wait", "run in flight: retrain as of 2024-05-01"),
+        ({"champion_as_of": AS_OF}, "wait", "champion is as new as 2024-05-08"),
+        ({"champion_as_of": None}, "retrain", "spend"),
+        ({"last_retrain_at": AS_OF - 13 * DAY}, "wait", "next not before 2024-05-09"),
+        ({"last_retrain_at": AS_OF - 14 * DAY}, "retrain", "spend"),
+        ({"last_retrain_at": AS_OF + 90 * DAY}, "wait", "which is later"),
+        ({"retrains_today": 4}, "suppress", "quota: 4 of 4"),
+        ({"retrains_per_day": 0}, "suppress", "quota: 0 of 0"),
+    ],
+)
+def test_decision_table(changes: dict[str, Any], answer: str, said: str) -> None:
+    """Each fact that speaks against a retrain is the reason given when it is the only one."""
+    found = decide_retrain(facts(**changes), POLICY)
+    assert (found.answer, said in found.reason) == (answer, True), found.reason
+
+
+INSTANTS = st.none() | st.integers(-200, 200).map(lambda days: AS_OF + days * DAY)
+VERDICTS = st.sampled_from(["stable", "drift", "data_loss", "too_few_rows", "no_model"])
+
+
+@given(
+    name=VERDICTS,
+    champion=INSTANTS,
+    running=INSTANTS,
+    last=INSTANTS,
+    today=st.integers(0, 5),
+    quota=st.integers(0, 5),
+)
+def test_a_retrain_needs_everything_to_speak_for_it(
+    name: Any, champion: Any, running: Any, last: Any, today: int, quota: int
+) -> None:
+    """Retrain means drift, nothing in flight, cooled down, within quota, an older champion."""
+    given_facts = facts(
+        verdict=Verdict(name, None, ("why",)),
+        champion_as_of=champion,
+        in_flight=running,
+        last_retrain_at=last,
+        retrains_today=today,
+        retrains_per_day=quota,
+    )
+    decision = decide_retrain(given_facts, POLICY)
+    allowed = (
+        name == "drift"
+        and running is None
+        and (last is None or AS_OF - last >= POLICY.cooldown)
+        and (champion is None or champion < AS_OF)
+        and today < quota
+    )
+    assert (decision.answer == "retrain") == allowed
+    assert decision.reason
+    assert name != "data_loss" or decision.answer == "suppress"
+
+
+@given(
+    loss=st.booleans(),
+    version=st.sampled_from(["", "3"]),
+    entities=st.tuples(st.integers(0, 60), st.integers(0, 60)),
+    drifted=st.integers(0, 20),
+)
+def test_drift_is_never_concluded_from_what_cannot_carry_it(
+    loss: bool, version: str, entities: tuple[int, int], drifted: int
+) -> None:
+    """Drift needs data that flows, a model, enough entities in both windows and its reason."""
+    evidence = Evidence(version, loss, *entities, columns(drifted, 20))
+    verdict = judge_drift(evidence, POLICY)
+    allowed = not loss and bool(version) and min(entities) >= 30 and drifted >= 2
+    assert (verdict.name == "drift") == allowed
+    assert verdict.reasons

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import re
+import socket
+from datetime import UTC, datetime
+from typing import NoReturn
+
+import numpy as np
+import pytest
+
+from include.monitoring.evidently_report import count_drifted, render
+from include.monitoring.statistics import ColumnDrift, compare
+from include.monitoring.windows import Sample
+
+AS_OF = datetime(2024, 5, 8, tzinfo=UTC)
+Side = dict[str, Sample]
+
+
+def windows(hostile: bool = False) -> tuple[tuple[ColumnDrift, ...], Side, Side]:
+    draw = np.random.default_rng(8)
+    before = {f"c{i}": Sample(draw.normal(size=200), 200) for i in range(4)}
+    after = {f"c{i}": Sample(draw.normal(3.0 * (i == 0), size=80), 80) for i in range(4)}
+    if hostile:
+        before["void"], after["void"] = Sample(np.zeros(200), 200), Sample(np.full(80, np.nan), 80)
+        before["flat"], after["flat"] = Sample(np.ones(200), 200), Sample(np.ones(80), 80)
+        before["kind"] = Sample(np.array(["a", None] * 100, dtype=object), 200)
+        after["kind"] = Sample(np.array(["new", "<script>"] * 40, dtype=object), 80)
+    return compare(before, after, 0.2, 0.01), before, after
+
+
+def test_the_count_is_the_verdicts() -> None:
+    """Evidently counts exactly the columns that were judged to have drifted."""
+    count = count_drifted(*windows())
+    assert count is not None
+    assert (count.drifted, count.columns, count.share) == (1, 4, 0.25)
+
+
+def test_columns_that_evidently_cannot_take_are_kept_from_it() -> None:
+    """An all-null column leaves the count, a constant and a text column stay in."""
+    count = count_drifted(*windows(hostile=True))
+    assert count is not None
+    assert (count.drifted, count.columns) == (2, 6)
+
+
+def test_there_is_no_count_of_nothing() -> None:
+    """No usable column is no failure: there is no count, and no page."""
+    column = {"void": Sample(np.full(50, np.nan), 50)}
+    compared = compare({"void": Sample(np.zeros(50), 50)}, column, 0.2, 0.01)
+    assert count_drifted(compared, {"void": Sample(np.zeros(50), 50)}, column) is None
+    assert render(compared, {"void": Sample(np.zeros(50), 50)}, column, AS_OF) == ""
+
+
+def test_the_page_is_the_same_every_time_and_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two renderings are equal, load nothing from elsewhere, and open no connection."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    page = render(*windows(hostile=True), AS_OF)
+    assert page == render(*windows(hostile=True), AS_OF)
+    assert "c0" in page
+    assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
+    assert "<script>'" not in page
