@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
@@ -29,41 +31,67 @@ DEFAULT_ARGUMENTS: Final[dict[str, Any]] = {
     "retry_delay": timedelta(seconds=5),
     "execution_timeout": timedelta(hours=2),
 }
+#: Waiting has no time limit.
+WATCH_ARGUMENTS: Final = {k: v for k, v in DEFAULT_ARGUMENTS.items() if k != "execution_timeout"}
 TRAINING_POOL: Final = "training"
 AS_OF: Final = "Train with what was known then; null for the last interval."
 AS_OF_TYPE: Final[dict[str, Any]] = {"type": ["null", "string"], "format": "date-time"}
+REASON_LENGTH: Final = 500
 GLOBAL_SCHEDULE: Final = "0 5 1 * *"
 
 
-def tenant_dags(wanted: str | None) -> Iterator[DAG]:
+def tenant_dags(wanted: str | None) -> list[DAG]:
     """Every tenant's DAGs, or only the one that is wanted (when a task is about to run).
 
     A bad tenant file costs that tenant only: it is logged here and shown by `tenantry tenants
     check`.
     """
-    if wanted is not None:
-        tenant_id, kind = split_dag_id(wanted)
-        if kind in _BUILDERS:
-            try:
-                tenant = find_tenant(tenants_folder(), tenant_id, use_cases.names())
-            except ConfigError as error:
-                log.warning("%s", error)
-            else:
-                yield _BUILDERS[kind](tenant)
-        return
-    for tenant in _fleet().tenants.values():
-        for build in _BUILDERS.values():
-            yield build(tenant)
+    if wanted is None:
+        with _garbage_uncollected():
+            return [dag for tenant in _fleet().tenants.values() for dag in _build(tenant)]
+    tenant_id, kind = split_dag_id(wanted)
+    if kind not in _BUILDERS or tenant_id == GLOBAL.id:
+        return []
+    try:
+        tenant = find_tenant(tenants_folder(), tenant_id, use_cases.names())
+    except ConfigError as error:
+        log.warning("%s", error)
+        return []
+    return _build(tenant, kind)
 
 
-def global_dags(wanted: str | None) -> Iterator[DAG]:
+def global_dags(wanted: str | None) -> list[DAG]:
     """One DAG per use case that a consenting tenant has, or only the one that is wanted."""
     if wanted is not None and split_dag_id(wanted)[0] != GLOBAL.id:
-        return
-    pooled = [t for t in _fleet().tenants.values() if t.pooling.consent]
-    for name in sorted({name for tenant in pooled for name in tenant.use_cases}):
-        if wanted in (None, global_dag_id(name)):
-            yield _global(name, [t for t in pooled if name in t.use_cases])
+        return []
+    with _garbage_uncollected():
+        pooled = [tenant for tenant in _fleet().tenants.values() if tenant.pooling.consent]
+        return [
+            _global(name, [tenant for tenant in pooled if name in tenant.use_cases])
+            for name in sorted({name for tenant in pooled for name in tenant.use_cases})
+            if wanted in (None, global_dag_id(name))
+        ]
+
+
+def _build(tenant: TenantConfig, *kinds: str) -> list[DAG]:
+    try:
+        return [_BUILDERS[kind](tenant) for kind in kinds or _BUILDERS]
+    except Exception:  # whatever Airflow dislikes about one tenant, the others go on
+        log.exception("no DAGs for tenant %s", tenant.id)
+        return []
+
+
+@contextmanager
+def _garbage_uncollected() -> Iterator[None]:
+    """A thousand tenants are millions of objects, all of them kept: looking for garbage among them
+    takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _fleet() -> Fleet:
@@ -124,7 +152,7 @@ def _retrain(tenant: TenantConfig) -> DAG:
         next(iter(tenant.use_cases)), type="string", enum=list(tenant.use_cases)
     )
     dag.params["as_of"] = Param(None, description=AS_OF, **AS_OF_TYPE)
-    dag.params["reason"] = Param("by hand", type="string", maxLength=500)
+    dag.params["reason"] = Param("by hand", type="string", maxLength=REASON_LENGTH)
     return dag
 
 
@@ -139,6 +167,7 @@ def _drift_watch(tenant: TenantConfig) -> DAG:
         for name in tenant.use_cases:
             with TaskGroup(name):
                 drift = DriftSensor(
+                    **WATCH_ARGUMENTS,
                     task_id="drift",
                     tenant_id=tenant.id,
                     region=tenant.region,
@@ -148,13 +177,14 @@ def _drift_watch(tenant: TenantConfig) -> DAG:
                 )
                 found = f"ti.xcom_pull(task_ids='{name}.drift')"
                 retrain = TriggerDagRunOperator(
+                    **WATCH_ARGUMENTS,
                     task_id="retrain",
                     trigger_dag_id=dag_id(tenant.id, "retrain"),
                     trigger_run_id=f"{DRIFT_RUN}{name}__{{{{ {found}['as_of'] }}}}",
                     conf={
                         "use_case": name,
                         "as_of": f"{{{{ {found}['as_of'] }}}}",
-                        "reason": f"drift: {{{{ {found}['reason'] }}}}",
+                        "reason": f"drift: {{{{ {found}['reason'][:{REASON_LENGTH - 7}] }}}}",
                     },
                     logical_date=None,
                     wait_for_completion=True,
