@@ -1,0 +1,87 @@
+"""Facts about whole slices and about the interval, and what the checks say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from include.handoffs import Interval
+from include.quality import landing as landed
+from include.quality import suites
+from include.quality.great_expectations_adapter import Evaluator
+from include.quality.landing import Facts, Landing
+from include.quality.needs import DataNeeds
+from include.quality.results import Result
+from include.quality.slices import Slice
+from include.quality.suites import Expectation
+from include.quality.volume import Delivered, Incident, Volume, expected_rows
+from include.tenants.config import TenantConfig
+
+
+@dataclass
+class Findings:
+    """What the fact checks of all suites found."""
+
+    facts: Facts = field(default_factory=dict)
+    checks: list[tuple[str, Expectation]] = field(default_factory=list)
+    volumes: dict[str, Volume] = field(default_factory=dict)
+
+
+def find(
+    tenant: TenantConfig,
+    slices: Sequence[Slice],
+    interval: Interval,
+    needs: Sequence[DataNeeds],
+    landing: Landing,
+    delivered: Mapping[str, Sequence[Delivered]],
+    incidents: Sequence[Incident],
+) -> Findings:
+    """Facts about whole slices and about the interval, and the checks that read them."""
+    findings = Findings()
+
+    def add(suite: str, facts: Facts, checks: Sequence[Expectation]) -> None:
+        findings.facts |= {f"{suite}.{name}": value for name, value in facts.items()}
+        findings.checks += [(suite, one) for one in checks]
+
+    items_known = any(s.attributes and s.attributes.entity == "item" for s in tenant.sources)
+    for slice_, source in zip(slices, tenant.sources, strict=True):
+        share = slice_.set_aside / slice_.rows if slice_.rows else None
+        many = share if slice_.rows >= landed.MANY else None
+        facts: Facts = {"set_aside_share": share, "set_aside_share_of_many": many}
+        add(slice_.suite, facts, suites.slice_checks(slice_.suite))
+        if not source.events:
+            continue
+        arrived = landed.row_count(landing, "events", source.name, interval)
+        past = delivered.get(source.name, ())
+        volume = Volume(arrived, expected_rows(source.name, interval, arrived, past, incidents))
+        findings.volumes[source.name] = volume
+        facts = {
+            "lag_days": landed.lag_days(landing, source.name, interval),
+            "volume_ratio": volume.ratio,
+            "volume_ratio_judged": volume.judged,
+        }
+        if items_known:
+            facts["orphan_share"] = landed.orphan_share(landing, slice_.landed, interval)
+        checks = suites.source_checks(slice_.suite, source, items_known=items_known)
+        add(slice_.suite, facts, checks)
+    for need in needs:
+        suite = f"needs.{need.use_case}"
+        facts = landed.needs_facts(landing, need, interval)
+        add(suite, facts, suites.needs_checks(suite, need))
+    return findings
+
+
+def judge(findings: Findings, evaluator: Evaluator) -> list[Result]:
+    """Results of the checks whose fact is known; of an unknown one there is nothing to judge."""
+    known = {name: value for name, value in findings.facts.items() if value is not None}
+    checks = [(suite, one) for suite, one in findings.checks if one.column in known]
+    if not checks:
+        return []
+    frame = pd.DataFrame([known], dtype="float64")
+    outcomes = evaluator.evaluate(frame, [one for _, one in checks])
+    return [
+        Result.of(suite, one, outcome, {"value": known[one.column]})
+        for (suite, one), outcome in zip(checks, outcomes, strict=True)
+    ]

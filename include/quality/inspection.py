@@ -1,0 +1,151 @@
+"""The stage: what landed is judged, then accepted, set aside or refused, and put on record.
+
+Everything is judged before anything is written. Then the lake is written, one commit per slice,
+and at last Postgres, in one transaction; killed in between and run again, a run ends the same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from include.errors import IsolationError, QualityError
+from include.handoffs import Checked, Ingested, Interval
+from include.quality import facts, landing, report, results, slices
+from include.quality.great_expectations_adapter import Evaluator
+from include.quality.landing import Landing
+from include.quality.needs import DataNeeds
+from include.quality.results import Result
+from include.quality.slices import Slice
+from include.quality.volume import Delivered, decide_incident
+from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
+from include.tenants.config import Source, TenantConfig
+
+log = logging.getLogger("tenantry.quality")
+
+
+def check(
+    tenant: TenantConfig, ingested: Ingested, needs: Sequence[DataNeeds], *, lake: Lake
+) -> Checked:
+    """Judge what landed and hand on what is fit for use.
+
+    Raises:
+        QualityError: a check of severity `fail` was not met; `events` and `attributes` are as
+            they were.
+        IsolationError: the hand-off is another tenant's.
+    """
+    if ingested.tenant != tenant.id:
+        raise IsolationError(f"a hand-off of {ingested.tenant} was given to {tenant.id}")
+    interval = ingested.interval
+    with tenant_transaction(tenant.ref) as connection:
+        delivered = results.delivered(connection, tenant.id)
+        incidents = results.incidents(connection, tenant.id)
+    evaluator = Evaluator()
+    with landing.open_landing(tenant, lake) as landed:
+        judged = [
+            slices.judge(_slice(tenant, source, interval, landed, lake, delivered), evaluator)
+            for source in tenant.sources
+        ]
+        findings = facts.find(tenant, judged, interval, needs, landed, delivered, incidents)
+    found = [result for slice_ in judged for result in slice_.results]
+    found += facts.judge(findings, evaluator)
+    refused = [result for result in found if result.refuses]
+    lost = [source for source in findings.volumes if _is_lost(source, found)]
+    set_aside = sum(slice_.set_aside for slice_ in judged)
+    accepted = sum(slice_.rows for slice_ in judged) - set_aside
+    warnings = sum(not r.success and r.check.severity == "warn" for r in found)
+    path = (
+        f"reports/quality/{interval.end:%Y-%m-%d}/"
+        f"{interval.start:%Y%m%dT%H%M%S}-{interval.end:%Y%m%dT%H%M%S}.html"
+    )
+    verdict = _verdict(refused, accepted, set_aside, warnings, lost)
+    shown = {slice_.source: slice_.shown for slice_ in judged}
+    lake.put(tenant.ref, path, report.render(tenant.name, interval, verdict, found, shown))
+    incident = decide_incident(interval, findings.volumes, lost, incidents)
+    if not refused:
+        _accept(tenant, judged, lake)
+    with tenant_transaction(tenant.ref) as connection:
+        results.write_results(connection, tenant.id, interval, found, path)
+        if incident is not None:
+            results.write_incident(connection, tenant.id, incident)
+        for slice_ in judged if not refused else ():
+            results.write_set_aside(
+                connection, tenant.id, slice_.source, slice_.interval, slices.set_aside(slice_)
+            )
+    log.info("quality %s [%s, %s): %s", tenant.id, interval.start, interval.end, verdict)
+    if refused:
+        raise QualityError(_refusal(tenant, interval, refused, lake.file_path(tenant.ref, path)))
+    return Checked(
+        tenant=tenant.id,
+        interval=interval,
+        events=lake.version(tenant.ref, "events"),
+        attributes=lake.version(tenant.ref, "attributes"),
+        rows=accepted,
+        quarantined=set_aside,
+        warnings=warnings,
+        data_loss=bool(lost),
+    )
+
+
+def _slice(
+    tenant: TenantConfig,
+    source: Source,
+    interval: Interval,
+    landed: Landing,
+    lake: Lake,
+    delivered: Mapping[str, Sequence[Delivered]],
+) -> Slice:
+    kind = "events" if source.events else "attributes"
+    span = landing.slice_to_check(
+        tenant,
+        interval,
+        delivered.get(source.name, ()),
+        landed.table(kind),
+        lake.dataset(tenant.ref, kind),
+        source.name,
+    )
+    there = landed.slice(kind, source.name, span)
+    return Slice(source.name, kind, span, there, landing.repeated_ids(landed, there))
+
+
+def _accept(tenant: TenantConfig, judged: Sequence[Slice], lake: Lake) -> None:
+    """Write what was not set aside; attributes first, so that no event comes before its item."""
+    for slice_ in sorted(judged, key=lambda s: s.kind):
+        lake.replace_slice(
+            tenant.ref, slice_.kind, slice_.source, slice_.interval, slices.accepted(slice_)
+        )
+
+
+def _is_lost(source: str, found: Sequence[Result]) -> bool:
+    return any(
+        not r.success and r.check.name == "data_loss" and r.suite == f"events.{source}"
+        for r in found
+    )
+
+
+def _verdict(
+    refused: Sequence[Result], accepted: int, set_aside: int, warnings: int, lost: Sequence[str]
+) -> str:
+    if refused:
+        names = ", ".join(f"{r.suite} {r.check.name}" for r in refused)
+        return f"Refused, nothing was accepted: {names}."
+    loss = f" Data loss: {', '.join(lost)}." if lost else ""
+    return f"{accepted:,} rows accepted, {set_aside:,} set aside, {warnings:,} warnings.{loss}"
+
+
+def _refusal(
+    tenant: TenantConfig, interval: Interval, refused: Sequence[Result], path: Path
+) -> str:
+    checks = "; ".join(
+        f"{r.suite} {r.check.name} ({r.unexpected_count:,} of {r.element_count:,} unexpected"
+        + "".join(f", {name} {value}" for name, value in r.observed.items())
+        + ")"
+        for r in refused
+    )
+    return (
+        f"{tenant.id} [{interval.start.isoformat()}, {interval.end.isoformat()}): checks not met: "
+        f"{checks}. Nothing was accepted; report: {path}. Correct the source or its mapping in "
+        "the tenant's file, then run the interval again"
+    )

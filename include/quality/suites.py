@@ -1,0 +1,198 @@
+"""What is expected of landed data: pure declarations, built from shape, source and use cases.
+
+Row checks are evaluated on every row of a slice. Fact checks are evaluated on one row of numbers
+that describe the whole slice (`events.pos.lag_days`), one column per fact; a fact that cannot be
+known (a share of nothing, a volume without a past) is not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Literal
+
+from include.quality.needs import DataNeeds
+from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS
+from include.tenants.config import Source
+
+Severity = Literal["fail", "quarantine", "warn"]
+
+#: Columns that row checks read besides the canonical ones; `rows.prepared` adds them.
+SUBJECT: Final = "subject_id"  #: first of user, account and item that is not null
+OCCURRENCE: Final = "occurrence"  #: 1 for the first row with its event_id in the slice, else 2
+DERIVED: Final = {"events": (SUBJECT, OCCURRENCE), "attributes": (OCCURRENCE,)}
+
+LONGEST_ID: Final = 1024
+LONGEST_NAME: Final = 200
+LONGEST_VALUE: Final = 10_000
+LARGEST_NUMBER: Final = 1e9
+EARLIEST_EVENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST_FACT: Final = datetime(1800, 1, 1, tzinfo=UTC)
+LATEST_FACT: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+#: Rows of an interval relative to what its predecessors let expect.
+USUAL_VOLUME: Final = (0.5, 3.0)
+COLLAPSED_VOLUME: Final = 0.1
+ORPHANS: Final = 0.05  #: share of events whose item has no attribute
+SET_ASIDE_NOTED: Final = 0.1
+SET_ASIDE_REFUSED: Final = 0.9  #: above this share the source or its mapping is broken
+
+NOT_NULL: Final = "expect_column_values_to_not_be_null"
+LENGTH: Final = "expect_column_value_lengths_to_be_between"
+BETWEEN: Final = "expect_column_values_to_be_between"
+IN_SET: Final = "expect_column_values_to_be_in_set"
+OF_TYPE: Final = "expect_column_values_to_be_of_type"
+NOT_BEFORE: Final = "expect_column_pair_values_a_to_be_greater_than_b"
+COLUMNS: Final = "expect_table_columns_to_match_set"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One check. `name` is unique within its suite."""
+
+    name: str
+    type: str  #: Great Expectations' name of the expectation
+    kwargs: Mapping[str, Any]  #: its arguments, the column excepted
+    severity: Severity
+    column: str = ""  #: empty for one about the whole table or about two columns
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one expectation found, in one frame or in several added up."""
+
+    success: bool = True
+    unexpected_count: int = 0
+    element_count: int = 0
+    error: str = ""  #: why it could not be evaluated
+
+    def __add__(self, other: Outcome) -> Outcome:
+        return Outcome(
+            self.success and other.success,
+            self.unexpected_count + other.unexpected_count,
+            self.element_count + other.element_count,
+            self.error or other.error,
+        )
+
+
+def event_row_checks() -> tuple[Expectation, ...]:
+    """Checks of every row of `landing_events`."""
+    ids = (*ENTITY_COLUMNS.values(), "group_id")
+    return (
+        *_shape("events"),
+        Expectation("event_id.present", NOT_NULL, {}, "quarantine", "event_id"),
+        Expectation("event.present", NOT_NULL, {}, "quarantine", "event"),
+        _length("event_id", LONGEST_ID),
+        _length("event", LONGEST_NAME),
+        *(_length(column, LONGEST_ID) for column in ids),
+        Expectation("subject.present", NOT_NULL, {}, "quarantine", SUBJECT),
+        *(
+            _between(f"{column}.sane", column, -LARGEST_NUMBER, LARGEST_NUMBER)
+            for column in ("quantity", "amount")
+        ),
+        _between("event_timestamp.sane", "event_timestamp", EARLIEST_EVENT, None),
+        Expectation(
+            "known_after_it_happened",
+            NOT_BEFORE,
+            {"column_A": "created_timestamp", "column_B": "event_timestamp", "or_equal": True},
+            "quarantine",
+        ),
+        _between("event_id.unique", OCCURRENCE, None, 1),
+    )
+
+
+def attribute_row_checks() -> tuple[Expectation, ...]:
+    """Checks of every row of `landing_attributes`."""
+    kinds = {"value_set": sorted(ENTITY_COLUMNS)}
+    return (
+        *_shape("attributes"),
+        Expectation("event_id.present", NOT_NULL, {}, "quarantine", "event_id"),
+        Expectation("entity.known", IN_SET, kinds, "quarantine", "entity"),
+        _length("event_id", LONGEST_ID),
+        _length("entity_id", LONGEST_ID),
+        _length("name", LONGEST_NAME),
+        _length("value", LONGEST_VALUE, shortest=0),
+        _between("valid_from.sane", "valid_from", EARLIEST_FACT, LATEST_FACT),
+        _between("event_id.unique", OCCURRENCE, None, 1),
+    )
+
+
+def slice_checks(suite: str) -> tuple[Expectation, ...]:
+    """Fact checks of any slice: how much of it was set aside."""
+    return (
+        _fact(suite, "set_aside", "set_aside_share", "warn", max_value=SET_ASIDE_NOTED),
+        _fact(suite, "mostly_good", "set_aside_share_of_many", "fail", max_value=SET_ASIDE_REFUSED),
+    )
+
+
+def source_checks(suite: str, source: Source, *, items_known: bool) -> tuple[Expectation, ...]:
+    """Fact checks of a source of events: freshness, volume, references.
+
+    Args:
+        items_known: whether the tenant has a source of item attributes to refer to.
+    """
+    low, high = USUAL_VOLUME
+    freshest = source.freshness / timedelta(days=1)
+    checks = [
+        _fact(suite, "freshness", "lag_days", "warn", max_value=freshest),
+        _fact(suite, "volume", "volume_ratio", "warn", min_value=low, max_value=high),
+        _fact(suite, "data_loss", "volume_ratio_judged", "warn", min_value=COLLAPSED_VOLUME),
+    ]
+    if items_known:
+        checks.append(_fact(suite, "items_known", "orphan_share", "warn", max_value=ORPHANS))
+    return tuple(checks)
+
+
+def needs_checks(suite: str, needs: DataNeeds) -> tuple[Expectation, ...]:
+    """Fact checks of one use case's needs, over all sources of events together."""
+    low, high = needs.label_rate
+    checks = [_fact(suite, "events", "needed_events", "warn", min_value=1)]
+    for column in needs.entity_columns:
+        some = {"min_value": 0, "strict_min": True}
+        checks += [
+            _fact(suite, f"{column}.any", f"{column}_share_of_many", "fail", **some),
+            _fact(suite, f"{column}.most", f"{column}_share", "warn", min_value=0.5),
+        ]
+    for position, name in enumerate(needs.attributes):
+        checks.append(
+            _fact(suite, f"attribute.{name}", f"attribute_{position}", "warn", min_value=1)
+        )
+    if needs.label_event:
+        checks.append(_fact(suite, "label", "label_rate", "warn", min_value=low, max_value=high))
+    return tuple(checks)
+
+
+def quarantining(checks: Sequence[Expectation]) -> tuple[Expectation, ...]:
+    """Those that set rows aside."""
+    return tuple(check for check in checks if check.severity == "quarantine")
+
+
+def _shape(table: str) -> tuple[Expectation, ...]:
+    schema = {"events": EVENTS, "attributes": ATTRIBUTES}[table]
+    names = [*schema.names, *DERIVED[table]]
+    types = {"double": "float64", "timestamp[us, tz=UTC]": "Timestamp"}
+    return (
+        Expectation("columns", COLUMNS, {"column_set": names, "exact_match": True}, "fail"),
+        *(
+            Expectation(
+                f"{field.name}.type", OF_TYPE, {"type_": types[str(field.type)]}, "fail", field.name
+            )
+            for field in schema
+            if str(field.type) in types
+        ),
+    )
+
+
+def _length(column: str, longest: int, shortest: int = 1) -> Expectation:
+    limits = {"min_value": shortest, "max_value": longest}
+    return Expectation(f"{column}.length", LENGTH, limits, "quarantine", column)
+
+
+def _between(name: str, column: str, low: object, high: object) -> Expectation:
+    limits = {"min_value": low, "max_value": high}
+    return Expectation(name, BETWEEN, limits, "quarantine", column)
+
+
+def _fact(suite: str, name: str, fact: str, severity: Severity, **limits: Any) -> Expectation:
+    return Expectation(name, BETWEEN, limits, severity, f"{suite}.{fact}")
