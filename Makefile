@@ -1,13 +1,16 @@
 # `make` alone lists the targets. TENANTRY_HOME, TENANTRY_API_PORT, TENANTRY_MLFLOW_PORT and the
 # other TENANTRY_* variables (docs/operations.md) are passed through.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test check soak up down clean
+.PHONY: help bootstrap demo test check soak up down clean lock
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv/bin
 # any Python that runs will do for this step; it looks for a supported one itself
 ANY_PYTHON = $(firstword $(foreach name,$(wildcard $(VENV)/python) python3 python python3.13 \
 	python3.12 python3.11,$(shell $(name) -c 'print("$(name)")' 2>/dev/null)))
+
+COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --quiet \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,3 +43,9 @@ down:  ## stop what was started; the state stays
 
 clean:  ## stop, and forget the state (the virtual environment stays)
 	@if [ -x $(VENV)/python ]; then $(VENV)/python -m include.runtime clean; fi
+
+lock:  ## pin again what pyproject.toml asks for (needs uv)
+	$(COMPILE) --output-file requirements.txt
+	$(COMPILE) --extra demo --extra dev --constraint requirements.txt --output-file build.lock
+	{ echo "-r requirements.txt"; grep -vxFf requirements.txt build.lock; } > requirements-dev.txt
+	@rm build.lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from importlib.metadata import version
@@ -88,7 +89,7 @@ def up(progress: Progress) -> Status:
         fingerprint = _fingerprint(environment)
         since = datetime.now(UTC)
         if not _runs_unchanged(here, fingerprint):
-            with _step(progress, "Clearing what an earlier start left"):
+            with _step(progress, "Checking ports and earlier starts"):
                 _stop_components(here)
                 require_free(ports)
             if uses_embedded_postgres(environment, postgres.address(here)):
@@ -98,6 +99,7 @@ def up(progress: Progress) -> Status:
                 _prepare_databases(here, environment)
             with _step(progress, "Starting Airflow and MLflow"):
                 since = datetime.now(UTC)
+                (here.run / "ports").write_text(json.dumps(asdict(ports)))
                 _start_supervisor(here, environment, fingerprint)
         else:
             since = datetime.fromtimestamp(0, UTC)
@@ -129,7 +131,8 @@ def clean(progress: Progress) -> None:
 
 def status() -> Status:
     """What runs now."""
-    here, ports = state.locate(), from_environment(os.environ)
+    here = state.locate()
+    ports = _started_with(here) or from_environment(os.environ)
     records = {record.name: record for record in processes.recall(here.run)}
     components = []
     for name in (supervisor.NAME, *_COMPONENTS):
@@ -175,6 +178,7 @@ def _stop_components(here: State) -> None:
     processes.end([record for record in records if record not in leaders], _STOP_SECONDS)
     for record in records:
         processes.forget(here.run, record.name)
+    (here.run / "ports").unlink(missing_ok=True)
 
 
 def _prepare_databases(here: State, environment: Mapping[str, str]) -> None:
@@ -208,6 +212,13 @@ def _prepare_databases(here: State, environment: Mapping[str, str]) -> None:
             raise UnavailableError(_explain(here, name, "failed"))
     if uses_embedded_postgres(environment, postgres.address(here)):
         stamp.write_text(wanted)
+
+
+def _started_with(here: State) -> Ports | None:
+    """The ports of the running installation: `status` may be asked without their variables."""
+    with suppress(OSError, ValueError, TypeError):
+        return Ports(**json.loads((here.run / "ports").read_text()))
+    return None
 
 
 def _start_supervisor(here: State, environment: Mapping[str, str], fingerprint: str) -> None:

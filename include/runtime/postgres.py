@@ -151,23 +151,43 @@ def _socket_dir(state: State) -> Path:
 class _Owner:
     uid: int
     gid: int
-    switch: bool  #: whether this process has to change user to become the owner
+    switch: bool = False  #: whether this process has to change user to become the owner
+    prefix: tuple[str, ...] = ()  #: of a command line, where changing user takes a namespace
 
 
 def _owner() -> _Owner:
+    """Whom the server runs as: never root, which it refuses."""
     if os.geteuid() != 0:
-        return _Owner(os.geteuid(), os.getegid(), switch=False)
+        return _Owner(os.geteuid(), os.getegid())
+    entry = _system_user()
+    if _can_become(entry.pw_uid):
+        return _Owner(entry.pw_uid, entry.pw_gid, switch=True)
+    # root of a namespace that holds no other user (`unshare -r`, some rootless containers): the
+    # server gets a namespace of its own, in which the same files belong to `nobody`
+    nobody = pwd.getpwnam("nobody").pw_uid
+    prefix = ("unshare", "--user", f"--map-user={nobody}", "--")
+    return _Owner(os.geteuid(), os.getegid(), prefix=prefix)
+
+
+def _can_become(uid: int) -> bool:
     try:
-        entry = pwd.getpwnam(SYSTEM_USER)
+        lines = Path("/proc/self/uid_map").read_text().splitlines()
+    except OSError:
+        return True  # no namespaces here
+    ranges = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
+    return any(first <= uid < first + count for first, count in ranges)
+
+
+def _system_user() -> pwd.struct_passwd:
+    with suppress(KeyError):
+        return pwd.getpwnam(SYSTEM_USER)
+    command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", SYSTEM_USER]
+    with suppress(OSError):
+        subprocess.run(command, check=False, capture_output=True)
+    try:
+        return pwd.getpwnam(SYSTEM_USER)
     except KeyError:
-        command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", SYSTEM_USER]
-        with suppress(OSError):
-            subprocess.run(command, check=False, capture_output=True)
-        try:
-            entry = pwd.getpwnam(SYSTEM_USER)
-        except KeyError:
-            entry = pwd.getpwnam("nobody")
-    return _Owner(entry.pw_uid, entry.pw_gid, switch=True)
+        return pwd.getpwnam("nobody")
 
 
 def _make_private(folder: Path, owner: _Owner) -> None:
@@ -245,7 +265,7 @@ def _run(state: State, program: str, arguments: Sequence[str], owner: _Owner) ->
     identity = {"user": owner.uid, "group": owner.gid, "extra_groups": []} if owner.switch else {}
     with log.open("ab") as output:
         done = subprocess.run(  # type: ignore[call-overload]
-            [str(binaries() / program), *arguments],
+            [*owner.prefix, str(binaries() / program), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
