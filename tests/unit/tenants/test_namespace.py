@@ -1,0 +1,146 @@
+"""Where a tenant becomes a path, an SQL identifier, a workspace or a DAG id."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+
+from include.errors import ConfigError
+from include.tenants.namespace import (
+    DAG_KINDS,
+    GLOBAL,
+    NAME,
+    RESERVED,
+    TENANT_ID,
+    TenantRef,
+    dag_id,
+    database,
+    global_dag_id,
+    lake_prefix,
+    lake_table,
+    model_name,
+    split_dag_id,
+    workspace,
+)
+
+ids = st.from_regex(TENANT_ID, fullmatch=True)
+names = st.from_regex(NAME, fullmatch=True)
+refs = st.builds(TenantRef, ids, ids, st.sampled_from(["pool", "silo"]))
+hostile = st.one_of(
+    st.text(max_size=60),
+    st.sampled_from(
+        [
+            "",
+            "..",
+            "../../etc/passwd",
+            "a/b",
+            "acme\n",
+            "acme\x00",
+            "Acme",
+            "acme.pipeline",
+            "acme';DROP TABLE x;--",
+            '"acme"',
+            "{{ conn.store }}",
+            "%s",
+            "a\u202eb",
+            "аcme",  # the first letter is Cyrillic
+            "ａcme",
+            "a" * 10_000,
+            "-acme",
+            "0acme",
+            "a",
+        ]
+    ),
+)
+
+
+@given(hostile)
+@example("acme\n")
+def test_only_a_tenant_id_gets_a_reference(text: str) -> None:
+    """What does not match TENANT_ID is refused before it can reach a path or an identifier."""
+    assume(not TENANT_ID.fullmatch(text))
+    with pytest.raises(ConfigError, match="must match"):
+        TenantRef(text, "eu", "pool")
+    with pytest.raises(ConfigError, match="must match"):
+        TenantRef("acme", text, "pool")
+    with pytest.raises(ConfigError, match="must match"):
+        dag_id(text, "pipeline")
+
+
+@given(hostile)
+def test_only_a_name_reaches_a_table_model_or_dag_id(text: str) -> None:
+    """What does not match NAME never becomes part of a path, a model name or a DAG id."""
+    assume(not NAME.fullmatch(text))
+    acme = TenantRef("acme", "eu", "pool")
+    for build in (
+        lambda: lake_table(acme, text),
+        lambda: model_name(text),
+        lambda: global_dag_id(text),
+    ):
+        with pytest.raises(ConfigError, match="must match"):
+            build()
+
+
+@given(hostile)
+def test_isolation_is_one_of_two_words(text: str) -> None:
+    """An isolation that is neither pool nor silo is refused."""
+    with pytest.raises(ConfigError, match="'pool' or 'silo'"):
+        TenantRef("acme", "eu", text)
+
+
+@given(refs, names)
+def test_what_a_tenant_becomes_is_harmless(tenant: TenantRef, name: str) -> None:
+    """Databases are plain SQL identifiers of legal length, lake places stay below the root."""
+    assert re.fullmatch(r"[a-z][a-z0-9_]{0,62}", database(tenant))
+    place = PurePosixPath(lake_table(tenant, name))
+    assert not place.is_absolute()
+    assert place.parts == (tenant.region, tenant.id, name)
+    assert ".." not in place.parts
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]*[a-z0-9]", workspace(tenant))
+
+
+@given(refs, refs)
+def test_two_tenants_never_share_a_place(one: TenantRef, other: TenantRef) -> None:
+    """Lake prefix, workspace and DAG ids differ where ids do; so do silo databases."""
+    assume(one.id != other.id)
+    assert lake_prefix(one) != lake_prefix(other)
+    assert workspace(one) != workspace(other)
+    if "silo" in (one.isolation, other.isolation):
+        assert database(one) != database(other)
+    made = {dag_id(tenant.id, kind) for tenant in (one, other) for kind in DAG_KINDS}
+    assert len(made) == 2 * len(DAG_KINDS)
+
+
+def test_ids_that_differ_in_a_dash_only_have_their_own_databases() -> None:
+    """`-` becomes `_` in a database name; no id holds `_`, so nothing collides."""
+    made = {database(TenantRef(i, "eu", "silo")) for i in ("a-b", "ab", "a--b", "ab-", "a-b-")}
+    assert len(made) == 5
+
+
+@given(ids, st.sampled_from(DAG_KINDS))
+def test_a_dag_id_tells_tenant_and_kind(tenant_id: str, kind: str) -> None:
+    """Splitting a DAG id gives back what it was made of."""
+    assert split_dag_id(dag_id(tenant_id, kind)) == (tenant_id, kind)
+
+
+@given(ids, names)
+def test_no_tenant_dag_is_a_global_one(tenant_id: str, use_case: str) -> None:
+    """Global DAGs begin with a reserved id, which no tenant file can take."""
+    assume(tenant_id not in RESERVED)
+    assert global_dag_id(use_case) not in {dag_id(tenant_id, kind) for kind in DAG_KINDS}
+    assert GLOBAL.id in RESERVED
+
+
+def test_an_unknown_dag_kind_lists_the_known_ones() -> None:
+    """The message names every kind there is."""
+    with pytest.raises(ConfigError, match="known: pipeline, retrain, drift_watch"):
+        dag_id("acme", "scoring")
+
+
+def test_a_dag_id_without_a_dot_is_a_strangers() -> None:
+    """Other people's DAGs in the same Airflow are left alone."""
+    assert split_dag_id("example_dag") == ("", "")
