@@ -1,4 +1,4 @@
-"""The features stage: point-in-time features of a spine, stored in the tenant's part of the lake."""
+"""The features stage: point-in-time features of a spine, stored in the tenant's lake."""
 
 from __future__ import annotations
 

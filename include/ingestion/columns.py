@@ -1,0 +1,157 @@
+"""Source columns of any type → canonical columns; what cannot be converted becomes null.
+
+Whole columns go through Arrow. Only a column that holds something odd is read value by value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.storage.canonical import TIMESTAMP
+
+#: Control characters, and those that reorder or hide text.
+UNPRINTABLE: Final = (
+    r"[\x00-\x1f\x7f-\x9f\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}"
+    r"\x{2060}\x{2066}-\x{2069}\x{feff}]"
+)
+_NUMBER: Final = r"^-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?$"
+_ENDS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+
+
+def texts(column: pa.Array) -> pa.Array:
+    """As text, shape kept; empty text and what is not Unicode become null."""
+    if pa.types.is_floating(column.type):
+        whole = pc.fill_null(pc.equal(pc.floor(column), column), False)
+        if pc.all(pc.or_(whole, pc.is_null(column))).as_py():
+            column = _try(lambda: column.cast(pa.int64())) or column
+    found = _try(lambda: column.cast(pa.string()))
+    if found is None:
+        found = pa.array([_text(value) for value in column.to_pylist()], pa.string())
+    return pc.if_else(pc.equal(found, ""), pa.scalar(None, pa.string()), found)
+
+
+def numbers(column: pa.Array) -> pa.Array:
+    """As float64; NaN, infinities and what is no number become null."""
+    if pa.types.is_boolean(column.type):
+        return pa.nulls(len(column), pa.float64())
+    found = _try(lambda: column.cast(pa.float64(), safe=False))
+    if found is None:
+        found = pa.array([_number(value) for value in column.to_pylist()], pa.float64())
+    return pc.if_else(pc.is_finite(found), found, pa.scalar(None, pa.float64()))
+
+
+def instants(column: pa.Array, timezone: str) -> pa.Array:
+    """As UTC microseconds; what is no instant, or lies outside 1970–2199, becomes null.
+
+    Args:
+        timezone: of values that carry none. A local time that occurs twice means the first; one
+            that is skipped means the instant the clocks went forward.
+    """
+    kind = column.type
+    found: pa.Array | None = None
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        found = _try(lambda: _located(column.cast(_micro(kind), safe=False), timezone))
+    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        found = _try(lambda: column.cast(TIMESTAMP))
+        if found is None:
+            found = _try(lambda: _located(column.cast(pa.timestamp("us")), timezone))
+    if found is None:
+        zone = ZoneInfo(timezone)
+        found = pa.array([_instant(v, zone) for v in column.to_pylist()], TIMESTAMP)
+    first, end = (pa.scalar(value, TIMESTAMP) for value in _ENDS)
+    usable = pc.and_(pc.greater_equal(found, first), pc.less(found, end))
+    return pc.if_else(usable, found, pa.scalar(None, TIMESTAMP))
+
+
+def joined(parts: list[pa.Array]) -> pa.Array:
+    """Texts joined so that different tuples never meet; null where any part is."""
+    escaped = [
+        pc.replace_substring(pc.replace_substring(part, "\\", "\\\\"), "|", "\\|") for part in parts
+    ]
+    return pc.binary_join_element_wise(*escaped, "|")
+
+
+def json_objects(columns: dict[str, pa.Array]) -> pa.Array:
+    """One JSON object per row; null values are left out, and so is an object without any."""
+    members = []
+    for name, column in columns.items():
+        values = _json_values(column)
+        members.append(pc.binary_join_element_wise(f"{json.dumps(name)}: ", values, ""))
+    inner = pc.binary_join_element_wise(*members, ", ", null_handling="skip")
+    wrapped = pc.binary_join_element_wise("{", inner, "}", "")
+    return pc.if_else(pc.equal(inner, ""), pa.scalar(None, pa.string()), wrapped)
+
+
+def _json_values(column: pa.Array) -> pa.Array:
+    if pa.types.is_boolean(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        return numbers(column).cast(pa.string())
+    found = texts(column)
+    plain = pc.fill_null(pc.match_substring_regex(found, _NUMBER), False)
+    encoded = found.dictionary_encode()
+    quoted = pa.array([json.dumps(v) for v in encoded.dictionary.to_pylist()], pa.string())
+    return pc.if_else(plain, found, quoted.take(encoded.indices))
+
+
+def _micro(kind: pa.DataType) -> pa.DataType:
+    return pa.timestamp("us", tz=kind.tz if pa.types.is_timestamp(kind) else None)
+
+
+def _located(column: pa.Array, timezone: str) -> pa.Array:
+    if column.type.tz is None:
+        column = pc.assume_timezone(column, timezone, ambiguous="earliest", nonexistent="latest")
+    return column.cast(TIMESTAMP)
+
+
+def _try(convert: Callable[[], pa.Array]) -> pa.Array | None:
+    try:
+        return convert()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowKeyError):
+        return None
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None
+    text = value if isinstance(value, str) else str(value)
+    return text if text.isascii() or not re.search("[\ud800-\udfff]", text) else None
+
+
+def _number(value: Any) -> float | None:
+    try:
+        found = float(_text(value) or "")
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _instant(value: Any, zone: ZoneInfo) -> datetime | None:
+    """One value, for columns that hold something Arrow cannot convert as a whole."""
+    try:
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime.combine(value, time())
+        if not isinstance(value, datetime):
+            value = datetime.fromisoformat((_text(value) or "").strip())
+        if value.tzinfo is None:
+            local = pa.array([value], pa.timestamp("us"))
+            found: datetime = _located(local, zone.key)[0].as_py()
+            return found
+        instant: datetime = value.astimezone(UTC)
+        return instant
+    except (ValueError, OverflowError):  # Arrow's errors are ValueErrors
+        return None

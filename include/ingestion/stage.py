@@ -1,0 +1,184 @@
+"""The ingestion stage: what arrived in the interval, from every source to the landing tables."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from include.errors import SourceError
+from include.handoffs import Ingested, Interval, TableVersion
+from include.ingestion.databases import Connect, read_postgres
+from include.ingestion.files import UNPARSED, read_files
+from include.ingestion.mapping import (
+    ROW,
+    columns_read,
+    constant_arrival,
+    map_rows,
+)
+from include.ingestion.quarantine import Quarantine
+from include.ingestion.spool import Spool
+from include.storage.canonical import SCHEMAS, TIMESTAMP
+from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
+from include.tenants.config import PostgresConnector, Source, TenantConfig
+
+log = logging.getLogger(__name__)
+
+_RECORD: Final = """
+    INSERT INTO slices (tenant_id, source, interval_start, interval_end, rows, late, duplicates,
+                        quarantined, table_version)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (tenant_id, source, interval_start, interval_end) DO UPDATE SET
+        rows = excluded.rows, late = excluded.late, duplicates = excluded.duplicates,
+        quarantined = excluded.quarantined, table_version = excluded.table_version,
+        recorded_at = now()
+"""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What one source gave for one interval."""
+
+    version: TableVersion
+    rows: int
+    late: int
+    duplicates: int
+    quarantined: int
+
+
+def ingest(tenant: TenantConfig, interval: Interval, *, lake: Lake, connect: Connect) -> Ingested:
+    """Read every source's slice of the interval into `landing_events` or `landing_attributes`.
+
+    A slice is what arrived (`created_timestamp`) in the interval. The first time a source is read
+    its history comes along, from `history_from` to the interval, as a slice of its own. Running the
+    same interval again gives the same rows, and then not even a new table version.
+
+    Raises:
+        SourceError: a source cannot be reached or lacks a column; names it and says what to do.
+    """
+    done: list[Slice] = []
+    for source in tenant.sources:
+        for part in _due(tenant, source, interval):
+            try:
+                done.append(_ingest_slice(tenant, source, part, lake, connect))
+            except SourceError as error:
+                raise SourceError(
+                    f"tenant {tenant.id}, source {source.name}, {part.start:%Y-%m-%d %H:%M} to "
+                    f"{part.end:%Y-%m-%d %H:%M}: {error}"
+                ) from error
+    return Ingested(
+        tenant=tenant.id,
+        interval=interval,
+        events=lake.version(tenant.ref, "landing_events"),
+        attributes=lake.version(tenant.ref, "landing_attributes"),
+        rows=sum(one.rows for one in done),
+        duplicates=sum(one.duplicates for one in done),
+        quarantined=sum(one.quarantined for one in done),
+        late=sum(one.late for one in done),
+    )
+
+
+def _due(tenant: TenantConfig, source: Source, interval: Interval) -> list[Interval]:
+    """The interval, after the history before it where the source was never read that far back."""
+    with tenant_transaction(tenant.ref) as connection:
+        known = connection.execute(
+            "SELECT 1 FROM slices WHERE tenant_id = %s AND source = %s AND interval_end <= %s "
+            "LIMIT 1",
+            [tenant.id, source.name, interval.start],
+        ).fetchone()
+    if known or tenant.history_start >= interval.start:
+        return [interval]
+    return [Interval(tenant.history_start, interval.start), interval]
+
+
+def _ingest_slice(
+    tenant: TenantConfig, source: Source, interval: Interval, lake: Lake, connect: Connect
+) -> Slice:
+    table = "landing_events" if source.events else "landing_attributes"
+    quarantine = Quarantine(frozenset(tenant.pii_columns))
+    late = 0
+    with (
+        tempfile.TemporaryDirectory(prefix="tenantry-") as folder,
+        Spool(Path(folder), SCHEMAS[table]) as spool,
+    ):
+        for rows in _read(tenant, source, interval, connect):
+            if UNPARSED in rows.column_names:
+                quarantine.add(_unparsed(rows))
+                continue
+            for mapped in map_rows(rows, tenant, source):
+                here = mapped.accepted.filter(_arrived(mapped.accepted, interval))
+                spool.write(here)
+                late += _late(here, interval)
+                quarantine.add(mapped.rejected.filter(_arrived(mapped.rejected, interval)))
+        kept, batches = spool.sorted_once(_earlier(tenant, source, table, interval, lake))
+        version = lake.replace_slice(tenant.ref, table, source.name, interval, batches)
+    quarantine.store(tenant.ref, source.name, interval)
+    found = Slice(version, kept, late, spool.rows - kept, quarantine.count)
+    with tenant_transaction(tenant.ref) as connection:
+        connection.execute(
+            _RECORD,
+            [
+                *(tenant.id, source.name, interval.start, interval.end),
+                *(found.rows, found.late, found.duplicates, found.quarantined, version.version),
+            ],
+        )
+    log.info(
+        "ingestion: %s/%s [%s, %s): %d rows, %d late, %d duplicates, %d quarantined",
+        *(tenant.id, source.name, interval.start, interval.end),
+        *(found.rows, found.late, found.duplicates, found.quarantined),
+    )
+    return found
+
+
+def _read(
+    tenant: TenantConfig, source: Source, interval: Interval, connect: Connect
+) -> Iterator[pa.Table]:
+    arrival = constant_arrival(tenant, source)
+    if arrival is not None and not interval.start <= arrival < interval.end:
+        return iter(())
+    columns = columns_read(source)
+    if isinstance(source.connector, PostgresConnector):
+        return read_postgres(source, source.connector, columns, interval, connect)
+    return read_files(source, source.connector, columns, interval)
+
+
+def _earlier(
+    tenant: TenantConfig, source: Source, table: str, interval: Interval, lake: Lake
+) -> ds.Dataset:
+    """What the source delivered before: whatever comes again is a duplicate."""
+    before = ds.field("created_timestamp") < pa.scalar(interval.start, TIMESTAMP)
+    return lake.dataset(tenant.ref, table).filter((ds.field("source") == source.name) & before)
+
+
+def _arrived(rows: pa.Table, interval: Interval) -> pa.Array:
+    """Rows of the interval, and those whose arrival nobody can tell."""
+    created = rows["created_timestamp"]
+    inside = pc.and_(
+        pc.greater_equal(created, pa.scalar(interval.start, TIMESTAMP)),
+        pc.less(created, pa.scalar(interval.end, TIMESTAMP)),
+    )
+    return pc.fill_null(inside, True)
+
+
+def _late(rows: pa.Table, interval: Interval) -> int:
+    name = "event_timestamp" if "event_timestamp" in rows.column_names else "created_timestamp"
+    happened_before = pc.less(rows[name], _instant(interval.start))
+    return int(pc.sum(happened_before).as_py() or 0)
+
+
+def _instant(value: datetime) -> pa.Scalar:
+    return pa.scalar(value, TIMESTAMP)
+
+
+def _unparsed(rows: pa.Table) -> pa.Table:
+    reason = pa.repeat("the line cannot be parsed", len(rows))
+    return rows.select([UNPARSED, ROW]).append_column("reason", reason)
