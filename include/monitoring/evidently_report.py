@@ -35,6 +35,7 @@ _RANDOM: Final = re.compile(
     r"metric_[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f]{4}-[47][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 )
 _NAMESPACE: Final = uuid.UUID("6f1c9f0e-3c55-5a0e-9b39-3b4b1d0b7a11")
+_MARKUP: Final = str.maketrans({"<": "‹", ">": "›"})
 #: What `_recall` answers with, while Evidently runs.
 _judged: ContextVar[dict[str, ColumnDrift]] = ContextVar("judged")
 
@@ -127,13 +128,22 @@ def _methods(shown: Sequence[ColumnDrift]) -> dict[str, Any]:
 
 
 def _dataset(samples: Mapping[str, Sample], shown: Sequence[ColumnDrift]) -> Dataset:
-    columns = {c.column: pd.Series(samples[c.column].values) for c in shown}
+    columns = {c.column: _harmless(samples[c.column]) for c in shown}
     numeric = [n for n in columns if samples[n].values.dtype.kind == "f"]
     definition = DataDefinition(
         numerical_columns=numeric,
         categorical_columns=[n for n in columns if n not in numeric],
     )
     return Dataset.from_pandas(pd.DataFrame(columns), definition)
+
+
+def _harmless(sample: Sample) -> pd.Series[Any]:
+    """The values; Evidently writes texts into its page's script as they are."""
+    if sample.values.dtype.kind == "f":
+        return pd.Series(sample.values)
+    return pd.Series(
+        [v if v is None else v.translate(_MARKUP) for v in sample.values], dtype=object
+    )
 
 
 def _without_randomness(page: str) -> str:

@@ -24,7 +24,9 @@ def windows(hostile: bool = False) -> tuple[tuple[ColumnDrift, ...], Side, Side]
         before["void"], after["void"] = Sample(np.zeros(200), 200), Sample(np.full(80, np.nan), 80)
         before["flat"], after["flat"] = Sample(np.ones(200), 200), Sample(np.ones(80), 80)
         before["kind"] = Sample(np.array(["a", None] * 100, dtype=object), 200)
-        after["kind"] = Sample(np.array(["new", "<script>"] * 40, dtype=object), 80)
+        after["kind"] = Sample(
+            np.array(["new", "</script><script>alert(1)"] * 40, dtype=object), 80
+        )
     return compare(before, after, 0.2, 0.01), before, after
 
 
@@ -61,4 +63,10 @@ def test_the_page_is_the_same_every_time_and_stands_alone(monkeypatch: pytest.Mo
     assert page == render(*windows(hostile=True), AS_OF)
     assert "c0" in page
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
-    assert "<script>'" not in page
+
+
+def test_a_hostile_value_is_not_markup() -> None:
+    """A text from the data cannot end the page's script and start its own."""
+    page = render(*windows(hostile=True), AS_OF)
+    assert "alert(1)" in page
+    assert "<script>alert(1)" not in page

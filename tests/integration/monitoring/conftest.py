@@ -1,0 +1,178 @@
+"""Tenants with features in a lake of their own and predictions in the real Postgres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from include.handoffs import Monitored, Scored, TableVersion
+from include.monitoring import Champion, monitor
+from include.monitoring.policy import DriftPolicy
+from include.runtime.postgres import Postgres
+from include.storage.lake import Lake
+from include.storage.migrate import migrate
+from include.storage.postgres import tenant_transaction
+from include.tenants.config import TenantConfig
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+POLICY = DriftPolicy(cooldown=timedelta(days=14))
+_numbers = count()
+
+
+def week(number: int) -> datetime:
+    """The instant `number` weeks after the champion was trained."""
+    return START + number * timedelta(days=7)
+
+
+def features(as_of: datetime, shift: float = 0.0, users: int = 80, seed: int = 0) -> pa.Table:
+    """Features of users at an instant; `shift` moves what they spend."""
+    draw = np.random.default_rng([seed, int(as_of.timestamp())])
+    return pa.table(
+        {
+            "user_id": [f"user-{i:04}" for i in range(users)],
+            "as_of": pa.array([as_of] * users, pa.timestamp("us", tz="UTC")),
+            "spend__sum_amount_30d": draw.normal(10 + 4 * shift, 3, users),
+            "frequency__count_30d": draw.poisson(3, users),
+            "frequency__count_all": draw.poisson(as_of.timestamp() / 1e8, users),
+        }
+    )
+
+
+def predict(table: pa.Table) -> Any:
+    """A model that looks at the number of visits only."""
+    return 1 / (1 + np.asarray(table["frequency__count_30d"]))
+
+
+@dataclass
+class Watched:
+    """A tenant with a champion, version 1, trained at week 0."""
+
+    config: TenantConfig
+    lake: Lake
+
+    def champion(self, version: str = "1", as_of: datetime = START, **changes: Any) -> Champion:
+        """A champion whose reference is the week of its training and the one before."""
+        tables = [features(as_of - timedelta(days=7 * back), seed=9) for back in (1, 0)]
+        reference = pa.concat_tables(tables)
+        reference = reference.append_column("prediction", pa.array(predict(reference)))
+        return Champion(version, as_of, changes.pop("reference", reference), **changes)
+
+    def score(
+        self, as_of: datetime, version: str = "1", table: pa.Table | None = None, **how: Any
+    ) -> Scored:
+        """What features and scoring leave behind."""
+        table = features(as_of, **how) if table is None else table
+        stored = self.lake.put_table(
+            self.config.ref, f"features/churn/{as_of:%Y%m%d}.parquet", table
+        )
+        self.store(
+            as_of, list(zip(table["user_id"].to_pylist(), predict(table), strict=True)), version
+        )
+        events = TableVersion(self.config.id, "events", 1, 1, "f" * 16)
+        return Scored(
+            self.config.id, "churn", as_of, version, "f" * 16, stored, events, table.num_rows
+        )
+
+    def store(
+        self,
+        as_of: datetime,
+        scores: list[tuple[str, float]],
+        version: str = "1",
+        baseline: dict[str, float] | None = None,
+    ) -> None:
+        """Predictions of an instant, replaced as a whole."""
+        with tenant_transaction(self.config.ref) as connection:
+            connection.execute(
+                "DELETE FROM predictions WHERE use_case = 'churn' AND as_of = %s", [as_of]
+            )
+            for rank, (user, score) in enumerate(scores, start=1):
+                connection.execute(
+                    "INSERT INTO predictions (tenant_id, use_case, as_of, entity_id, rank, score, "
+                    "baseline_score, model_version, feature_fingerprint) "
+                    "VALUES (%s, 'churn', %s, %s, %s, %s, %s, %s, 'f')",
+                    [
+                        *(self.config.id, as_of, user, rank, float(score)),
+                        *((baseline or {}).get(user), version),
+                    ],
+                )
+
+    def monitor(self, scored: Scored, **how: Any) -> Monitored:
+        """The stage with this tenant's usual arguments."""
+        given = {
+            "champion": self.champion(),
+            "keys": ("user_id",),
+            "data_loss": False,
+            "lake": self.lake,
+            **how,
+        }
+        policy = given.pop("policy", POLICY)
+        return monitor(self.config, scored, policy, **given)
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Rows, without the time they were written at."""
+        with tenant_transaction(self.config.ref) as connection:
+            rows = connection.execute(sql).fetchall()
+        clock = ("recorded_at", "decided_at", "triggered_at", "finished_at")
+        return [{k: v for k, v in row.items() if k not in clock} for row in rows]
+
+    def state(self) -> dict[str, Any]:
+        """All that monitoring leaves behind, in a defined order."""
+        home = self.lake.file_path(self.config.ref, "reports")
+        return {
+            "verdicts": self.query("SELECT * FROM drift_verdicts ORDER BY 1, 2, 3, 4"),
+            "ledger": self.query("SELECT * FROM retrain_ledger ORDER BY 1, 2, 3"),
+            "live": self.query("SELECT * FROM live_metrics ORDER BY 1, 2, 3, 4"),
+            "reports": {
+                str(path.relative_to(home)): path.read_bytes()
+                for path in sorted(home.rglob("*"))
+                if path.is_file()
+            },
+        }
+
+
+@pytest.fixture(scope="session")
+def database(postgres: Postgres) -> Iterator[None]:
+    """The migrated pool database, named by the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
+        patch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
+        migrate()
+        yield
+
+
+@pytest.fixture
+def new_tenant(database: None, tmp_path: Path) -> Callable[..., Watched]:
+    """Makes a tenant nobody else has."""
+
+    def make(**changes: Any) -> Watched:
+        mapping = {"event": "e", "event_id": ["id"], "event_timestamp": "at", "user_id": "u"}
+        files = {"type": "file", "path": "nowhere.csv", "format": "csv"}
+        config = TenantConfig.model_validate(
+            {
+                "id": f"watched-{next(_numbers)}",
+                "name": "Watched",
+                "region": "eu",
+                "schedule": "0 4 * * 1",
+                "history_from": START.date(),
+                "sources": [{"name": "pos", "connector": files, "events": mapping}],
+                "use_cases": {"churn": {}, "recommendation": {}},
+                **changes,
+            }
+        )
+        return Watched(config, Lake(tmp_path / "lake"))
+
+    return make
+
+
+@pytest.fixture
+def tenant(new_tenant: Callable[..., Watched]) -> Watched:
+    """One tenant."""
+    return new_tenant()

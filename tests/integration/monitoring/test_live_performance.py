@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pyarrow as pa
+import pytest
+
+from include.errors import ConfigError, UnknownNameError
+from include.monitoring import ledger
+from include.monitoring.live import awaiting_labels, measure_live
+from include.storage.postgres import tenant_transaction
+from tests.integration.monitoring.conftest import Watched, week
+
+pytestmark = pytest.mark.integration
+HORIZON = timedelta(days=30)
+
+
+def labels_of(users: list[str], positive: set[str]) -> pa.Table:
+    return pa.table({"user_id": users, "label": [int(u in positive) for u in users]})
+
+
+def test_matured_labels_measure_model_and_baseline(tenant: Watched) -> None:
+    """Perfect scores have an area of 1, reversed baseline scores of 0; strangers don't count."""
+    users = [f"u{i}" for i in range(10)]
+    scores = [(user, 1.0 - i / 10) for i, user in enumerate(users)]
+    tenant.store(week(1), scores, baseline={u: -s for u, s in scores})
+    given = labels_of([*users, "stranger"], {"u0", "u1", "u2", "stranger"})
+    found = measure_live(
+        tenant.config.ref, "churn", given, metric="auc", as_of=week(1), measured_as_of=week(6)
+    )
+    assert found is not None
+    assert (found.value, found.baseline, found.labels, found.model_version) == (1.0, 0.0, 10, "1")
+    state = tenant.state()
+    again = measure_live(
+        tenant.config.ref, "churn", given, metric="auc", as_of=week(1), measured_as_of=week(6)
+    )
+    assert again == found
+    assert tenant.state() == state
+    assert [row["metric"] for row in state["live"]] == ["auc", "auc_standard_error"]
+
+
+def test_nothing_is_measured_where_nothing_can_be(tenant: Watched) -> None:
+    """No prediction, or labels all alike, give no figure and no row."""
+    for positive in (set[str](), {"u0", "u1"}):
+        tenant.store(week(1), [("u0", 0.2), ("u1", 0.4)])
+        for as_of in (week(1), week(2)):
+            assert not measure_live(
+                tenant.config.ref,
+                "churn",
+                labels_of(["u0", "u1"], positive),
+                metric="auc",
+                as_of=as_of,
+                measured_as_of=week(9),
+            )
+    assert tenant.state()["live"] == []
+
+
+def test_a_ranking_hits_with_its_first_ten(tenant: Watched) -> None:
+    """An item in tenth place is a hit, in eleventh none; who bought nothing does not count."""
+    with tenant_transaction(tenant.config.ref) as connection:
+        for user in ("ann", "bob", "cat"):
+            for rank in range(1, 13):
+                connection.execute(
+                    "INSERT INTO predictions VALUES "
+                    "(%s, 'recommendation', %s, %s, %s, %s, %s, %s, '4', 'f')",
+                    [tenant.config.id, week(1), user, f"i{rank:02}", rank, 1 / rank, float(rank)],
+                )
+    bought = {
+        "user_id": ["ann", "bob", "cat"],
+        "item_id": ["i10", "i11", "i01"],
+        "label": [1, 1, 0],
+    }
+    found = measure_live(
+        tenant.config.ref,
+        "recommendation",
+        pa.table(bought),
+        metric="hit@10",
+        as_of=week(1),
+        measured_as_of=week(6),
+    )
+    assert found is not None
+    assert (found.value, found.baseline, found.labels) == (0.5, 1.0, 2)
+
+
+def test_instants_wait_until_their_labels_mature_and_are_measured(tenant: Watched) -> None:
+    """An instant is due a horizon later, and no longer once it has been measured."""
+    for number in (1, 2, 3):
+        tenant.store(week(number), [("u0", 0.9), ("u1", 0.1)])
+
+    def due() -> list[object]:
+        return list(awaiting_labels(tenant.config.ref, "churn", HORIZON, week(7), "auc"))
+
+    assert due() == [week(1), week(2)]
+    given = labels_of(["u0", "u1"], {"u0"})
+    measure_live(
+        tenant.config.ref, "churn", given, metric="auc", as_of=week(1), measured_as_of=week(7)
+    )
+    assert due() == [week(2)]
+
+
+def test_a_model_that_fails_live_asks_for_a_retrain(tenant: Watched) -> None:
+    """Calm features, but a live area far below the promotion's interval, is drift."""
+    users = [f"u{i:03}" for i in range(200)]
+    tenant.store(week(1), [(user, i / 200) for i, user in enumerate(users)])
+    positive = {user for i, user in enumerate(users) if i % 2}
+    measure_live(
+        tenant.config.ref,
+        "churn",
+        labels_of(users, positive),
+        metric="auc",
+        as_of=week(1),
+        measured_as_of=week(6),
+    )
+    champion = tenant.champion(metric="auc", value=0.86, low=0.82, high=0.90)
+    early = tenant.monitor(tenant.score(week(5)), champion=champion)
+    assert early.verdict == "stable"
+    late = tenant.monitor(tenant.score(week(6)), champion=champion)
+    assert (late.verdict, late.decision) == ("drift", "retrain")
+    assert "auc fell to 0.5" in late.reason
+    assert [e.as_of for e in ledger.open_requests(tenant.config.ref)] == [week(6)]
+    assert tenant.state()["verdicts"][-1]["details"]["performance"]["promoted"] == 0.86
+
+
+def test_ill_formed_questions_are_refused(tenant: Watched) -> None:
+    """Unknown metrics and labels without their columns are errors that name what is known."""
+    when = {"as_of": week(1), "measured_as_of": week(6)}
+    with pytest.raises(UnknownNameError, match="auc, hit@10"):
+        measure_live(tenant.config.ref, "churn", labels_of([], set()), metric="f1", **when)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="got columns: label"):
+        measure_live(tenant.config.ref, "churn", pa.table({"label": [1]}), metric="auc", **when)
