@@ -21,10 +21,12 @@ from include.tenants.namespace import TenantRef, database
 Connection = psycopg.Connection[DictRow]
 
 _OPTIONS: Final = "-c search_path=tenantry -c timezone=UTC"
+#: What the login is, or may become by SET ROLE, decides what it could see.
 _ENTER: Final = """
     SELECT set_config('tenantry.tenant', %s, true),
-           (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS unbound,
-           EXISTS (SELECT FROM pg_class WHERE relowner = current_user::regrole) AS owner
+           coalesce(bool_or(rolsuper OR rolbypassrls), true) AS unbound,
+           bool_or(EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid)) AS owner
+    FROM pg_roles WHERE pg_has_role(session_user, oid, 'MEMBER')
 """
 
 

@@ -112,7 +112,8 @@ def test_a_display_name_may_be_in_any_script(folder: Any, name: str) -> None:
 IDS = [
     "../../etc/passwd", "/etc/passwd", "a/b", "a\\b", "acme'; DROP TABLE predictions; --",
     '"; SELECT 1; --', "{{ conn.store.password }}", "{% raw %}", "${HOME}", "%(x)s", "a\nb",
-    "a\x00b", "a\u202eb", "\ufeffacme", "аcme", "ACME", "a b", "-a", "9a", "a", "a" * 42, "x" * 10_000, "",
+    "a\x00b", "a\u202eb", "\ufeffacme", "аcme", "ACME", "a b", "-a", "9a", "a", "a" * 42,
+    "x" * 10_000, "",
     "global", "platform", "default", "a.pipeline", "a_b", "a:b", "a*", "~", "a;b", "<b>",
 ]  # fmt: skip
 
