@@ -24,7 +24,7 @@ from include.quality.suites import (
     Expectation,
 )
 
-BATCH_ROWS: Final = 250_000
+BATCH_ROWS: Final = 100_000
 
 
 @dataclass
