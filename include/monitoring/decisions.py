@@ -83,7 +83,7 @@ class RetrainFacts:
 
     as_of: datetime
     verdict: Verdict
-    champion_as_of: datetime | None  #: until when the champion's training knew the data
+    trained_as_of: datetime | None  #: of the newest training, whether or not its model was promoted
     in_flight: datetime | None  #: `as_of` of an earlier request that has not finished
     last_retrain_at: datetime | None  #: `as_of` of the newest other request
     retrains_today: int  #: requests of this tenant, of any use case, on the day of `as_of`
@@ -127,7 +127,7 @@ def judge_drift(evidence: Evidence, policy: DriftPolicy) -> Verdict:
 
 
 def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
-    """Retrain only on drift, and only when a new model could know more than the champion does."""
+    """Retrain only on drift, and only when a training could know more than the last one did."""
     verdict = facts.verdict
     if verdict.name == "data_loss":
         return RetrainDecision("suppress", f"data loss: {verdict.reason}")
@@ -137,8 +137,8 @@ def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
         return RetrainDecision("wait", f"too few rows: {verdict.reason}")
     if verdict.name == "stable":
         return RetrainDecision("wait", f"stable: {verdict.reason}")
-    if facts.champion_as_of is not None and facts.champion_as_of >= facts.as_of:
-        return RetrainDecision("wait", f"the champion is as new as {_day(facts.champion_as_of)}")
+    if facts.trained_as_of is not None and facts.trained_as_of >= facts.as_of:
+        return RetrainDecision("wait", f"trained already as of {_day(facts.trained_as_of)}")
     if facts.in_flight is not None:
         return RetrainDecision("wait", f"run in flight: retrain as of {_day(facts.in_flight)}")
     if facts.last_retrain_at is not None:

@@ -27,6 +27,7 @@ from include.monitoring.policy import DriftPolicy
 from include.monitoring.reports import Comparison
 from include.monitoring.statistics import compare
 from include.monitoring.windows import PREDICTION, align, bounded
+from include.registry import ledger as promotions
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
@@ -202,7 +203,7 @@ def _decide(
         facts = RetrainFacts(
             as_of=scored.as_of,
             verdict=verdict,
-            champion_as_of=champion.as_of if champion else None,
+            trained_as_of=_trained_as_of(tenant.ref, scored, champion),
             in_flight=past.in_flight,
             last_retrain_at=past.last_retrain_at,
             retrains_today=past.retrains_today,
@@ -224,3 +225,10 @@ def _decide(
             "wait", f"decided before at this as_of: {made.decision}, {made.reason}"
         )
     return RetrainDecision(made.decision, made.reason)
+
+
+def _trained_as_of(tenant: TenantRef, scored: Scored, champion: Champion | None) -> datetime | None:
+    """The newest training that this run could know of: the champion's, or one it withstood."""
+    decided = promotions.history(tenant, scored.use_case)
+    known = [promotion.as_of for promotion in decided if promotion.as_of <= scored.as_of]
+    return max([*known, *([champion.as_of] if champion else [])], default=None)

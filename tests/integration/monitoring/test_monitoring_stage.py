@@ -13,6 +13,7 @@ import pytest
 from include.errors import ConfigError
 from include.handoffs import Monitored
 from include.monitoring import ledger
+from include.storage.postgres import tenant_transaction
 from tests.integration.monitoring.conftest import POLICY, Watched, features, week
 
 pytestmark = pytest.mark.integration
@@ -158,6 +159,21 @@ def test_the_retrain_run_itself_asks_for_nothing(tenant: Watched) -> None:
     assert (again.verdict, again.decision) == ("drift", "wait")
     assert len(tenant.state()["ledger"]) == 1
     assert [v["model_version"] for v in tenant.state()["verdicts"]] == ["1", "2"]
+
+
+def test_a_champion_that_has_just_withstood_a_training_is_not_retrained(tenant: Watched) -> None:
+    """A scheduled training in the same run, whatever it decided, leaves nothing new to learn."""
+    with tenant_transaction(tenant.config.ref) as connection:
+        connection.execute(
+            "INSERT INTO promotions (tenant_id, use_case, as_of, trigger, promoted, version, rung, "
+            "incumbent_version, digest, reasons, evidence) "
+            "VALUES (%s, 'churn', %s, 'scheduled', false, '1', 'own', '1', 'd', '[]', '{}')",
+            [tenant.config.id, week(1)],
+        )
+    found = tenant.monitor(tenant.score(week(1), shift=1.0))
+    assert (found.verdict, found.decision) == ("drift", "wait")
+    assert found.reason == "trained already as of 2024-01-08"
+    assert tenant.monitor(tenant.score(week(2), shift=1.0)).decision == "retrain"
 
 
 def test_the_page_is_drawn_for_drift_a_first_window_and_on_demand(tenant: Watched) -> None:

@@ -76,7 +76,7 @@ def facts(**changes: Any) -> RetrainFacts:
     calm = RetrainFacts(
         as_of=AS_OF,
         verdict=DRIFT,
-        champion_as_of=AS_OF - 30 * DAY,
+        trained_as_of=AS_OF - 30 * DAY,
         in_flight=None,
         last_retrain_at=None,
         retrains_today=0,
@@ -94,8 +94,8 @@ def facts(**changes: Any) -> RetrainFacts:
         ({"verdict": Verdict("too_few_rows", None, ("5",))}, "wait", "too few rows"),
         ({"verdict": Verdict("stable", 0.1, ("calm",))}, "wait", "stable: calm"),
         ({"in_flight": AS_OF - 7 * DAY}, "wait", "run in flight: retrain as of 2024-05-01"),
-        ({"champion_as_of": AS_OF}, "wait", "champion is as new as 2024-05-08"),
-        ({"champion_as_of": None}, "retrain", "spend"),
+        ({"trained_as_of": AS_OF}, "wait", "trained already as of 2024-05-08"),
+        ({"trained_as_of": None}, "retrain", "spend"),
         ({"last_retrain_at": AS_OF - 13 * DAY}, "wait", "next not before 2024-05-09"),
         ({"last_retrain_at": AS_OF - 14 * DAY}, "retrain", "spend"),
         ({"last_retrain_at": AS_OF + 90 * DAY}, "wait", "which is later"),
@@ -124,10 +124,10 @@ VERDICTS = st.sampled_from(["stable", "drift", "data_loss", "too_few_rows", "no_
 def test_a_retrain_needs_everything_to_speak_for_it(
     name: Any, champion: Any, running: Any, last: Any, today: int, quota: int
 ) -> None:
-    """Retrain means drift, nothing in flight, cooled down, within quota, an older champion."""
+    """Retrain means drift, nothing in flight, cooled down, within quota, nothing trained since."""
     given_facts = facts(
         verdict=Verdict(name, None, ("why",)),
-        champion_as_of=champion,
+        trained_as_of=champion,
         in_flight=running,
         last_retrain_at=last,
         retrains_today=today,
