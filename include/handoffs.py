@@ -5,8 +5,10 @@ Airflow carries them through XCom, `tenantry run` passes them by hand. All insta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
+from typing import Any, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -155,3 +157,37 @@ class Monitored:
     verdict: str  #: `stable`, `drift`, `data_loss`, `too_few_rows`, `no_model`
     decision: str  #: `retrain`, `wait` or `suppress`
     reason: str
+
+
+def pack(handoff: Any) -> dict[str, Any]:
+    """A handoff as JSON-ready data under its class's name; `unpack` reads it back."""
+    return {"handoff": type(handoff).__name__, **_pack(handoff)}
+
+
+def unpack(data: Mapping[str, Any]) -> Any:
+    """The handoff that `pack` wrote.
+
+    Raises:
+        ValueError: the data is no handoff of this version of Tenantry.
+    """
+    kind = globals().get(str(data.get("handoff")))
+    if not (isinstance(kind, type) and is_dataclass(kind)):
+        raise ValueError(f"{data.get('handoff')!r} is no handoff; clear the task that left it")
+    return _unpack(kind, data)
+
+
+def _pack(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _pack(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_pack(one) for one in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+def _unpack(kind: Any, value: Any) -> Any:
+    if is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return kind(**{f.name: _unpack(hints[f.name], value[f.name]) for f in fields(kind)})
+    if get_origin(kind) is tuple:
+        return tuple(_unpack(get_args(kind)[0], one) for one in value)
+    return datetime.fromisoformat(value) if kind is datetime else value

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from include.handoffs import TableVersion
+from include.handoffs import TableVersion, pack
 from include.pipeline.runs import Run
 from include.registry import ledger as promotions
-from include.registry.card import plain
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import GLOBAL
 from include.training.due import Due, TrainingState, is_due
@@ -34,7 +32,7 @@ def record(run: Run, stage: str, handoff: Any) -> None:
                 stage,
                 run.interval.start,
                 run.interval.end,
-                Jsonb(plain(asdict(handoff))),
+                Jsonb(pack(handoff)),
             ],
         )
 

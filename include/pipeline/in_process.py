@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from include import wiring
 from include.errors import UnknownNameError
+from include.handoffs import pack
 from include.pipeline import steps
 from include.pipeline.runs import Run, open_pipeline
 from include.tenants.config import TenantConfig
@@ -42,7 +43,7 @@ def run(
                 "stage": name,
                 "use_case": now.use_case_name,
                 "seconds": round(seconds, 3),
-                "handoff": handoff,
+                "handoff": pack(handoff),
             }
         )
         if progress is not None:

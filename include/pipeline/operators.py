@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator
 
+from include.handoffs import pack, unpack
 from include.tenants.namespace import GLOBAL, split_dag_id
 
 if TYPE_CHECKING:
@@ -76,12 +77,13 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
 
     owner, kind = split_dag_id(context["dag"].dag_id)
     ti, params = context["ti"], context["params"]
-    found = {
+    packed = {
         stage: ti.xcom_pull(task_ids=_sibling(operator.task_id, stage), key=HANDOFF)
         for stage in READS[operator.stage]
     }
+    found = {stage: unpack(handoff) for stage, handoff in packed.items() if handoff is not None}
     shared: dict[str, Any] = {
-        "received": {stage: handoff for stage, handoff in found.items() if handoff is not None},
+        "received": found,
         "connect": through_airflow,
     }
     # The first task of a run settles an open `as_of`; the others follow it.
@@ -112,7 +114,7 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
             operator.stage,
             runs.open_pipeline(owner, operator.use_case, start=started, end=ended, **shared),
         )
-    ti.xcom_push(HANDOFF, result)
+    ti.xcom_push(HANDOFF, pack(result))
     return result
 
 

@@ -108,12 +108,18 @@ def _decide(
         reasons=decision.reasons,
         evidence={
             **document["evidence"],
+            "champion": None if winner is None else _figures(winner),
             "challenger": challenger.version if challenger else "",
             "training_rows": trained.training_rows,
             "holdout_rows": trained.holdout_rows,
             "evaluation": {"path": trained.evaluation.path, "digest": trained.evaluation.digest},
         },
     )
+
+
+def _figures(winner: Candidate) -> dict[str, float]:
+    """The champion's metric and its interval, which monitoring holds later figures against."""
+    return {"value": winner.metric, "low": winner.metric_low, "high": winner.metric_high}
 
 
 def _decision(evidence: Evidence, serving: Promotion | None) -> PromotionDecision:

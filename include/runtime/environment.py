@@ -90,7 +90,6 @@ def _defaults(state: State) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": str(max(6, 2 * cores)),
         "AIRFLOW__CORE__MAX_ACTIVE_RUNS_PER_DAG": "4",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__ALLOWED_DESERIALIZATION_CLASSES": "airflow.* include.handoffs.*",
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",  # the default asks a name server
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{secrets.ADMIN}:admin",
         "AIRFLOW__API__WORKERS": "1",

@@ -21,7 +21,9 @@ MODULES = (
     "mlflow",
     "great_expectations",
     "evidently",
-    "include.wiring",
+    "include.monitoring.stage",
+    "include.pipeline.connections",
+    "include.pipeline.steps",
 )
 
 #: `$AIRFLOW_HOME/config/airflow_local_settings.py`, which every Airflow component imports

@@ -1,0 +1,56 @@
+"""Handoffs survive XCom and the registry of runs."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from include.handoffs import (
+    Candidate,
+    Interval,
+    Scored,
+    StoredObject,
+    TableVersion,
+    Trained,
+    pack,
+    unpack,
+)
+
+AT = datetime(2024, 3, 4, tzinfo=UTC)
+FILE = StoredObject("acme", "features/churn/x.parquet", "ab" * 32, 3)
+TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    "handoff",
+    [
+        Scored("acme", "churn", AT, "3", "f" * 16, FILE, TABLE, 12),
+        Trained(
+            "acme",
+            "churn",
+            AT,
+            "drift",
+            (Candidate("own", "lightgbm", FILE, FILE, "", 0.9, 0.8, 1.0),),
+            FILE,
+            10,
+            5,
+        ),
+    ],
+)
+def test_a_handoff_comes_back_from_json_as_it_was(handoff: object) -> None:
+    """Nested references, tuples and instants keep their types through JSON."""
+    assert unpack(json.loads(json.dumps(pack(handoff)))) == handoff
+
+
+def test_what_is_no_handoff_is_refused_by_name() -> None:
+    """A stale or foreign value is named instead of failing somewhere later."""
+    with pytest.raises(ValueError, match="'datetime' is no handoff"):
+        unpack({"handoff": "datetime"})
+
+
+def test_an_interval_ends_after_its_start() -> None:
+    """An empty or reversed interval cannot be made."""
+    with pytest.raises(ValueError, match="not after its start"):
+        Interval(AT, AT)
