@@ -33,7 +33,7 @@ def matrix(features: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.float64
 
 @dataclass(frozen=True)
 class LightGBMPredictor:
-    """Boosted trees; the score is the probability where the objective is binary."""
+    """Boosted trees; a score is a probability where the objective is binary, else an order."""
 
     columns: tuple[str, ...]
     booster: lightgbm.Booster

@@ -11,12 +11,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import lightgbm
-
 from include.errors import IntegrityError
 from include.registry import skops_archive
 from include.registry.baselines import baseline_model
 from include.registry.estimators import LightGBMPredictor, PipelinePredictor
+from include.registry.lightgbm_text import booster_text, read_booster
 from include.registry.model import Model
 
 FORMAT: Final = "tenantry-model/1"
@@ -35,7 +34,7 @@ def to_bytes(model: Model) -> bytes:
     predictor = model.predictor
     payload = ""
     if isinstance(predictor, LightGBMPredictor):
-        payload = predictor.booster.model_to_string(num_iteration=-1)
+        payload = booster_text(predictor.booster)
     elif isinstance(predictor, PipelinePredictor):
         payload = skops_archive.dump(predictor.pipeline)
     if model.kind not in KINDS:
@@ -72,7 +71,10 @@ def from_bytes(content: bytes) -> Model:
             return _baseline(parameters, columns, payload)
         if kind == "lightgbm":
             return Model(
-                kind, columns, LightGBMPredictor(columns, _booster(payload, columns)), parameters
+                kind,
+                columns,
+                LightGBMPredictor(columns, read_booster(payload, columns)),
+                parameters,
             )
         pipeline = skops_archive.load(payload, len(columns))
         return Model(kind, columns, PipelinePredictor(columns, pipeline), parameters)
@@ -110,15 +112,3 @@ def _baseline(parameters: Mapping[str, Any], columns: tuple[str, ...], payload: 
     if model.columns != columns:
         raise IntegrityError("the baseline's columns contradict its parameters")
     return model
-
-
-def _booster(text: str, columns: tuple[str, ...]) -> lightgbm.Booster:
-    lines = text.split("\n")
-    names = next((line[14:].split(" ") for line in lines if line.startswith("feature_names=")), [])
-    whole = lines[0] == "tree" and "end of trees" in lines and "end of parameters" in lines
-    if not whole or tuple(names) != columns:
-        raise IntegrityError("the payload is not the whole LightGBM text of these columns")
-    booster = lightgbm.Booster(model_str=text)
-    if booster.num_feature() != len(columns) or booster.num_model_per_iteration() != 1:
-        raise IntegrityError("the LightGBM text has another shape than its document says")
-    return booster

@@ -58,21 +58,18 @@ def dump(pipeline: Pipeline) -> str:
     """The pipeline as base64 of an archive that is the same for equal pipelines."""
     members = _members(skops.io.dumps(pipeline))
     schema = json.loads(members[_SCHEMA])
-    numbers: dict[int, int] = {}
-    files: dict[str, str] = {}
-    for count, node in enumerate(_nodes(schema)):
+    # Whether two equal parts happen to be one object in memory must not show: every node gets a
+    # number of its own, and arrays are told apart by content alone.
+    files: dict[bytes, str] = {}
+    for number, node in enumerate(_nodes(schema), start=1):
+        node["__id__"] = number
         if "file" in node:
-            node["file"] = files.setdefault(node["file"], f"{len(files)}.npy")
-        if "__id__" in node:
-            # Python shares small constants as it pleases: whether two are one must not show.
-            shared = node["__loader__"] not in ("JsonNode", "TypeNode")
-            key = node["__id__"] if shared else -count - 1
-            node["__id__"] = numbers.setdefault(key, len(numbers) + 1)
+            node["file"] = files.setdefault(members[node["file"]], f"{len(files)}.npy")
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(_SCHEMA, _DATE), json.dumps(schema, sort_keys=True))
-        for old, new in files.items():
-            archive.writestr(zipfile.ZipInfo(new, _DATE), members[old])
+        for content, name in files.items():
+            archive.writestr(zipfile.ZipInfo(name, _DATE), content)
     return base64.b64encode(packed.getvalue()).decode()
 
 
@@ -108,10 +105,10 @@ def _members(content: bytes) -> dict[str, bytes]:
 
 
 def _nodes(part: Any) -> list[dict[str, Any]]:
-    """Every mapping of the schema that stands for an object, in order."""
+    """Every mapping of the schema that stands for an object, in the order of sorted keys."""
     if isinstance(part, list):
         return [node for item in part for node in _nodes(item)]
     if not isinstance(part, dict):
         return []
     own = [part] if "__class__" in part or "__loader__" in part or "__module__" in part else []
-    return own + [node for key, item in part.items() if key != "__id__" for node in _nodes(item)]
+    return own + [node for _, item in sorted(part.items()) for node in _nodes(item)]

@@ -33,14 +33,14 @@ class Contender:
     model: Model
     content: bytes
     parent_version: str = ""
-    comparable: bool = True  #: False where it has learnt from the holdout's own time
+    fresh: bool = True  #: False where it has learnt from the holdout's own time
 
     @classmethod
     def of(
-        cls, rung: str, name: str, model: Model, parent_version: str = "", **how: Any
+        cls, rung: str, name: str, model: Model, parent_version: str = "", *, fresh: bool = True
     ) -> Contender:
-        """A contender with its serialised bytes."""
-        return cls(rung, name, model, to_bytes(model), parent_version, **how)
+        """A contender with its serialised bytes; `fresh` where it may be measured."""
+        return cls(rung, name, model, to_bytes(model), parent_version, fresh)
 
     @property
     def key(self) -> str:
@@ -73,7 +73,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure every contender, and the incumbent, on the same rows with the same draws."""
     everyone = [*contenders, *([incumbent] if incumbent else [])]
-    scores = {one.key: one.model.predict(holdout.features) for one in everyone if one.comparable}
+    scores = {one.key: one.model.predict(holdout.features) for one in everyone if one.fresh}
     bootstrap = Bootstrap(holdout, use_case.seed)
     nothing = dict.fromkeys(use_case.metrics, Estimate(None, None, None))
     estimates = {one.key: dict(nothing) for one in everyone}

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import lightgbm
 import numpy as np
+import numpy.typing as npt
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -20,10 +21,9 @@ from include.registry.model import Model
 from include.training.metrics import measure
 from include.training.rows import Rows
 from include.training.windows import Windows
-from include.use_cases.declaration import UseCase
+from include.use_cases.declaration import Task, UseCase
 
 _TREES: Final[Mapping[str, Any]] = {
-    "objective": "binary",
     "learning_rate": 0.06,
     "feature_fraction": 0.8,
     "bagging_fraction": 0.8,
@@ -34,13 +34,15 @@ _TREES: Final[Mapping[str, Any]] = {
     "num_threads": 1,
     "verbosity": -1,
 }
+#: Ranked are the items of one entity at one instant (LambdaMART; Burges 2010).
+_OBJECTIVES: Final[Mapping[Task, Mapping[str, Any]]] = {
+    "classification": {"objective": "binary"},
+    "ranking": {"objective": "lambdarank", "lambdarank_truncation_level": 15},
+}
 #: Estimator → the settings it is tried with; the first one is taken where nothing can choose.
 SETTINGS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
-    "logistic": ({"C": 0.1}, {"C": 1.0}),
-    "lightgbm": (
-        {"rounds": 80, "num_leaves": 8, "min_data_in_leaf": 40},
-        {"rounds": 100, "num_leaves": 15, "min_data_in_leaf": 100},
-    ),
+    "logistic": ({"C": 0.01}, {"C": 0.1}),
+    "lightgbm": ({"rounds": 60, "num_leaves": 8, "min_data_in_leaf": 40},),
 }
 
 
@@ -92,18 +94,26 @@ def _logistic(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Mod
 
 def _lightgbm(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Model:
     columns = use_case.columns
-    parameters = {**_TREES, **settings, "seed": use_case.seed}
+    parameters = {**_TREES, **_OBJECTIVES[use_case.task], **settings, "seed": use_case.seed}
     rounds = parameters.pop("rounds")
+    ranking = use_case.task == "ranking"
     data = lightgbm.Dataset(
         matrix(rows.features, columns),
         rows.label,
-        weight=rows.weight,
+        weight=None if ranking else rows.weight,
+        group=_group_sizes(rows) if ranking else None,
         feature_name=list(columns),
         params={"num_threads": 1, "verbosity": -1},
     )
     booster = lightgbm.train(parameters, data, num_boost_round=rounds)
     predictor = LightGBMPredictor(columns, booster)
     return Model("lightgbm", columns, predictor, {**parameters, "rounds": rounds})
+
+
+def _group_sizes(rows: Rows) -> npt.NDArray[np.int64]:
+    """Lengths of the rankings, whose rows follow each other."""
+    starts = np.flatnonzero(np.concatenate([[True], rows.group[1:] != rows.group[:-1]]))
+    return np.diff(np.concatenate([starts, [len(rows)]]))
 
 
 def _both_classes(rows: Rows) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from include.errors import ConfigError, IsolationError
+from include.errors import ConfigError, IntegrityError, IsolationError
 from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained
 from include.registry.baselines import baseline_model
 from include.registry.model import Model
@@ -275,4 +275,10 @@ def _as_is(
             f"{which} has learnt from the holdout's own time, so it is not measured on it."
         )
     parent = which if rung == "global" else registered.parent_version
-    return [Contender.of(rung, registered.name, model, parent, comparable=fresh)]
+    contender = Contender.of(rung, registered.name, model, parent, fresh=fresh)
+    if contender.digest != registered.digest:
+        raise IntegrityError(
+            f"{which} was registered as {registered.digest[:12]}… and reads back as "
+            f"{contender.digest[:12]}…; load it through the registry, which verifies it"
+        )
+    return [contender]

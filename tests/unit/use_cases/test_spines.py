@@ -1,0 +1,152 @@
+"""Who is scored, and what the labels say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from include import use_cases
+from include.errors import ConfigError
+from include.storage.canonical import EVENTS
+from include.use_cases.declaration import Items, UseCase
+from include.use_cases.spines import labels, relevant_items, scoring_spine
+
+AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
+CHURN = use_cases.get("churn")
+RANKING = use_cases.get("recommendation")
+
+
+def days(number: float) -> timedelta:
+    return timedelta(days=number)
+
+
+def history(*rows: tuple[str | None, str | None, float, float]) -> pa.Table:
+    """Events from (user, item, days after AS_OF, days until known)."""
+    made = []
+    for number, (user, item, after, delay) in enumerate(rows):
+        at = AS_OF + days(after)
+        made.append(
+            {
+                "tenant_id": "acme",
+                "source": "shop",
+                "event_id": str(number),
+                "event": "Order Completed",
+                "user_id": user,
+                "item_id": item,
+                "event_timestamp": at,
+                "created_timestamp": at + days(delay),
+                "month": f"{at:%Y-%m}",
+            }
+        )
+    return pa.Table.from_pylist(made, EVENTS)
+
+
+def users(case: UseCase, events: pa.Table) -> list[str]:
+    return scoring_spine(case, events, AS_OF)["user_id"].to_pylist()
+
+
+def test_the_active_window_is_half_open() -> None:
+    """Sixty days ago is active, a moment earlier is not, and an event at `as_of` is unknown."""
+    events = history(
+        ("edge", None, -60, 0), ("old", None, -60.001, 0), ("now", None, 0, 0), ("b", None, -1, 0)
+    )
+    assert users(CHURN, events) == ["b", "edge"]
+
+
+def test_an_event_that_arrived_later_makes_nobody_active() -> None:
+    """What was not known at `as_of` does not change whom the past would have scored."""
+    assert users(CHURN, history(("late", None, -2, 3), ("timely", None, -2, 2))) == ["timely"]
+
+
+def test_other_events_and_nameless_users_are_not_activity() -> None:
+    """Only the declared events of someone count."""
+    events = history((None, None, -1, 0), ("a", None, -1, 0))
+    viewed = events.set_column(3, EVENTS.field("event"), pa.array(["Product Viewed"] * 2))
+    assert users(CHURN, events) == ["a"]
+    assert users(CHURN, viewed) == []
+
+
+def test_a_churn_label_is_one_without_an_event_in_the_horizon() -> None:
+    """The horizon is half-open: an order at its very end is too late, one at `as_of` counts."""
+    events = history(
+        *[(user, None, -1, 0) for user in ("back", "end", "first", "gone")],
+        ("back", None, 12, 0),
+        ("end", None, 30, 0),
+        ("first", None, 0, 0),
+    )
+    spine = scoring_spine(CHURN, events, AS_OF)
+    assert spine["user_id"].to_pylist() == ["back", "end", "first", "gone"]
+    assert labels(CHURN, events, spine, AS_OF + days(30)).to_pylist() == [0, 1, 0, 1]
+
+
+def test_labels_keep_the_order_of_a_spine_of_several_snapshots() -> None:
+    """Each row is judged by its own instant."""
+    events = history(("a", None, -40, 0), ("a", None, -5, 0), ("b", None, -40, 0))
+    early = scoring_spine(CHURN, events, AS_OF - days(31))
+    late = scoring_spine(CHURN, events, AS_OF)
+    both = pa.concat_tables([late, early])
+    assert both["user_id"].to_pylist() == ["a", "b", "a", "b"]
+    assert labels(CHURN, events, both, AS_OF + days(30)).to_pylist() == [1, 1, 0, 1]
+
+
+def test_a_label_that_nobody_can_know_yet_is_refused() -> None:
+    """A label exists only once its whole horizon has passed."""
+    events = history(("a", None, -1, 0))
+    spine = scoring_spine(CHURN, events, AS_OF)
+    with pytest.raises(ConfigError, match="earlier snapshot"):
+        labels(CHURN, events, spine, AS_OF + days(29.9))
+
+
+def test_an_outcome_that_arrives_after_the_training_does_not_count() -> None:
+    """Labels see what was known when the training ran, no more."""
+    events = history(("a", None, -1, 0), ("a", None, 5, 40))
+    spine = scoring_spine(CHURN, events, AS_OF)
+    assert labels(CHURN, events, spine, AS_OF + days(30)).to_pylist() == [1]
+    assert labels(CHURN, events, spine, AS_OF + days(50)).to_pylist() == [0]
+
+
+def test_candidates_are_the_own_items_and_the_popular_ones() -> None:
+    """Own items most often had come first, popular ones are added once, all in order."""
+    case = replace(RANKING, items=Items(own=1, popular=1, popular_window=days(28)))
+    events = history(
+        ("a", "milk", -50, 0),
+        ("a", "milk", -40, 0),
+        ("a", "tea", -35, 0),
+        ("b", "bread", -3, 0),
+        ("c", "bread", -2, 0),
+        ("c", "tea", -2, 0),
+    )
+    spine = scoring_spine(case, events, AS_OF)
+    rows = list(zip(spine["user_id"].to_pylist(), spine["item_id"].to_pylist(), strict=True))
+    assert rows == [("a", "bread"), ("a", "milk"), ("b", "bread"), ("c", "bread")]
+
+
+def test_a_ranking_label_is_one_for_items_bought_in_the_horizon() -> None:
+    """A user's items are told apart, and those never offered still count as relevant."""
+    events = history(
+        ("a", "milk", -5, 0), ("a", "tea", -5, 0), ("a", "milk", 3, 0), ("a", "salt", 3, 0)
+    )
+    spine = scoring_spine(RANKING, events, AS_OF)
+    assert spine["item_id"].to_pylist() == ["milk", "tea"]
+    assert labels(RANKING, events, spine, AS_OF + days(28)).to_pylist() == [1, 0]
+    assert relevant_items(RANKING, events, AS_OF, AS_OF + days(28)) == {"a": 2}
+
+
+@pytest.mark.parametrize("case", [CHURN, RANKING])
+def test_without_events_nobody_is_scored(case: UseCase) -> None:
+    """An empty history gives an empty spine of the right shape."""
+    spine = scoring_spine(case, EVENTS.empty_table(), AS_OF)
+    assert spine.num_rows == 0
+    assert spine.column_names == [*case.keys, "as_of"]
+    assert len(labels(case, EVENTS.empty_table(), spine, AS_OF)) == 0
+
+
+@pytest.mark.parametrize("case", [CHURN, RANKING])
+def test_the_order_of_events_does_not_matter(case: UseCase) -> None:
+    """Equal events in another order give the same spine."""
+    events = history(*[(f"u{n % 5}", f"i{n % 7}", -n - 1, 0) for n in range(50)])
+    shuffled = events.take(pa.array(list(reversed(range(50)))))
+    assert scoring_spine(case, events, AS_OF) == scoring_spine(case, shuffled, AS_OF)
