@@ -91,10 +91,10 @@ def test_a_missing_variable_is_named(platform: Postgres, monkeypatch: pytest.Mon
     """Without a DSN the message names the variable and how it is usually set."""
     monkeypatch.delenv("TENANTRY_DATABASE_URL")
     with (
-        pytest.raises(ConfigError, match="^TENANTRY_DATABASE_URL is not set; `make up`"),
+        pytest.raises(ConfigError, match=r"^TENANTRY_DATABASE_URL is not set; `make up`"),
         tenant_transaction(TenantRef("acme", "eu", "pool")),
     ):
         pass
     monkeypatch.delenv("TENANTRY_ADMIN_DATABASE_URL")
-    with pytest.raises(ConfigError, match="^TENANTRY_ADMIN_DATABASE_URL is not set; `make up`"):
+    with pytest.raises(ConfigError, match=r"^TENANTRY_ADMIN_DATABASE_URL is not set; `make up`"):
         migrate()
