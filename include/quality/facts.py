@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pandas as pd
 
@@ -57,8 +58,11 @@ def find(
         past = delivered.get(source.name, ())
         volume = Volume(arrived, expected_rows(source.name, interval, arrived, past, incidents))
         findings.volumes[source.name] = volume
+        lag = landed.lag_days(landing, source.name, interval)
+        silent = lag is not None and lag > source.freshness / timedelta(days=1)
         facts = {
-            "lag_days": landed.lag_days(landing, source.name, interval),
+            "lag_days": lag,
+            "volume_ratio_if_silent": volume.judged if silent else None,
             "volume_ratio": volume.ratio,
             "volume_ratio_judged": volume.judged,
         }

@@ -120,7 +120,7 @@ def _accept(tenant: TenantConfig, judged: Sequence[Slice], lake: Lake) -> None:
 
 def _is_lost(source: str, found: Sequence[Result]) -> bool:
     return any(
-        not r.success and r.check.name == "data_loss" and r.suite == f"events.{source}"
+        not r.success and r.check.name in suites.DATA_LOSS and r.suite == f"events.{source}"
         for r in found
     )
 

@@ -64,7 +64,7 @@ def open_landing(tenant: TenantConfig, lake: Lake) -> Iterator[Landing]:
         config: dict[str, str | bool | int | float | list[str]] = {
             "autoinstall_known_extensions": "false",
             "threads": "2",
-            "memory_limit": "512MB",
+            "memory_limit": "256MB",
             "temp_directory": spill,
         }
         with duckdb.connect(config=config) as connection:

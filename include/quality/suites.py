@@ -31,6 +31,8 @@ EARLIEST_EVENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_FACT: Final = datetime(1800, 1, 1, tzinfo=UTC)
 LATEST_FACT: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
+#: Checks of a source that, failing, say that the tenant stopped sending.
+DATA_LOSS: Final = ("data_loss", "silence")
 #: Rows of an interval relative to what its predecessors let expect.
 USUAL_VOLUME: Final = (0.5, 3.0)
 COLLAPSED_VOLUME: Final = 0.1
@@ -138,6 +140,8 @@ def source_checks(suite: str, source: Source, *, items_known: bool) -> tuple[Exp
         _fact(suite, "freshness", "lag_days", "warn", max_value=freshest),
         _fact(suite, "volume", "volume_ratio", "warn", min_value=low, max_value=high),
         _fact(suite, "data_loss", "volume_ratio_judged", "warn", min_value=COLLAPSED_VOLUME),
+        # An outage that began within the interval: little arrived, and of late nothing at all.
+        _fact(suite, "silence", "volume_ratio_if_silent", "warn", min_value=low),
     ]
     if items_known:
         checks.append(_fact(suite, "items_known", "orphan_share", "warn", max_value=ORPHANS))
