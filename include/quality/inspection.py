@@ -12,7 +12,7 @@ from pathlib import Path
 
 from include.errors import IsolationError, QualityError
 from include.handoffs import Checked, Ingested, Interval
-from include.quality import facts, landing, report, results, slices
+from include.quality import facts, landing, report, results, slices, suites
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
