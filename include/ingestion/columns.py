@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.errors import SourceError
 from include.storage.canonical import TIMESTAMP
 
 #: Control characters, and those that reorder or hide text.
@@ -23,16 +24,35 @@ UNPRINTABLE: Final = (
     r"[\x00-\x1f\x7f-\x9f\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}"
     r"\x{2060}\x{2066}-\x{2069}\x{feff}]"
 )
+#: Up to here a float tells every integer from its neighbours.
+_EXACT: Final = 2.0**53
 _NUMBER: Final = r"^-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?$"
-_ENDS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+#: What lies outside is a typing error or a sentinel, not a date.
+ENDS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+
+
+def require(columns: list[str], there: Iterable[str], where: str) -> None:
+    """Raise SourceError unless all columns are there; it names the ones that are."""
+    names = list(there)
+    if missing := [name for name in columns if name not in names]:
+        listed = ", ".join(names)
+        raise SourceError(
+            f"{where}: no column {', '.join(map(repr, missing))}; there are: {listed[:1_000]}"
+        )
 
 
 def texts(column: pa.Array) -> pa.Array:
-    """As text, shape kept; empty text and what is not Unicode become null."""
+    """As text, shape kept; empty text and what is not Unicode become null.
+
+    A whole number in a column of floats is spelled as an integer, whatever stands beside it: an id
+    must not depend on the batch it came in.
+    """
     if pa.types.is_floating(column.type):
-        whole = pc.fill_null(pc.equal(pc.floor(column), column), False)
-        if pc.all(pc.or_(whole, pc.is_null(column))).as_py():
-            column = _try(lambda: column.cast(pa.int64())) or column
+        column = column.cast(pa.float64())
+        small = pc.less(pc.abs(column), _EXACT)
+        whole = pc.fill_null(pc.and_(pc.equal(pc.floor(column), column), small), False)
+        integers = pc.if_else(whole, column, 0.0).cast(pa.int64()).cast(pa.string())
+        return pc.if_else(whole, integers, column.cast(pa.string()))
     found = _try(lambda: column.cast(pa.string()))
     if found is None:
         found = pa.array([_text(value) for value in column.to_pylist()], pa.string())
@@ -67,7 +87,7 @@ def instants(column: pa.Array, timezone: str) -> pa.Array:
     if found is None:
         zone = ZoneInfo(timezone)
         found = pa.array([_instant(v, zone) for v in column.to_pylist()], TIMESTAMP)
-    first, end = (pa.scalar(value, TIMESTAMP) for value in _ENDS)
+    first, end = (pa.scalar(value, TIMESTAMP) for value in ENDS)
     usable = pc.and_(pc.greater_equal(found, first), pc.less(found, end))
     return pc.if_else(usable, found, pa.scalar(None, TIMESTAMP))
 
@@ -134,7 +154,8 @@ def _text(value: Any) -> str | None:
 
 def _number(value: Any) -> float | None:
     try:
-        found = float(_text(value) or "")
+        text = _text(value) or ""
+        found = math.nan if "_" in text else float(text)  # 1_000 is a number to Python only
     except ValueError:
         return None
     return found if math.isfinite(found) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -9,10 +10,16 @@ from typing import Any, Final
 import psycopg
 import pyarrow as pa
 from psycopg import sql
+from psycopg.abc import AdaptContext, Buffer
+from psycopg.abc import Loader as LoaderOfOne
+from psycopg.adapt import Loader
+from psycopg.pq import Format
 from psycopg.rows import tuple_row
+from psycopg.types.string import TextLoader
 
 from include.errors import SourceError
 from include.handoffs import Interval
+from include.ingestion.columns import ENDS, require
 from include.ingestion.mapping import ROW
 from include.tenants.config import PostgresConnector, Source
 
@@ -20,6 +27,15 @@ from include.tenants.config import PostgresConnector, Source
 Connect = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
 
 _FETCH_ROWS: Final = 20_000
+#: What arrived in the interval, and rows whose arrival is no usable instant, which have to be set
+#: aside. A day of slack: a cursor without time zone is read in the mapping's, later.
+_ARRIVED: Final = """
+    ({cursor} >= %(start)s::timestamptz - interval '1 day'
+     AND {cursor} < %(end)s::timestamptz + interval '1 day'
+     OR {cursor} IS NULL
+     OR {cursor} < %(first)s::timestamptz + interval '1 day'
+     OR {cursor} >= %(last)s::timestamptz - interval '1 day')
+"""
 
 
 def read_postgres(
@@ -36,17 +52,14 @@ def read_postgres(
     Raises:
         SourceError: the database refuses, or table or column are missing.
     """
-    # A day of slack on both sides: a cursor without time zone is read in the mapping's.
-    cursor = sql.Identifier(connector.cursor)
-    wanted = [
-        sql.SQL("{} >= %s::timestamptz - interval '1 day'").format(cursor),
-        sql.SQL("{} < %s::timestamptz + interval '1 day'").format(cursor),
-    ]
-    values: list[Any] = [interval.start, interval.end]
+    wanted = [sql.SQL(_ARRIVED).format(cursor=sql.Identifier(connector.cursor))]
     for name, allowed in source.where.items():
-        wanted.append(sql.SQL("{}::text = ANY(%s)").format(sql.Identifier(name)))
         listed = allowed if isinstance(allowed, tuple) else (allowed,)
-        values.append([str(value) for value in listed])
+        # Literals without a type take the column's.
+        literals = [sql.Literal(v if isinstance(v, str) else json.dumps(v)) for v in listed]
+        condition = sql.SQL("{} IN ({})").format(sql.Identifier(name), sql.SQL(", ").join(literals))
+        wanted.append(condition)
+    instants = {"start": interval.start, "end": interval.end, "first": ENDS[0], "last": ENDS[1]}
     query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}").format(
         sql.SQL(", ").join(map(sql.Identifier, columns)),
         sql.Identifier(*connector.table.split(".")),
@@ -56,9 +69,11 @@ def read_postgres(
     try:
         with connect(connector.connection) as connection:
             connection.execute("SET TRANSACTION READ ONLY")
+            _require(connection, connector, columns)
             with connection.cursor(name="tenantry_ingestion", row_factory=tuple_row) as stream:
-                stream.itersize = _FETCH_ROWS
-                stream.execute(query, values)
+                for kind in ("timestamptz", "timestamp", "date", "json", "jsonb"):
+                    stream.adapters.register_loader(kind, _loader(connection, kind))
+                stream.execute(query, instants)
                 row = 0
                 while fetched := stream.fetchmany(_FETCH_ROWS):
                     table = pa.table(
@@ -72,6 +87,40 @@ def read_postgres(
         raise SourceError(
             f"connection {connector.connection!r}, table {connector.table}: {reason}"
         ) from error
+
+
+def _require(
+    connection: psycopg.Connection[Any], connector: PostgresConnector, columns: list[str]
+) -> None:
+    table = sql.Identifier(*connector.table.split("."))
+    described = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(table)).description
+    require(
+        columns,
+        [column.name for column in described or ()],
+        f"connection {connector.connection!r}, table {connector.table}",
+    )
+
+
+def _loader(connection: psycopg.Connection[Any], kind: str) -> type[Loader]:
+    """Loads a value as psycopg does, and as text where Python has nothing for it: `infinity`."""
+    if kind.startswith("json"):
+        return TextLoader
+    found = connection.adapters.get_loader(connection.adapters.types[kind].oid, Format.TEXT)
+    assert found is not None  # psycopg brings one for each of these types
+    create: Callable[[int, AdaptContext | None], LoaderOfOne] = found
+
+    class Lenient(Loader):
+        def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+            super().__init__(oid, context)
+            self._parent = create(oid, context)
+
+        def load(self, data: Buffer) -> Any:
+            try:
+                return self._parent.load(data)
+            except psycopg.DataError:
+                return bytes(data).decode()
+
+    return Lenient
 
 
 def _order(source: Source, connector: PostgresConnector) -> list[str]:

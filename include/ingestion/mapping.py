@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.errors import SourceError
 from include.ingestion.columns import UNPRINTABLE, instants, joined, json_objects, numbers, texts
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
 from include.tenants.config import Arrival, EventMapping, PostgresConnector, Source, TenantConfig
@@ -230,9 +229,6 @@ def _arrival_checks(created: pa.Array, happened: pa.Array) -> list[tuple[pa.Arra
 
 
 def _column(rows: pa.Table, name: str) -> pa.Array:
-    if name not in rows.column_names:
-        there = ", ".join(n for n in rows.column_names if n != ROW)
-        raise SourceError(f"column {name!r} is not in the source; it has: {there}")
     chunked = rows[name]
     return chunked.combine_chunks() if isinstance(chunked, pa.ChunkedArray) else chunked
 
@@ -264,14 +260,14 @@ def _bad_text(column: pa.Array, longest: int) -> pa.Array:
 
 
 def _bounded(ids: pa.Array) -> pa.Array:
-    """Long ids as their digest, so that an id always fits."""
-    long = pc.fill_null(pc.greater(pc.utf8_length(ids), _LONGEST_ID), False)
-    if not pc.any(long).as_py():
+    """Long or unprintable ids as their digest, behind a mark that `joined` never produces."""
+    odd = _bad_text(ids, _LONGEST_ID)
+    if not pc.any(odd).as_py():
         return ids
     return pa.array(
         [
-            hashlib.sha256(value.encode()).hexdigest() if is_long else value
-            for value, is_long in zip(ids.to_pylist(), long.to_pylist(), strict=True)
+            rf"\#{hashlib.sha256(value.encode()).hexdigest()}" if is_odd else value
+            for value, is_odd in zip(ids.to_pylist(), odd.to_pylist(), strict=True)
         ],
         pa.string(),
     )

@@ -6,7 +6,6 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +16,12 @@ import pyarrow.dataset as ds
 from include.errors import SourceError
 from include.handoffs import Ingested, Interval, TableVersion
 from include.ingestion.databases import Connect, read_postgres
-from include.ingestion.files import UNPARSED, read_files
-from include.ingestion.mapping import (
-    ROW,
-    columns_read,
-    constant_arrival,
-    map_rows,
-)
+from include.ingestion.files import read_files
+from include.ingestion.mapping import columns_read, constant_arrival, map_rows
 from include.ingestion.quarantine import Quarantine
+from include.ingestion.repeats import drop_later_repeats
 from include.ingestion.spool import Spool
+from include.ingestion.text_files import UNPARSED
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
@@ -105,24 +101,25 @@ def _ingest_slice(
 ) -> Slice:
     table = "landing_events" if source.events else "landing_attributes"
     quarantine = Quarantine(frozenset(tenant.pii_columns))
-    late = 0
     with (
         tempfile.TemporaryDirectory(prefix="tenantry-") as folder,
         Spool(Path(folder), SCHEMAS[table]) as spool,
     ):
-        for rows in _read(tenant, source, interval, connect):
+        for rows in _read(tenant, source, interval, lake, connect):
             if UNPARSED in rows.column_names:
-                quarantine.add(_unparsed(rows))
+                quarantine.add(rows)
                 continue
             for mapped in map_rows(rows, tenant, source):
-                here = mapped.accepted.filter(_arrived(mapped.accepted, interval))
-                spool.write(here)
-                late += _late(here, interval)
+                spool.write(mapped.accepted.filter(_arrived(mapped.accepted, interval)))
                 quarantine.add(mapped.rejected.filter(_arrived(mapped.rejected, interval)))
-        kept, batches = spool.sorted_once(_earlier(tenant, source, table, interval, lake))
-        version = lake.replace_slice(tenant.ref, table, source.name, interval, batches)
-    quarantine.store(tenant.ref, source.name, interval)
-    found = Slice(version, kept, late, spool.rows - kept, quarantine.count)
+        once = spool.sorted_once(_earlier(tenant, source, table, interval, lake))
+        kept = once.rows
+        late = once.count(ds.field("event_timestamp") < interval.start) if source.events else 0
+        lake.replace_slice(tenant.ref, table, source.name, interval, once.batches())
+    drop_later_repeats(lake, tenant.ref, table, source.name, interval)
+    quarantined = quarantine.store(tenant.ref, source.name, interval)
+    version = lake.version(tenant.ref, table)
+    found = Slice(version, kept, late, spool.rows - kept, quarantined)
     with tenant_transaction(tenant.ref) as connection:
         connection.execute(
             _RECORD,
@@ -140,7 +137,7 @@ def _ingest_slice(
 
 
 def _read(
-    tenant: TenantConfig, source: Source, interval: Interval, connect: Connect
+    tenant: TenantConfig, source: Source, interval: Interval, lake: Lake, connect: Connect
 ) -> Iterator[pa.Table]:
     arrival = constant_arrival(tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
@@ -148,7 +145,7 @@ def _read(
     columns = columns_read(source)
     if isinstance(source.connector, PostgresConnector):
         return read_postgres(source, source.connector, columns, interval, connect)
-    return read_files(source, source.connector, columns, interval)
+    return read_files(source, source.connector, columns, interval, lake.root)
 
 
 def _earlier(
@@ -167,18 +164,3 @@ def _arrived(rows: pa.Table, interval: Interval) -> pa.Array:
         pc.less(created, pa.scalar(interval.end, TIMESTAMP)),
     )
     return pc.fill_null(inside, True)
-
-
-def _late(rows: pa.Table, interval: Interval) -> int:
-    name = "event_timestamp" if "event_timestamp" in rows.column_names else "created_timestamp"
-    happened_before = pc.less(rows[name], _instant(interval.start))
-    return int(pc.sum(happened_before).as_py() or 0)
-
-
-def _instant(value: datetime) -> pa.Scalar:
-    return pa.scalar(value, TIMESTAMP)
-
-
-def _unparsed(rows: pa.Table) -> pa.Table:
-    reason = pa.repeat("the line cannot be parsed", len(rows))
-    return rows.select([UNPARSED, ROW]).append_column("reason", reason)

@@ -1,0 +1,95 @@
+"""Later repeats of a slice's events: the order in which slices are loaded must not matter."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import pyarrow.dataset as ds
+
+from include.handoffs import Interval
+from include.ingestion.spool import duckdb_in, streamed, write_sorted
+from include.storage.canonical import SCHEMAS
+from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
+from include.tenants.namespace import TenantRef
+
+_KEYS: Final = ["event_id", "created_timestamp"]
+
+
+def drop_later_repeats(
+    lake: Lake, tenant: TenantRef, table: str, source: str, interval: Interval
+) -> int:
+    """Take rows that arrived after the interval out of the table where their id is in it.
+
+    They were first arrivals when they were loaded, and are not since the interval was. What a
+    reload of the interval no longer contains does not bring its repeats back: reload those, too.
+    Killed at any instant and called again, it ends the same.
+
+    Returns:
+        how many rows were taken out.
+    """
+    own = lake.dataset(tenant, table).filter(ds.field("source") == source)
+    created = ds.field("created_timestamp")
+    after = own.filter(created >= interval.end)
+    if not after.head(1, columns=["event_id"]).num_rows:
+        return 0  # nothing was loaded out of order
+    here = own.filter((created >= interval.start) & (created < interval.end))
+    with tempfile.TemporaryDirectory(prefix="tenantry-") as folder, duckdb_in(Path(folder)) as db:
+        db.execute("SET timezone = 'UTC'")
+        db.register("here", streamed(here, ["event_id"]))
+        db.register("after", streamed(after, _KEYS))
+        db.execute(
+            "CREATE TABLE repeats AS SELECT after.event_id, after.created_timestamp "
+            "FROM after SEMI JOIN here USING (event_id)"
+        )
+        first, last, count = db.execute(
+            "SELECT min(created_timestamp), max(created_timestamp), count(*) FROM repeats"
+        ).fetchall()[0]
+        if not count:
+            return 0
+        span = Interval(first.astimezone(UTC), last.astimezone(UTC) + timedelta(microseconds=1))
+        within = own.filter((created >= first) & (created <= last))
+        schema = SCHEMAS[table]
+        db.register("within", streamed(within, schema.names))
+        survivors = write_sorted(
+            db, "SELECT * FROM within ANTI JOIN repeats USING (event_id)", Path(folder), schema
+        )
+        # Counts first: taken from what will remain, they come out the same once more.
+        _recount(db, own, tenant, source, span)
+        lake.replace_slice(tenant, table, source, span, survivors.batches())
+    return int(count)
+
+
+def _recount(
+    db: duckdb.DuckDBPyConnection, own: ds.Dataset, tenant: TenantRef, source: str, span: Interval
+) -> None:
+    """Let the records of the slices that lose rows say so."""
+    event_time = "event_timestamp" if "event_timestamp" in own.schema.names else _KEYS[1]
+    db.register("own", streamed(own, list(dict.fromkeys([*_KEYS, event_time]))))
+    db.execute(
+        f"CREATE TABLE remaining AS SELECT created_timestamp AS created, {event_time} AS happened "  # noqa: S608
+        "FROM own ANTI JOIN repeats USING (event_id, created_timestamp)"
+    )
+    with tenant_transaction(tenant) as connection:
+        recorded = connection.execute(
+            "SELECT interval_start, interval_end FROM slices WHERE tenant_id = %s AND source = %s "
+            "AND interval_end > %s AND interval_start < %s ORDER BY interval_start, interval_end",
+            [tenant.id, source, span.start, span.end],
+        ).fetchall()
+        for row in recorded:
+            start, end = row["interval_start"], row["interval_end"]
+            rows, late = db.execute(
+                "SELECT count(*), count(*) FILTER (happened < $1) FROM remaining "
+                "WHERE created >= $1 AND created < $2",
+                [start, end],
+            ).fetchall()[0]
+            connection.execute(
+                "UPDATE slices SET duplicates = duplicates + rows - %s, rows = %s, late = %s "
+                "WHERE tenant_id = %s AND source = %s AND interval_start = %s "
+                "AND interval_end = %s",
+                [rows, rows, late, tenant.id, source, start, end],
+            )
