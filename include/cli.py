@@ -137,8 +137,6 @@ def run(
     )
     if as_json:
         print_json(results)
-    else:
-        print_table(results, title=f"{tenant}")
 
 
 # tenants

@@ -9,7 +9,16 @@ from typing import Any, Final
 
 from include import wiring
 from include.errors import UnknownNameError
-from include.handoffs import pack
+from include.handoffs import (
+    Checked,
+    FeaturesBuilt,
+    Ingested,
+    Monitored,
+    Registered,
+    Scored,
+    Trained,
+    pack,
+)
 from include.pipeline import steps
 from include.pipeline.runs import Run, open_pipeline
 from include.tenants.config import TenantConfig
@@ -43,11 +52,12 @@ def run(
                 "stage": name,
                 "use_case": now.use_case_name,
                 "seconds": round(seconds, 3),
+                "result": _told(handoff),
                 "handoff": pack(handoff),
             }
         )
         if progress is not None:
-            progress(f"{name:11} {now.use_case_name:16} {seconds:6.2f} s")
+            progress(f"{name:11} {now.use_case_name:16} {seconds:6.2f} s  {_told(handoff)}")
         return now.after(name, handoff)
 
     data = open_pipeline(tenant.id, "", start=None, end=as_of, connect=connect, received={})
@@ -61,3 +71,33 @@ def run(
             if built.training_due or step not in ("training", "registry"):
                 case = stage(step, case)
     return done
+
+
+def _told(handoff: Any) -> str:
+    """The handoff in a few words."""
+    match handoff:
+        case Ingested() as it:
+            return (
+                f"{it.rows:,} rows, {it.late:,} late, {it.duplicates:,} duplicates, "
+                f"{it.quarantined:,} quarantined"
+            )
+        case Checked() as it:
+            loss = ", data loss" if it.data_loss else ""
+            return (
+                f"{it.rows:,} rows accepted, {it.quarantined:,} quarantined, "
+                f"{it.warnings} warnings{loss}"
+            )
+        case FeaturesBuilt() as it:
+            due = "due" if it.training_due else "not due"
+            return f"{it.features.rows:,} rows; training {due}: {it.training_reason}"
+        case Trained() as it:
+            figures = ", ".join(f"{c.rung}/{c.name} {c.metric:.3f}" for c in it.candidates)
+            return f"{it.training_rows:,} rows; {figures}"
+        case Registered() as it:
+            what = "promoted" if it.promoted else "kept"
+            return f"{what} {it.version or 'nothing'} ({it.rung}): {it.reason}"
+        case Scored() as it:
+            return f"{it.rows:,} predictions by version {it.version or 'none'}"
+        case Monitored() as it:
+            return f"{it.verdict}; {it.decision}: {it.reason}"
+    return str(handoff)

@@ -143,6 +143,7 @@ class _Frame:
             np.concatenate(targets),
             np.concatenate(weights),
             entity,
+            _texts(spine["item_id"]) if case.items else np.full(spine.num_rows, ""),
             np.char.add(np.char.add(entity, "@"), stamps.astype(str)),
             np.concatenate(relevant),
             np.full(spine.num_rows, self.pinned.tenant.id),
@@ -190,5 +191,5 @@ def _stacked(use_case: UseCase, parts: Sequence[Rows]) -> Rows:
     return Rows.stacked(parts) if parts else Rows.none(use_case)
 
 
-def _texts(column: pa.ChunkedArray, prefix: str) -> npt.NDArray[np.str_]:
+def _texts(column: pa.ChunkedArray, prefix: str = "") -> npt.NDArray[np.str_]:
     return np.array([f"{prefix}{value}" for value in column.to_pylist()], dtype=np.str_)

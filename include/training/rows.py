@@ -22,6 +22,7 @@ class Rows:
     label: npt.NDArray[np.int8]
     weight: npt.NDArray[np.float64]  #: how many rows this one stands for
     entity: npt.NDArray[np.str_]  #: tenant and entity: what the bootstrap resamples
+    item: npt.NDArray[np.str_]  #: what is ranked; empty for classification
     group: npt.NDArray[np.str_]  #: entity and instant: one ranking
     relevant: npt.NDArray[np.int64]  #: items the group's outcome holds; 0 for classification
     tenant: npt.NDArray[np.str_]
@@ -64,6 +65,7 @@ class Rows:
             np.empty(0),
             text,
             text,
+            text,
             whole,
             text,
             np.empty(0, "datetime64[us]"),
@@ -71,4 +73,4 @@ class Rows:
 
 
 #: The arrays of `Rows`, in the order of its fields.
-_ARRAYS: Final = ("label", "weight", "entity", "group", "relevant", "tenant", "as_of")
+_ARRAYS: Final = ("label", "weight", "entity", "item", "group", "relevant", "tenant", "as_of")

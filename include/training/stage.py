@@ -18,6 +18,7 @@ from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained
 from include.registry.baselines import baseline_model
 from include.registry.model import Model
 from include.registry.port import ModelVersion
+from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
@@ -193,16 +194,31 @@ class _Run:
         )
 
     def _reference(self, one: Contender, name: str, recent: pa.Table | None) -> StoredObject:
-        """Features and prediction of the window the model was judged on, without identities."""
-        features = self.data.holdout.features
-        if features.num_rows == 0 and recent is not None:
-            features = recent.select(list(self.use_case.features.columns))
-            features = features.replace_schema_metadata(None)
-        if features.num_rows > REFERENCE_ROWS:
+        """Features and prediction of the window the model was judged on.
+
+        Entities and items stand there as numbers: drift statistics have to know which rows are the
+        same one's, and nobody has to know whose.
+        """
+        held = self.data.holdout
+        names = list(self.use_case.features.columns)
+        if len(held) or recent is None:
+            features = held.features
+            keys = {"user_id": held.entity, "item_id": held.item, "as_of": held.as_of}
+        else:
+            features = recent.select(names).replace_schema_metadata(None)
+            keys = {key: recent[key].to_numpy() for key in (*self.use_case.keys, "as_of")}
+        codes = {
+            key: pa.array(np.unique(keys[key].astype(str), return_inverse=True)[1].astype(str))
+            for key in self.use_case.keys
+        }
+        table = pa.table({**codes, "as_of": pa.array(keys["as_of"], TIMESTAMP)})
+        for column in names:
+            table = table.append_column(column, features[column])
+        if table.num_rows > REFERENCE_ROWS:
             draw = np.random.default_rng(self.use_case.seed)
-            chosen = draw.choice(features.num_rows, REFERENCE_ROWS, replace=False)
-            features = features.take(pa.array(np.sort(chosen)))
-        table = features.append_column("prediction", pa.array(one.model.predict(features)))
+            chosen = draw.choice(table.num_rows, REFERENCE_ROWS, replace=False)
+            table = table.take(pa.array(np.sort(chosen)))
+        table = table.append_column("prediction", pa.array(one.model.predict(table)))
         return self.lake.put_table(self.owner, f"{self._folder}/{name}.parquet", table)
 
     def _facts(self) -> dict[str, Any]:

@@ -25,6 +25,7 @@ def rows(
         label=np.array(label, np.int8),
         weight=np.ones(count),
         entity=names,
+        item=np.full(count, ""),
         group=names,
         relevant=np.array(relevant or [0] * count, np.int64),
         tenant=np.full(count, "acme"),

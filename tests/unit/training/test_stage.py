@@ -76,7 +76,9 @@ def test_a_tenant_with_enough_data_gets_baselines_and_a_model_of_its_own(
         assert one.metric_low <= one.metric <= one.metric_high
         model = from_bytes(lake.get(tenant.ref, one.artifact))
         reference = lake.get_table(tenant.ref, one.reference)
-        assert reference.column_names == [*case.features.columns, "prediction"]
+        columns = [*case.keys, "as_of", *case.features.columns, "prediction"]
+        assert reference.column_names == columns
+        assert all(code.isdigit() for code in reference["user_id"].to_pylist())
         assert reference.num_rows <= 5_000
         again = model.predict(reference)
         assert reference["prediction"].to_pylist() == again.tolist()
