@@ -340,5 +340,8 @@ def test_no_identity_stands_in_what_a_global_training_stores(
     )
     for one in trained.candidates:
         reference = lake.get_table(GLOBAL, one.reference)
-        assert not {"user_id", "item_id", "tenant"} & set(reference.column_names)
+        codes = reference["user_id"].to_pylist()
+        assert set(codes) == {str(code) for code in range(len(set(codes)))}  # numbers, from 0
+        assert "tenant" not in reference.column_names
+        assert b"secretive" not in lake.get(GLOBAL, one.reference)
         assert b"secretive" not in lake.get(GLOBAL, one.artifact)
