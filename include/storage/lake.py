@@ -15,9 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
@@ -26,14 +24,18 @@ from deltalake.exceptions import TableNotFoundError
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval, StoredObject, TableVersion
 from include.storage.canonical import SCHEMAS, schema_fingerprint
+from include.storage.slices import (
+    Spool,
+    check_slice,
+    first_arrivals,
+    in_slice,
+    partitions,
+    predicate,
+    same_rows,
+)
 from include.tenants.namespace import NAME, TenantRef, lake_prefix, lake_table
 
 _PARTITIONS: Final = ["source", "month"]
-_DUCKDB: Final[dict[str, str | bool | int | float | list[str]]] = {
-    "autoinstall_known_extensions": "false",
-    "threads": "2",
-    "memory_limit": "512MB",
-}
 
 
 @dataclass(frozen=True)
@@ -69,49 +71,53 @@ class Lake:
         Raises:
             IntegrityError: a row belongs to another tenant, source or interval.
         """
-        schema = SCHEMAS[table]
-        path = self._table(tenant, table)
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as spool:
-            with pq.ParquetWriter(spool.name, schema) as writer:
-                for batch in batches:
-                    _check_slice(batch, tenant, source, interval)
-                    writer.write_batch(batch.cast(schema))
-            new = ds.dataset(spool.name, schema=schema)
+        schema, path = SCHEMAS[table], self._table(tenant, table)
+        covered = predicate(source, interval)
+        with Spool(schema) as new:
+            for batch in batches:
+                check_slice(batch, tenant, source, interval)
+                new.write(pa.Table.from_batches([batch]).cast(schema))
             current = self._open(tenant, table)
-            if current is not None:
-                there = current.to_pyarrow_dataset().filter(_in_slice(source, interval))
-                if _digest(there) == _digest(new):
-                    return self.version(tenant, table)
-            path.parent.mkdir(parents=True, exist_ok=True)
             if current is None:
+                if not new.rows:
+                    return self.version(tenant, table)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 DeltaTable.create(str(path), schema=schema, mode="ignore", partition_by=_PARTITIONS)
-            write_deltalake(
-                str(path),
-                pa.RecordBatchReader.from_batches(schema, new.to_batches()),
-                mode="overwrite",
-                predicate=_predicate(source, interval),
-                target_file_size=128 * 1024 * 1024,
-            )
-        return self.version(tenant, table)
+                current = DeltaTable(str(path))
+            there = current.to_pyarrow_dataset(partitions(source, interval), schema=schema)
+            if not same_rows(there.filter(in_slice(source, interval)), new):
+                write_deltalake(
+                    current,
+                    pa.RecordBatchReader.from_batches(schema, new.batches()),
+                    mode="overwrite",
+                    predicate=covered,
+                    target_file_size=128 * 1024 * 1024,
+                )
+        return _version(tenant, table, current)
 
     def version(self, tenant: TenantRef, table: str) -> TableVersion:
         """The table's newest version; version -1 and no rows where it does not exist."""
-        current = self._open(tenant, table)
-        fingerprint = schema_fingerprint(SCHEMAS[table])
-        if current is None:
-            return TableVersion(tenant.id, table, -1, 0, fingerprint)
-        return TableVersion(tenant.id, table, current.version(), current.count(), fingerprint)
+        return _version(tenant, table, self._open(tenant, table))
 
-    def dataset(self, tenant: TenantRef, table: str, version: int | None = None) -> ds.Dataset:
+    def dataset(
+        self,
+        tenant: TenantRef,
+        table: str,
+        version: int | None = None,
+        *,
+        source: str | None = None,
+    ) -> ds.Dataset:
         """The table for streaming reads; an empty one where it does not exist.
 
         Args:
             version: a version recorded before; None reads the newest.
+            source: only the files of this source.
         """
         current = None if version == -1 else self._open(tenant, table, version)
         if current is None:
             return ds.dataset(SCHEMAS[table].empty_table())
-        return current.to_pyarrow_dataset(schema=SCHEMAS[table])
+        files = None if source is None else [("source", "=", source)]
+        return current.to_pyarrow_dataset(files, schema=SCHEMAS[table])
 
     def read(
         self,
@@ -124,6 +130,8 @@ class Lake:
     ) -> pa.Table:
         """Rows known at an instant, ordered by `(created_timestamp, source, event_id)`.
 
+        What a source delivered twice is there once, as it first arrived.
+
         Args:
             columns: names to return; all when None.
             known_at: only rows with `created_timestamp <= known_at`.
@@ -133,7 +141,8 @@ class Lake:
         needed = list(dict.fromkeys([*wanted, *order]))
         known = None if known_at is None else ds.field("created_timestamp") <= pa.scalar(known_at)
         found = self.dataset(tenant, table, version).to_table(columns=needed, filter=known)
-        return found.sort_by([(name, "ascending") for name in order]).select(wanted)
+        ordered = found.sort_by([(name, "ascending") for name in order])
+        return first_arrivals(ordered).select(wanted)
 
     # plain files
 
@@ -203,50 +212,6 @@ class Lake:
             return None
 
 
-def _in_slice(source: str, interval: Interval) -> ds.Expression:
-    created = ds.field("created_timestamp")
-    months = (ds.field("month") >= f"{interval.start:%Y-%m}") & (
-        ds.field("month") <= f"{interval.end:%Y-%m}"
-    )
-    here = (created >= pa.scalar(interval.start)) & (created < pa.scalar(interval.end))
-    return (ds.field("source") == source) & months & here
-
-
-def _predicate(source: str, interval: Interval) -> str:
-    """`_in_slice` in Delta's SQL; `source` has matched `NAME` and needs no quoting."""
-    if not NAME.fullmatch(source):
-        raise ConfigError(f"source {source[:60]!r} must match {NAME.pattern}")
-    return (
-        f"source = '{source}' AND month >= '{interval.start:%Y-%m}' "
-        f"AND month <= '{interval.end:%Y-%m}' "
-        f"AND created_timestamp >= '{interval.start.isoformat()}' "
-        f"AND created_timestamp < '{interval.end.isoformat()}'"
-    )
-
-
-def _check_slice(batch: pa.RecordBatch, tenant: TenantRef, source: str, interval: Interval) -> None:
-    """Refuse rows that the replace would not cover: they would pile up on every rerun."""
-    if batch.num_rows == 0:
-        return
-    created = pc.min_max(batch["created_timestamp"])
-    inside = interval.start <= created["min"].as_py() and created["max"].as_py() < interval.end
-    owners = pc.unique(batch["tenant_id"]).to_pylist()
-    sources = pc.unique(batch["source"]).to_pylist()
-    if not inside or owners != [tenant.id] or sources != [source]:
-        raise IntegrityError(
-            f"rows of {owners[:3]}/{sources[:3]} do not belong to slice {tenant.id}/{source} "
-            f"[{interval.start}, {interval.end})"
-        )
-
-
-def _digest(rows: ds.Dataset) -> tuple[int, int, int]:
-    """Row count and two sums of row hashes: equal exactly when the bags of rows are equal."""
-    columns = ", ".join(f'"{name}"' for name in rows.schema.names)
-    with duckdb.connect(config=_DUCKDB) as connection:
-        connection.register("bag", rows)
-        found = connection.execute(
-            f"SELECT count(*), coalesce(sum(hash({columns})::HUGEINT), 0), "  # noqa: S608
-            f"coalesce(sum(hash('second', {columns})::HUGEINT), 0) FROM bag"
-        ).fetchone()
-    assert found is not None  # an aggregate without GROUP BY always has one row
-    return int(found[0]), int(found[1]), int(found[2])
+def _version(tenant: TenantRef, table: str, current: DeltaTable | None) -> TableVersion:
+    version, rows = (-1, 0) if current is None else (current.version(), current.count())
+    return TableVersion(tenant.id, table, version, rows, schema_fingerprint(SCHEMAS[table]))
