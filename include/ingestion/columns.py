@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -21,14 +21,16 @@ from include.storage.canonical import TIMESTAMP
 
 #: Control characters, and those that reorder or hide text.
 UNPRINTABLE: Final = (
-    r"[\x00-\x1f\x7f-\x9f\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}"
-    r"\x{2060}\x{2066}-\x{2069}\x{feff}]"
+    r"[\x00-\x1f\x7f-\x9f\x{61c}\x{180e}\x{200b}\x{200e}\x{200f}\x{2028}-\x{202e}"
+    r"\x{2060}-\x{2069}\x{feff}\x{e0000}-\x{e007f}]"
 )
 #: Up to here a float tells every integer from its neighbours.
 _EXACT: Final = 2.0**53
-_NUMBER: Final = r"^-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?$"
+_NUMBER: Final = r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?"
+_INTEGER: Final = r"0|-?[1-9][0-9]{0,18}"
 #: What lies outside is a typing error or a sentinel, not a date.
 ENDS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+_ROOM: Final = timedelta(days=2)  #: for any time zone
 
 
 def require(columns: list[str], there: Iterable[str], where: str) -> None:
@@ -79,7 +81,8 @@ def instants(column: pa.Array, timezone: str) -> pa.Array:
     kind = column.type
     found: pa.Array | None = None
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        found = _try(lambda: _located(column.cast(_micro(kind), safe=False), timezone))
+        near = _without_far(column)  # a far instant would overflow in microseconds
+        found = _located(near.cast(_micro(kind), safe=False), timezone)
     elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
         found = _try(lambda: column.cast(TIMESTAMP))
         if found is None:
@@ -112,15 +115,30 @@ def json_objects(columns: dict[str, pa.Array]) -> pa.Array:
 
 
 def _json_values(column: pa.Array) -> pa.Array:
-    if pa.types.is_boolean(column.type):
-        return column.cast(pa.string())
-    if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return numbers(column).cast(pa.string())
-    found = texts(column)
-    plain = pc.fill_null(pc.match_substring_regex(found, _NUMBER), False)
-    encoded = found.dictionary_encode()
-    quoted = pa.array([json.dumps(v) for v in encoded.dictionary.to_pylist()], pa.string())
-    return pc.if_else(plain, found, quoted.take(encoded.indices))
+    """JSON of each value, the same whether a number or boolean comes typed or as text."""
+    if pa.types.is_floating(column.type):
+        return texts(numbers(column))
+    encoded = texts(column).dictionary_encode()
+    values = pa.array([_json_value(v) for v in encoded.dictionary.to_pylist()], pa.string())
+    return values.take(encoded.indices)
+
+
+def _json_value(text: str) -> str:
+    if text in ("true", "false") or re.fullmatch(_INTEGER, text):
+        return text
+    if not re.fullmatch(_NUMBER, text):
+        return json.dumps(text)
+    return str(texts(pa.array([float(text)]))[0].as_py())
+
+
+def _without_far(column: pa.Array) -> pa.Array:
+    """Instants well beyond `ENDS` become null: in microseconds they could overflow."""
+    kind = column.type
+    plain = kind if pa.types.is_date(kind) else pa.timestamp(kind.unit)
+    first, end = ENDS[0] - _ROOM, ENDS[1] + _ROOM
+    ends = [pa.scalar(one.replace(tzinfo=None), plain).cast(kind) for one in (first, end)]
+    near = pc.and_(pc.greater_equal(column, ends[0]), pc.less(column, ends[1]))
+    return pc.if_else(near, column, pa.scalar(None, kind))
 
 
 def _micro(kind: pa.DataType) -> pa.DataType:
