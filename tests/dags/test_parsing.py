@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Parse
 
 from tests.fleet import tenant_id, tenant_yaml, write_fleet
+
+if TYPE_CHECKING:
+    from tests.dags.conftest import Parse
 
 KINDS = ("pipeline", "retrain", "drift_watch")
 
