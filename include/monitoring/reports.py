@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from include.handoffs import Scored
-from include.monitoring import evidently_report, verdicts
+from include.monitoring import evidently_report
 from include.monitoring.decisions import Performance, Verdict
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.windows import Windows
@@ -83,8 +83,7 @@ def write(
     stem = f"reports/drift/{scored.use_case}/{_instant(scored.as_of)}-v{scored.version}"
     text = json.dumps({"verdict": verdict.name, **details}, indent=1, sort_keys=True)
     path = lake.put(tenant, f"{stem}.json", text.encode()).path
-    wanted = report or verdict.name == "drift"
-    if wanted or verdicts.is_first(tenant, scored.use_case, scored.as_of, scored.version):
+    if report or verdict.name == "drift":
         windows = comparison.windows
         page = evidently_report.render(
             comparison.judged, windows.reference, windows.current, scored.as_of

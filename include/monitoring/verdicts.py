@@ -54,17 +54,6 @@ def store(
         )
 
 
-def is_first(tenant: TenantRef, use_case: str, as_of: datetime, model_version: str) -> bool:
-    """Whether the model has no verdict of an earlier instant."""
-    with tenant_transaction(tenant) as connection:
-        row = connection.execute(
-            "SELECT 1 FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s "
-            "AND model_version = %s AND as_of < %s LIMIT 1",
-            [tenant.id, use_case, model_version, as_of],
-        ).fetchone()
-    return row is None
-
-
 def stored_predictions(
     tenant: TenantRef, use_case: str, as_of: datetime, features: pa.Table, keys: Sequence[str]
 ) -> npt.NDArray[np.float64] | None:

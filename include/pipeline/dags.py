@@ -128,6 +128,9 @@ def _pipeline(tenant: TenantConfig) -> DAG:
         items={"type": "string", "enum": list(tenant.use_cases)},
         description="Only these use cases; empty for none, null for all.",
     )
+    dag.params["report"] = Param(
+        False, type="boolean", description="Draw Evidently's report even where nothing drifted."
+    )
     return dag
 
 

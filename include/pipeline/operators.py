@@ -112,7 +112,14 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
         started = context.get("data_interval_start")
         result = steps.execute(
             operator.stage,
-            runs.open_pipeline(owner, operator.use_case, start=started, end=ended, **shared),
+            runs.open_pipeline(
+                owner,
+                operator.use_case,
+                start=started,
+                end=ended,
+                report=bool(params.get("report")),
+                **shared,
+            ),
         )
     ti.xcom_push(HANDOFF, pack(result))
     return result

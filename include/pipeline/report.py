@@ -62,7 +62,8 @@ def explain(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any
         "live_metrics": _rows(
             tenant.ref,
             "SELECT as_of, metric, model_version, value, baseline, labels "
-            "FROM live_metrics WHERE tenant_id = %s AND use_case = %s ORDER BY as_of, metric",
+            "FROM live_metrics WHERE tenant_id = %s AND use_case = %s "
+            "AND metric NOT LIKE '%%_standard_error' ORDER BY as_of, metric",
             use_case,
         ),
         "incidents": _rows(

@@ -27,6 +27,7 @@ class Run:
     tenant: TenantConfig
     interval: Interval
     trigger: str = "scheduled"  #: `scheduled`, `drift` or `manual`
+    report: bool = False  #: draw the drift report whatever the verdict
     run_id: str = ""  #: of the Airflow run; empty without Airflow
     use_case: UseCase | None = None
     received: Mapping[str, Any] = field(default_factory=dict)  #: stage → handoff
@@ -80,6 +81,7 @@ def open_pipeline(
     *,
     start: datetime | None,
     end: datetime | None,
+    report: bool = False,
     connect: wiring.Connect,
     received: Mapping[str, Any],
 ) -> Run:
@@ -96,6 +98,7 @@ def open_pipeline(
         platform=wiring.platform(connect),
         tenant=tenant,
         interval=interval,
+        report=report,
         use_case=_use_case(tenant, use_case) if use_case else None,
         received=received,
     )

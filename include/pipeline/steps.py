@@ -169,6 +169,7 @@ def monitoring(run: Run) -> Monitored:
         data_loss=data_loss,
         lake=run.platform.lake,
         predictions=predictions,
+        report=run.report,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from sqlalchemy.orm import configure_mappers
+
 MODULES = (
     "pandas",
     "pyarrow.dataset",
@@ -19,6 +21,8 @@ MODULES = (
     "sklearn.preprocessing",
     "lightgbm",
     "mlflow",
+    "mlflow.store.model_registry.sqlalchemy_store",
+    "mlflow.store.tracking.sqlalchemy_store",
     "great_expectations",
     "evidently",
     "include.monitoring.stage",
@@ -45,3 +49,4 @@ def preload(modules: tuple[str, ...] = MODULES) -> None:
             importlib.import_module(module)
         except Exception as error:
             print(f"preload: {module}: {type(error).__name__}: {error}", file=sys.stderr)
+    configure_mappers()  # MLflow's tables, which every task would otherwise map for itself
