@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
@@ -30,7 +29,7 @@ _ENTITIES: Final = ("user_id", "account_id", "item_id")
 class Mapped:
     """What became of a batch."""
 
-    accepted: pa.Table  #: the canonical columns and `ROW`
+    accepted: pa.Table  #: the canonical columns
     rejected: pa.Table  #: the source's columns, `ROW`, `reason` and `created_timestamp`
 
 
@@ -67,13 +66,12 @@ def constant_arrival(tenant: TenantConfig, source: Source) -> datetime | None:
     )
 
 
-def map_rows(rows: pa.Table, tenant: TenantConfig, source: Source) -> Iterator[Mapped]:
-    """Map a batch; a source of attributes gives one result per attribute name."""
+def map_rows(rows: pa.Table, tenant: TenantConfig, source: Source) -> Mapped:
+    """Map a batch; a row of attributes becomes one fact for each of their names."""
     rows = rows.combine_chunks()
     if source.events is not None:
-        yield _events(rows, tenant, source, source.events)
-    else:
-        yield from _attributes(rows, tenant, source)
+        return _events(rows, tenant, source, source.events)
+    return _attributes(rows, tenant, source)
 
 
 def _events(rows: pa.Table, tenant: TenantConfig, source: Source, mapping: EventMapping) -> Mapped:
@@ -134,7 +132,7 @@ def _events(rows: pa.Table, tenant: TenantConfig, source: Source, mapping: Event
     return _split(rows, tenant, source, columns, checks, created, EVENTS)
 
 
-def _attributes(rows: pa.Table, tenant: TenantConfig, source: Source) -> Iterator[Mapped]:
+def _attributes(rows: pa.Table, tenant: TenantConfig, source: Source) -> Mapped:
     mapping, count = source.attributes, len(rows)
     assert mapping is not None  # a source maps either events or attributes
     entity_id = texts(_column(rows, mapping.entity_id))
@@ -148,33 +146,41 @@ def _attributes(rows: pa.Table, tenant: TenantConfig, source: Source) -> Iterato
         created = pa.repeat(pa.scalar(constant, TIMESTAMP), count)
     else:
         created = _created(rows, source, mapping.arrival, valid_from, mapping.timezone)
-    for name, column in mapping.names.items():
-        value = texts(_column(rows, column))
-        stamp = pc.strftime(valid_from, format="%Y-%m-%dT%H:%M:%S")
-        fact = joined([pa.repeat(mapping.entity, count), entity_id, pa.repeat(name, count), stamp])
-        checks = [
-            (pc.is_null(entity_id), f"{mapping.entity_id}: the entity's id is missing"),
+    values = {name: texts(_column(rows, column)) for name, column in mapping.names.items()}
+    checks = [
+        (pc.is_null(entity_id), f"{mapping.entity_id}: the entity's id is missing"),
+        (
+            _bad_text(entity_id, _LONGEST_ID),
+            f"{mapping.entity_id}: over {_LONGEST_ID} characters or unprintable",
+        ),
+        (pc.is_null(valid_from), "valid_from: no instant between 1970 and 2199"),
+        (pc.is_null(created), "arrival: no instant between 1970 and 2199"),
+        *(
             (
-                _bad_text(entity_id, _LONGEST_ID),
-                f"{mapping.entity_id}: over {_LONGEST_ID} characters or unprintable",
-            ),
-            (pc.is_null(valid_from), "valid_from: no instant between 1970 and 2199"),
-            (pc.is_null(created), "arrival: no instant between 1970 and 2199"),
-            (
-                pc.fill_null(pc.greater(pc.utf8_length(value), _LONGEST_PROPERTIES), False),
+                pc.fill_null(pc.greater(pc.utf8_length(values[name]), _LONGEST_PROPERTIES), False),
                 f"{column}: over {_LONGEST_PROPERTIES} characters",
-            ),
-        ]
+            )
+            for name, column in mapping.names.items()
+        ),
+    ]
+    stamp = pc.strftime(valid_from, format="%Y-%m-%dT%H:%M:%S")
+    entity = pa.repeat(mapping.entity, count)
+    facts = []
+    for name, value in values.items():
+        # The value is part of a fact's identity: a correction is not a repeat.
+        parts = [entity, entity_id, pa.repeat(name, count), stamp, pc.fill_null(value, "")]
         columns = {
-            "event_id": _bounded(fact),
-            "entity": pa.repeat(mapping.entity, count),
+            "event_id": _bounded(joined(parts)),
+            "entity": entity,
             "entity_id": entity_id,
             "name": pa.repeat(name, count),
             "value": value,
             "valid_from": valid_from,
             "created_timestamp": created,
         }
-        yield _split(rows, tenant, source, columns, checks, created, ATTRIBUTES)
+        facts.append(_split(rows, tenant, source, columns, checks, created, ATTRIBUTES))
+    # All facts of a row stand or fall together.
+    return Mapped(pa.concat_tables([one.accepted for one in facts]), facts[0].rejected)
 
 
 def _split(
@@ -199,7 +205,7 @@ def _split(
             "month": pc.strftime(created, format="%Y-%m"),
         }
     ).select(schema.names)
-    accepted = table.filter(good).cast(schema).append_column(ROW, rows[ROW].filter(good))
+    accepted = table.filter(good).cast(schema)
     bad = pc.invert(good)
     rejected = rows.append_column("reason", reason).append_column("created_timestamp", created)
     return Mapped(accepted, rejected.filter(bad))

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from include.handoffs import Interval
 from include.ingestion.mapping import ROW
 from include.ingestion.text_files import UNPARSED
-from include.storage.postgres import Connection, tenant_transaction
+from include.storage.postgres import Connection
 from include.tenants.namespace import TenantRef
 
 #: Rows that are kept per slice; beyond, they are only counted.
@@ -27,61 +27,89 @@ KEPT_BYTES: Final = 32_000_000
 NOT_KEPT: Final = -1
 _LONGEST_VALUE: Final = 1_000
 _STAGE: Final = "ingestion"
+_OWN: Final = "tenant_id = %s AND source = %s AND interval_start = %s AND interval_end = %s"
+
+
+@dataclass
+class Kept:
+    """Rows set aside, the first of them in full, all of them counted."""
+
+    rows: list[tuple[int, str, str]] = field(default_factory=list)  #: row number, reason, JSON
+    reasons: Counter[str] = field(default_factory=Counter)
+    room: int = KEPT_BYTES
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return self.reasons.total()
 
 
 @dataclass
 class Quarantine:
-    """The bad rows of one slice."""
+    """The bad rows of one slice.
+
+    A row without a usable instant of arrival is undated: it belongs to no interval, and turns up
+    whenever its source is read. It is set aside and counted with the first interval that met it.
+    """
 
     masked: frozenset[str]  #: PII columns
-    rows: list[tuple[int, str, str]] = field(default_factory=list)  #: row number, reason, JSON
-    reasons: Counter[str] = field(default_factory=Counter)
-    _room: int = KEPT_BYTES
-
-    @property
-    def count(self) -> int:
-        """All of them, kept or not."""
-        return self.reasons.total()
+    dated: Kept = field(default_factory=Kept)
+    undated: Kept = field(default_factory=Kept)
 
     def add(self, rejected: pa.Table) -> None:
-        """Set aside rows that carry `ROW` and `reason`."""
-        for found in pc.value_counts(rejected["reason"]).to_pylist():
-            self.reasons[found["values"]] += found["counts"]
-        for batch in rejected.to_batches(max_chunksize=1_000):
-            if len(self.rows) >= KEPT or self._room <= 0:
-                break
-            for row in batch.to_pylist()[: KEPT - len(self.rows)]:
-                number, reason = row.pop(ROW), row.pop("reason")
-                row.pop("created_timestamp", None)
-                text = json.dumps(self._storable(row), sort_keys=True)
-                self.rows.append((number, reason, text))
-                self._room -= len(text)
+        """Set aside rows that carry `ROW`, `reason` and, unless unparsed, `created_timestamp`."""
+        if "created_timestamp" not in rejected.column_names:
+            self._keep(self.undated, rejected)
+            return
+        nobody_knows = pc.is_null(rejected["created_timestamp"])
+        rows = rejected.drop_columns(["created_timestamp"])
+        self._keep(self.undated, rows.filter(nobody_knows))
+        self._keep(self.dated, rows.filter(pc.invert(nobody_knows)))
 
-    def store(self, tenant: TenantRef, source: str, interval: Interval) -> int:
+    def store(
+        self, connection: Connection, tenant: TenantRef, source: str, interval: Interval
+    ) -> tuple[int, int]:
         """Make these the slice's quarantined rows; once more with the same rows changes nothing.
 
-        A row without a usable instant belongs to no interval and turns up in every run: it stays
-        with the first interval that met it.
-
         Returns:
-            how many rows the slice has set aside, without those that stay with an earlier one.
+            how many rows the slice has set aside, kept or not, and how many of them are undated.
         """
-        with tenant_transaction(tenant) as connection:
-            connection.execute(
-                "DELETE FROM quarantine WHERE tenant_id = %s AND stage = %s AND source = %s "
-                "AND interval_start = %s AND interval_end = %s",
-                [tenant.id, _STAGE, source, interval.start, interval.end],
-            )
-            stored = sum(
-                _insert(connection, tenant, source, interval, chunk)
-                for chunk in _chunks(self.rows, 1_000)
-            )
-            if more := self.count - len(self.rows):
-                summary = {"not_kept": more, "reasons": dict(sorted(self.reasons.items()))}
-                reason = f"{more} more rows were set aside and only counted"
-                line = (NOT_KEPT, reason, json.dumps(summary, sort_keys=True))
-                _insert(connection, tenant, source, interval, [line])
-        return self.count - len(self.rows) + stored
+        own = [tenant.id, source, interval.start, interval.end]
+        connection.execute(
+            f"DELETE FROM quarantine WHERE stage = '{_STAGE}' AND {_OWN}",  # noqa: S608
+            own,
+        )
+        elsewhere = connection.execute(
+            "SELECT coalesce(sum(undated), 0)::bigint AS count FROM slices "  # noqa: S608
+            f"WHERE tenant_id = %s AND source = %s AND NOT ({_OWN})",
+            [tenant.id, source, *own],
+        ).fetchone()
+        assert elsewhere is not None  # an aggregate without GROUP BY always has one row
+        undated = max(0, self.undated.count - elsewhere["count"])
+        kept = list(self.dated.rows)
+        if undated:
+            known = _known_digests(connection, tenant, source) if elsewhere["count"] else set()
+            kept += [row for row in self.undated.rows if _digest(row) not in known][:undated]
+        count = self.dated.count + undated
+        if more := count - len(kept):
+            reasons = dict(sorted((self.dated.reasons + self.undated.reasons).items()))
+            summary = json.dumps({"not_kept": more, "reasons": reasons}, sort_keys=True)
+            kept.append((NOT_KEPT, f"{more} more rows were set aside and only counted", summary))
+        for start in range(0, len(kept), 1_000):
+            _insert(connection, tenant, source, interval, kept[start : start + 1_000])
+        return count, undated
+
+    def _keep(self, where: Kept, rejected: pa.Table) -> None:
+        for found in pc.value_counts(rejected["reason"]).to_pylist():
+            where.reasons[found["values"]] += found["counts"]
+        for batch in rejected.to_batches(max_chunksize=1_000):
+            if len(where.rows) >= KEPT or where.room <= 0:
+                break
+            for row in batch.to_pylist()[: KEPT - len(where.rows)]:
+                number, reason = row.pop(ROW), row.pop("reason")
+                text = json.dumps(self._storable(row), sort_keys=True)
+                where.rows.append((number, reason, text))
+                where.room -= len(text)
 
     def _storable(self, row: dict[str, Any]) -> dict[str, Any]:
         if self.masked and UNPARSED in row:
@@ -94,35 +122,34 @@ class Quarantine:
         }
 
 
+def _known_digests(connection: Connection, tenant: TenantRef, source: str) -> set[str]:
+    found = connection.execute(
+        "SELECT row FROM quarantine WHERE tenant_id = %s AND stage = %s AND source = %s "
+        "AND row_number <> %s",
+        [tenant.id, _STAGE, source, NOT_KEPT],
+    )
+    return {_digest((0, "", json.dumps(row["row"], sort_keys=True))) for row in found}
+
+
+def _digest(row: tuple[int, str, str]) -> str:
+    return hashlib.sha256(row[2].encode()).hexdigest()
+
+
 def _insert(
     connection: Connection,
     tenant: TenantRef,
     source: str,
     interval: Interval,
     chunk: Sequence[tuple[int, str, str]],
-) -> int:
+) -> None:
     numbers, reasons, rows = (list(part) for part in zip(*chunk, strict=True))
-    done = connection.execute(
+    connection.execute(
         "INSERT INTO quarantine (tenant_id, stage, source, interval_start, interval_end, "
         "row_number, reason, row) "
-        "SELECT %(tenant)s, %(stage)s, %(source)s, %(start)s, %(end)s, number, reason, row "
-        "FROM unnest(%(numbers)s::bigint[], %(reasons)s::text[], %(rows)s::jsonb[]) "
-        "AS line (number, reason, row) "
-        "WHERE NOT EXISTS (SELECT FROM quarantine AS q WHERE q.tenant_id = %(tenant)s "
-        "AND q.stage = %(stage)s AND q.source = %(source)s AND q.interval_end <= %(start)s "
-        "AND q.row = line.row)",
-        {
-            "tenant": tenant.id,
-            "stage": _STAGE,
-            "source": source,
-            "start": interval.start,
-            "end": interval.end,
-            "numbers": numbers,
-            "reasons": reasons,
-            "rows": rows,
-        },
+        "SELECT %s, %s, %s, %s, %s, number, reason, row "
+        "FROM unnest(%s::bigint[], %s::text[], %s::jsonb[]) AS line (number, reason, row)",
+        [tenant.id, _STAGE, source, interval.start, interval.end, numbers, reasons, rows],
     )
-    return done.rowcount
 
 
 def _clean(value: Any) -> Any:
@@ -133,7 +160,3 @@ def _clean(value: Any) -> Any:
     if len(text) > _LONGEST_VALUE:
         return f"{text[:_LONGEST_VALUE]}… ({len(text)} characters)"
     return text
-
-
-def _chunks(rows: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (rows[start : start + size] for start in range(0, len(rows), size))

@@ -32,7 +32,7 @@ def drop_later_repeats(
     Returns:
         how many rows were taken out.
     """
-    own = lake.dataset(tenant, table).filter(ds.field("source") == source)
+    own = lake.dataset(tenant, table, source=source)
     created = ds.field("created_timestamp")
     after = own.filter(created >= interval.end)
     if not after.head(1, columns=["event_id"]).num_rows:

@@ -1,4 +1,4 @@
-"""One slice on its way to the lake: spooled to disk, then sorted without duplicates."""
+"""One slice on its way to the lake: spooled, then in order and without what came before."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from include.ingestion.mapping import ROW
+from include.storage.slices import BATCH_ROWS, FEW, Spool
 
-_BATCH_ROWS: Final = 65_536
+_POSITION: Final = "position"
+_ORDER: Final = ("created_timestamp", "event_id")
 #: Rows of a slice that another row of it, or an earlier slice, has made superfluous. Hashes find
-#: the few candidates, so that not every id has to be held; which of several equal arrivals stays
-#: is arbitrary, but does not depend on the order of reading.
+#: the few candidates, so that not every id has to be held.
 _DROPPED: Final = """
     CREATE TABLE dropped AS
     WITH repeated AS (
         SELECT hash(event_id) AS id_hash FROM mapped GROUP BY id_hash HAVING count(*) > 1
     ), ranked AS (
         SELECT position, row_number() OVER (
-            PARTITION BY event_id ORDER BY created_timestamp, hash({columns}), position
+            PARTITION BY event_id ORDER BY created_timestamp, position
         ) AS place
         FROM mapped SEMI JOIN repeated ON hash(mapped.event_id) = repeated.id_hash
     )
@@ -38,74 +38,79 @@ _DROPPED: Final = """
 
 @dataclass(frozen=True)
 class Sorted:
-    """Rows ordered by `(created_timestamp, event_id)`, in a file."""
+    """Rows ordered by `(created_timestamp, event_id)`, in memory or in a file."""
 
-    path: Path
+    content: pa.Table | Path
     schema: pa.Schema
 
     @property
     def rows(self) -> int:
         """How many."""
-        return int(pq.ParquetFile(self.path).metadata.num_rows)
+        return self.count(ds.scalar(True))
 
     def count(self, condition: ds.Expression) -> int:
         """How many meet a condition."""
-        return int(ds.dataset(self.path, schema=self.schema).count_rows(condition))
+        if isinstance(self.content, Path):
+            return int(ds.dataset(self.content, schema=self.schema).count_rows(condition))
+        return int(self.content.filter(condition).num_rows)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows, in order."""
-        for batch in pq.ParquetFile(self.path).iter_batches(_BATCH_ROWS):
-            yield batch.cast(self.schema)
+        if not isinstance(self.content, Path):
+            yield from self.content.to_batches(max_chunksize=BATCH_ROWS)
+            return
+        with pq.ParquetFile(self.content) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                yield batch.cast(self.schema)
 
 
-class Spool:
-    """Mapped rows of one slice in a temporary folder; memory holds one batch."""
+class SliceSpool(Spool):
+    """Mapped rows of one slice, in the order they were read."""
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
-        self._folder = folder
-        self._schema = schema
-        self._file = folder / "mapped.parquet"
-        self._writer = pq.ParquetWriter(self._file, schema.append(pa.field(ROW, pa.int64())))
-        self.rows = 0
+    def __init__(self, schema: pa.Schema, few: int = FEW) -> None:
+        super().__init__(schema.append(pa.field(_POSITION, pa.int64())), few)
+        self._mapped = schema
 
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._writer.close()
-
-    def write(self, rows: pa.Table) -> None:
-        """Add rows of the canonical schema and `ROW`."""
-        if len(rows):
-            self._writer.write_table(rows, row_group_size=_BATCH_ROWS)
-            self.rows += len(rows)
+    def add(self, rows: pa.Table) -> None:
+        """Add rows of the canonical schema."""
+        position = pa.array(range(self.rows, self.rows + len(rows)), pa.int64())
+        self.write(rows.select(self._mapped.names).append_column(self.schema.field(-1), position))
 
     def sorted_once(self, earlier: ds.Dataset) -> Sorted:
-        """Each event id once, at its first arrival.
+        """Each event id once, at its first arrival; of several at once, as it was read first.
 
         Args:
             earlier: rows of the same source that arrived before this slice; their ids are dropped.
         """
-        self._writer.close()
-        columns = ", ".join(f'"{name}"' for name in self._schema.names)
-        with duckdb_in(self._folder) as connection:
-            connection.execute(
-                f'CREATE VIEW mapped AS SELECT {columns}, "{ROW}" AS position '  # noqa: S608
-                f"FROM read_parquet('{self._file}')"
-            )
+        if self.in_memory:
+            return Sorted(self._few_once(earlier), self._mapped)
+        columns = ", ".join(f'"{name}"' for name in self._mapped.names)
+        with duckdb_in(self.folder) as connection:
+            connection.execute(f"CREATE VIEW mapped AS FROM read_parquet('{self.file()}')")
             connection.register("earlier", streamed(earlier, ["event_id"]))
-            connection.execute(_DROPPED.format(columns=columns))
+            connection.execute(_DROPPED)
             return write_sorted(
                 connection,
                 f"SELECT {columns} FROM mapped ANTI JOIN dropped USING (position)",  # noqa: S608
-                self._folder,
-                self._schema,
+                self.folder,
+                self._mapped,
             )
+
+    def _few_once(self, earlier: ds.Dataset) -> pa.Table:
+        rows = self.table()
+        if not len(rows):
+            return rows.select(self._mapped.names)
+        known = earlier.scanner(
+            columns=["event_id"],
+            filter=ds.field("event_id").isin(rows["event_id"].combine_chunks()),
+        ).to_table()["event_id"]
+        rows = rows.filter(pc.invert(pc.is_in(rows["event_id"], value_set=known.combine_chunks())))
+        rows = rows.sort_by([(name, "ascending") for name in (*_ORDER, _POSITION)])
+        if pc.count_distinct(rows["event_id"]).as_py() < len(rows):
+            place = pa.array(range(len(rows)), pa.int64())
+            first = rows.select(["event_id"]).append_column("place", place).group_by("event_id")
+            rows = rows.take(first.aggregate([("place", "min")])["place_min"].sort())
+        return rows.select(self._mapped.names)
 
 
 @contextmanager
@@ -125,7 +130,7 @@ def duckdb_in(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 def streamed(rows: ds.Dataset, columns: list[str]) -> pa.RecordBatchReader:
     """Columns of a dataset, read once and no further ahead than needed."""
     scanner = rows.scanner(
-        columns=columns, batch_size=_BATCH_ROWS, batch_readahead=1, fragment_readahead=1
+        columns=columns, batch_size=BATCH_ROWS, batch_readahead=1, fragment_readahead=1
     )
     return scanner.to_reader()
 
@@ -136,7 +141,7 @@ def write_sorted(
     """The query's rows in `sorted.parquet` of the folder."""
     target = folder / "sorted.parquet"
     connection.execute(
-        f"COPY ({query} ORDER BY created_timestamp, event_id) "
-        f"TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {_BATCH_ROWS})"
+        f"COPY ({query} ORDER BY {', '.join(_ORDER)}) "
+        f"TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {BATCH_ROWS})"
     )
     return Sorted(target, schema)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -20,7 +18,7 @@ from include.ingestion.files import read_files
 from include.ingestion.mapping import columns_read, constant_arrival, map_rows
 from include.ingestion.quarantine import Quarantine
 from include.ingestion.repeats import drop_later_repeats
-from include.ingestion.spool import Spool
+from include.ingestion.spool import SliceSpool
 from include.ingestion.text_files import UNPARSED
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
@@ -31,12 +29,12 @@ log = logging.getLogger(__name__)
 
 _RECORD: Final = """
     INSERT INTO slices (tenant_id, source, interval_start, interval_end, rows, late, duplicates,
-                        quarantined, table_version)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                        quarantined, undated, table_version)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (tenant_id, source, interval_start, interval_end) DO UPDATE SET
         rows = excluded.rows, late = excluded.late, duplicates = excluded.duplicates,
-        quarantined = excluded.quarantined, table_version = excluded.table_version,
-        recorded_at = now()
+        quarantined = excluded.quarantined, undated = excluded.undated,
+        table_version = excluded.table_version, recorded_at = now()
 """
 
 
@@ -62,8 +60,9 @@ def ingest(tenant: TenantConfig, interval: Interval, *, lake: Lake, connect: Con
         SourceError: a source cannot be reached or lacks a column; names it and says what to do.
     """
     done: list[Slice] = []
+    read_before = _read_before(tenant, interval)
     for source in tenant.sources:
-        for part in _due(tenant, source, interval):
+        for part in _due(tenant, source, interval, read_before):
             try:
                 done.append(_ingest_slice(tenant, source, part, lake, connect))
             except SourceError as error:
@@ -83,15 +82,22 @@ def ingest(tenant: TenantConfig, interval: Interval, *, lake: Lake, connect: Con
     )
 
 
-def _due(tenant: TenantConfig, source: Source, interval: Interval) -> list[Interval]:
-    """The interval, after the history before it where the source was never read that far back."""
+def _read_before(tenant: TenantConfig, interval: Interval) -> set[str]:
+    """Sources that a slice before the interval, or one from the beginning on, was read of."""
     with tenant_transaction(tenant.ref) as connection:
-        known = connection.execute(
-            "SELECT 1 FROM slices WHERE tenant_id = %s AND source = %s AND interval_end <= %s "
-            "LIMIT 1",
-            [tenant.id, source.name, interval.start],
-        ).fetchone()
-    if known or tenant.history_start >= interval.start:
+        found = connection.execute(
+            "SELECT DISTINCT source FROM slices WHERE tenant_id = %s "
+            "AND (interval_end <= %s OR interval_start <= %s)",
+            [tenant.id, interval.start, tenant.history_start],
+        ).fetchall()
+    return {row["source"] for row in found}
+
+
+def _due(
+    tenant: TenantConfig, source: Source, interval: Interval, read_before: set[str]
+) -> list[Interval]:
+    """The interval, after the history before it where none of that was ever read."""
+    if source.name in read_before or tenant.history_start >= interval.start:
         return [interval]
     return [Interval(tenant.history_start, interval.start), interval]
 
@@ -101,31 +107,29 @@ def _ingest_slice(
 ) -> Slice:
     table = "landing_events" if source.events else "landing_attributes"
     quarantine = Quarantine(frozenset(tenant.pii_columns))
-    with (
-        tempfile.TemporaryDirectory(prefix="tenantry-") as folder,
-        Spool(Path(folder), SCHEMAS[table]) as spool,
-    ):
+    with SliceSpool(SCHEMAS[table]) as spool:
         for rows in _read(tenant, source, interval, lake, connect):
             if UNPARSED in rows.column_names:
                 quarantine.add(rows)
                 continue
-            for mapped in map_rows(rows, tenant, source):
-                spool.write(mapped.accepted.filter(_arrived(mapped.accepted, interval)))
-                quarantine.add(mapped.rejected.filter(_arrived(mapped.rejected, interval)))
+            mapped = map_rows(rows, tenant, source)
+            spool.add(mapped.accepted.filter(_arrived(mapped.accepted, interval)))
+            quarantine.add(mapped.rejected.filter(_arrived(mapped.rejected, interval)))
         once = spool.sorted_once(_earlier(tenant, source, table, interval, lake))
         kept = once.rows
         late = once.count(ds.field("event_timestamp") < interval.start) if source.events else 0
-        lake.replace_slice(tenant.ref, table, source.name, interval, once.batches())
-    drop_later_repeats(lake, tenant.ref, table, source.name, interval)
-    quarantined = quarantine.store(tenant.ref, source.name, interval)
-    version = lake.version(tenant.ref, table)
-    found = Slice(version, kept, late, spool.rows - kept, quarantined)
+        version = lake.replace_slice(tenant.ref, table, source.name, interval, once.batches())
+    if drop_later_repeats(lake, tenant.ref, table, source.name, interval):
+        version = lake.version(tenant.ref, table)
     with tenant_transaction(tenant.ref) as connection:
+        quarantined, undated = quarantine.store(connection, tenant.ref, source.name, interval)
+        found = Slice(version, kept, late, spool.rows - kept, quarantined)
         connection.execute(
             _RECORD,
             [
                 *(tenant.id, source.name, interval.start, interval.end),
-                *(found.rows, found.late, found.duplicates, found.quarantined, version.version),
+                *(found.rows, found.late, found.duplicates, found.quarantined, undated),
+                version.version,
             ],
         )
     log.info(
@@ -153,7 +157,7 @@ def _earlier(
 ) -> ds.Dataset:
     """What the source delivered before: whatever comes again is a duplicate."""
     before = ds.field("created_timestamp") < pa.scalar(interval.start, TIMESTAMP)
-    return lake.dataset(tenant.ref, table).filter((ds.field("source") == source.name) & before)
+    return lake.dataset(tenant.ref, table, source=source.name).filter(before)
 
 
 def _arrived(rows: pa.Table, interval: Interval) -> pa.Array:

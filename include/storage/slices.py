@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 import duckdb
 import pyarrow as pa
@@ -36,7 +36,7 @@ class Spool:
         self._writer: pq.ParquetWriter | None = None
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
-    def __enter__(self) -> Spool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
