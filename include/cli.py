@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from include import use_cases
-from include.errors import ConfigError, TenantryError
+from include.errors import ConfigError, TenantryError, UnknownNameError
 from include.tenants.loader import Fleet, find_tenant, load_fleet, load_tenant, tenants_folder
 
 app = typer.Typer(
@@ -32,6 +31,7 @@ app.add_typer(tenants_app, name="tenants")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="A tenant's id.")]
 console = Console()
+_WIDE = 200
 
 
 def main() -> None:
@@ -112,6 +112,35 @@ def why(tenant: TenantId, use_case: str, as_json: Json = False) -> None:
         return
     for kind, rows in found.items():
         print_table(rows, title=kind.replace("_", " "))
+
+
+@app.command()
+def rollback(
+    tenant: TenantId,
+    use_case: str,
+    to: Annotated[str | None, typer.Option(help="Version; the previous champion if none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let an earlier champion serve again, from the newest interval on."""
+    from include import wiring
+    from include.pipeline.runs import last_checked
+    from include.registry.rollback import roll_back
+
+    activate()
+    config = one(tenant)
+    if use_case not in config.use_cases:
+        raise UnknownNameError("use case", use_case, config.use_cases, f"tenant {tenant}")
+    done = roll_back(
+        config.ref,
+        use_case,
+        to=to,
+        as_of=last_checked(config),
+        registry=wiring.platform(wiring.connect_from_environment).registry,
+    )
+    if as_json:
+        print_json({"version": done.version, "from": done.incumbent_version, "as_of": done.as_of})
+    else:
+        print(f"{tenant}/{use_case}: version {done.version} serves from {done.as_of:%Y-%m-%d} on")
 
 
 @app.command()
@@ -279,8 +308,8 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(escape(_cell(value)) for value in row.values()))
-    wide = Console(width=None if console.is_terminal else int(os.environ.get("COLUMNS", "160")))
-    wide.print(table)
+    # A file or a pipe has no width of its own; a terminal's is respected.
+    (console if console.is_terminal else Console(width=_WIDE)).print(table)
 
 
 def print_problems(found: Fleet) -> None:

@@ -64,8 +64,8 @@ def monitor(
 ) -> Monitored:
     """Judge the window scored at `scored.as_of` against the champion's reference.
 
-    Writes the verdict, the decision about a retrain, a JSON file with all numbers and, on drift and on
-    demand, Evidently's page. A rerun writes the same again.
+    Writes the verdict, the decision about a retrain, a JSON file with all numbers and, on drift
+    and on demand, Evidently's page. A rerun writes the same again.
 
     Args:
         champion: the model that made the predictions; None where none serves.

@@ -60,7 +60,7 @@ def register(
                 "registry: %s/%s at %s: %s",
                 *(tenant.id, trained.use_case, trained.as_of, " ".join(standing.reasons)),
             )
-        _follow_ledger(tenant, trained.use_case, registry)
+        follow_ledger(tenant, trained.use_case, registry)
     return Registered(
         tenant=tenant.id,
         use_case=trained.use_case,
@@ -201,7 +201,7 @@ def _new_version(
     )
 
 
-def _follow_ledger(tenant: TenantRef, use_case: str, registry: Registry) -> None:
+def follow_ledger(tenant: TenantRef, use_case: str, registry: Registry) -> None:
     """Move the aliases to the newest promotion and the newest challenger in the ledger.
 
     A decision about the past, taken by a backfill, therefore moves nothing that is newer.
