@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -13,6 +12,7 @@ from psycopg import sql
 from psycopg.abc import AdaptContext, Buffer
 from psycopg.abc import Loader as LoaderOfOne
 from psycopg.adapt import Loader
+from psycopg.postgres import types
 from psycopg.pq import Format
 from psycopg.rows import tuple_row
 from psycopg.types.string import TextLoader
@@ -20,6 +20,7 @@ from psycopg.types.string import TextLoader
 from include.errors import SourceError
 from include.handoffs import Interval
 from include.ingestion.columns import ENDS, require
+from include.ingestion.conditions import is_integer, listed, meant
 from include.ingestion.mapping import ROW
 from include.tenants.config import PostgresConnector, Source
 
@@ -27,14 +28,19 @@ from include.tenants.config import PostgresConnector, Source
 Connect = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
 
 _FETCH_ROWS: Final = 20_000
+_INSTANTS: Final = ("timestamptz", "timestamp", "date")
+#: Types that Postgres spells better than Python.
+_AS_TEXT: Final = ("numeric", "json", "jsonb", "interval", "time", "timetz", "uuid", "inet", "cidr")
+_INTEGERS: Final = frozenset(types[name].oid for name in ("int2", "int4", "int8"))
+_TEXTS: Final = frozenset(types[name].oid for name in ("text", "varchar"))
 #: What arrived in the interval, and rows whose arrival is no usable instant, which have to be set
 #: aside. A day of slack: a cursor without time zone is read in the mapping's, later.
 _ARRIVED: Final = """
-    ({cursor} >= %(start)s::timestamptz - interval '1 day'
-     AND {cursor} < %(end)s::timestamptz + interval '1 day'
+    ({cursor} >= {start}::timestamptz - interval '1 day'
+     AND {cursor} < {end}::timestamptz + interval '1 day'
      OR {cursor} IS NULL
-     OR {cursor} < %(first)s::timestamptz + interval '1 day'
-     OR {cursor} >= %(last)s::timestamptz - interval '1 day')
+     OR {cursor} < {first}::timestamptz + interval '1 day'
+     OR {cursor} >= {last}::timestamptz - interval '1 day')
 """
 
 
@@ -52,35 +58,21 @@ def read_postgres(
     Raises:
         SourceError: the database refuses, or table or column are missing.
     """
-    wanted = [sql.SQL(_ARRIVED).format(cursor=sql.Identifier(connector.cursor))]
-    for name, allowed in source.where.items():
-        listed = allowed if isinstance(allowed, tuple) else (allowed,)
-        # Literals without a type take the column's.
-        literals = [sql.Literal(v if isinstance(v, str) else json.dumps(v)) for v in listed]
-        condition = sql.SQL("{} IN ({})").format(sql.Identifier(name), sql.SQL(", ").join(literals))
-        wanted.append(condition)
-    instants = {"start": interval.start, "end": interval.end, "first": ENDS[0], "last": ENDS[1]}
-    query = sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}").format(
-        sql.SQL(", ").join(map(sql.Identifier, columns)),
-        sql.Identifier(*connector.table.split(".")),
-        sql.SQL(" AND ").join(wanted),
-        sql.SQL(", ").join(map(sql.Identifier, _order(source, connector))),
-    )
     try:
         with connect(connector.connection) as connection:
             connection.execute("SET TRANSACTION READ ONLY")
-            _require(connection, connector, columns)
+            connection.execute("SET LOCAL timezone = 'UTC'")
+            kinds = _kinds(connection, connector, columns)
+            query = _query(source, connector, columns, kinds, interval)
             with connection.cursor(name="tenantry_ingestion", row_factory=tuple_row) as stream:
-                for kind in ("timestamptz", "timestamp", "date", "json", "jsonb"):
+                for kind in (*_INSTANTS, *_AS_TEXT):
                     stream.adapters.register_loader(kind, _loader(connection, kind))
-                stream.execute(query, instants)
+                stream.execute(query)
                 row = 0
                 while fetched := stream.fetchmany(_FETCH_ROWS):
-                    table = pa.table(
-                        [_column(values) for values in zip(*fetched, strict=True)], names=columns
-                    )
+                    arrays = [_column(values) for values in zip(*fetched, strict=True)]
                     numbers = pa.array(range(row, row + len(fetched)), pa.int64())
-                    yield table.append_column(ROW, numbers)
+                    yield meant(pa.table([*arrays, numbers], [*columns, ROW]), source.where)
                     row += len(fetched)
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -89,21 +81,56 @@ def read_postgres(
         ) from error
 
 
-def _require(
+def _kinds(
     connection: psycopg.Connection[Any], connector: PostgresConnector, columns: list[str]
-) -> None:
+) -> dict[str, int]:
+    """The type of each column that the table has."""
     table = sql.Identifier(*connector.table.split("."))
     described = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(table)).description
-    require(
-        columns,
-        [column.name for column in described or ()],
-        f"connection {connector.connection!r}, table {connector.table}",
+    kinds = {column.name: column.type_code for column in described or ()}
+    require(columns, kinds, f"connection {connector.connection!r}, table {connector.table}")
+    return kinds
+
+
+def _query(
+    source: Source,
+    connector: PostgresConnector,
+    columns: list[str],
+    kinds: dict[str, int],
+    interval: Interval,
+) -> sql.Composed:
+    """The rows in a total order: numbers, and the first of equal ids, are the same every time."""
+    cursor = sql.Identifier(connector.cursor)
+    ends = {"start": interval.start, "end": interval.end, "first": ENDS[0], "last": ENDS[1]}
+    # Literals rather than parameters: a `%` in a column's name would be taken for one.
+    arrived = sql.SQL(_ARRIVED).format(
+        cursor=cursor, **{name: sql.Literal(instant) for name, instant in ends.items()}
+    )
+    wanted: list[sql.Composable] = [arrived]
+    for name, allowed in source.where.items():  # `meant` decides; this spares the others the way
+        allowed = listed(allowed)
+        if (kinds[name] in _INTEGERS and all(map(is_integer, allowed))) or (
+            kinds[name] in _TEXTS and all(isinstance(value, str) for value in allowed)
+        ):
+            literals = sql.SQL(", ").join(map(sql.Literal, allowed))
+            wanted.append(sql.SQL("{} IN ({})").format(sql.Identifier(name), literals))
+    ids = source.events.event_id if source.events else ()
+    texts = [
+        sql.SQL('{}::text COLLATE "C"').format(sql.Identifier(name))
+        for name in dict.fromkeys([*ids, *columns])
+        if name != connector.cursor
+    ]
+    return sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.Identifier(*connector.table.split(".")),
+        sql.SQL(" AND ").join(wanted),
+        sql.SQL(", ").join([cursor, *texts]),
     )
 
 
 def _loader(connection: psycopg.Connection[Any], kind: str) -> type[Loader]:
     """Loads a value as psycopg does, and as text where Python has nothing for it: `infinity`."""
-    if kind.startswith("json"):
+    if kind in _AS_TEXT:
         return TextLoader
     found = connection.adapters.get_loader(connection.adapters.types[kind].oid, Format.TEXT)
     assert found is not None  # psycopg brings one for each of these types
@@ -121,12 +148,6 @@ def _loader(connection: psycopg.Connection[Any], kind: str) -> type[Loader]:
                 return bytes(data).decode()
 
     return Lenient
-
-
-def _order(source: Source, connector: PostgresConnector) -> list[str]:
-    """The cursor, then what identifies a row, so that row numbers are the same every time."""
-    ids = source.events.event_id if source.events else (source.attributes.entity_id,)  # type: ignore[union-attr]
-    return list(dict.fromkeys([connector.cursor, *ids]))
 
 
 def _column(values: Sequence[Any]) -> pa.Array:

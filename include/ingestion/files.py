@@ -14,9 +14,10 @@ from fsspec.core import url_to_fs
 
 from include.errors import IsolationError, SourceError
 from include.handoffs import Interval
+from include.ingestion.conditions import meant
 from include.ingestion.mapping import ROW
 from include.ingestion.parquet_files import read_parquet
-from include.ingestion.text_files import kept_by_where, read_csv, read_jsonl
+from include.ingestion.text_files import UNPARSED, read_csv, read_jsonl
 from include.tenants.config import FileConnector, Source
 
 
@@ -42,8 +43,10 @@ def read_files(
     try:
         fs, paths = _locate(connector.path, forbidden)
         for table in _tables(fs, paths, source, connector, columns, interval):
-            yield table.append_column(ROW, pa.array(range(row, row + len(table)), pa.int64()))
+            numbers = pa.array(range(row, row + len(table)), pa.int64())
             row += len(table)
+            numbered = table.append_column(ROW, numbers)
+            yield numbered if UNPARSED in table.column_names else meant(numbered, source.where)
     except (OSError, ImportError, ValueError) as error:  # whatever a file system comes up with
         raise SourceError(f"{connector.path!r} cannot be read: {error}") from error
 
@@ -59,12 +62,10 @@ def _tables(
     if connector.format == "parquet":
         yield from read_parquet(fs, paths, source, columns, interval)
     elif connector.format == "jsonl":
-        for table in read_jsonl(fs, paths, columns):
-            yield kept_by_where(table, source)
+        yield from read_jsonl(fs, paths, columns)
     else:
         for path in paths:
-            for table in read_csv(fs, path, columns):
-                yield kept_by_where(table, source)
+            yield from read_csv(fs, path, columns)
 
 
 def _locate(path: str, forbidden: Path) -> tuple[fsspec.AbstractFileSystem, list[str]]:

@@ -14,6 +14,7 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 from include.errors import SourceError
 from include.handoffs import Interval
 from include.ingestion.columns import ENDS, require
+from include.ingestion.conditions import is_integer, listed
 from include.ingestion.lines import NOT_UTF8
 from include.ingestion.text_files import unparsed
 from include.tenants.config import Source
@@ -43,20 +44,26 @@ def read_parquet(
         )
         for batch in scanner.to_batches():
             if batch.num_rows:
-                yield from _texts_checked(pa.Table.from_batches([batch]))
+                plain = [_plain(column) for column in batch.columns]
+                yield from _texts_checked(pa.table(plain, batch.schema.names))
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{paths[0]}: cannot be read as Parquet: {error}") from error
 
 
 def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Expression | None:
-    """`where`, and the interval where one column of instants tells the arrival."""
+    """What can be decided while reading; it keeps too many rows rather than too few.
+
+    That is `where`, if the column has the type of its values, and the interval, if one column of
+    instants tells the arrival.
+    """
     conditions = []
     for name, wanted in source.where.items():
-        kind = schema.field(name).type
-        values = pa.array(list(wanted) if isinstance(wanted, tuple) else [wanted])
-        if pa.types.is_dictionary(kind):
-            kind = kind.value_type
-        conditions.append(ds.field(name).isin(values.cast(kind)))
+        kind, values = schema.field(name).type, listed(wanted)
+        if pa.types.is_signed_integer(kind) and all(map(is_integer, values)):
+            there = ds.field(name).cast(pa.int64())
+            conditions.append(there.isin(pa.array(values, pa.int64())))
+        elif pa.types.is_string(kind) and all(isinstance(value, str) for value in values):
+            conditions.append(ds.field(name).isin(pa.array(values, pa.string())))
     mapping = source.events
     column = mapping and (mapping.arrival.column or mapping.event_timestamp)
     if mapping and column and pa.types.is_timestamp(schema.field(column).type):
@@ -74,6 +81,16 @@ def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Ex
     for condition in conditions:
         found = condition if found is None else found & condition
     return found
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """Text and categories in their one plain form."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    return column
 
 
 def _as(kind: pa.DataType, instant: datetime) -> pa.Scalar:

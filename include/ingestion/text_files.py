@@ -9,13 +9,11 @@ from typing import Any, Final
 
 import fsspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 
 from include.errors import SourceError
 from include.ingestion.columns import require
 from include.ingestion.lines import UNPARSABLE, Block, blocks
-from include.tenants.config import Source
 
 #: Column of a line that could not be read at all; it comes with `REASON` and without any other.
 UNPARSED: Final = "unparsed line"
@@ -63,17 +61,6 @@ def unparsed(bad: Sequence[tuple[str, str]]) -> Iterator[pa.Table]:
         yield pa.table(
             {UNPARSED: pa.array(lines, pa.string()), REASON: pa.array(reasons, pa.string())}
         )
-
-
-def kept_by_where(table: pa.Table, source: Source) -> pa.Table:
-    """The rows that the source's `where` keeps, by their text; unparsed lines all stay."""
-    if UNPARSED in table.column_names:
-        return table
-    for name, wanted in source.where.items():
-        values = wanted if isinstance(wanted, tuple) else (wanted,)
-        texts = [v if isinstance(v, str) else json.dumps(v) for v in values]
-        table = table.filter(pc.is_in(table[name], value_set=pa.array(texts, pa.string())))
-    return table
 
 
 def _header(line: str, columns: list[str], path: str) -> list[str]:
@@ -147,8 +134,11 @@ def _json_text(value: Any) -> str | None:
     """A JSON value as text. Raises: ValueError for text that is not Unicode."""
     if value is None:
         return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)  # as a column of floats is spelled
     text = value if isinstance(value, str) else json.dumps(value)
-    text.encode()  # a lone surrogate is no character
+    if not text.isascii():
+        text.encode()  # a lone surrogate is no character
     return text
 
 
