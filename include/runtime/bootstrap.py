@@ -100,15 +100,15 @@ def install(uv: str | None, environment: dict[str, str]) -> None:
     """Everything of the lock files, then the project itself in editable mode."""
     python = os.path.join(VENV, "bin", "python")
     pins = [part for name in REQUIREMENTS for part in ("-r", os.path.join(PROJECT, name))]
+    uv = uv or _fetch_uv(python, environment)
     if uv:
         say("installing with uv")
         command = [uv, "pip", "install", "--python", python, "--compile-bytecode", "--quiet"]
         if _run([*command, *pins, "-e", PROJECT], environment):
             return
         say("uv could not install (it does not read pip's configuration); trying pip instead")
-        base = os.path.realpath(python)
-        shutil.rmtree(VENV)
-        make_venv(base, None)
+        if not os.path.exists(os.path.join(VENV, "bin", "pip")):
+            make_venv(os.path.realpath(python), None)
     say("installing with pip; the first time takes one to three minutes")
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     # the lock files are complete, so nothing is left to resolve; compiled afterwards, on all cores
@@ -125,6 +125,13 @@ def install(uv: str | None, environment: dict[str, str]) -> None:
     # a few packages carry files that are no Python of this version; that is no failure
     command = [python, "-m", "compileall", "-q", "-j", "0", "-x", _NOT_COMPILED, *site]
     subprocess.run(command, capture_output=True, check=False, env=environment)
+
+
+def _fetch_uv(python: str, environment: dict[str, str]) -> str | None:
+    """uv from pip, into the environment: with it everything is there in seconds, not minutes."""
+    command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "uv<1"]
+    fetched = os.path.join(VENV, "bin", "uv")
+    return fetched if _run(command, environment) and os.path.exists(fetched) else None
 
 
 def ensure() -> bool:
