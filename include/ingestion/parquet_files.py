@@ -9,6 +9,7 @@ from typing import Any, Final
 import fsspec
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from include.errors import SourceError
@@ -20,6 +21,7 @@ from include.ingestion.text_files import unparsed
 from include.tenants.config import Source
 
 _BATCH_ROWS: Final = 65_536
+_BUFFER_BYTES: Final = 1 << 20  #: of each column, held while reading
 
 
 def read_parquet(
@@ -30,24 +32,39 @@ def read_parquet(
     interval: Interval,
 ) -> Iterator[pa.Table]:
     """Tables of the columns, without most rows that cannot be the interval's."""
-    try:
-        dataset = ds.dataset(
-            list(paths), format="parquet", filesystem=PyFileSystem(FSSpecHandler(fs))
-        )
-        require(columns, dataset.schema.names, paths[0])
-        scanner = dataset.scanner(
-            columns=columns,
-            filter=_pushed_down(source, dataset.schema, interval),
-            batch_size=_BATCH_ROWS,
-            batch_readahead=2,
-            fragment_readahead=1,
-        )
-        for batch in scanner.to_batches():
-            if batch.num_rows:
-                plain = [_plain(column) for column in batch.columns]
-                yield from _texts_checked(pa.table(plain, batch.schema.names))
-    except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{paths[0]}: cannot be read as Parquet: {error}") from error
+    for path in paths:
+        try:
+            yield from _read_one(fs, path, source, columns, interval)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{path}: cannot be read as Parquet: {error}") from error
+
+
+def _read_one(
+    fs: fsspec.AbstractFileSystem,
+    path: str,
+    source: Source,
+    columns: list[str],
+    interval: Interval,
+) -> Iterator[pa.Table]:
+    """One file, decoded page by page: a scanner would decode a row group as a whole."""
+    dataset = ds.dataset([path], format="parquet", filesystem=PyFileSystem(FSSpecHandler(fs)))
+    require(columns, dataset.schema.names, path)
+    wanted = _pushed_down(source, dataset.schema, interval)
+    (fragment,) = dataset.get_fragments()
+    groups = [
+        group.id
+        for group in (fragment.subset(wanted) if wanted is not None else fragment).row_groups
+    ]
+    with (
+        fs.open(path, "rb") as opened,
+        pq.ParquetFile(opened, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file,
+    ):
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
+            rows = pa.Table.from_batches([batch]).select(columns)
+            rows = rows if wanted is None else rows.filter(wanted)
+            if len(rows):
+                plain = [_plain(column) for column in rows.combine_chunks().columns]
+                yield from _texts_checked(pa.table(plain, columns))
 
 
 def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Expression | None:
@@ -83,7 +100,7 @@ def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Ex
     return found
 
 
-def _plain(column: pa.Array) -> pa.Array:
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Text and categories in their one plain form."""
     kind = column.type
     if pa.types.is_dictionary(kind):
