@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from include import use_cases
 from include.errors import ConfigError, TenantryError, UnknownNameError
+from include.runtime.tables import print_table
 from include.tenants.loader import Fleet, find_tenant, load_fleet, load_tenant, tenants_folder
 
 app = typer.Typer(
@@ -31,7 +31,6 @@ app.add_typer(tenants_app, name="tenants")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="A tenant's id.")]
 console = Console()
-_WIDE = 200
 
 
 def main() -> None:
@@ -90,13 +89,14 @@ def airflow(context: typer.Context) -> None:
 def status(as_json: Json = False) -> None:
     """Every tenant and use case: what serves, how well, drift, retrains, incidents."""
     from include.pipeline.report import fleet_status
+    from include.runtime import control
 
     activate()
-    rows = fleet_status(fleet())
+    rows = fleet_status(fleet(), control.status().airflow_url)
     if as_json:
         print_json(rows)
     else:
-        print_table(rows, title="Fleet")
+        print_table(console, rows, title="Fleet")
         print_problems(fleet())
 
 
@@ -111,7 +111,7 @@ def why(tenant: TenantId, use_case: str, as_json: Json = False) -> None:
         print_json(found)
         return
     for kind, rows in found.items():
-        print_table(rows, title=kind.replace("_", " "))
+        print_table(console, rows, title=kind.replace("_", " "))
 
 
 @app.command()
@@ -190,7 +190,7 @@ def tenants_list(as_json: Json = False) -> None:
     if as_json:
         print_json({"tenants": rows, "problems": found.problems})
     else:
-        print_table(rows, title=str(tenants_folder()))
+        print_table(console, rows, title=str(tenants_folder()))
         print_problems(found)
 
 
@@ -301,33 +301,8 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Rows as a table, columns as the first row has them."""
-    table = Table(title=title, title_justify="left")
-    for name in rows[0] if rows else ("nothing yet",):
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(_cell(value)) for value in row.values()))
-    # A file or a pipe has no width of its own; a terminal's is respected.
-    (console if console.is_terminal else Console(width=_WIDE)).print(table)
-
-
 def print_problems(found: Fleet) -> None:
     """What is wrong with the files that were left out."""
     for lines in found.problems.values():
         for line in lines:
             console.print(f"[yellow]ignored:[/yellow] {escape(line)}", soft_wrap=True)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    if isinstance(value, (list, tuple)):
-        return "\n".join(str(part) for part in value)
-    if isinstance(value, dict):
-        return "\n".join(f"{key}: {_cell(part)}" for key, part in value.items())
-    return str(value)

@@ -21,6 +21,7 @@ from include.pipeline.report import fleet_status
 from include.runtime import control, demo_sources
 from include.runtime.airflow_api import OVER, AirflowApi
 from include.runtime.progress import reporter
+from include.runtime.tables import print_table
 from include.storage.postgres import database_url
 from include.tenants.loader import Fleet, load_fleet, tenants_folder
 from include.tenants.namespace import dag_id, global_dag_id
@@ -57,10 +58,7 @@ def run_demo(console: Console) -> None:
 
 def show(console: Console, fleet: Fleet, airflow_url: str) -> None:
     """The closing table: what serves each tenant, how well, and what happened on the way."""
-    from include.cli import print_table
-
-    rows = fleet_status(fleet, airflow_url)
-    print_table(rows, title="What serves each tenant")
+    print_table(console, fleet_status(fleet, airflow_url), title="What serves each tenant")
 
 
 def _onboard(fleet: Fleet, api: AirflowApi) -> None:

@@ -1,0 +1,44 @@
+"""Rows of values as a table that people read, on a terminal or in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+#: A file or a pipe has no width of its own.
+_WIDE: Final = 200
+
+
+def print_table(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    """Rows as a table, with the first row's columns; web addresses become links."""
+    table = Table(title=title, title_justify="left")
+    for name in rows[0] if rows else ("nothing yet",):
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_linked(_cell(value), console.is_terminal) for value in row.values()))
+    (console if console.is_terminal else Console(width=_WIDE)).print(table)
+
+
+def _linked(text: str, terminal: bool) -> str:
+    if terminal and text.startswith(("http://", "https://")):
+        return f"[link={text}]{escape(text.rsplit('/', 1)[-1])}[/link]"
+    return escape(text)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, (list, tuple)):
+        return "\n".join(str(part) for part in value)
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_cell(part)}" for key, part in value.items())
+    return str(value)
