@@ -119,16 +119,21 @@ def _json_values(column: pa.Array) -> pa.Array:
     if pa.types.is_floating(column.type):
         return texts(numbers(column))
     encoded = texts(column).dictionary_encode()
-    values = pa.array([_json_value(v) for v in encoded.dictionary.to_pylist()], pa.string())
-    return values.take(encoded.indices)
+    distinct = encoded.dictionary.to_pylist()
+    decimals = [text for text in distinct if _is_decimal(text)]
+    spelled = texts(pa.array(map(float, decimals), pa.float64())).to_pylist()
+    known = dict(zip(decimals, spelled, strict=True))
+    values = [known.get(text) or _json_value(text) for text in distinct]
+    return pa.array(values, pa.string()).take(encoded.indices)
+
+
+def _is_decimal(text: str) -> bool:
+    return bool(re.fullmatch(_NUMBER, text)) and not re.fullmatch(_INTEGER, text)
 
 
 def _json_value(text: str) -> str:
-    if text in ("true", "false") or re.fullmatch(_INTEGER, text):
-        return text
-    if not re.fullmatch(_NUMBER, text):
-        return json.dumps(text)
-    return str(texts(pa.array([float(text)]))[0].as_py())
+    plain = text in ("true", "false") or re.fullmatch(_INTEGER, text)
+    return text if plain else json.dumps(text)
 
 
 def _without_far(column: pa.Array) -> pa.Array:

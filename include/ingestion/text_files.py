@@ -134,9 +134,12 @@ def _json_text(value: Any) -> str | None:
     """A JSON value as text. Raises: ValueError for text that is not Unicode."""
     if value is None:
         return None
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
-        value = int(value)  # as a column of floats is spelled
-    text = value if isinstance(value, str) else json.dumps(value)
+    kind = type(value)
+    if kind is float and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))  # as a column of floats is spelled
+    if kind is int or kind is float:
+        return repr(value)
+    text = value if kind is str else json.dumps(value)
     if not text.isascii():
         text.encode()  # a lone surrogate is no character
     return text
