@@ -84,7 +84,9 @@ class Lake:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 DeltaTable.create(str(path), schema=schema, mode="ignore", partition_by=_PARTITIONS)
                 current = DeltaTable(str(path))
-            there = current.to_pyarrow_dataset(partitions(source, interval), schema=schema)
+            there = current.to_pyarrow_dataset(
+                schema=schema, file_pruning_predicate=partitions(source, interval)
+            )
             if not same_rows(there.filter(in_slice(source, interval)), new):
                 write_deltalake(
                     current,
@@ -117,7 +119,7 @@ class Lake:
         if current is None:
             return ds.dataset(SCHEMAS[table].empty_table())
         files = None if source is None else [("source", "=", source)]
-        return current.to_pyarrow_dataset(files, schema=SCHEMAS[table])
+        return current.to_pyarrow_dataset(schema=SCHEMAS[table], file_pruning_predicate=files)
 
     def read(
         self,
