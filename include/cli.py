@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from include import use_cases
 from include.errors import ConfigError, TenantryError, UnknownNameError
+from include.handoffs import instant
 from include.runtime.tables import print_table
 from include.tenants.loader import Fleet, find_tenant, load_fleet, load_tenant, tenants_folder
 
@@ -280,10 +281,9 @@ def one(tenant_id: str) -> Any:
 def parse_instant(text: str) -> datetime:
     """An ISO instant; without an offset it means UTC."""
     try:
-        value = datetime.fromisoformat(text)
+        return instant(text)
     except ValueError:
         raise ConfigError(f"--as-of {text!r} is not an instant such as 2017-10-23") from None
-    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def print_addresses() -> None:

@@ -159,6 +159,16 @@ class Monitored:
     reason: str
 
 
+def instant(text: str) -> datetime:
+    """An ISO 8601 instant as people write it; without an offset it means UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    value = datetime.fromisoformat(text)
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
 def pack(handoff: Any) -> dict[str, Any]:
     """A handoff as JSON-ready data under its class's name; `unpack` reads it back."""
     return {"handoff": type(handoff).__name__, **_pack(handoff)}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator
 
-from include.handoffs import pack, unpack
+from include.handoffs import instant, pack, unpack
 from include.tenants.namespace import GLOBAL, split_dag_id
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
     }
     # The first task of a run settles an open `as_of`; the others follow it.
     settled = [handoff.as_of for handoff in found.values() if hasattr(handoff, "as_of")]
-    asked_for = datetime.fromisoformat(params["as_of"]) if params.get("as_of") else None
+    asked_for = instant(params["as_of"]) if params.get("as_of") else None
     as_of = settled[0] if settled else asked_for
     if owner == GLOBAL.id:
         ended = context.get("data_interval_end") or context["dag_run"].run_after

@@ -14,6 +14,7 @@ from include.handoffs import (
     StoredObject,
     TableVersion,
     Trained,
+    instant,
     pack,
     unpack,
 )
@@ -54,3 +55,11 @@ def test_an_interval_ends_after_its_start() -> None:
     """An empty or reversed interval cannot be made."""
     with pytest.raises(ValueError, match="not after its start"):
         Interval(AT, AT)
+
+
+@pytest.mark.parametrize(
+    "text", ["2024-03-04", "2024-03-04T00:00:00Z", "2024-03-04T01:00:00+01:00", "2024-03-04 00:00"]
+)
+def test_an_instant_without_offset_means_utc(text: str) -> None:
+    """The Airflow form, the command line and the API spell the same instant differently."""
+    assert instant(text) == AT
