@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from include.errors import UnavailableError, UnknownNameError
 from include.registry import ledger as promotions
 from include.registry.ledger import Promotion
+from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet
-from include.tenants.namespace import TenantRef, dag_id
+from include.tenants.namespace import dag_id
 
 
 def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
@@ -27,54 +28,66 @@ def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
 
 
 def explain(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any]]]:
-    """Every promotion, drift verdict, retrain, live metric and incident, oldest first.
+    """Every promotion, verdict, retrain, live metric, incident and quality check, oldest first.
 
     Raises:
         UnknownNameError: the tenant does not have the use case.
     """
     if use_case not in tenant.use_cases:
         raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
-    decided = [
-        {
-            "as_of": one.as_of,
-            "trigger": one.trigger,
-            "decision": f"promoted {one.version}" if one.promoted else f"kept {one.version}",
-            "rung": one.rung,
-            "reasons": list(one.reasons),
-        }
-        for one in promotions.history(tenant.ref, use_case)
-    ]
-    return {
-        "promotions": decided,
-        "drift_verdicts": _rows(
-            tenant.ref,
-            "SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, "
-            "report_path FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s "
-            "ORDER BY as_of, recorded_at",
-            use_case,
-        ),
-        "retrains": _rows(
-            tenant.ref,
-            "SELECT as_of, decision, reason, state, outcome, outcome_details "
-            "FROM retrain_ledger WHERE tenant_id = %s AND use_case = %s ORDER BY as_of",
-            use_case,
-        ),
-        "live_metrics": _rows(
-            tenant.ref,
-            "SELECT as_of, metric, model_version, value, baseline, labels "
-            "FROM live_metrics WHERE tenant_id = %s AND use_case = %s "
-            "AND metric NOT LIKE '%%_standard_error' ORDER BY as_of, metric",
-            use_case,
-        ),
-        "incidents": _rows(
-            tenant.ref,
-            "SELECT as_of, kind, summary, closed_at FROM incidents "
-            "WHERE tenant_id = %s AND use_case IN ('', %s) ORDER BY as_of",
-            use_case,
-        ),
+    lake = Lake.from_environment()
+    found: dict[str, list[dict[str, Any]]] = {
+        "promotions": [
+            {
+                "as_of": one.as_of,
+                "trigger": one.trigger,
+                "decision": f"promoted {one.version}" if one.promoted else f"kept {one.version}",
+                "rung": one.rung,
+                "reasons": list(one.reasons),
+            }
+            for one in promotions.history(tenant.ref, use_case)
+        ]
     }
+    with tenant_transaction(tenant.ref) as connection:
+        for name, query in _QUERIES.items():
+            rows = connection.execute(query, {"tenant": tenant.id, "use_case": use_case})
+            found[name] = [dict(row) for row in rows]
+    for row in (*found["drift_verdicts"], *found["quality"]):
+        if row["report_path"]:
+            row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
+    return found
 
 
+_QUERIES: Final = {
+    "drift_verdicts": """
+        SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, report_path
+        FROM drift_verdicts WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
+        ORDER BY as_of, recorded_at
+    """,
+    "retrains": """
+        SELECT as_of, decision, reason, state, outcome, outcome_details
+        FROM retrain_ledger WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
+        ORDER BY as_of
+    """,
+    "live_metrics": """
+        SELECT as_of, metric, model_version, value, baseline, labels
+        FROM live_metrics WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
+        AND metric NOT LIKE '%%_standard_error' ORDER BY as_of, metric
+    """,
+    "quality": """
+        SELECT interval_end, count(*) AS checks,
+               coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '
+                        ORDER BY suite, check_name) FILTER (WHERE NOT success), '') AS failed,
+               max(report_path) AS report_path
+        FROM quality_results WHERE tenant_id = %(tenant)s
+        GROUP BY interval_end ORDER BY interval_end
+    """,
+    "incidents": """
+        SELECT as_of, kind, summary, closed_at
+        FROM incidents WHERE tenant_id = %(tenant)s AND use_case IN ('', %(use_case)s)
+        ORDER BY as_of
+    """,
+}
 _EMPTY = dict.fromkeys(
     ("tenant", "use_case", "champion", "metric", "baseline", "live", "drift", "retrains", "link"),
     "",
@@ -141,8 +154,3 @@ def _figures(decided: Sequence[Promotion], champion: Promotion | None) -> tuple[
                 f"{best['name']} {best['value']:.3f}",
             )
     return "not measured", ""
-
-
-def _rows(tenant: TenantRef, query: str, use_case: str) -> list[dict[str, Any]]:
-    with tenant_transaction(tenant) as connection:
-        return [dict(row) for row in connection.execute(query, [tenant.id, use_case])]
