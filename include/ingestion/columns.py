@@ -105,12 +105,13 @@ def joined(parts: list[pa.Array]) -> pa.Array:
 
 def json_objects(columns: dict[str, pa.Array]) -> pa.Array:
     """One JSON object per row; null values are left out, and so is an object without any."""
-    members = []
-    for name, column in columns.items():
-        values = _json_values(column)
-        members.append(pc.binary_join_element_wise(f"{json.dumps(name)}: ", values, ""))
-    inner = pc.binary_join_element_wise(*members, ", ", null_handling="skip")
-    wrapped = pc.binary_join_element_wise("{", inner, "}", "")
+    members = [
+        pc.binary_join_element_wise(f", {json.dumps(name)}: ", _json_values(column), "")
+        for name, column in columns.items()
+    ]
+    # Not by the kernel's own skipping of nulls: of a single column, it skips the rows.
+    inner = pc.binary_join_element_wise(*(pc.fill_null(one, "") for one in members), "")
+    wrapped = pc.binary_join_element_wise("{", pc.utf8_slice_codeunits(inner, 2), "}", "")
     return pc.if_else(pc.equal(inner, ""), pa.scalar(None, pa.string()), wrapped)
 
 

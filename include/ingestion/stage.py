@@ -83,12 +83,17 @@ def ingest(tenant: TenantConfig, interval: Interval, *, lake: Lake, connect: Con
 
 
 def _read_before(tenant: TenantConfig, interval: Interval) -> set[str]:
-    """Sources that a slice before the interval, or one from the beginning on, was read of."""
+    """Sources that a slice before the interval, or one from the beginning on, was read of.
+
+    Not counting the history that came along with this very interval: a rerun does all of the first
+    run again, whether that one was killed half-way or not.
+    """
     with tenant_transaction(tenant.ref) as connection:
         found = connection.execute(
-            "SELECT DISTINCT source FROM slices WHERE tenant_id = %s "
-            "AND (interval_end <= %s OR interval_start <= %s)",
-            [tenant.id, interval.start, tenant.history_start],
+            "SELECT DISTINCT source FROM slices WHERE tenant_id = %(tenant)s "
+            "AND (interval_end <= %(start)s OR interval_start <= %(first)s) "
+            "AND NOT (interval_start = %(first)s AND interval_end = %(start)s)",
+            {"tenant": tenant.id, "start": interval.start, "first": tenant.history_start},
         ).fetchall()
     return {row["source"] for row in found}
 
