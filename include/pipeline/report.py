@@ -110,15 +110,22 @@ def _status(tenant: TenantConfig, use_case: str, airflow_url: str) -> dict[str, 
         "champion": _named(decided, champion),
         "metric": metric,
         "baseline": baseline,
-        "live": f"{live[-1]['value']:.3f} vs {live[-1]['baseline']:.3f}"
-        if live and live[-1]["value"] is not None and live[-1]["baseline"] is not None
-        else "",
-        "drift": ", ".join([*(v["verdict"] for v in verdicts[-1:]), *incidents]),
+        "live": _live(live),
+        "drift": ", ".join(dict.fromkeys([*(v["verdict"] for v in verdicts[-1:]), *incidents])),
         "retrains": "; ".join(
             f"{one['as_of']:%m-%d} {one['outcome'] or one['state']}" for one in asked
         ),
         "link": f"{airflow_url}/dags/{dag_id(tenant.id, 'pipeline')}" if airflow_url else "",
     }
+
+
+def _live(measured: Sequence[Mapping[str, Any]]) -> str:
+    """The newest predictions whose labels have matured: the model's metric, and its baseline's."""
+    if not measured or measured[-1]["value"] is None:
+        return ""
+    newest = measured[-1]
+    against = "" if newest["baseline"] is None else f" vs {newest['baseline']:.3f}"
+    return f"{newest['value']:.3f}{against}"
 
 
 def _named(decided: Sequence[Promotion], champion: Promotion | None) -> str:

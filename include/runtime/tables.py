@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 #: A file or a pipe has no width of its own.
-_WIDE: Final = 200
+_WIDE: Final = 240
 
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
