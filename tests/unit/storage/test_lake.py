@@ -1,145 +1,175 @@
-"""The lake: slices replaced whole, read as of an instant, each row once."""
+"""The lake: a slice is replaced whole, by its own rows only, and not at all when unchanged."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from include.errors import IntegrityError
-from include.handoffs import Interval
-from include.storage.canonical import EVENTS
+from include.errors import ConfigError, IntegrityError
+from include.handoffs import Interval, StoredObject
+from include.storage.canonical import ATTRIBUTES
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
 
-TENANT = TenantRef("shop", "eu", "pool")
-START = datetime(2024, 1, 29, tzinfo=UTC)  # the first week ends in another month
-WEEK = timedelta(days=7)
+A = TenantRef("tenant-a", "eu", "pool")
+B = TenantRef("tenant-b", "eu", "pool")
+START = datetime(2024, 1, 1, tzinfo=UTC)
+TABLE = "landing_attributes"
 
 
-def week(number: int) -> Interval:
-    """A week from `START` on."""
-    return Interval(START + number * WEEK, START + (number + 1) * WEEK)
+def days(first: int, end: int) -> Interval:
+    """From day `first` to day `end` of the year."""
+    return Interval(START + timedelta(first), START + timedelta(end))
 
 
-def batches(created: datetime, ids: str, **changes: Any) -> list[pa.RecordBatch]:
-    """Events of one letter each, all known from the same instant on."""
-    given = {
-        "tenant_id": TENANT.id,
-        "source": "pos",
-        "event": "Order Completed",
-        "event_timestamp": created,
-        "created_timestamp": created,
-        "month": f"{created:%Y-%m}",
-        **changes,
-    }
-    table = pa.Table.from_pylist([{"event_id": one, **given} for one in ids], EVENTS)
-    return list(table.to_batches())
-
-
-def put(lake: Lake, number: int, ids: str, **changes: Any) -> int:
-    """Replace a week's slice; its rows arrive an hour after it began. Returns the version."""
-    interval = week(number)
-    rows = batches(interval.start + timedelta(hours=1), ids, **changes)
-    return lake.replace_slice(TENANT, "events", "pos", interval, rows).version
-
-
-def seen(lake: Lake, **arguments: Any) -> list[tuple[str, int]]:
-    """Ids and the weeks they arrived in, as read."""
-    found = lake.read(TENANT, "events", columns=["event_id", "created_timestamp"], **arguments)
-    return [
-        (row["event_id"], (row["created_timestamp"] - START) // WEEK) for row in found.to_pylist()
+def facts(*at: int, tenant: TenantRef = A, source: str = "pos", value: str = "x") -> pa.Table:
+    """One row for each day given."""
+    created = [START + timedelta(day) for day in at]
+    rows = [
+        {
+            "tenant_id": tenant.id,
+            "source": source,
+            "event_id": f"day-{day}",
+            "entity": "item",
+            "entity_id": str(day),
+            "name": "category",
+            "value": value,
+            "valid_from": START,
+            "created_timestamp": instant,
+            "month": f"{instant:%Y-%m}",
+        }
+        for day, instant in zip(at, created, strict=True)
     ]
+    return pa.Table.from_pylist(rows, schema=ATTRIBUTES)
 
 
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_a_row_delivered_twice_is_read_once_as_it_first_arrived(
-    tmp_path: Path, order: tuple[int, int]
+def put(lake: Lake, interval: Interval, rows: pa.Table, source: str = "pos") -> int:
+    """Replace a slice of tenant A; the version afterwards."""
+    return lake.replace_slice(A, TABLE, source, interval, rows.to_batches()).version
+
+
+def there(lake: Lake, tenant: TenantRef = A) -> list[tuple[str, str, str]]:
+    """Source, id and value of every row, in order."""
+    found = lake.read(tenant, TABLE, columns=["source", "event_id", "value"]).to_pylist()
+    return [(row["source"], row["event_id"], row["value"]) for row in found]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake."""
+    return Lake(tmp_path)
+
+
+def test_a_slice_replaces_itself_and_nothing_else(lake: Lake) -> None:
+    """Rows of other intervals and other sources stay."""
+    put(lake, days(0, 7), facts(1, 6))
+    put(lake, days(7, 40), facts(7, 39))
+    put(lake, days(0, 7), facts(2, source="web"), source="web")
+    put(lake, days(0, 7), facts(3))
+    expected = [("web", "day-2"), ("pos", "day-3"), ("pos", "day-7"), ("pos", "day-39")]
+    assert [row[:2] for row in there(lake)] == expected
+
+
+def test_the_same_rows_in_another_order_make_no_version(lake: Lake) -> None:
+    """A rerun is recognised by its rows, not by how they are batched."""
+    version = put(lake, days(0, 7), facts(1, 2, 3))
+    rows = pa.concat_tables([facts(3), facts(1), facts(2)])
+    assert put(lake, days(0, 7), rows) == version
+    assert put(lake, days(0, 7), facts(1, 2, 3, value="y")) > version
+
+
+def test_an_emptied_slice_is_empty(lake: Lake) -> None:
+    """No rows are also a content, and a second time no change."""
+    put(lake, days(0, 7), facts(1))
+    version = put(lake, days(0, 7), facts())
+    assert there(lake) == []
+    assert put(lake, days(0, 7), facts()) == version
+
+
+@settings(
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.permutations([(0, 7), (7, 31), (31, 45), (45, 60)]))
+def test_the_order_of_slices_does_not_matter(
+    tmp_path_factory: pytest.TempPathFactory, order: list[tuple[int, int]]
 ) -> None:
-    """It does not matter which of the two weeks was loaded first."""
-    lake = Lake(tmp_path)
-    for number in order:
-        put(lake, number, ("ab", "bc")[number])
-    assert seen(lake) == [("a", 0), ("b", 0), ("c", 1)]
+    """Whatever is written first, the table holds the same rows."""
+    lake = Lake(tmp_path_factory.mktemp("lake"))
+    for first, end in order:
+        put(lake, days(first, end), facts(first, end - 1))
+    expected = [f"day-{day}" for day in (0, 6, 7, 30, 31, 44, 45, 59)]
+    assert [row[1] for row in there(lake)] == expected
 
 
-def test_equal_ids_of_different_sources_are_different_rows(tmp_path: Path) -> None:
-    """An id means something within its source only."""
-    lake = Lake(tmp_path)
-    put(lake, 0, "a")
-    rows = batches(START + timedelta(hours=2), "a", source="web")
-    lake.replace_slice(TENANT, "events", "web", week(0), rows)
-    assert lake.read(TENANT, "events")["source"].to_pylist() == ["pos", "web"]
+@pytest.mark.parametrize(
+    "rows",
+    [facts(7), facts(-1), facts(1, tenant=B), facts(1, source="web")],
+    ids=["after the interval", "before it", "another tenant's", "another source's"],
+)
+def test_rows_that_are_not_the_slices_are_refused(lake: Lake, rows: pa.Table) -> None:
+    """Nothing is written where one row would escape the next replacement."""
+    put(lake, days(0, 7), facts(2))
+    with pytest.raises(IntegrityError):
+        put(lake, days(0, 7), pa.concat_tables([facts(1), rows]))
+    assert there(lake) == [("pos", "day-2", "x")]
 
 
-def test_only_what_was_known_is_read(tmp_path: Path) -> None:
-    """A row known at the very instant counts, a later one does not."""
-    lake = Lake(tmp_path)
-    put(lake, 0, "a")
-    put(lake, 1, "b")
-    at = week(1).start + timedelta(hours=1)
-    assert seen(lake, known_at=at) == [("a", 0), ("b", 1)]
-    assert seen(lake, known_at=at - timedelta(microseconds=1)) == [("a", 0)]
+@pytest.mark.parametrize("source", ["x' OR '1'='1", "../x", "", "A"])
+def test_a_source_is_a_name_before_it_is_sql(lake: Lake, source: str) -> None:
+    """What is no name is refused before it gets into a predicate."""
+    put(lake, days(0, 7), facts(2))
+    with pytest.raises((ConfigError, IntegrityError)):
+        put(lake, days(0, 7), facts(1, source=source), source=source)
+    assert there(lake) == [("pos", "day-2", "x")]
 
 
-def test_the_same_slice_again_makes_no_version(tmp_path: Path) -> None:
-    """Nothing is written where nothing changes, also for a slice without rows."""
-    lake = Lake(tmp_path)
-    first = put(lake, 0, "ab")
-    assert put(lake, 0, "ba") == first
-    assert put(lake, 1, "") == first
-    assert lake.version(TENANT, "events").rows == 2
+def test_a_version_stays_readable(lake: Lake) -> None:
+    """A model can name the exact rows it was trained on."""
+    version = put(lake, days(0, 7), facts(1))
+    put(lake, days(0, 7), facts(2))
+    old = lake.read(A, TABLE, version=version, columns=["event_id"])
+    assert old["event_id"].to_pylist() == ["day-1"]
 
 
-def test_a_slice_without_rows_makes_no_table(tmp_path: Path) -> None:
-    """A table begins with its first row."""
-    assert put(Lake(tmp_path), 0, "") == -1
+def test_what_became_known_later_is_not_read(lake: Lake) -> None:
+    """`known_at` includes its own instant and nothing after it."""
+    put(lake, days(0, 7), facts(1, 2, 3))
+    known = lake.read(A, TABLE, columns=["event_id"], known_at=START + timedelta(2))
+    assert known["event_id"].to_pylist() == ["day-1", "day-2"]
 
 
-def test_a_replaced_slice_is_gone_and_its_neighbours_are_not(tmp_path: Path) -> None:
-    """One commit takes the old rows out and puts the new ones in; old versions stay readable."""
-    lake = Lake(tmp_path)
-    put(lake, 0, "ab")
-    before = put(lake, 1, "cd")
-    after = put(lake, 0, "e")
-    assert seen(lake) == [("e", 0), ("c", 1), ("d", 1)]
-    assert after == before + 1
-    assert seen(lake, version=before) == [("a", 0), ("b", 0), ("c", 1), ("d", 1)]
+def test_tables_of_tenants_do_not_meet(lake: Lake) -> None:
+    """One tenant's slice is not in another's table, and a table that is missing is empty."""
+    put(lake, days(0, 7), facts(1))
+    assert there(lake, B) == []
+    assert lake.version(B, TABLE).version == -1
+    with pytest.raises(ConfigError, match="unknown lake table"):
+        lake.version(A, "../tenant-b/events")
 
 
-@pytest.mark.parametrize("changes", [{"tenant_id": "other"}, {"source": "web"}])
-def test_a_row_of_somebody_elses_is_refused(tmp_path: Path, changes: dict[str, str]) -> None:
-    """Neither another tenant's nor another source's rows are written, and no table begins."""
-    lake = Lake(tmp_path)
-    with pytest.raises(IntegrityError, match="do not belong to slice shop/pos"):
-        put(lake, 0, "a", **changes)
-    assert lake.version(TENANT, "events").version == -1
+@pytest.mark.parametrize("path", ["../tenant-b/x", "/etc/passwd", "a/../../tenant-b/x"])
+def test_a_file_never_leaves_its_tenants_folder(lake: Lake, path: str) -> None:
+    """Traversal is refused for writing and for reading."""
+    with pytest.raises(IntegrityError, match="leads out"):
+        lake.put(A, path, b"x")
+    with pytest.raises(IntegrityError):
+        lake.get(A, StoredObject(A.id, path, "", 0))
 
 
-def test_a_row_outside_the_interval_is_refused(tmp_path: Path) -> None:
-    """A replace would not cover it: every rerun would add it once more."""
-    rows = batches(week(1).start, "a")
-    with pytest.raises(IntegrityError, match="do not belong"):
-        Lake(tmp_path).replace_slice(TENANT, "events", "pos", week(0), rows)
-
-
-def test_a_path_never_leaves_the_tenants_folder(tmp_path: Path) -> None:
-    """Whatever a plain file is called."""
-    for path in ("../other/secret", "/etc/passwd", "a/../../x"):
-        with pytest.raises(IntegrityError, match="leads out"):
-            Lake(tmp_path).put(TENANT, path, b"")
-
-
-def test_a_file_that_changed_is_not_parsed(tmp_path: Path) -> None:
-    """Its digest is compared before anybody reads it, and it belongs to one tenant."""
-    lake = Lake(tmp_path)
-    stored = lake.put(TENANT, "models/a.json", b"{}")
-    assert lake.get(TENANT, stored) == b"{}"
-    lake.file_path(TENANT, stored.path).write_bytes(b"{ }")
+def test_a_file_is_what_was_written_or_an_error(lake: Lake) -> None:
+    """Bytes that changed, vanished or belong to somebody else are never returned."""
+    stored = lake.put(A, "models/x.bin", b"weights")
+    assert lake.get(A, stored) == b"weights"
+    with pytest.raises(IntegrityError, match="belongs to"):
+        lake.get(B, stored)
+    lake.file_path(A, stored.path).write_bytes(b"Weights")
     with pytest.raises(IntegrityError, match="not what was recorded"):
-        lake.get(TENANT, stored)
-    with pytest.raises(IntegrityError, match="belongs to shop"):
-        lake.get(TenantRef("other", "eu", "pool"), stored)
+        lake.get(A, stored)
+    lake.file_path(A, stored.path).unlink()
+    with pytest.raises(IntegrityError, match="is gone"):
+        lake.get(A, stored)
