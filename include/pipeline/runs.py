@@ -14,6 +14,7 @@ from include.pipeline.intervals import last_interval
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 from include.tenants.loader import find_tenant, load_fleet, tenants_folder
+from include.tenants.namespace import GLOBAL, TenantRef
 from include.use_cases.declaration import UseCase
 
 Handoff = TypeVar("Handoff")
@@ -36,6 +37,11 @@ class Run:
     def as_of(self) -> datetime:
         """The instant whose knowledge counts: the end of the interval."""
         return self.interval.end
+
+    @property
+    def owner(self) -> TenantRef:
+        """Whose rows and versions the run writes."""
+        return self.tenant.ref
 
     @property
     def use_case_name(self) -> str:
@@ -73,6 +79,17 @@ class GlobalRun:
     members: tuple[TenantConfig, ...]  #: tenants that have the use case and consented
     as_of: datetime
     received: Mapping[str, Any] = field(default_factory=dict)
+    trigger: str = "scheduled"
+
+    @property
+    def owner(self) -> TenantRef:
+        """Whose rows and versions the run writes."""
+        return GLOBAL
+
+    @property
+    def use_case_name(self) -> str:
+        """Name of the use case."""
+        return self.use_case.name
 
 
 def open_pipeline(
@@ -94,6 +111,13 @@ def open_pipeline(
         interval = last_interval(tenant, end or datetime.now(UTC))
     else:
         interval = Interval(start, end)
+    until = tenant.history_until
+    if until is not None and interval.start >= until:
+        raise ConfigError(
+            f"the interval {interval.start:%Y-%m-%d} to {interval.end:%Y-%m-%d} lies after "
+            f"{tenant.id}'s last day, {tenant.until}; choose an earlier logical date, or change "
+            "`until` in the tenant's file"
+        )
     return Run(
         platform=wiring.platform(connect),
         tenant=tenant,
