@@ -6,8 +6,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from include.handoffs import TableVersion, pack
-from include.pipeline.runs import Run
+from include.handoffs import FeaturesBuilt, TableVersion, Trained, pack, unpack
+from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import GLOBAL
@@ -21,29 +21,43 @@ _RECORD = """
 """
 
 
-def record(run: Run, stage: str, handoff: Any) -> None:
-    """Keep a stage's handoff; a rerun replaces it."""
-    with tenant_transaction(run.tenant.ref) as connection:
+def record(run: Run | GlobalRun, stage: str, handoff: Any) -> None:
+    """Keep a stage's handoff; a rerun replaces it. A global run has an instant, no interval."""
+    start = run.interval.start if isinstance(run, Run) else run.as_of
+    with tenant_transaction(run.owner) as connection:
         connection.execute(
             _RECORD,
-            [
-                run.tenant.id,
-                run.use_case_name,
-                stage,
-                run.interval.start,
-                run.interval.end,
-                Jsonb(pack(handoff)),
-            ],
+            [run.owner.id, run.use_case_name, stage, start, run.as_of, Jsonb(pack(handoff))],
         )
 
 
+def decided_training(run: Run | GlobalRun) -> Trained | None:
+    """The training of this very run, if it was decided on: it stands, and is not done again.
+
+    Training once more would know what was loaded since, and overwrite the evidence.
+    """
+    if promotions.find(run.owner, run.use_case_name, run.as_of, run.trigger) is None:
+        return None
+    found = _recorded(run, "training")
+    return found if isinstance(found, Trained) and found.trigger == run.trigger else None
+
+
 def training_due(run: Run, events: TableVersion) -> Due:
-    """Whether this run trains. A retrain always does; a pipeline when its cadence says so."""
+    """Whether this run trains. A retrain always does; a pipeline when its cadence says so.
+
+    A rerun gives the same answer: what was decided at this instant or later does not bear on it.
+    """
     if run.trigger != "scheduled":
         return Due(True, f"asked for ({run.trigger})")
     use_case, tenant = run.the_use_case(), run.tenant
     overrides = tenant.use_cases[use_case.name]
-    decided = promotions.history(tenant.ref, use_case.name)
+    everything = promotions.history(tenant.ref, use_case.name)
+    if any((d.as_of, d.trigger) == (run.as_of, run.trigger) for d in everything):
+        built = _recorded(run, "features")
+        told = isinstance(built, FeaturesBuilt) and built.training_due
+        return Due(True, built.training_reason if told else "decided in this very run")
+    decided = [d for d in everything if d.as_of < run.as_of]
+    later = [d for d in everything if d.as_of > run.as_of]
     champion = promotions.champion_at(tenant.ref, use_case.name, run.as_of)
     world = promotions.champion_at(GLOBAL, use_case.name, run.as_of)
     latest = decided[-1] if decided else None
@@ -59,4 +73,18 @@ def training_due(run: Run, events: TableVersion) -> Due:
         trainings_today=sum(d.as_of.date() == run.as_of.date() for d in decided),
         trainings_per_day=tenant.quota.trainings_per_day,
     )
-    return is_due(state, run.as_of)
+    due = is_due(state, run.as_of)
+    if due.due and later and champion is not None:
+        return Due(False, f"a later training was already decided, as of {later[-1].as_of:%Y-%m-%d}")
+    return due
+
+
+def _recorded(run: Run | GlobalRun, stage: str) -> Any:
+    """The handoff that a stage of this run left, if it did."""
+    with tenant_transaction(run.owner) as connection:
+        row = connection.execute(
+            "SELECT handoff FROM stage_runs WHERE tenant_id = %s AND use_case = %s AND stage = %s "
+            "AND interval_end = %s ORDER BY interval_start DESC LIMIT 1",
+            [run.owner.id, run.use_case_name, stage, run.as_of],
+        ).fetchone()
+    return None if row is None else unpack(row["handoff"])

@@ -49,9 +49,11 @@ def execute(stage: str, run: Run) -> Any:
 
 
 def execute_global(stage: str, run: GlobalRun) -> Any:
-    """Run one stage of a global model."""
+    """Run one stage of a global model and keep its handoff likewise."""
     log.info("%s: global %s at %s", stage, run.use_case.name, run.as_of)
-    return GLOBAL_STEPS[stage](run)
+    handoff = GLOBAL_STEPS[stage](run)
+    history.record(run, stage, handoff)
+    return handoff
 
 
 def ingestion(run: Run) -> Ingested:
@@ -108,6 +110,9 @@ def features(run: Run) -> FeaturesBuilt:
 
 def training(run: Run) -> Trained:
     """Candidates, measured on the same later time window."""
+    decided = history.decided_training(run)
+    if decided is not None:
+        return decided
     use_case = run.the_use_case()
     return training_stage.train(
         run.tenant,
@@ -180,13 +185,16 @@ def outcome(run: Run) -> Registered:
 
 def global_training(run: GlobalRun) -> Trained:
     """One model over the tenants that consented, measured on each of them."""
+    decided = history.decided_training(run)
+    if decided is not None:
+        return decided
     return training_stage.train_global(
         run.use_case,
         run.members,
         run.as_of,
         lake=run.platform.lake,
         incumbent=_serving(run.platform, GLOBAL, run.use_case.name, run),
-        trigger="scheduled",
+        trigger=run.trigger,
         code_revision=wiring.code_revision(),
     )
 
