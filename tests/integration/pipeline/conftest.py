@@ -1,0 +1,42 @@
+"""The installation after three weeks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from installation import installed
+from three_weeks import (
+    POOL,
+    POOLED,
+    REFUSING,
+    SHOPS,
+    SILO,
+    SPOILED,
+    WEEKS,
+    Fleet,
+    retrain,
+    run,
+    train_global,
+)
+
+from include.errors import QualityError
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    """Three weeks: in the second a global model appears, in the third one shop drifts and is
+    retrained, one falls silent, and one sends nothing but impossible amounts."""
+    with installed() as here:
+        here.open(*SHOPS)
+        run(here, POOL, WEEKS[0], None)
+        for shop in (SILO, REFUSING, SPOILED):
+            run(here, shop, WEEKS[0])
+        train_global("churn", POOLED)
+        for as_of in WEEKS[1:]:
+            for shop in (POOL, SILO):
+                run(here, shop, as_of)
+        retrain(POOL, "churn", WEEKS[2])
+        with pytest.raises(QualityError) as caught:
+            run(here, SPOILED, WEEKS[1])
+        yield Fleet(here, str(caught.value))

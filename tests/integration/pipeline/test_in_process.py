@@ -1,0 +1,207 @@
+"""Whole runs over the real Postgres and MLflow: what they leave, and that they leave it once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import end_state
+import pyarrow.parquet as pq
+import pytest
+from generated import Shop
+from three_weeks import POOL, POOLED, REFUSING, SHOPS, SILO, SPOILED, WEEKS, Fleet, train_global
+
+from include.errors import QualityError
+from include.monitoring import ledger as retrains
+from include.registry import ledger as promotions
+from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
+from include.tenants.namespace import GLOBAL, TenantRef, database, lake_prefix
+
+pytestmark = pytest.mark.integration
+
+
+def _rows(fleet: Fleet, shop: Shop, query: str) -> list[dict[str, Any]]:
+    with tenant_transaction(fleet.tenant(shop).ref) as connection:
+        return connection.execute(query).fetchall()  # type: ignore[call-overload]
+
+
+def _state(fleet: Fleet) -> dict[str, Any]:
+    """Tables, registry, and the lake byte by byte."""
+    lake = end_state.files(fleet.here.state.lake)
+    return {**fleet.here.end_state(), **{f"bytes: {path}": one for path, one in lake.items()}}
+
+
+def _without_runs(state: dict[str, Any]) -> dict[str, Any]:
+    """Without the registry of runs: it says which table version the newest run of a stage read."""
+    return {key: value for key, value in state.items() if "stage_runs" not in key}
+
+
+def test_every_interval_left_its_rows(fleet: Fleet) -> None:
+    """Each week has a slice, checks, predictions of one version, a verdict and a decision."""
+    for shop in (POOL, SILO):
+        for table, instant in (
+            ("slices", "interval_end"),
+            ("quality_results", "interval_end"),
+            ("predictions", "as_of"),
+            ("drift_verdicts", "as_of"),
+            ("retrain_ledger", "as_of"),
+        ):
+            query = f"SELECT DISTINCT {instant} AS at FROM {table}"
+            assert {row["at"] for row in _rows(fleet, shop, query)} >= set(WEEKS), table
+        scored = _rows(
+            fleet,
+            shop,
+            "SELECT use_case, as_of, count(*) AS rows, count(DISTINCT model_version) AS versions, "
+            "count(DISTINCT entity_id) AS entities, min(feature_fingerprint) <> '' AS known "
+            "FROM predictions GROUP BY use_case, as_of",
+        )
+        assert all(row["versions"] == 1 and row["known"] for row in scored)
+        churn = [row for row in scored if row["use_case"] == "churn"]
+        assert all(row["rows"] == row["entities"] > 100 for row in churn)
+    ranking = "SELECT DISTINCT rank FROM predictions WHERE use_case = 'recommendation'"
+    assert {row["rank"] for row in _rows(fleet, POOL, ranking)} == set(range(1, 11))
+
+
+def test_history_and_weeks_are_all_there(fleet: Fleet) -> None:
+    """What the lake holds as accepted is every line the shop's file has up to the last week."""
+    lake = Lake(fleet.here.state.lake)
+    lines = (fleet.here.state.home / "data" / POOL.id / "orders.csv").read_text().splitlines()[1:]
+    sent = {(o, n) for o, n, at, *_ in (line.split(",") for line in lines) if at < "2024-07-15"}
+    assert lake.version(fleet.tenant(POOL).ref, "events").rows == len(sent)
+
+
+def test_the_same_interval_again_changes_nothing(fleet: Fleet) -> None:
+    """Every file of the lake and every row is the same after a rerun; no version is added."""
+    fleet.run(POOL, WEEKS[2])
+    before = _state(fleet)
+    for shop in (POOL, SILO):
+        fleet.run(shop, WEEKS[2])
+    train_global("churn", POOLED)
+    assert end_state.differences(before, _state(fleet)) == []
+
+
+def test_an_earlier_interval_again_changes_nothing_of_it(fleet: Fleet) -> None:
+    """With later weeks loaded and later versions promoted, the first week's rerun ends as it did:
+    scored by the version that served then, trained no second time."""
+    before = _state(fleet)
+    for shop in (POOL, SILO):
+        for week in (WEEKS[1], WEEKS[0]):
+            fleet.run(shop, week)
+    assert end_state.differences(_without_runs(before), _without_runs(_state(fleet))) == []
+
+
+def test_a_tenants_rows_stand_in_its_own_database_only(fleet: Fleet) -> None:
+    """No row of one tenant names another tenant or one of its customers, items or orders."""
+    for name in end_state.databases(fleet.here.server):
+        for table, rows in end_state.tables(fleet.here.server.dsn(name)).items():
+            for row in rows:
+                named = [shop for shop in SHOPS if shop.id in row]
+                if row.startswith("('global',"):  # of its members, see below
+                    continue
+                assert len(named) == 1, (table, row[:300])
+                assert database(fleet.tenant(named[0]).ref) == name
+
+
+def test_a_tenants_files_name_nobody_else(fleet: Fleet) -> None:
+    """Neither path nor content of a file in a tenant's folder holds another one's id."""
+    for shop in SHOPS:
+        home = fleet.here.state.lake / lake_prefix(fleet.tenant(shop).ref)
+        paths = [path for path in home.rglob("*") if path.is_file()]
+        assert len(paths) > 10
+        for path in paths:
+            content = f"{path.relative_to(home)} {_text(path)}"
+            for other in SHOPS:
+                assert other == shop or other.id not in content, path
+
+
+def test_a_tenants_workspace_names_nobody_else(fleet: Fleet) -> None:
+    """Versions, aliases and runs in a workspace are of its own tenant."""
+    seen = set()
+    for rows in end_state.registry(fleet.here.server).values():
+        for row in rows:
+            workspace = row.split("'")[1]
+            seen.add(workspace)
+            others = [s.id for s in SHOPS if s.id in row and s.id != workspace]
+            assert others == [] or workspace == GLOBAL.id, row[:300]
+            assert REFUSING.id not in row or workspace == REFUSING.id
+    assert seen >= {*(shop.id for shop in SHOPS), GLOBAL.id}
+
+
+def test_who_refuses_pooling_is_not_in_the_global_model(fleet: Fleet) -> None:
+    """The global version lists the tables it was trained on: of consenting tenants alone."""
+    folder = fleet.here.state.lake / lake_prefix(GLOBAL)
+    cards = [json.loads(path.read_text()) for path in folder.rglob("card.json")]
+    assert cards
+    for card in cards:
+        tables = card["lineage"]["tables"]
+        assert {table["tenant"] for table in tables} == {POOL.id, SILO.id}
+        assert all(table["rows"] > 0 for table in tables)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            text = _text(path)
+            assert REFUSING.id not in text, path
+            assert SPOILED.id not in text, path
+
+
+def test_the_global_model_is_considered_once(fleet: Fleet) -> None:
+    """A new global version makes training due in the next run, and only in that one."""
+    decided = promotions.history(fleet.tenant(POOL).ref, "churn")
+    assert [(one.as_of, one.trigger) for one in decided] == [
+        (WEEKS[0], "scheduled"),
+        (WEEKS[1], "scheduled"),
+        (WEEKS[2], "drift"),
+    ]
+
+
+def test_drift_is_answered_by_one_retrain_with_its_outcome(fleet: Fleet) -> None:
+    """The request is finished, by the run that took it up, with the metric before and after."""
+    entries = retrains.history(fleet.tenant(POOL).ref, "churn")
+    (asked,) = [entry for entry in entries if entry.decision == "retrain"]
+    assert (asked.as_of, asked.state) == (WEEKS[2], "finished")
+    assert asked.dag_run_id == f"drift__churn__{WEEKS[2].isoformat()}"
+    assert asked.outcome in ("promoted", "kept")
+    figures = asked.outcome_details
+    assert 0 <= figures["before"] <= 1
+    assert 0 <= figures["after"] <= 1
+    assert figures["helped"] == (figures["after"] > figures["before"])
+    assert "spend__" in asked.reason
+    assert retrains.open_requests(fleet.tenant(POOL).ref) == []
+
+
+def test_a_silent_tenant_is_an_incident_and_not_retrained(fleet: Fleet) -> None:
+    """The week without data opens one incident; monitoring suppresses, nothing is trained."""
+    (incident,) = _rows(fleet, SILO, "SELECT kind, as_of, closed_at FROM incidents")
+    assert (incident["kind"], incident["as_of"]) == ("data_loss", WEEKS[2])
+    assert incident["closed_at"] is None
+    last = retrains.history(fleet.tenant(SILO).ref, "churn")[-1]
+    assert (last.as_of, last.decision, last.state) == (WEEKS[2], "suppress", "closed")
+    decided = promotions.history(fleet.tenant(SILO).ref, "churn")
+    assert all(one.as_of < WEEKS[2] and one.trigger == "scheduled" for one in decided)
+    assert _rows(fleet, POOL, "SELECT 1 FROM incidents") == []
+
+
+def test_refused_data_leaves_everything_as_it_was(fleet: Fleet) -> None:
+    """A week of impossible amounts stops the run: no event, feature or prediction of it."""
+    ref: TenantRef = fleet.tenant(SPOILED).ref
+    lake = Lake(fleet.here.state.lake)
+    assert "mostly_good" in fleet.refusal
+    assert SPOILED.id in fleet.refusal
+    accepted = lake.version(ref, "events")
+    (first,) = _rows(
+        fleet, SPOILED, "SELECT handoff FROM stage_runs WHERE stage = 'quality' AND use_case = ''"
+    )
+    assert first["handoff"]["events"]["version"] == accepted.version
+    assert lake.version(ref, "landing_events").rows > accepted.rows
+    instants = _rows(fleet, SPOILED, "SELECT DISTINCT as_of FROM predictions")
+    assert [row["as_of"] for row in instants] == [WEEKS[0]]
+    with pytest.raises(QualityError):
+        fleet.run(SPOILED, WEEKS[1])
+    assert lake.version(ref, "events") == accepted
+
+
+def _text(path: Path) -> str:
+    if path.suffix == ".parquet":
+        return str(pq.ParquetFile(path).read().to_pydict())
+    return path.read_bytes().decode(errors="replace")
