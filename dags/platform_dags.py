@@ -1,8 +1,8 @@
-"""The DAGs that belong to no single tenant: `global.{use_case}`."""
+"""The DAGs that belong to no single tenant: `global.{use_case}` and `platform.retention`."""
 
 from airflow.sdk import get_parsing_context
 
-from include.pipeline.dags import global_dags
+from include.pipeline.platform_dags import platform_dags
 
-for dag in global_dags(get_parsing_context().dag_id):
+for dag in platform_dags(get_parsing_context().dag_id):
     globals()[dag.dag_id] = dag

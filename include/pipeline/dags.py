@@ -1,10 +1,10 @@
-"""A tenant's three DAGs and the global ones. Parsing reads the tenants' YAML and nothing else."""
+"""A tenant's three DAGs. Parsing reads the tenants' YAML and nothing else."""
 
 from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -19,7 +19,7 @@ from include.pipeline.drift_sensor import DriftSensor
 from include.pipeline.operators import DRIFT_RUN, FeaturesOperator, StageOperator
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
-from include.tenants.namespace import GLOBAL, dag_id, global_dag_id, split_dag_id
+from include.tenants.namespace import GLOBAL, dag_id, split_dag_id
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ TRAINING_POOL: Final = "training"
 AS_OF: Final = "Train with what was known then; null for the last interval."
 AS_OF_TYPE: Final[dict[str, Any]] = {"type": ["null", "string"], "format": "date-time"}
 REASON_LENGTH: Final = 500
-GLOBAL_SCHEDULE: Final = "0 5 1 * *"
 
 
 def tenant_dags(wanted: str | None) -> list[DAG]:
@@ -47,8 +46,8 @@ def tenant_dags(wanted: str | None) -> list[DAG]:
     check`.
     """
     if wanted is None:
-        with _garbage_uncollected():
-            return [dag for tenant in _fleet().tenants.values() for dag in _build(tenant)]
+        with garbage_uncollected():
+            return [dag for tenant in read_fleet().tenants.values() for dag in _build(tenant)]
     tenant_id, kind = split_dag_id(wanted)
     if kind not in _BUILDERS or tenant_id == GLOBAL.id:
         return []
@@ -60,19 +59,6 @@ def tenant_dags(wanted: str | None) -> list[DAG]:
     return _build(tenant, kind)
 
 
-def global_dags(wanted: str | None) -> list[DAG]:
-    """One DAG per use case that a consenting tenant has, or only the one that is wanted."""
-    if wanted is not None and split_dag_id(wanted)[0] != GLOBAL.id:
-        return []
-    with _garbage_uncollected():
-        pooled = [tenant for tenant in _fleet().tenants.values() if tenant.pooling.consent]
-        return [
-            _global(name, [tenant for tenant in pooled if name in tenant.use_cases])
-            for name in sorted({name for tenant in pooled for name in tenant.use_cases})
-            if wanted in (None, global_dag_id(name))
-        ]
-
-
 def _build(tenant: TenantConfig, *kinds: str) -> list[DAG]:
     try:
         return [_BUILDERS[kind](tenant) for kind in kinds or _BUILDERS]
@@ -82,7 +68,7 @@ def _build(tenant: TenantConfig, *kinds: str) -> list[DAG]:
 
 
 @contextmanager
-def _garbage_uncollected() -> Iterator[None]:
+def garbage_uncollected() -> Iterator[None]:
     """A thousand tenants are millions of objects, all of them kept: looking for garbage among them
     takes a fifth of the time."""
     enabled = gc.isenabled()
@@ -94,7 +80,8 @@ def _garbage_uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _fleet() -> Fleet:
+def read_fleet() -> Fleet:
+    """All good tenants; what is wrong with the others goes to the log."""
     fleet = load_fleet(tenants_folder(), use_cases.names())
     for problems in fleet.problems.values():
         for problem in problems:
@@ -228,37 +215,6 @@ def _use_case_tasks(use_case: str) -> list[BaseOperator]:
     chain(features, training, registry, scoring, monitoring)
     features >> scoring
     return [features, training, registry, scoring, monitoring]
-
-
-def _global(use_case: str, tenants: Iterable[TenantConfig]) -> DAG:
-    """Trains the global model of a use case over the tenants that consented to pooling."""
-    members = list(tenants)
-    ends = [tenant.history_until for tenant in members]
-    with DAG(
-        global_dag_id(use_case),
-        description=f"Global {use_case} model",
-        doc_md=_global.__doc__,
-        schedule=CronDataIntervalTimetable(GLOBAL_SCHEDULE, "UTC"),
-        start_date=min(tenant.history_start for tenant in members),
-        end_date=None if None in ends else max(end for end in ends if end),
-        catchup=False,
-        is_paused_upon_creation=False,
-        max_active_runs=1,
-        tags=sorted({GLOBAL.id, use_case}),
-    ) as dag:
-        training = StageOperator(
-            **DEFAULT_ARGUMENTS,
-            task_id="training",
-            stage="training",
-            use_case=use_case,
-            pool=TRAINING_POOL,
-        )
-        registry = StageOperator(
-            **DEFAULT_ARGUMENTS, task_id="registry", stage="registry", use_case=use_case
-        )
-        training >> registry
-    dag.params["as_of"] = Param(None, description=AS_OF, **AS_OF_TYPE)
-    return dag
 
 
 def _dag(tenant: TenantConfig, kind: str, *, doc: str | None, **settings: Any) -> DAG:

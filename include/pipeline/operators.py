@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
@@ -46,6 +47,20 @@ class StageOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Run the stage and hand its result on."""
         _run_stage(self, context)
+
+
+class RetentionOperator(BaseOperator):
+    """Forgets, for every tenant, what its retention says is too old."""
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Returns the tenants of which something was forgotten."""
+        from include.pipeline.steps import expire_all
+
+        at = context.get("data_interval_end") or context["dag_run"].run_after
+        done = [asdict(one) for one in expire_all(at)]
+        for one in done:
+            self.log.info("retention: %s", one)
+        return [one for one in done if any(v for k, v in one.items() if k != "tenant")]
 
 
 class FeaturesOperator(BaseBranchOperator):

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from include import ingestion as ingestion_stage
 from include import monitoring as monitoring_stage
 from include import quality as quality_stage
-from include import wiring
+from include import use_cases, wiring
+from include.errors import TenantryError
 from include.features import stage as features_stage
 from include.handoffs import (
     Checked,
@@ -32,6 +34,9 @@ from include.registry.model import Model
 from include.registry.port import ModelVersion
 from include.registry.serialise import from_bytes
 from include.scoring import stage as scoring_stage
+from include.storage.lake import Lake
+from include.storage.retention import Expired, expire
+from include.tenants.loader import load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training import stage as training_stage
 from include.use_cases.declaration import TOP
@@ -208,6 +213,25 @@ def global_registry(run: GlobalRun) -> Registered:
         lake=run.platform.lake,
         feature_fingerprint=run.use_case.features.fingerprint,
     )
+
+
+def expire_all(at: datetime) -> list[Expired]:
+    """Apply every tenant's retention; one that fails is named after the others are done.
+
+    Raises:
+        TenantryError: lists the tenants it could not be applied to, with the reasons.
+    """
+    lake = Lake.from_environment()
+    done: list[Expired] = []
+    failed: list[str] = []
+    for tenant in load_fleet(tenants_folder(), use_cases.names()).tenants.values():
+        try:
+            done.append(expire(tenant, at, lake))
+        except TenantryError as error:
+            failed.append(f"{tenant.id}: {error}")
+    if failed:
+        raise TenantryError("retention was not applied to " + "; ".join(failed))
+    return done
 
 
 def _serving(

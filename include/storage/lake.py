@@ -11,7 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -145,6 +145,32 @@ class Lake:
         found = self.dataset(tenant, table, version).to_table(columns=needed, filter=known)
         ordered = found.sort_by([(name, "ascending") for name in order])
         return first_arrivals(ordered).select(wanted)
+
+    def forget(self, tenant: TenantRef, table: str, before: datetime) -> int:
+        """Delete the rows that arrived earlier; returns how many there were."""
+        current = self._open(tenant, table)
+        if current is None:
+            return 0
+        created = ds.field("created_timestamp") < pa.scalar(before)
+        rows = int(current.to_pyarrow_dataset().filter(created).count_rows())
+        if rows:
+            current.delete(
+                f"month <= '{before:%Y-%m}' AND created_timestamp < '{before.isoformat()}'"
+            )
+        current.vacuum(dry_run=False)
+        return rows
+
+    def forget_files(self, tenant: TenantRef, folder: str, before: datetime) -> int:
+        """Delete the folder's files that are named after an earlier instant; returns how many."""
+        home = self._file(tenant, folder)
+        old = [
+            path
+            for path in sorted(home.rglob("*.parquet"))
+            if path.stem < f"{before.astimezone(UTC):%Y-%m-%dT%H%M%S}"
+        ]
+        for path in old:
+            path.unlink(missing_ok=True)
+        return len(old)
 
     # plain files
 

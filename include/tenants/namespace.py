@@ -93,6 +93,10 @@ def global_dag_id(use_case: str) -> str:
     return f"{GLOBAL.id}.{_name('use case', use_case)}"
 
 
+#: DAG that forgets what the tenants' retention says is too old.
+RETENTION_DAG: Final = "platform.retention"
+
+
 def split_dag_id(value: str) -> tuple[str, str]:
     """Tenant id (or `global`) and kind (or use case) of a DAG id; empty for a stranger's."""
     head, dot, tail = value.partition(".")

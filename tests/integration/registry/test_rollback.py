@@ -73,8 +73,7 @@ def test_the_version_before_serves_again_and_the_past_keeps_its_own(
     done = roll_back(tenant, "churn", to=None, as_of=now, registry=registry)
     assert (done.version, done.incumbent_version) == (one, two)
     serving = [
-        ledger.champion_at(tenant, "churn", at)
-        for at in (FIRST, FIRST + timedelta(weeks=2), now)
+        ledger.champion_at(tenant, "churn", at) for at in (FIRST, FIRST + timedelta(weeks=2), now)
     ]
     assert [found and found.version for found in serving] == [one, two, one]
     alias = registry.alias(tenant, "churn", CHAMPION)
