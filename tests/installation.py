@@ -22,6 +22,10 @@ from include.storage.migrate import migrate
 from include.tenants.loader import load_fleet
 
 
+#: A commit made while a test runs must not be taken for a difference between two trainings.
+FIXED_REVISION = {"GIT_DIR": os.devnull, "TENANTRY_REVISION": "tested"}
+
+
 @dataclass(frozen=True)
 class Installation:
     """What a pipeline needs besides Airflow."""
@@ -46,6 +50,7 @@ class Installation:
             "OMP_NUM_THREADS": "1",
             "DO_NOT_TRACK": "true",
             "GX_ANALYTICS_ENABLED": "false",
+            **FIXED_REVISION,
         }
 
     def open(self, *shops: generated.Shop) -> None:
