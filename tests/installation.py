@@ -21,7 +21,6 @@ from include.runtime.state import PROJECT, State
 from include.storage.migrate import migrate
 from include.tenants.loader import load_fleet
 
-
 #: A commit made while a test runs must not be taken for a difference between two trainings.
 FIXED_REVISION = {"GIT_DIR": os.devnull, "TENANTRY_REVISION": "tested"}
 
