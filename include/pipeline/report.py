@@ -16,14 +16,24 @@ from include.tenants.namespace import dag_id
 
 
 def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
-    """One row per tenant and use case; a tenant whose database is missing says so in its row."""
-    rows = []
+    """One row per tenant and use case; a tenant whose database is missing says so in its row.
+
+    Raises:
+        UnavailableError: not one tenant's database answers.
+    """
+    rows: list[dict[str, Any]] = []
+    errors: list[UnavailableError] = []
     for tenant in fleet.tenants.values():
         for use_case in tenant.use_cases:
             try:
                 rows.append(_status(tenant, use_case, airflow_url))
             except UnavailableError as error:
-                rows.append({**_EMPTY, "tenant": tenant.id, "use_case": use_case, "drift": error})
+                errors.append(error)
+                rows.append(
+                    {**_EMPTY, "tenant": tenant.id, "use_case": use_case, "champion": "unavailable"}
+                )
+    if errors and len(errors) == len(rows):
+        raise errors[0]
     return rows
 
 

@@ -90,7 +90,7 @@ def _confine(row: DictRow | None) -> None:
 
 
 def _unavailable(tenant: TenantRef, error: psycopg.OperationalError) -> UnavailableError:
-    reason = str(error).strip().splitlines()[-1]
+    reason = str(error).strip().splitlines()[0]
     return UnavailableError(
         f"Postgres database {database(tenant)!r} does not answer ({reason}); is it up "
         "(`make up`), and has the tenant been added (`tenantry tenants add`)?"
