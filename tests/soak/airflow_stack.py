@@ -83,6 +83,11 @@ class Stack:
             return len(over) >= count
 
         eventually(done)
+        eventually(lambda: all(backfill["completed_at"] for backfill in self.backfills(dag)))
+
+    def backfills(self, dag: str) -> list[dict[str, Any]]:
+        """All of them; Airflow allows one at a time."""
+        return list(self.api.call("GET", "/backfills", params={"dag_id": dag})["backfills"])
 
     def running(self, dag: str) -> list[dict[str, Any]]:
         """Task instances of a DAG that run now."""
