@@ -18,6 +18,7 @@ RUN pip install --no-cache-dir --no-deps --requirement requirements.txt
 COPY pyproject.toml README.md LICENSE airflow_settings.yaml ./
 COPY include include
 COPY dags dags
+COPY plugins plugins
 RUN pip install --no-cache-dir --no-deps --editable .
 
 # The folders that volumes are mounted on belong to the user, and so do fresh named volumes.

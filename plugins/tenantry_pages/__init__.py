@@ -1,0 +1,1 @@
+"""What the Airflow UI shows of Tenantry."""
