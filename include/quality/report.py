@@ -19,7 +19,8 @@ h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin-top: 2
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #e3e5e8;
   vertical-align: top; overflow-wrap: anywhere }
-th { font-weight: 600; background: #f6f7f9 } td.number { text-align: right }
+th { font-weight: 600; background: #f6f7f9; white-space: nowrap }
+td { min-width: 5.5rem } td.number { text-align: right; min-width: 3rem; white-space: nowrap }
 .met { color: #22733d } .warn, .quarantine { color: #8a5a00 } .fail { color: #b3261e }
 code { font-size: .85em } p.verdict { font-size: 1.1rem }
 """
