@@ -1,7 +1,7 @@
 # `make` alone lists the targets. TENANTRY_HOME, TENANTRY_API_PORT, TENANTRY_MLFLOW_PORT and the
 # other TENANTRY_* variables (docs/operations.md) are passed through.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test check soak up down clean lock
+.PHONY: help bootstrap demo test offline check soak up down clean lock
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv/bin
@@ -24,6 +24,10 @@ demo: bootstrap  ## start everything, onboard the demo tenants, run a year of th
 
 test: bootstrap  ## run the whole test suite (without soak)
 	$(VENV)/python -m pytest -m "not soak" -n 2 --dist loadfile
+
+offline: bootstrap  ## the whole test suite with all network but loopback denied (Linux)
+	unshare --map-root-user --net sh -c 'ip link set lo up && exec $(VENV)/python -m pytest \
+		-m "not soak" -n 2 --dist loadfile'
 
 check: bootstrap  ## format, lint, types, import contracts, fast tests
 	$(VENV)/ruff format --check .
