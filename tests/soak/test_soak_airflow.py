@@ -117,7 +117,7 @@ class Killer:
         time.sleep(self.draw.choice([0.0, 0.2, 0.5, 0.9]))
         with suppress(psutil.Error):
             process = psutil.Process(task["pid"])
-            if any(str(self.stack.state.home) in v for v in process.environ().values()):
+            if task["id"] in process.cmdline()[0]:  # its title, else the pid is somebody else's
                 process.kill()
                 tries[key] += 1
                 self.kills[task["task_id"].rpartition(".")[2]] += 1
