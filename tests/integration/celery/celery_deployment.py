@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import corner_shop
+import generated
 import pytest
 import redis_server
 import yaml
@@ -122,7 +122,8 @@ def deployed() -> Iterator[Deployment]:
     """Postgres, Redis, the init job and Airflow's five components, with one tenant's data."""
     services = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())["services"]
     state = prepare(State(Path(tempfile.mkdtemp(prefix="tenantry-celery-"))))
-    corner_shop.write(state.home, state.home / "tenants")
+    shop = generated.Shop("corner-shop", customers=150)
+    generated.write(shop, state.home, state.home / "tenants")
     api_port, redis_port = _free_ports(2)
     password = secrets.token_hex(16)
     redis_url = f"redis://:{password}@127.0.0.1:{redis_port}/0"
