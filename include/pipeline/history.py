@@ -42,7 +42,7 @@ def decided_training(run: Run | GlobalRun) -> Trained | None:
     return found if isinstance(found, Trained) and found.trigger == run.trigger else None
 
 
-def training_due(run: Run, events: TableVersion) -> Due:
+def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
     """Whether this run trains. A retrain always does; a pipeline when its cadence says so.
 
     A rerun gives the same answer: what was decided at this instant or later does not bear on it.
@@ -72,6 +72,7 @@ def training_due(run: Run, events: TableVersion) -> Due:
         minimum_rows=overrides.minimum_rows or 1,
         trainings_today=sum(d.as_of.date() == run.as_of.date() for d in decided),
         trainings_per_day=tenant.quota.trainings_per_day,
+        data_loss=data_loss,
     )
     due = is_due(state, run.as_of)
     if due.due and later and champion is not None:

@@ -99,7 +99,7 @@ def features(run: Run) -> FeaturesBuilt:
         attributes=attributes,
         lake=lake,
     )
-    due = history.training_due(run, events)
+    due = history.training_due(run, events, data_loss=bool(checked and checked.data_loss))
     return FeaturesBuilt(
         tenant=run.tenant.id,
         use_case=use_case.name,

@@ -19,6 +19,7 @@ class TrainingState:
     minimum_rows: int
     trainings_today: int
     trainings_per_day: int
+    data_loss: bool = False  #: the tenant has all but stopped sending
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ def is_due(state: TrainingState, as_of: datetime) -> Due:
             f"the quota of {state.trainings_per_day} trainings a day is used up "
             f"({state.trainings_today} today)",
         )
+    if state.data_loss:
+        return Due(False, "the tenant's data has all but stopped arriving")
     if state.rows == 0:
         return Due(False, "there are no accepted events yet")
     if not state.champion:

@@ -84,6 +84,8 @@ STATE = TrainingState(
         ({"champion": False, "trainings_per_day": 0}, False, "quota of 0"),
         ({"last_decided_at": AS_OF - 40 * DAY, "rows": 299}, False, "fewer than the 300"),
         ({"last_decided_at": AS_OF + DAY, "global_version": "4"}, False, "later training"),
+        ({"last_decided_at": None, "data_loss": True}, False, "all but stopped arriving"),
+        ({"champion": False, "data_loss": True}, False, "all but stopped arriving"),
     ],
 )
 def test_training_is_due_when_something_new_can_come_of_it(
