@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadDateError, croniter
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from include.tenants.namespace import NAME, RESERVED, TENANT_ID, TenantRef
 
@@ -87,6 +87,14 @@ _HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 #: No `R` or `H`: croniter draws a time for them anew at every reading of the file.
 _CRON: Final = re.compile(r"(?:[0-9*/,#L -]|[A-Za-z]{3})+")
 _SOME_DAY: Final = datetime(2024, 1, 1)  # noqa: DTZ001  (any day will do)
+
+
+def _read_date(value: Any) -> Any:
+    """A quoted date is a date, not a column of that name."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+        return date.fromisoformat(value)
+    return value
+
 
 TenantId = Annotated[str, AfterValidator(_check_tenant_id)]
 Region = Annotated[str, AfterValidator(_check_region)]
@@ -174,7 +182,8 @@ class AttributeMapping(Model):
     entity: Literal["user", "account", "item"]
     entity_id: Column
     names: dict[Name, Column] = Field(min_length=1)  #: attribute name → source column
-    valid_from: date | Column  #: a date for all rows, or a column
+    #: A date for all rows, quoted or not, or a column.
+    valid_from: Annotated[date | Column, BeforeValidator(_read_date)]
     timezone: Timezone = "UTC"
     arrival: Arrival = Arrival()
 

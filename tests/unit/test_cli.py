@@ -1,0 +1,105 @@
+"""The `tenantry` command: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from include import cli
+from include.tenants import loader
+
+SHIPPED = Path(loader.__file__).parent / "config"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of two tenants, one of them bad."""
+    tenants = tmp_path / "tenants"
+    tenants.mkdir()
+    shutil.copy(SHIPPED / "store-367.yaml", tenants)
+    (tenants / "broken.yaml").write_text("id: broken\nnaem: typo\n")
+    monkeypatch.setenv("TENANTRY_TENANTS", str(tenants))
+    monkeypatch.setenv("TENANTRY_HOME", str(tmp_path / "home"))
+    return tenants
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """The command's exit code."""
+    monkeypatch.setattr("sys.argv", ["tenantry", *arguments])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_a_bad_file_is_listed_beside_the_good_ones(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The good tenant is there, and what is wrong with the other file."""
+    assert run(monkeypatch, "tenants", "list", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["tenant"] for one in found["tenants"]] == ["store-367"]
+    assert any("naem" in line for line in found["problems"]["broken.yaml"])
+
+
+def test_check_fails_and_says_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 with the key that is wrong; 0 once the file is gone."""
+    assert run(monkeypatch, "tenants", "check") == 1
+    assert "broken.yaml: naem: unknown key" in capsys.readouterr().out
+    (folder / "broken.yaml").unlink()
+    assert run(monkeypatch, "tenants", "check") == 0
+    assert capsys.readouterr().out == "all good\n"
+
+
+def test_show_is_yaml_that_means_the_same_tenant(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """What is shown, defaults included, can be read back as a tenant file."""
+    assert run(monkeypatch, "tenants", "show", "store-367") == 0
+    again = tmp_path / "again.yaml"
+    again.write_text(capsys.readouterr().out)
+    known = frozenset({"churn", "recommendation"})
+    assert loader.load_tenant(again, known) == loader.load_tenant(folder / "store-367.yaml", known)
+
+
+def test_add_copies_a_good_file_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second time the tenant exists, and nothing is overwritten."""
+    file = SHIPPED / "store-406.yaml"
+    assert run(monkeypatch, "tenants", "add", str(file)) == 0
+    assert (folder / "store-406.yaml").read_bytes() == file.read_bytes()
+    assert run(monkeypatch, "tenants", "add", str(file)) == 1
+    assert "'store-406' exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("why", "nobody", "churn"), "unknown tenant 'nobody'; known: store-367"),
+        (("run", "store-367", "--as-of", "soon"), "'soon' is not an instant such as 2017-10-23"),
+        (("rollback", "store-367", "demand"), "known: churn, recommendation"),
+        (("status",), "does not answer"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_a_message_and_code_1(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    """One line on stderr that names what there is instead; no traceback."""
+    assert run(monkeypatch, *arguments) == 1
+    printed = capsys.readouterr()
+    assert message in printed.err
+    assert "Traceback" not in printed.err
