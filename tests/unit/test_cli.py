@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,19 @@ SHIPPED = Path(loader.__file__).parent / "config"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def alone() -> Iterator[None]:
+    """No server is known, and what the command puts into the environment goes with the test."""
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith(("TENANTRY_", "MLFLOW_", "AIRFLOW__")):
+            del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, alone: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of two tenants, one of them bad."""
     tenants = tmp_path / "tenants"
     tenants.mkdir()
