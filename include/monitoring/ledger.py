@@ -148,16 +148,6 @@ def finish(
         return done.rowcount == 1
 
 
-def in_flight(tenant: TenantRef, use_case: str) -> list[Entry]:
-    """Requests that are open or being worked on, oldest first."""
-    return [e for e in history(tenant, use_case) if e.state in ("requested", "triggered")]
-
-
-def last_retrain_at(tenant: TenantRef, use_case: str) -> datetime | None:
-    """`as_of` of the newest request that did not fail."""
-    return _last_retrain([e for e in history(tenant, use_case) if e.decision == "retrain"])
-
-
 def history(tenant: TenantRef, use_case: str | None = None) -> list[Entry]:
     """Every decision about one use case, or about all, oldest first."""
     with tenant_transaction(tenant) as connection:

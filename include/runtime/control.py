@@ -16,6 +16,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+from include import use_cases
 from include.errors import UnavailableError
 from include.runtime import (
     health,
@@ -30,6 +31,7 @@ from include.runtime import (
 from include.runtime.environment import component_environment, uses_embedded_postgres
 from include.runtime.ports import Ports, from_environment, require_free
 from include.runtime.state import PROJECT, State
+from include.tenants.loader import load_fleet, tenants_folder
 
 #: called with a step's name when it begins (None) and when it is done (its seconds)
 Progress = Callable[[str, float | None], None]
@@ -182,8 +184,9 @@ def _stop_components(here: State) -> None:
 
 
 def _prepare_databases(here: State, environment: Mapping[str, str]) -> None:
-    from include.storage.migrate import migrate
+    from include.storage.migrate import migrate_all
 
+    tenants = [one.ref for one in load_fleet(tenants_folder(), use_cases.names()).tenants.values()]
     stamp = here.postgres / "prepared"  # beside the data it speaks of: both vanish together
     wanted = _digest(
         version("apache-airflow"),
@@ -193,7 +196,7 @@ def _prepare_databases(here: State, environment: Mapping[str, str]) -> None:
         environment["MLFLOW_TRACKING_URI"],
     )
     if stamp.exists() and stamp.read_text() == wanted:
-        migrate()
+        migrate_all(tenants)
         return
     # MLflow's own command; the URL may hold a password, so it is kept out of the arguments
     upgrade = (
@@ -206,7 +209,7 @@ def _prepare_databases(here: State, environment: Mapping[str, str]) -> None:
         "mlflow-setup": [sys.executable, "-c", upgrade],
     }
     started = {name: _spawn(here, name, command, environment) for name, command in jobs.items()}
-    migrate()
+    migrate_all(tenants)
     for name, process in started.items():
         if process.wait() != 0:
             raise UnavailableError(_explain(here, name, "failed"))

@@ -18,9 +18,9 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 from psycopg import sql
 
-from include import use_cases, wiring
+from include import use_cases
 from include.errors import ConfigError, TenantryError
-from include.storage.migrate import migrate
+from include.storage.migrate import migrate_all
 from include.storage.postgres import database_url
 from include.tenants.loader import load_fleet, tenants_folder
 
@@ -58,9 +58,8 @@ def initialise(environment: Mapping[str, str]) -> None:
         connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
         for variable in FOREIGN_DATABASES:
             _create_database(connection, environment[variable])
-        migrate()
-        for tenant in load_fleet(tenants_folder(), use_cases.names()).tenants.values():
-            wiring.provision(tenant.ref)
+        fleet = load_fleet(tenants_folder(), use_cases.names())
+        migrate_all(tenant.ref for tenant in fleet.tenants.values())
         _run("the MLflow database", [sys.executable, "-c", _UPGRADE_MLFLOW])
         _run("Airflow", [sys.executable, "-m", "include.runtime.airflow_setup"])
         create_administrator(

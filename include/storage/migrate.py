@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -32,6 +33,14 @@ def migrate(tenant: TenantRef = GLOBAL) -> None:
         _create_role(connection)
         _create_database(connection, name)
         command.upgrade(_alembic(database_url("TENANTRY_ADMIN_DATABASE_URL", name)), "head")
+
+
+def migrate_all(tenants: Iterable[TenantRef]) -> None:
+    """The shared database, and every silo's own."""
+    migrate()
+    for tenant in tenants:
+        if tenant.isolation == "silo":
+            migrate(tenant)
 
 
 def _create_role(connection: psycopg.Connection) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from include.runtime import health, postgres, processes, secrets
@@ -128,6 +129,17 @@ def test_the_pools_of_the_settings_file_exist(stack: Stack) -> None:
     token = stack.login(secrets.load(stack.state).admin_password)
     pools = stack.call("/api/v2/pools", token=token)["pools"]
     assert {"training": 2}.items() <= {pool["name"]: pool["slots"] for pool in pools}.items()
+
+
+def test_a_silo_tenant_has_its_migrated_database(stack: Stack) -> None:
+    """`up` brings every tenant's database to the current schema, not only the shared one."""
+    server = postgres.address(stack.state)
+    versions = []
+    for name in ("tenantry", "tenantry_silo_store_292"):
+        with psycopg.connect(server.dsn(name)) as connection:
+            versions += connection.execute("SELECT * FROM tenantry.alembic_version").fetchall()
+    assert len(versions) == 2
+    assert len(set(versions)) == 1
 
 
 def test_nothing_listens_beyond_loopback(stack: Stack) -> None:
