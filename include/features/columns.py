@@ -24,6 +24,8 @@ Reading = Literal["number", "text"]
 Origin = Literal["event", "property", "attribute", "local"]
 
 JOIN_KEYS: Final = ("user_id", "account_id", "item_id", "group_id")
+#: Whose event it is: what shared views count, and nobody else may read.
+TENANT_COLUMN: Final = "tenant_id"
 _TEXT_COLUMNS: Final = ("event", "event_id", *JOIN_KEYS)
 _NUMBER_COLUMNS: Final = ("quantity", "amount")
 LOCAL_COLUMNS: Final = ("local_hour", "local_weekday")
@@ -54,13 +56,13 @@ class Column:
             return ("number", "text")
         if self.origin == "attribute":
             return ("text", "number")
-        return ("text",) if self.field in _TEXT_COLUMNS else ("number",)
+        return ("number",) if self.field in (*_NUMBER_COLUMNS, *LOCAL_COLUMNS) else ("text",)
 
 
 def parse_column(name: object, where: str) -> Column:
     """The column called `name`; raises `UnknownNameError` naming `where` it was used."""
     if isinstance(name, str):
-        if name in _TEXT_COLUMNS or name in _NUMBER_COLUMNS:
+        if name in (*_TEXT_COLUMNS, *_NUMBER_COLUMNS, TENANT_COLUMN):
             return Column(name, "event", name)
         if name in LOCAL_COLUMNS:
             return Column(name, "local", name)

@@ -1,4 +1,4 @@
-"""Conditions: typed predicates over one column of an event. A null satisfies none of them."""
+"""Conditions: typed predicates over one column of an event. A null satisfies only `missing`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Literal
 from include.errors import ConfigError, UnknownNameError
 from include.features.columns import Column, Reading, check_reading, parse_column
 
-Operator = Literal["one_of", "at_least", "below", "between"]
+Operator = Literal["one_of", "none_of", "at_least", "below", "between", "missing"]
 Value = str | float
 
-_OPERANDS = {"one_of": None, "at_least": 1, "below": 1, "between": 2}
+#: Operator → how many values it takes; None for one or more.
+_OPERANDS = {"one_of": None, "none_of": None, "at_least": 1, "below": 1, "between": 2, "missing": 0}
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One predicate; made by `equals`, `one_of`, `at_least`, `below` or `between`."""
+    """One predicate; the functions below make them."""
 
     column: str
     operator: Operator
@@ -30,14 +31,15 @@ class Condition:
                 "operator", self.operator, _OPERANDS, f"a condition on {self.column!r}"
             )
         wanted = _OPERANDS[self.operator]
-        if not self.values or (wanted is not None and len(self.values) != wanted):
+        if len(self.values) != wanted and not (wanted is None and self.values):
             raise ConfigError(
-                f"{where} needs {wanted or 'at least one'} value(s), got {len(self.values)}"
+                f"{where} needs {'at least one' if wanted is None else wanted} value(s), "
+                f"got {len(self.values)}"
             )
         object.__setattr__(self, "values", tuple(_checked(value, where) for value in self.values))
         if len({type(value) for value in self.values}) > 1:
             raise ConfigError(f"{where} mixes numbers and texts: {self.values!r}")
-        if self.operator != "one_of" and self.reading == "text":
+        if self.operator in ("at_least", "below", "between") and self.reading == "text":
             raise ConfigError(f"{where} compares numbers, got the text {self.values[0]!r}")
         if self.operator == "between" and self.values[0] >= self.values[1]:  # type: ignore[operator]
             raise ConfigError(f"{where} is empty: {self.values[0]} is not below {self.values[1]}")
@@ -45,7 +47,9 @@ class Condition:
 
     @property
     def reading(self) -> Reading:
-        """How the column is read: as the values are."""
+        """How the column is read: as the values are; for `missing` as text wherever it can be."""
+        if not self.values:
+            return "text" if "text" in self.source.readings else "number"
         return "text" if isinstance(self.values[0], str) else "number"
 
     @property
@@ -58,8 +62,8 @@ class Condition:
         if self.operator == "between":
             low, high = self.values
             return [[self.column, "at_least", low], [self.column, "below", high]]
-        if self.operator == "one_of":
-            return [[self.column, "one_of", *sorted(set(self.values))]]
+        if self.operator in ("one_of", "none_of"):
+            return [[self.column, self.operator, *sorted(set(self.values))]]
         return [[self.column, self.operator, *self.values]]
 
 
@@ -71,6 +75,16 @@ def equals(column: str, value: Value) -> Condition:
 def one_of(column: str, *values: Value) -> Condition:
     """True where `column` is one of `values`."""
     return Condition(column, "one_of", values)
+
+
+def none_of(column: str, *values: Value) -> Condition:
+    """True where `column` has a value that is not one of `values`."""
+    return Condition(column, "none_of", values)
+
+
+def missing(column: str) -> Condition:
+    """True where `column` has no value."""
+    return Condition(column, "missing", ())
 
 
 def at_least(column: str, low: float) -> Condition:

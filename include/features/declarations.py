@@ -7,26 +7,38 @@ Meaning, the same on every engine and fixed by `tests/spec`:
 - An event with a null join key, and a spine row with one, match nothing.
 - Values that are null, NaN or infinite are skipped by every function that reads a value.
 - Of nothing, `count`, `distinct_count`, `days_active` and `sum` are 0; everything else is null.
-- Events are ordered by (event_timestamp, event_id, source).
+- Events are ordered by (event_timestamp, event_id, source), pooled ones then by tenant_id.
+- An attribute is what was valid and known: of the facts with `valid_from <= as_of` and
+  `created_timestamp <= as_of`, the one with the latest (valid_from, created_timestamp, event_id,
+  source).
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
 from include.features.columns import JOIN_KEYS, Column, Reading, check_reading, parse_column
-from include.features.conditions import Condition
-from include.features.expressions import Expression, features_of
+from include.features.conditions import Condition, equals, missing
+from include.features.expressions import (
+    NOTHING,
+    Difference,
+    Expression,
+    Feature,
+    Ratio,
+    features_of,
+)
 from include.storage.canonical import ENTITY_COLUMNS
 
 Function = Literal[
     "count", "sum", "mean", "min", "max", "std", "first", "last", "distinct_count",
-    "time_since_last", "time_since_first", "days_active", "entropy",
+    "time_since_last", "time_since_first", "days_active", "entropy", "share", "trend",
 ]  # fmt: skip
+
+Kind = Literal["integer", "number", "text"]
 
 #: Function → how it reads its value; None where it takes no value, "any" where both go.
 FUNCTIONS: Final[dict[str, Reading | Literal["any"] | None]] = {
@@ -43,7 +55,13 @@ FUNCTIONS: Final[dict[str, Reading | Literal["any"] | None]] = {
     "time_since_first": None,  # days, as float
     "days_active": None,  # distinct dates in the tenant's time zone
     "entropy": "text",  # Shannon's, in nats, of the distribution of values
+    "share": "text",  # of each category among the events, of the rest, and of events without one
+    "trend": "number",  # (window - the window before it) / both, of events or of a value's sum
 }
+#: Functions that read a value or, without one, count events.
+_VALUE_OPTIONAL: Final = frozenset({"trend"})
+#: Most categories that one share may tell apart.
+MOST_CATEGORIES: Final = 50
 #: A window without lower bound.
 ALL_HISTORY: Final = timedelta.max
 _LONGEST_WINDOW: Final = timedelta(days=36_500)
@@ -101,35 +119,51 @@ TENANT: Final = Entity("tenant", ())
 
 @dataclass(frozen=True)
 class AttributeLookup:
-    """Lets a stream read the attribute `name` of the event's user, account or item.
+    """The attribute `name` of a user, account or item.
 
-    The event carries the value valid at its `event_timestamp` and known at its
-    `created_timestamp`; of several, the one with the latest (valid_from, created_timestamp,
-    event_id, source).
+    Among a view's `attributes` it is a feature: the value valid and known at `as_of`. Among a
+    stream's `lookups` the event carries the value valid at its `event_timestamp` and known at its
+    `created_timestamp`. `reading` is how a view reads it; a stream reads it as each use needs.
     """
 
     entity_kind: str
     name: str
+    reading: Reading = "text"
 
     def __post_init__(self) -> None:
         where = f"AttributeLookup {self.name!r}"
         if self.entity_kind not in ENTITY_COLUMNS:
             raise UnknownNameError("entity kind", self.entity_kind, ENTITY_COLUMNS, where)
-        parse_column(self.column, where)
+        check_reading(parse_column(self.column, where), self.reading, where)
 
     @property
     def column(self) -> str:
         """The name under which the stream's columns hold it, e.g. `item.category`."""
         return f"{self.entity_kind}.{self.name}"
 
+    @property
+    def feature(self) -> str:
+        """Name of the feature in a view, without the view: the attribute's, in lower case."""
+        return self.name.lower()
+
+    @property
+    def kind(self) -> Kind:
+        """What the feature holds: float64 or string."""
+        return "text" if self.reading == "text" else "number"
+
 
 @dataclass(frozen=True)
 class EventStream:
-    """Events with one of these names for which every condition holds."""
+    """Events with one of these names for which every condition holds.
+
+    `retention` is how long such events are kept, where that is less than for ever: a longer window
+    is then refused.
+    """
 
     events: tuple[str, ...]
     where: tuple[Condition, ...] = ()
     lookups: tuple[AttributeLookup, ...] = ()
+    retention: timedelta | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.events, str) or not self.events or not all(self.events):
@@ -146,10 +180,11 @@ class EventStream:
 
 @dataclass(frozen=True)
 class Aggregation:
-    """One function over the windows, hence one feature per window.
+    """One function over the windows, hence one feature per window; a share gives several.
 
     `where` narrows the stream for this aggregation alone and then needs a `label`, which goes
-    into the feature's name.
+    into the feature's name. A share tells `top` categories apart, numbered by how frequent they
+    are in the training window: `categories.learn` finds them, `categories.bind` fills them in.
     """
 
     function: Function
@@ -157,6 +192,8 @@ class Aggregation:
     windows: tuple[timedelta, ...] = (ALL_HISTORY,)
     where: tuple[Condition, ...] = ()
     label: str = ""
+    top: int | None = None  #: of a share: how many categories it tells apart
+    categories: tuple[str, ...] | None = None  #: of a share: those; None while they are not learnt
 
     def __post_init__(self) -> None:
         where = f"Aggregation {self.function!r}"
@@ -165,7 +202,7 @@ class Aggregation:
         wanted = FUNCTIONS[self.function]
         if wanted is None and self.value is not None:
             raise ConfigError(f"{where} counts events and takes no value, got {self.value!r}")
-        if wanted is not None and self.value is None:
+        if wanted is not None and self.value is None and self.function not in _VALUE_OPTIONAL:
             raise ConfigError(f"{where} needs a value: the column it reads")
         if self.value is not None and wanted in ("number", "text"):
             check_reading(parse_column(self.value, where), wanted, where)
@@ -183,6 +220,25 @@ class Aggregation:
             window_name(window)
         if len(set(self.windows)) < len(self.windows):
             raise ConfigError(f"{where} repeats a window")
+        if self.function == "trend":
+            if ALL_HISTORY in self.windows:
+                raise ConfigError(f"{where} needs finite windows: nothing is before all history")
+            for window in self.windows:
+                window_name(2 * window)
+        self._check_categories(where)
+
+    def _check_categories(self, where: str) -> None:
+        if self.function != "share":
+            if self.top is not None or self.categories is not None:
+                raise ConfigError(f"{where} takes no `top` and no `categories`: only a share does")
+            return
+        if self.top is None or not 1 <= self.top <= MOST_CATEGORIES:
+            raise ConfigError(
+                f"{where} of {self.value!r} needs a bound: `top`, the number of categories it "
+                f"tells apart, from 1 to {MOST_CATEGORIES}, got {self.top!r}"
+            )
+        if self.categories is not None and len(set(self.categories)) > self.top:
+            raise ConfigError(f"{where} has more categories than top={self.top}")
 
     @property
     def source(self) -> Column | None:
@@ -192,11 +248,13 @@ class Aggregation:
     @property
     def reading(self) -> Reading | None:
         """How the value is read; None where there is no value."""
+        if self.value is None:
+            return None
         wanted = FUNCTIONS[self.function]
         return parse_column(self.value, "").readings[0] if wanted == "any" else wanted
 
     @property
-    def kind(self) -> Literal["integer", "number", "text"]:
+    def kind(self) -> Kind:
         """What its features hold: int64, float64 or string."""
         if self.function in ("count", "distinct_count", "days_active"):
             return "integer"
@@ -204,8 +262,72 @@ class Aggregation:
 
     def feature(self, window: timedelta) -> str:
         """Name of the feature over `window`, without its view: `sum_amount_30d`."""
-        value = self.value.replace(".", "_").lower() if self.value else ""
-        return "_".join(filter(None, (self.label, self.function, value, window_name(window))))
+        return "_".join(
+            filter(None, (self.label, self.function, self._value_name, window_name(window)))
+        )
+
+    def features(self, window: timedelta) -> tuple[str, ...]:
+        """Names of all its features over `window`: more than one for a share."""
+        name = self.feature(window)
+        if self.function != "share" or self.top is None:
+            return (name,)
+        slots = (*range(1, self.top + 1), "other", "unknown")
+        return tuple(f"{name}_{slot}" for slot in slots)
+
+    def primitives(self, window: timedelta) -> tuple[Aggregation, ...]:
+        """What an engine computes for it: itself, or the counts and sums it is made of."""
+        if self.function == "trend":
+            return (self._part(window), self._part(2 * window))
+        if self.function == "share":
+            return (self._events(window), *self._slots(window))
+        return (replace(self, windows=(window,)),)
+
+    def expressions(self, window: timedelta) -> tuple[Expression, ...]:
+        """Each of `features(window)` in terms of the primitives' names."""
+        if self.function == "trend":
+            now, both = (Feature(p.feature(p.windows[0])) for p in self.primitives(window))
+            return (Ratio(Difference(now, Difference(both, now)), both),)
+        if self.function != "share" or self.top is None:
+            return (Feature(self.feature(window)),)
+        events, *slots = (Feature(p.feature(window)) for p in self.primitives(window))
+        rest: Expression = events
+        for slot in slots:
+            rest = Difference(rest, slot)
+        *known, unknown = (Ratio(slot, events) for slot in slots)
+        unused = (NOTHING,) * (self.top - len(known))
+        return (*known, *unused, Ratio(rest, events), unknown)
+
+    @property
+    def _value_name(self) -> str:
+        return self.value.replace(".", "_").lower() if self.value else ""
+
+    def _part(self, window: timedelta) -> Aggregation:
+        function: Function = "sum" if self.value else "count"
+        return Aggregation(function, self.value, (window,), self.where, self.label)
+
+    def _events(self, window: timedelta) -> Aggregation:
+        return Aggregation("count", None, (window,), self.where, self.label)
+
+    def _slots(self, window: timedelta) -> tuple[Aggregation, ...]:
+        """Counts of each category, then of the events without one."""
+        if self.categories is None:
+            raise ConfigError(
+                f"the categories of {self.feature(window)!r} are not known yet: learn them from "
+                "the training window with `categories.learn` and `categories.bind`"
+            )
+        column = str(self.value)
+        wanted = [(str(n), equals(column, c)) for n, c in enumerate(self.categories, 1)]
+        wanted.append(("unknown", missing(column)))
+        return tuple(
+            Aggregation(
+                "count",
+                None,
+                (window,),
+                (*self.where, condition),
+                "_".join(filter(None, (self.label, self._value_name, slot))),
+            )
+            for slot, condition in wanted
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ A null operand gives null, and so does whatever has no finite value: a ratio who
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -61,7 +61,22 @@ class Log1p:
     operand: Expression
 
 
-Expression: TypeAlias = Feature | Constant | Ratio | Difference | Log1p
+@dataclass(frozen=True)
+class OnlyIf:
+    """`operand` where `support` is at least `minimum`, else null: no mean of three events."""
+
+    operand: Expression
+    support: Expression
+    minimum: int
+
+    def __post_init__(self) -> None:
+        if isinstance(self.minimum, bool) or not isinstance(self.minimum, int) or self.minimum < 1:
+            raise ConfigError(f"OnlyIf.minimum is a whole number from 1, got {self.minimum!r}")
+
+
+Expression: TypeAlias = Feature | Constant | Ratio | Difference | Log1p | OnlyIf
+#: Null, as a quotient without value.
+NOTHING = Ratio(Constant(0), Constant(0))
 
 
 def operands(expression: Expression) -> tuple[Expression, ...]:
@@ -75,8 +90,11 @@ def operands(expression: Expression) -> tuple[Expression, ...]:
             return (left, right)
         case Log1p(operand):
             return (operand,)
+        case OnlyIf(operand, support, _):
+            return (operand, support)
     raise ConfigError(
-        f"{expression!r} is no expression; known: Constant, Difference, Feature, Log1p, Ratio"
+        f"{expression!r} is no expression; known: Constant, Difference, Feature, Log1p, OnlyIf, "
+        "Ratio"
     )
 
 
@@ -88,10 +106,30 @@ def features_of(expression: Expression) -> Iterator[str]:
         yield from features_of(operand)
 
 
+def replaced(expression: Expression, named: Mapping[str, Expression]) -> Expression:
+    """The expression with every feature replaced by what it is."""
+    match expression:
+        case Feature(name):
+            return named[name]
+        case Constant():
+            return expression
+        case Log1p(operand):
+            return Log1p(replaced(operand, named))
+        case Ratio(left, right):
+            return Ratio(replaced(left, named), replaced(right, named))
+        case Difference(left, right):
+            return Difference(replaced(left, named), replaced(right, named))
+        case OnlyIf(operand, support, minimum):
+            return OnlyIf(replaced(operand, named), replaced(support, named), minimum)
+
+
 def meaning(expression: Expression) -> list[object]:
     """Nested lists that are equal for equal expressions."""
     if isinstance(expression, Feature):
         return ["feature", expression.name]
     if isinstance(expression, Constant):
         return ["constant", expression.value]
-    return [type(expression).__name__.lower(), *(meaning(o) for o in operands(expression))]
+    parts: list[object] = [meaning(operand) for operand in operands(expression)]
+    if isinstance(expression, OnlyIf):
+        parts.append(expression.minimum)
+    return [type(expression).__name__.lower(), *parts]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,22 +12,37 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
+from include.errors import ConfigError
 from include.features.columns import Column, parse_properties, read_number, read_text
 from include.features.conditions import Condition
-from include.features.declarations import ALL_HISTORY, Aggregation, EventStream
-from include.features.engine import checked_attributes, checked_events, finished, tenant_zone
+from include.features.declarations import (
+    ALL_HISTORY,
+    Aggregation,
+    AttributeLookup,
+    EventStream,
+)
+from include.features.engine import (
+    checked_attributes,
+    checked_events,
+    checked_shared,
+    finished,
+    tenant_zone,
+)
 from include.features.expressions import (
     Constant,
     Difference,
     Expression,
     Feature,
     Log1p,
+    OnlyIf,
     Ratio,
 )
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView
+from include.storage.canonical import ENTITY_COLUMNS
 
 Value = int | float | str | None
+Facts = dict[tuple[str, str], list[dict[str, Any]]]
 _TYPES = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
 _DAY = timedelta(days=1)
 
@@ -38,7 +53,7 @@ class _Event:
 
     row: dict[str, Any]
     local: datetime
-    facts: dict[tuple[str, str], list[dict[str, Any]]]
+    facts: Facts
     properties: dict[str, object] = field(default_factory=dict)
 
     @property
@@ -64,16 +79,8 @@ class _Event:
 
     def _fact(self, column: Column) -> object:
         entity_id = self.row[f"{column.entity}_id"]
-        usable = [
-            fact
-            for fact in self.facts.get((column.entity, entity_id), [])
-            if fact["name"] == column.field
-            and fact["valid_from"] <= self.at
-            and fact["created_timestamp"] <= self.row["created_timestamp"]
-        ]
-        order = ("valid_from", "created_timestamp", "event_id", "source")
-        latest = max(usable, key=lambda fact: tuple(fact[name] for name in order), default=None)
-        return latest["value"] if latest else None
+        facts = self.facts.get((column.entity, entity_id), [])
+        return _valid(facts, column.field, self.at, self.row["created_timestamp"])
 
 
 def compute(
@@ -82,31 +89,31 @@ def compute(
     events: pa.Table,
     attributes: pa.Table,
     timezone: str,
+    shared: pa.Table | None = None,
 ) -> pa.Table:
     """See `Engine.compute`."""
     spine.check_serves(service)
-    zone = tenant_zone(timezone)
-    known = _events(service, events, attributes, zone)
+    facts: Facts = defaultdict(list)
+    for fact in checked_attributes(service, attributes).to_pylist():
+        facts[fact["entity"], fact["entity_id"]].append(fact)
+    own = _events(checked_events(service, events), facts, tenant_zone(timezone))
+    pooled = _events(checked_shared(service, shared), {}, tenant_zone("UTC"))
     rows = spine.table.to_pylist()
     columns: dict[str, list[Value]] = {name: [] for name in service.columns}
     for view in service.views:
-        by_entity = _by_entity(view, known)
+        by_entity = _by_entity(view, own if view.scope == "tenant" else pooled)
         for row in rows:
             key = tuple(row[name] for name in view.entity.join_keys)
-            for name, value in _row(view, by_entity.get(key, []), row[AS_OF]):
+            for name, value in _row(view, by_entity.get(key, []), row, facts).items():
                 columns[name].append(value)
     arrays = {name: pa.array(columns[name], _TYPES[kind]) for name, kind in service.columns.items()}
     return finished(service, spine, arrays)
 
 
-def _events(
-    service: FeatureService, events: pa.Table, attributes: pa.Table, zone: ZoneInfo
-) -> list[_Event]:
-    facts: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for fact in checked_attributes(service, attributes).to_pylist():
-        facts[fact["entity"], fact["entity_id"]].append(fact)
-    rows = checked_events(service, events).to_pylist()
-    rows.sort(key=lambda row: (row["event_timestamp"], row["event_id"], row["source"]))
+def _events(table: pa.Table, facts: Facts, zone: ZoneInfo) -> list[_Event]:
+    rows = table.to_pylist()
+    order = ("event_timestamp", "event_id", "source", "tenant_id")
+    rows.sort(key=lambda row: tuple(row[name] for name in order if name in row))
     return [
         _Event(
             row,
@@ -120,11 +127,25 @@ def _events(
 
 def _by_entity(view: FeatureView, events: list[_Event]) -> dict[tuple[str, ...], list[_Event]]:
     found: dict[tuple[str, ...], list[_Event]] = defaultdict(list)
-    for event in events:
+    for event in events if view.stream else ():
         key = tuple(event.row[name] for name in view.entity.join_keys)
-        if None not in key and _in_stream(view.stream, event):
+        if None not in key and view.stream and _in_stream(view.stream, event):
             found[key].append(event)
     return found
+
+
+def _valid(facts: list[dict[str, Any]], name: str, at: datetime, known_at: datetime) -> object:
+    """The attribute's value at an instant, as known at another."""
+    usable = [
+        fact
+        for fact in facts
+        if fact["name"] == name
+        and fact["valid_from"] <= at
+        and fact["created_timestamp"] <= known_at
+    ]
+    order = ("valid_from", "created_timestamp", "event_id", "source")
+    latest = max(usable, key=lambda fact: tuple(fact[name] for name in order), default=None)
+    return latest["value"] if latest else None
 
 
 def _in_stream(stream: EventStream, event: _Event) -> bool:
@@ -134,11 +155,15 @@ def _in_stream(stream: EventStream, event: _Event) -> bool:
 def _holds(condition: Condition, event: _Event) -> bool:
     value: Any = event.read(condition.source, condition.reading)
     if value is None:
-        return False
+        return condition.operator == "missing"
     operands: Any = condition.values
     match condition.operator:
+        case "missing":
+            return False
         case "one_of":
             return value in operands
+        case "none_of":
+            return value not in operands
         case "at_least":
             return bool(value >= operands[0])
         case "below":
@@ -147,23 +172,73 @@ def _holds(condition: Condition, event: _Event) -> bool:
             return bool(operands[0] <= value < operands[1])
 
 
-def _row(view: FeatureView, events: list[_Event], as_of: datetime) -> Iterator[tuple[str, Value]]:
+def _row(
+    view: FeatureView, events: list[_Event], row: dict[str, Any], facts: Facts
+) -> dict[str, Value]:
+    as_of = row[AS_OF]
     past = [e for e in events if e.at < as_of and e.row["created_timestamp"] <= as_of]
     values: dict[str, Value] = {}
-    for aggregation, window in view.computed():
-        seen = [
-            event
-            for event in past
-            if (window == ALL_HISTORY or as_of - event.at <= window)
-            and all(_holds(condition, event) for condition in aggregation.where)
-        ]
-        values[aggregation.feature(window)] = _aggregate(aggregation, seen, as_of)
-    for aggregation in view.aggregations:
+    for aggregation in (*view.aggregations, *view.inputs):
+        meant = [e for e in past if all(_holds(c, e) for c in aggregation.where)]
         for window in aggregation.windows:
-            feature = aggregation.feature(window)
-            yield view.column(feature), values[feature]
+            found = _aggregated(aggregation, window, meant, as_of)
+            tenants = {event.row.get("tenant_id") for event in _within(meant, window, as_of)}
+            if view.scope == "shared" and len(tenants) < view.minimum_tenants:
+                found = [None] * len(found)
+            values |= dict(zip(aggregation.features(window), found, strict=True))
+    for lookup in view.attributes:
+        values[lookup.feature] = _attribute(lookup, row, facts)
     for derived in view.derived:
-        yield view.column(derived.name), _evaluate(derived.expression, values)
+        values[derived.name] = _evaluate(derived.expression, values)
+    return {column: values[column.removeprefix(view.column(""))] for column in view.columns}
+
+
+def _attribute(lookup: AttributeLookup, row: dict[str, Any], facts: Facts) -> Value:
+    entity_id = row[ENTITY_COLUMNS[lookup.entity_kind]]
+    known = facts.get((lookup.entity_kind, entity_id), [])
+    value = _valid(known, lookup.name, row[AS_OF], row[AS_OF])
+    return read_text(value) if lookup.reading == "text" else read_number(value)
+
+
+def _within(events: list[_Event], window: timedelta, as_of: datetime) -> list[_Event]:
+    return [e for e in events if window == ALL_HISTORY or as_of - e.at <= window]
+
+
+def _aggregated(
+    aggregation: Aggregation, window: timedelta, events: list[_Event], as_of: datetime
+) -> list[Value]:
+    """The aggregation's features over one window, in the order of their names."""
+    seen = _within(events, window, as_of)
+    if aggregation.function == "trend":
+        both = _within(events, 2 * window, as_of)
+        return [_trend(aggregation, seen, both, as_of)]
+    if aggregation.function == "share":
+        return _shares(aggregation, seen)
+    return [_aggregate(aggregation, seen, as_of)]
+
+
+def _trend(
+    aggregation: Aggregation, seen: list[_Event], both: list[_Event], as_of: datetime
+) -> float | None:
+    counted = Aggregation("sum", aggregation.value) if aggregation.value else Aggregation("count")
+    now, total = (_aggregate(counted, events, as_of) for events in (seen, both))
+    if not isinstance(now, int | float) or not isinstance(total, int | float) or not total:
+        return None
+    return _finite(lambda pair: (pair[0] - (pair[1] - pair[0])) / pair[1], (now, total))
+
+
+def _shares(aggregation: Aggregation, events: list[_Event]) -> list[Value]:
+    """Of each category, unused ones null, then of all others, then of events without any."""
+    column, top, categories = aggregation.source, aggregation.top, aggregation.categories
+    if column is None or top is None or categories is None:
+        raise ConfigError(f"the categories of a share of {aggregation.value!r} were not learnt")
+    if not events:
+        return [None] * (top + 2)
+    counts = Counter(event.read(column, "text") for event in events)
+    others = sum(n for value, n in counts.items() if value is not None and value not in categories)
+    known: list[Value] = [counts[category] / len(events) for category in categories]
+    unused: list[Value] = [None] * (top - len(known))
+    return [*known, *unused, others / len(events), counts[None] / len(events)]
 
 
 def _aggregate(aggregation: Aggregation, events: list[_Event], as_of: datetime) -> Value:
@@ -222,6 +297,9 @@ def _evaluate(expression: Expression, values: dict[str, Value]) -> float | None:
         case Feature(name):
             found = values[name]
             return None if found is None else float(found)
+        case OnlyIf(operand, support, minimum):
+            enough = _evaluate(support, values)
+            return _evaluate(operand, values) if enough is not None and enough >= minimum else None
         case Log1p(operand):
             inner = _evaluate(operand, values)
             return math.log1p(inner) if inner is not None and inner > -1 else None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,33 +9,54 @@ from functools import cached_property
 from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
-from include.features.columns import Column
+from include.features.columns import TENANT_COLUMN, Column
 from include.features.declarations import (
+    ALL_HISTORY,
+    FUNCTIONS,
     Aggregation,
+    AttributeLookup,
     Derived,
     Entity,
     EventStream,
+    Kind,
     check_name,
+    window_name,
 )
-from include.features.expressions import features_of, meaning
+from include.features.expressions import (
+    Expression,
+    Feature,
+    OnlyIf,
+    features_of,
+    replaced,
+)
+from include.features.fingerprints import digest, view_meaning
+from include.storage.canonical import ENTITY_COLUMNS
 
-#: Raised when an engine's reading of the same declaration changes.
-_LANGUAGE: Final = 1
+#: Functions whose value is, or numbers, single events or values of somebody's.
+_SINGLED_OUT: Final = ("min", "max", "first", "last", "share")
 
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Features of one entity over one event stream.
+    """Features of one entity: aggregations of an event stream, and attributes.
 
-    `inputs` are aggregations that only the derived features read; they give no columns.
+    A **shared** view aggregates the events of every tenant that consented to pooling. It has only
+    features in which no single event or tenant stands out: no attribute, no first, last, smallest
+    or largest value, no share; and each is null unless `minimum_tenants` of them have such events
+    in the window. Its local time is UTC.
     """
 
     name: str
     entity: Entity
-    stream: EventStream
+    stream: EventStream | None = None  #: None where all features are attributes
     aggregations: tuple[Aggregation, ...] = ()
     derived: tuple[Derived, ...] = ()
-    inputs: tuple[Aggregation, ...] = ()
+    inputs: tuple[Aggregation, ...] = ()  #: read by `derived` alone; they give no columns
+    attributes: tuple[AttributeLookup, ...] = ()
+    scope: Literal["tenant", "shared"] = "tenant"
+    minimum_tenants: int = 3
+    #: How old the online store's materialization may be when it answers; None: not served online.
+    ttl: timedelta | None = None
     owner: str = ""
     description: str = ""
     tags: tuple[str, ...] = ()
@@ -45,12 +64,130 @@ class FeatureView:
     def __post_init__(self) -> None:
         where = f"FeatureView {self.name!r}"
         check_name(self.name, "FeatureView")
-        if not self.aggregations and not self.derived:
+        if not self.aggregations and not self.derived and not self.attributes:
             raise ConfigError(f"{where} declares no feature")
-        for column in _aggregated_columns(self):
+        if self.scope not in ("tenant", "shared"):
+            raise UnknownNameError("scope", self.scope, ("tenant", "shared"), where)
+        if self.ttl is not None and self.ttl <= timedelta(0):
+            raise ConfigError(f"{where}: ttl is longer than zero, or None, got {self.ttl!r}")
+        self._check_stream(where)
+        self._check_attributes(where)
+        self._check_names(where)
+        if self.scope == "shared":
+            self._check_shared(where)
+
+    def computed(self) -> Iterator[tuple[Aggregation, timedelta]]:
+        """Every distinct primitive that engines compute, by name `aggregation.feature(window)`."""
+        yield from ((a, a.windows[0]) for a in self._primitives.values())
+
+    @cached_property
+    def outputs(self) -> dict[str, Expression]:
+        """Output column → what it is in terms of primitives and attributes."""
+        named = {
+            name: self._gated(expression, a, w)
+            for a, w in self._declared()
+            for name, expression in zip(a.features(w), a.expressions(w), strict=True)
+        }
+        named |= {lookup.feature: Feature(lookup.feature) for lookup in self.attributes}
+        columns = {self.column(n): named[n] for n in self._plain}
+        for derived in self.derived:
+            columns[self.column(derived.name)] = replaced(derived.expression, named)
+        return columns
+
+    def column(self, feature: str) -> str:
+        """The output column of a feature: `spend__sum_amount_30d`."""
+        return f"{self.name}__{feature}"
+
+    @cached_property
+    def columns(self) -> dict[str, Kind]:
+        """Output columns in declared order, with what they hold."""
+        plain = {self.column(name): kind for name, kind in self._plain.items()}
+        return plain | {self.column(d.name): "number" for d in self.derived}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change exactly when the features' meaning does."""
+        return digest(view_meaning(self))
+
+    @property
+    def longest_window(self) -> timedelta:
+        """The furthest a finite window looks back; zero where none does."""
+        windows = (w for _, w in self.computed() if w != ALL_HISTORY)
+        return max(windows, default=timedelta(0))
+
+    @cached_property
+    def _primitives(self) -> dict[str, Aggregation]:
+        found: dict[str, Aggregation] = {}
+        for aggregation, window in self._declared():
+            for part in (*aggregation.primitives(window), *self._support(aggregation, window)):
+                name = part.feature(part.windows[0])
+                if found.setdefault(name, part) != part:
+                    raise ConfigError(
+                        f"FeatureView {self.name!r} needs two different aggregations called "
+                        f"{name!r}; give one of them another label"
+                    )
+        return found
+
+    @cached_property
+    def _plain(self) -> dict[str, Kind]:
+        """The declared features that are not derived."""
+        kinds = {n: a.kind for a in self.aggregations for w in a.windows for n in a.features(w)}
+        return kinds | {lookup.feature: lookup.kind for lookup in self.attributes}
+
+    def _declared(self) -> Iterator[tuple[Aggregation, timedelta]]:
+        for aggregation in (*self.aggregations, *self.inputs):
+            for window in aggregation.windows:
+                yield aggregation, window
+
+    def _support(self, aggregation: Aggregation, window: timedelta) -> tuple[Aggregation, ...]:
+        """In a shared view, how many tenants an aggregation is made of."""
+        if self.scope == "tenant":
+            return ()
+        return (support(aggregation, window),)
+
+    def _gated(self, expression: Expression, of: Aggregation, window: timedelta) -> Expression:
+        if self.scope == "tenant":
+            return expression
+        tenants = Feature(support(of, window).feature(window))
+        return OnlyIf(expression, tenants, self.minimum_tenants)
+
+    def _check_stream(self, where: str) -> None:
+        if self.stream is None:
+            if self.aggregations or self.inputs:
+                raise ConfigError(f"{where} aggregates events and needs a stream")
+            return
+        if not self.aggregations and not self.inputs:
+            raise ConfigError(f"{where} aggregates nothing of its stream; leave the stream out")
+        for column in columns_read(self):
             self.stream.check_column(column, where)
-        kinds = {a.feature(w): a.kind for a, w in self.computed()}
-        names = [a.feature(w) for a, w in self.computed()] + [d.name for d in self.derived]
+        if TENANT_COLUMN in {c.name for c in columns_read(self)}:
+            raise ConfigError(f"{where} cannot read {TENANT_COLUMN!r}")
+        kept = self.stream.retention
+        for aggregation, window in self._declared():
+            reach = 2 * window if aggregation.function == "trend" else window
+            if kept is not None and window != ALL_HISTORY and reach > kept:
+                raise ConfigError(
+                    f"{where}: {aggregation.feature(window)!r} looks back {window_name(reach)}, "
+                    f"and its stream keeps {window_name(kept)}"
+                )
+
+    def _check_attributes(self, where: str) -> None:
+        for lookup in self.attributes:
+            key = ENTITY_COLUMNS[lookup.entity_kind]
+            if key not in self.entity.join_keys:
+                raise ConfigError(
+                    f"{where} reads the attribute {lookup.column!r}, and its entity "
+                    f"{self.entity.name!r} has no {key}; it has "
+                    f"{', '.join(self.entity.join_keys) or 'no join key'}"
+                )
+
+    def _check_names(self, where: str) -> None:
+        kinds: dict[str, Kind] = {lookup.feature: lookup.kind for lookup in self.attributes}
+        names = [lookup.feature for lookup in self.attributes]
+        for aggregation, window in self._declared():
+            kinds |= dict.fromkeys(aggregation.features(window), aggregation.kind)
+            names += aggregation.features(window)
+        names += [derived.name for derived in self.derived]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ConfigError(f"{where} declares twice: {', '.join(repeated)}")
@@ -62,26 +199,25 @@ class FeatureView:
                 if kinds[name] == "text":
                     raise ConfigError(f"{place} cannot calculate with the text {name!r}")
 
-    def computed(self) -> Iterator[tuple[Aggregation, timedelta]]:
-        """Every (aggregation, window) to compute, inputs last."""
+    def _check_shared(self, where: str) -> None:
+        foreign = [key for key in self.entity.join_keys if key != "item_id"]
+        if foreign:
+            raise ConfigError(
+                f"{where} is shared, and {', '.join(foreign)} means somebody else at every "
+                "tenant; only the item and tenant entities can be shared"
+            )
+        if self.minimum_tenants < 2:
+            raise ConfigError(f"{where}: minimum_tenants is at least 2, got {self.minimum_tenants}")
+        origins = {column.origin for column in columns_read(self)}
+        if self.attributes or "attribute" in origins:
+            raise ConfigError(f"{where} is shared and cannot read attributes")
         for aggregation in (*self.aggregations, *self.inputs):
-            for window in aggregation.windows:
-                yield aggregation, window
-
-    def column(self, feature: str) -> str:
-        """The output column of a feature: `spend__sum_amount_30d`."""
-        return f"{self.name}__{feature}"
-
-    @cached_property
-    def columns(self) -> dict[str, Literal["integer", "number", "text"]]:
-        """Output columns in declared order, with what they hold."""
-        plain = {self.column(a.feature(w)): a.kind for a in self.aggregations for w in a.windows}
-        return plain | {self.column(d.name): "number" for d in self.derived}
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sixteen hex digits that change exactly when the features' meaning does."""
-        return _digest(_view_meaning(self))
+            if aggregation.function in _SINGLED_OUT:
+                raise ConfigError(
+                    f"{where} is shared and cannot have {aggregation.function!r}, which tells one "
+                    f"tenant's data to others; it can have "
+                    f"{', '.join(f for f in FUNCTIONS if f not in _SINGLED_OUT)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -101,7 +237,7 @@ class FeatureService:
             raise ConfigError(f"FeatureService {self.name!r} has no feature view")
 
     @cached_property
-    def columns(self) -> dict[str, Literal["integer", "number", "text"]]:
+    def columns(self) -> dict[str, Kind]:
         """Feature columns in declared order, with what they hold."""
         return {name: kind for view in self.views for name, kind in view.columns.items()}
 
@@ -113,56 +249,23 @@ class FeatureService:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change exactly when the features' meaning or order does."""
-        return _digest([_view_meaning(view) for view in self.views])
+        return digest([view_meaning(view) for view in self.views])
 
 
 def columns_read(view: FeatureView) -> tuple[Column, ...]:
-    """Every column that the view's conditions and values read."""
-    conditions = (*view.stream.where, *(c for a, _ in view.computed() for c in a.where))
-    return (*(c.source for c in conditions), *_aggregated_columns(view))
-
-
-def _aggregated_columns(view: FeatureView) -> list[Column]:
-    columns = []
+    """Every event column that the view's conditions and values read."""
+    if view.stream is None:
+        return ()
+    columns = [condition.source for condition in view.stream.where]
     for aggregation in (*view.aggregations, *view.inputs):
         columns += [condition.source for condition in aggregation.where]
         if aggregation.source is not None:
             columns.append(aggregation.source)
-    return columns
+    return tuple(columns)
 
 
-def _view_meaning(view: FeatureView) -> list[object]:
-    used = {name for derived in view.derived for name in features_of(derived.expression)}
-    aggregations = [_aggregation_meaning(a, w) for a in view.aggregations for w in a.windows]
-    inputs = [
-        _aggregation_meaning(a, w) for a in view.inputs for w in a.windows if a.feature(w) in used
-    ]
-    stream = view.stream
-    return [
-        _LANGUAGE,
-        view.name,
-        sorted(view.entity.join_keys),
-        sorted(set(stream.events)),
-        _unordered(part for condition in stream.where for part in condition.meaning()),
-        aggregations,
-        _unordered(inputs),
-        [[derived.name, meaning(derived.expression)] for derived in view.derived],
-    ]
-
-
-def _aggregation_meaning(aggregation: Aggregation, window: timedelta) -> list[object]:
-    return [
-        aggregation.feature(window),
-        aggregation.function,
-        aggregation.value,
-        window // timedelta(seconds=1),
-        _unordered(part for condition in aggregation.where for part in condition.meaning()),
-    ]
-
-
-def _unordered(items: Iterator[list[object]] | list[list[object]]) -> list[str]:
-    return sorted({json.dumps(item) for item in items})
-
-
-def _digest(value: list[object]) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+def support(aggregation: Aggregation, window: timedelta) -> Aggregation:
+    """How many tenants have events that the aggregation sees."""
+    return Aggregation(
+        "distinct_count", TENANT_COLUMN, (window,), aggregation.where, aggregation.label
+    )
