@@ -73,6 +73,8 @@ class FeatureView:
         self._check_stream(where)
         self._check_attributes(where)
         self._check_names(where)
+        if all(a.function != "share" or a.categories is not None for a, _ in self._declared()):
+            _ = self._primitives
         if self.scope == "shared":
             self._check_shared(where)
 

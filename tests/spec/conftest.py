@@ -33,7 +33,7 @@ def check(engine: ModuleType) -> Check:
     """Assert that a one-view service over the events gives the expected table.
 
     The expected table's columns are the spine's (`user`, `item`, `as_of`) and then features,
-    named without their view.
+    named without their view. With `minimum_tenants` the view is shared and the events are pooled.
     """
 
     def assert_table(
@@ -46,21 +46,37 @@ def check(engine: ModuleType) -> Check:
         where: tuple[Condition, ...] = (),
         lookups: tuple[AttributeLookup, ...] = (),
         derived: tuple[Derived, ...] = (),
+        inputs: tuple[Aggregation, ...] = (),
+        features: tuple[AttributeLookup, ...] = (),
+        minimum_tenants: int = 0,
         timezone: str = "UTC",
     ) -> None:
-        stream = EventStream(names, where, lookups)
-        view = FeatureView("v", entity, stream, aggregations, derived)
-        spine, features = expectations(expect)
+        stream = EventStream(names, where, lookups) if aggregations or inputs else None
+        shared = bool(minimum_tenants)
+        view = FeatureView(
+            "v",
+            entity,
+            stream,
+            aggregations,
+            derived,
+            inputs,
+            features,
+            scope="shared" if shared else "tenant",
+            minimum_tenants=minimum_tenants or 3,
+        )
+        rows = event_table(events)
+        spine, columns = expectations(expect)
         result = engine.compute(
             FeatureService("spec", (view,)),
             Spine(spine),
-            event_table(events),
+            rows.slice(0, 0) if shared else rows,
             attribute_table(attributes),
             timezone,
+            rows if shared else None,
         )
         assert result.select(spine.column_names).equals(spine)
-        assert list(features) == [n.removeprefix("v__") for n in view.columns]
-        for name, texts in features.items():
+        assert list(columns) == [n.removeprefix("v__") for n in view.columns]
+        for name, texts in columns.items():
             column = result[f"v__{name}"]
             kind = {"int64": int, "double": float, "string": str}[str(column.type)]
             wanted = [None if text == "-" else kind(text) for text in texts]

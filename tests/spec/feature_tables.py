@@ -15,7 +15,7 @@ _SPINE_NAMES = {"user": "user_id", "item": "item_id", "account": "account_id", "
 
 
 def event_table(text: str) -> pa.Table:
-    """Canonical events from the columns id, event, user, account, item, basket, quantity, amount,
+    """Canonical events from the columns tenant, id, event, user, account, item, basket, quantity, amount,
     properties, at and known; `event` is `Order Completed` and `known` is `at` where not given."""
     rows = []
     for number, row in enumerate(_rows(text)):
@@ -23,7 +23,7 @@ def event_table(text: str) -> pa.Table:
         known = row.get("known")
         rows.append(
             {
-                "tenant_id": "acme",
+                "tenant_id": row.get("tenant") or "acme",
                 "source": row.get("source") or "shop",
                 "event_id": row.get("id") or f"e{number}",
                 "event": row.get("event") or "Order Completed",

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from include.features import in_memory, vectorized, vectorized_pairs
 from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
-from include.features.conditions import at_least, between, equals, one_of
+from include.features.conditions import (
+    Condition,
+    at_least,
+    between,
+    equals,
+    missing,
+    none_of,
+    one_of,
+)
 from include.features.declarations import (
     ALL_HISTORY,
     FUNCTIONS,
@@ -25,6 +33,7 @@ from include.features.declarations import (
     Aggregation,
     AttributeLookup,
     Derived,
+    Entity,
     EventStream,
 )
 from include.features.expressions import Difference, Feature, Log1p, Ratio
@@ -73,6 +82,7 @@ facts = st.builds(
     valid_from=instants,
     created_timestamp=instants,
 )
+tenants = st.sampled_from(["acme", "bolt", "core"])
 spine_rows = st.tuples(keys("ann", "bob", "eve"), keys("tea", "ink"), instants)
 
 WINDOWS = (timedelta(hours=6), 2 * DAY, ALL_HISTORY)
@@ -82,12 +92,27 @@ VALUES = {
     "any": ("amount", "group_id", "properties.d", "item.category"),
     None: (None,),
 }
-AGGREGATIONS = tuple(
-    Aggregation(function, value, WINDOWS, where, label)
-    for function, reading in FUNCTIONS.items()
-    for value in VALUES[reading]
-    for where, label in [((), ""), ((at_least("local_hour", 12),), "late")]
+NOT_POOLED = ("min", "max", "first", "last", "share")
+
+
+def reads_fact(aggregation: Aggregation) -> bool:
+    return aggregation.source is not None and aggregation.source.origin == "attribute"
+
+
+AGGREGATIONS = (
+    *(
+        Aggregation(function, value, WINDOWS, where, label)
+        for function, reading in FUNCTIONS.items()
+        if function not in ("share", "trend")
+        for value in VALUES[reading]
+        for where, label in [((), ""), ((at_least("local_hour", 12),), "late")]
+    ),
+    Aggregation("trend", None, WINDOWS[:2]),
+    Aggregation("trend", "amount", WINDOWS[:2]),
+    Aggregation("share", "item.category", WINDOWS, top=3, categories=("drinks", "3")),
+    Aggregation("share", "properties.d", WINDOWS[:1], top=1, categories=("2.5",)),
 )
+POOLED = tuple(a for a in AGGREGATIONS if a.function not in NOT_POOLED and not reads_fact(a))
 DERIVED = (
     Derived("ratio", Ratio(Feature("sum_amount_2d"), Feature("count_2d"))),
     Derived("log", Log1p(Difference(Feature("max_amount_all"), Feature("min_amount_2d")))),
@@ -97,24 +122,44 @@ CONDITIONS = [
     (one_of("item.category", "drinks", "3"),),
     (between("amount", 0, 6), equals("local_weekday", 6)),
     (equals("properties.d", "x"),),
+    (missing("item.category"), none_of("amount", 5)),
 ]
 LOOKUPS = (AttributeLookup("item", "category"), AttributeLookup("user", "grade"))
-SERVICES = [
-    FeatureService(
-        "everything",
-        tuple(
-            FeatureView(
-                f"{entity.name}_{number}",
-                entity,
-                EventStream(("Order Completed",), where, LOOKUPS),
-                AGGREGATIONS,
-                DERIVED,
-            )
-            for entity in entities
-        ),
+#: Attributes of whom a view is about.
+FEATURES = {
+    USER: (AttributeLookup("user", "grade"), AttributeLookup("user", "category", "number")),
+    ITEM: (AttributeLookup("item", "category"), AttributeLookup("item", "grade", "number")),
+    USER_ITEM: (AttributeLookup("item", "category", "number"), AttributeLookup("user", "grade")),
+    TENANT: (),
+}
+
+
+def view_of(number: int, entity: Entity, where: tuple[Condition, ...]) -> FeatureView:
+    stream = EventStream(("Order Completed",), where, LOOKUPS)
+    name = f"{entity.name}_{number}"
+    return FeatureView(name, entity, stream, AGGREGATIONS, DERIVED, attributes=FEATURES[entity])
+
+
+def shared_view_of(entity: Entity, minimum_tenants: int) -> FeatureView:
+    return FeatureView(
+        f"shared_{entity.name}_{minimum_tenants}",
+        entity,
+        EventStream(("Order Completed",)),
+        POOLED,
+        DERIVED[:1],
+        scope="shared",
+        minimum_tenants=minimum_tenants,
     )
+
+
+SERVICES = [
+    FeatureService("everything", tuple(view_of(number, entity, where) for entity in entities))
     for entities in ((USER, ITEM), (USER_ITEM, TENANT))
     for number, where in enumerate(CONDITIONS)
+] + [
+    FeatureService(
+        "pooled", (shared_view_of(ITEM, 2), view_of(0, USER, ()), shared_view_of(TENANT, 3))
+    )
 ]
 
 
@@ -150,10 +195,12 @@ def assert_agree(service: FeatureService, size: float, *inputs: Any) -> None:
     reference = in_memory.compute(service, *inputs)
     assert fast.schema.equals(reference.schema, check_metadata=True)
     exact = {
-        view.column(aggregation.feature(window))
+        view.column(feature)
         for view in service.views
-        for aggregation, window in view.computed()
-        if aggregation.function not in ("sum", "mean", "std", "entropy")
+        for aggregation in view.aggregations
+        for window in aggregation.windows
+        for feature in aggregation.features(window)
+        if aggregation.function not in ("sum", "mean", "std", "entropy", "trend", "share")
     }
     for name in fast.column_names:
         left, right = fast[name].to_pylist(), reference[name].to_pylist()
@@ -171,6 +218,7 @@ def assert_agree(service: FeatureService, size: float, *inputs: Any) -> None:
     rows=st.lists(events, max_size=25),
     known=st.lists(facts, max_size=8),
     spine=st.lists(spine_rows, max_size=8),
+    pooled=st.lists(st.tuples(tenants, events), max_size=12),
     zone=st.sampled_from(ZONES),
     chunk=st.sampled_from([1, 7, 1_000_000]),
 )
@@ -179,11 +227,13 @@ def test_engines_agree(
     rows: list[dict[str, Any]],
     known: list[dict[str, Any]],
     spine: list[tuple[str | None, str | None, datetime]],
+    pooled: list[tuple[str, dict[str, Any]]],
     zone: str,
     chunk: int,
 ) -> None:
     """Both engines answer alike with ties, late events, nulls, NaN, infinities and nothing."""
-    inputs = (spine_of(spine), table(rows, EVENTS), table(known, ATTRIBUTES), zone)
+    shared = table([event | {"tenant_id": tenant} for tenant, event in pooled], EVENTS)
+    inputs = (spine_of(spine), table(rows, EVENTS), table(known, ATTRIBUTES), zone, shared)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vectorized_pairs, "_PAIRS_PER_CHUNK", chunk)
         assert_agree(service, 1e6, *inputs)

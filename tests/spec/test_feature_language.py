@@ -1,0 +1,296 @@
+"""Shares, trends, attributes, shared views and support: what each gives."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from feature_tables import Check
+
+from include.features.conditions import missing, none_of
+from include.features.declarations import (
+    ITEM,
+    TENANT,
+    USER_ITEM,
+    Aggregation,
+    AttributeLookup,
+    Derived,
+)
+from include.features.expressions import Feature, Log1p, OnlyIf, Ratio
+
+DAY = timedelta(days=1)
+CATEGORY = AttributeLookup("item", "category")
+
+
+def share(*categories: str, top: int = 2, window: timedelta = 7 * DAY) -> Aggregation:
+    return Aggregation("share", "item_id", (window,), top=top, categories=categories)
+
+
+BASKETS = """
+    user | at         | item
+    ann  | 2024-03-01 | tea
+    ann  | 2024-03-02 | ale
+    ann  | 2024-03-03 | tea
+    ann  | 2024-03-04 | ink
+    ann  | 2024-03-05 | -
+    bob  | 2024-03-05 | -
+"""
+
+
+def test_share_of_each_category(check: Check) -> None:
+    """A share tells its categories, all others and events without one apart; they sum up to 1."""
+    check(
+        share("tea", "ale"),
+        events=BASKETS,
+        expect="""
+            user | as_of      | share_item_id_7d_1 | share_item_id_7d_2 | share_item_id_7d_other | share_item_id_7d_unknown
+            ann  | 2024-03-06 | 0.4                | 0.2                | 0.2                    | 0.2
+            bob  | 2024-03-06 | 0                  | 0                  | 0                      | 1
+            eve  | 2024-03-06 | -                  | -                  | -                      | -
+            ann  | 2024-03-11 | 0                  | 0                  | 0.5                    | 0.5
+        """,
+    )
+
+
+def test_share_with_fewer_categories_than_slots(check: Check) -> None:
+    """A slot for which the training window had no category is null, not zero."""
+    check(
+        share("tea", top=2),
+        events=BASKETS,
+        expect="""
+            user | as_of      | share_item_id_7d_1 | share_item_id_7d_2 | share_item_id_7d_other | share_item_id_7d_unknown
+            ann  | 2024-03-06 | 0.4                | -                  | 0.4                    | 0.2
+        """,
+    )
+
+
+def test_share_of_a_looked_up_attribute(check: Check) -> None:
+    """A share follows the attribute valid when the event happened; an item without one is unknown."""
+    check(
+        Aggregation("share", "item.category", (7 * DAY,), top=1, categories=("drinks",)),
+        lookups=(CATEGORY,),
+        events=BASKETS,
+        attributes="""
+            entity | id  | name     | value  | from
+            item   | tea | category | drinks | 2024-03-02
+            item   | ale | category | snacks | 2024-01-01
+            item   | ink | category | -      | 2024-01-01
+        """,
+        expect="""
+            user | as_of      | share_item_category_7d_1 | share_item_category_7d_other | share_item_category_7d_unknown
+            ann  | 2024-03-06 | 0.2                      | 0.2                          | 0.6
+        """,
+    )
+
+
+def test_trend_of_events_and_of_amounts(check: Check) -> None:
+    """A trend is the window less the one before it, over both: 1 is all new, -1 is all gone."""
+    check(
+        Aggregation("trend", windows=(2 * DAY,)),
+        Aggregation("trend", "amount", (2 * DAY,)),
+        events="""
+            user | at               | amount
+            ann  | 2024-03-01       | 100
+            ann  | 2024-03-02       | 1
+            ann  | 2024-03-04       | 2
+            ann  | 2024-03-05 23:59 | 5
+            ann  | 2024-03-06       | 9
+            new  | 2024-03-05       | -
+            old  | 2024-03-02       | 4
+        """,
+        expect="""
+            user | as_of      | trend_2d | trend_amount_2d
+            ann  | 2024-03-06 | 0.333333333333333333 | 0.75
+            new  | 2024-03-06 | 1        | -
+            old  | 2024-03-06 | -1       | -1
+            eve  | 2024-03-06 | -        | -
+        """,
+    )
+
+
+def test_late_events_count_in_no_earlier_trend(check: Check) -> None:
+    """Both windows of a trend hold only what was known at `as_of`."""
+    check(
+        Aggregation("trend", windows=(2 * DAY,)),
+        events="""
+            user | at         | known
+            ann  | 2024-03-02 | 2024-03-10
+            ann  | 2024-03-05 | 2024-03-05
+        """,
+        expect="""
+            user | as_of            | trend_2d
+            ann  | 2024-03-06       | 1
+            ann  | 2024-03-06 12:00 | 1
+        """,
+    )
+
+
+FACTS = """
+    entity | id  | name | value | from             | known
+    user   | ann | plan | free  | 2024-01-01       | 2024-01-01
+    user   | ann | plan | gold  | 2024-03-01       | 2024-03-05
+    user   | ann | plan | -     | 2024-03-08       | 2024-03-08
+    user   | ann | age  | 41    | 2024-01-01       | 2024-01-01
+    user   | bob | age  | old   | 2024-01-01       | 2024-01-01
+    item   | ann | plan | wrong | 2024-01-01       | 2024-01-01
+"""
+
+
+def test_attribute_as_a_feature(check: Check) -> None:
+    """An attribute reads as the value valid and known at `as_of`, from its very instant on."""
+    check(
+        features=(AttributeLookup("user", "plan"), AttributeLookup("user", "age", "number")),
+        derived=(Derived("log_age", Log1p(Feature("age"))),),
+        events="",
+        attributes=FACTS,
+        expect="""
+            user | as_of            | plan | age | log_age
+            ann  | 2023-12-31       | -    | -   | -
+            ann  | 2024-01-01       | free | 41  | 3.7376696182833684
+            ann  | 2024-03-04 23:59 | free | 41  | 3.7376696182833684
+            ann  | 2024-03-05       | gold | 41  | 3.7376696182833684
+            ann  | 2024-03-08       | -    | 41  | 3.7376696182833684
+            bob  | 2024-03-08       | -    | -   | -
+            -    | 2024-03-08       | -    | -   | -
+        """,
+    )
+
+
+def test_attribute_beside_aggregations_of_a_pair(check: Check) -> None:
+    """A view of user and item can read attributes of either, and aggregate the pair's events."""
+    check(
+        Aggregation("count"),
+        features=(CATEGORY,),
+        entity=USER_ITEM,
+        events=BASKETS,
+        attributes="""
+            entity | id  | name     | value  | from
+            item   | tea | category | drinks | 2024-01-01
+        """,
+        expect="""
+            user | item | as_of      | count_all | category
+            ann  | tea  | 2024-03-06 | 2         | drinks
+            bob  | tea  | 2024-03-06 | 0         | drinks
+            bob  | ale  | 2024-03-06 | 0         | -
+        """,
+    )
+
+
+def test_first_known_correction_wins(check: Check) -> None:
+    """Of two values valid since the same instant, the one that became known last counts."""
+    check(
+        features=(AttributeLookup("item", "price", "number"),),
+        entity=ITEM,
+        events="",
+        attributes="""
+            entity | id  | name  | value | from       | known
+            item   | tea | price | 9     | 2024-03-01 | 2024-03-04
+            item   | tea | price | 7     | 2024-03-01 | 2024-03-01
+        """,
+        expect="""
+            item | as_of            | price
+            tea  | 2024-03-03 23:59 | 7
+            tea  | 2024-03-04       | 9
+        """,
+    )
+
+
+POOLED = """
+    tenant | id | at         | known      | item | user | amount
+    acme   | 1  | 2024-03-01 | 2024-03-01 | tea  | u1   | 1
+    bolt   | 1  | 2024-03-02 | 2024-03-02 | tea  | u1   | 2
+    core   | 1  | 2024-03-03 | 2024-03-09 | tea  | u1   | 4
+    acme   | 2  | 2024-03-01 | 2024-03-01 | ale  | u2   | 8
+    acme   | 3  | 2024-03-02 | 2024-03-02 | ale  | u2   | 8
+"""
+
+
+def test_shared_view_pools_tenants(check: Check) -> None:
+    """A shared feature is null until enough tenants are known to have such events."""
+    check(
+        Aggregation("count"),
+        Aggregation("sum", "amount", (8 * DAY,)),
+        entity=ITEM,
+        minimum_tenants=2,
+        events=POOLED,
+        expect="""
+            item | as_of            | count_all | sum_amount_8d
+            tea  | 2024-03-02       | -         | -
+            tea  | 2024-03-04       | 2         | 3
+            tea  | 2024-03-09 12:00 | 3         | 6
+            tea  | 2024-03-11       | 3         | -
+            ale  | 2024-03-11       | -         | -
+            ink  | 2024-03-11       | -         | -
+        """,
+    )
+
+
+def test_shared_derived_feature_tells_no_more(check: Check) -> None:
+    """What is derived from a value of too few tenants is null as well."""
+    check(
+        entity=ITEM,
+        minimum_tenants=2,
+        inputs=(Aggregation("sum", "amount"), Aggregation("count")),
+        derived=(Derived("price", Ratio(Feature("sum_amount_all"), Feature("count_all"))),),
+        events=POOLED,
+        expect="""
+            item | as_of      | price
+            tea  | 2024-03-04 | 1.5
+            ale  | 2024-03-04 | -
+        """,
+    )
+
+
+def test_equal_users_of_two_tenants_are_two_events(check: Check) -> None:
+    """Events of different tenants are never taken for one another, whatever their ids."""
+    check(
+        Aggregation("count"),
+        Aggregation("trend", windows=(2 * DAY,)),
+        entity=TENANT,
+        minimum_tenants=2,
+        events=POOLED,
+        expect="""
+            as_of      | count_all | trend_2d
+            2024-03-04 | 4         | 0
+            2024-03-09 | 5         | -
+        """,
+    )
+
+
+def test_support_hides_what_rests_on_little(check: Check) -> None:
+    """`OnlyIf` is null below its minimum and the operand's value from there on."""
+    check(
+        Aggregation("count"),
+        Aggregation("mean", "amount"),
+        derived=(Derived("usual", OnlyIf(Feature("mean_amount_all"), Feature("count_all"), 2)),),
+        events="""
+            user | at         | amount
+            ann  | 2024-03-01 | 2
+            ann  | 2024-03-02 | 4
+        """,
+        expect="""
+            user | as_of      | count_all | mean_amount_all | usual
+            ann  | 2024-03-02 | 1         | 2               | -
+            ann  | 2024-03-03 | 2         | 3               | 3
+        """,
+    )
+
+
+def test_none_of_and_missing(check: Check) -> None:
+    """`none_of` needs a value that is none of those, `missing` needs none."""
+    check(
+        Aggregation("count", None, where=(none_of("item_id", "tea", "ink"),), label="other"),
+        Aggregation("count", None, where=(missing("item_id"),), label="nameless"),
+        Aggregation("count", None, where=(missing("amount"),), label="free"),
+        Aggregation("count", None, where=(none_of("amount", 3),), label="odd"),
+        events="""
+            user | at         | item | amount
+            ann  | 2024-03-01 | tea  | 1
+            ann  | 2024-03-02 | ale  | nan
+            ann  | 2024-03-03 | -    | 3
+            ann  | 2024-03-04 | ink  | -
+        """,
+        expect="""
+            user | as_of      | other_count_all | nameless_count_all | free_count_all | odd_count_all
+            ann  | 2024-03-06 | 1               | 1                  | 2              | 1
+        """,
+    )

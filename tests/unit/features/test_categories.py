@@ -1,0 +1,87 @@
+"""Learning the categories of a share from the training window."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+
+from include.errors import ConfigError
+from include.features import categories, in_memory
+from include.features.declarations import USER, Aggregation, EventStream
+from include.features.spine import Spine
+from include.features.views import FeatureService, FeatureView
+from include.storage.canonical import ATTRIBUTES, EVENTS
+
+START = datetime(2024, 3, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+SERVICE = FeatureService(
+    "taste",
+    (
+        FeatureView(
+            "mix",
+            USER,
+            EventStream(("Order Completed",)),
+            (Aggregation("share", "item_id", (7 * DAY,), top=2),),
+        ),
+    ),
+)
+
+
+def bought(*items: tuple[str | None, int], late: int = 0) -> pa.Table:
+    """Events of one user: item and day, known `late` days after."""
+    rows = [
+        {
+            "tenant_id": "acme",
+            "source": "shop",
+            "event_id": f"e{n}",
+            "event": "Order Completed",
+            "user_id": "ann",
+            "item_id": item,
+            "event_timestamp": START + day * DAY,
+            "created_timestamp": START + (day + late) * DAY,
+            "month": "2024-03",
+        }
+        for n, (item, day) in enumerate(items)
+    ]
+    return pa.Table.from_pylist(rows, schema=EVENTS)
+
+
+def learn(events: pa.Table, start: datetime | None, end: datetime) -> tuple[str, ...]:
+    facts = ATTRIBUTES.empty_table()
+    found = categories.learn(SERVICE, events, facts, "UTC", start=start, end=end)
+    return found["mix__share_item_id_top2"]
+
+
+def test_most_frequent_first_then_alphabetical() -> None:
+    """The most frequent values of the window are taken, ties in alphabetical order, nulls never."""
+    events = bought(("tea", 0), ("ink", 1), ("ale", 1), ("tea", 2), (None, 2), (None, 2), (None, 2))
+    assert learn(events, None, START + 9 * DAY) == ("tea", "ale")
+
+
+def test_only_the_training_window_is_looked_at() -> None:
+    """Events before its start, at its end, or known later do not count."""
+    events = bought(("old", 0), ("old", 0), ("tea", 2), ("new", 4), ("new", 4))
+    assert learn(events, START + DAY, START + 4 * DAY) == ("tea",)
+    assert learn(bought(("tea", 2), late=3), None, START + 4 * DAY) == ()
+
+
+def test_bound_service_computes_and_means_something_else() -> None:
+    """Binding changes the fingerprint with the categories, and names the slots by rank."""
+    bound = categories.bind(SERVICE, {"mix__share_item_id_top2": ("tea", "ale")})
+    other = categories.bind(SERVICE, {"mix__share_item_id_top2": ("tea",)})
+    assert len({SERVICE.fingerprint, bound.fingerprint, other.fingerprint}) == 3
+    assert categories.unbound(SERVICE)
+    assert not categories.unbound(bound)
+    spine = Spine.at({"user_id": ["ann"]}, START + 3 * DAY)
+    table = in_memory.compute(bound, spine, bought(("tea", 0)), ATTRIBUTES.empty_table(), "UTC")
+    assert table["mix__share_item_id_7d_1"].to_pylist() == [1.0]
+
+
+def test_unknown_categories_are_an_error() -> None:
+    """A share that was not learnt is refused, by name, when bound and when computed."""
+    with pytest.raises(ConfigError, match="mix__share_item_id_top2"):
+        categories.bind(SERVICE, {})
+    with pytest.raises(ConfigError, match="learn"):
+        dict(SERVICE.views[0].outputs)
