@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval, StoredObject, TableVersion
@@ -36,6 +37,8 @@ from include.storage.slices import (
 from include.tenants.namespace import NAME, TenantRef, lake_prefix, lake_table
 
 _PARTITIONS: Final = ["source", "month"]
+#: Delta would forget after 30 days which files an older version has; a model names its version.
+_CONFIGURATION: Final = {"delta.enableExpiredLogCleanup": "false"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,13 @@ class Lake:
                 if not new.rows:
                     return self.version(tenant, table)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                DeltaTable.create(str(path), schema=schema, mode="ignore", partition_by=_PARTITIONS)
+                DeltaTable.create(
+                    str(path),
+                    schema=schema,
+                    mode="ignore",
+                    partition_by=_PARTITIONS,
+                    configuration=_CONFIGURATION,
+                )
                 current = DeltaTable(str(path))
             there = current.to_pyarrow_dataset(
                 schema=schema, file_pruning_predicate=partitions(source, interval)
@@ -137,18 +146,28 @@ class Lake:
         Args:
             columns: names to return; all when None.
             known_at: only rows with `created_timestamp <= known_at`.
+
+        Raises:
+            IntegrityError: the version is gone, as retention has erased rows it held.
         """
         wanted = columns or SCHEMAS[table].names
         order = ["created_timestamp", "source", "event_id"]
         needed = list(dict.fromkeys([*wanted, *order]))
         known = None if known_at is None else ds.field("created_timestamp") <= pa.scalar(known_at)
-        found = self.dataset(tenant, table, version).to_table(columns=needed, filter=known)
+        try:
+            found = self.dataset(tenant, table, version).to_table(columns=needed, filter=known)
+        except FileNotFoundError as error:
+            raise _gone(tenant, table, version) from error
         ordered = found.sort_by([(name, "ascending") for name in order])
         return first_arrivals(ordered).select(wanted)
 
     def forget(self, tenant: TenantRef, table: str, before: datetime) -> int:
-        """Delete the rows that arrived earlier; returns how many there were."""
-        current = self._open(tenant, table)
+        """Delete the rows that arrived earlier; returns how many there were.
+
+        Files of older versions that hold such a row go a week after it did; versions that need
+        them cannot be read from then on. Every other file of an older version stays.
+        """
+        current, before = self._open(tenant, table), before.astimezone(UTC)
         if current is None:
             return 0
         created = ds.field("created_timestamp") < pa.scalar(before)
@@ -157,7 +176,10 @@ class Lake:
             current.delete(
                 f"month <= '{before:%Y-%m}' AND created_timestamp < '{before.isoformat()}'"
             )
-        current.vacuum(dry_run=False)
+        for name in current.vacuum(dry_run=True, full=True):
+            path = self._table(tenant, table) / name
+            if _holds_older(path, before):
+                path.unlink(missing_ok=True)
         return rows
 
     def forget_files(self, tenant: TenantRef, folder: str, before: datetime) -> int:
@@ -236,8 +258,32 @@ class Lake:
     def _open(self, tenant: TenantRef, table: str, version: int | None = None) -> DeltaTable | None:
         try:
             return DeltaTable(str(self._table(tenant, table)), version=version)
-        except TableNotFoundError:
-            return None
+        except DeltaError as error:
+            if version is not None:
+                raise _gone(tenant, table, version) from error
+            if isinstance(error, TableNotFoundError):
+                return None
+            raise
+
+
+def _holds_older(path: Path, before: datetime) -> bool:
+    """Whether a data file has a row that arrived before; a broken one may have."""
+    month, last = path.parent.name.removeprefix("month="), f"{before:%Y-%m}"
+    if month != last:
+        return month < last
+    try:
+        with pq.ParquetFile(path) as file:
+            created = file.read(["created_timestamp"])["created_timestamp"]
+    except (OSError, pa.ArrowException):
+        return True
+    return bool(pc.any(pc.less(created, pa.scalar(before))).as_py())
+
+
+def _gone(tenant: TenantRef, table: str, version: int | None) -> IntegrityError:
+    return IntegrityError(
+        f"version {version} of {tenant.id}'s {table} cannot be read any more: files of it are gone."
+        " What the tenant's retention erased is in no older version either; use the newest one"
+    )
 
 
 def _version(tenant: TenantRef, table: str, current: DeltaTable | None) -> TableVersion:
