@@ -16,16 +16,9 @@ import pyarrow as pa
 
 from include.features.declarations import Aggregation, EventStream
 from include.features.engine import checked_attributes, checked_events, finished, tenant_zone
-from include.features.expressions import (
-    Constant,
-    Difference,
-    Expression,
-    Feature,
-    Log1p,
-    Ratio,
-)
+from include.features.outputs import Texts, Values, evaluate
 from include.features.spine import Spine
-from include.features.vectorized_columns import EventColumns, Floats
+from include.features.vectorized_columns import EventColumns
 from include.features.vectorized_pairs import Pairs, SpineIndex, stream_history
 from include.features.vectorized_reductions import Numbers, reduce
 from include.features.views import FeatureService, FeatureView
@@ -37,6 +30,7 @@ def compute(
     events: pa.Table,
     attributes: pa.Table,
     timezone: str,
+    shared: pa.Table | None = None,
 ) -> pa.Table:
     """See `Engine.compute`."""
     spine.check_serves(service)
@@ -47,6 +41,7 @@ def compute(
     features: dict[str, pa.Array] = {}
     groups: dict[tuple[str, ...], dict[EventStream, list[FeatureView]]] = defaultdict(dict)
     for view in service.views:
+        assert view.stream is not None
         groups[view.entity.join_keys].setdefault(view.stream, []).append(view)
     for join_keys, streams in groups.items():
         index = SpineIndex(spine, join_keys)
@@ -78,45 +73,13 @@ def _view(
     index: SpineIndex,
     columns: EventColumns,
 ) -> dict[str, pa.Array]:
-    features: dict[str, pa.Array] = {}
-    for aggregation in view.aggregations:
-        for window in aggregation.windows:
-            values = computed[aggregation, window][index.row_of]
-            name = view.column(aggregation.feature(window))
-            if aggregation.kind == "text" and aggregation.source is not None:
-                texts = columns.texts(aggregation.source)
-                features[name] = texts.dictionary.take(pa.array(values, mask=values < 0))
-            else:
-                features[name] = _array(values)
-    named = {aggregation.feature(w): computed[aggregation, w] for aggregation, w in view.computed()}
-    for derived in view.derived:
-        rows = np.broadcast_to(_evaluate(derived.expression, named), (index.rows,))
-        features[view.column(derived.name)] = _array(rows[index.row_of])
-    return features
-
-
-def _evaluate(expression: Expression, values: dict[str, Numbers]) -> Floats:
-    """The expression with NaN for null."""
-    with np.errstate(all="ignore"):
-        match expression:
-            case Constant(value):
-                return np.float64(value).reshape(1)
-            case Feature(name):
-                return values[name].astype(np.float64)
-            case Log1p(operand):
-                result = np.log1p(_evaluate(operand, values))
-            case Ratio(numerator, denominator):
-                result = _evaluate(numerator, values) / _evaluate(denominator, values)
-            case Difference(left, right):
-                result = _evaluate(left, values) - _evaluate(right, values)
-        return np.where(np.isfinite(result), result, np.nan)
-
-
-def _array(values: Numbers) -> pa.Array:
-    """An Arrow array whose bytes under nulls are zeros."""
-    if values.dtype == np.int64:
-        return pa.array(values)
-    missing = np.isnan(values)
-    if not missing.any():
-        return pa.array(values)
-    return pa.array(np.where(missing, 0.0, values), mask=missing)
+    primitives: dict[str, Values] = {}
+    for aggregation, window in view.computed():
+        values = computed[aggregation, window][index.row_of]
+        name = aggregation.feature(window)
+        if aggregation.kind == "text" and aggregation.source is not None:
+            texts = columns.texts(aggregation.source)
+            primitives[name] = Texts(values.astype(np.int64), texts.dictionary)
+        else:
+            primitives[name] = values
+    return evaluate(view, primitives, len(index.row_of))

@@ -76,12 +76,23 @@ class EventColumns:
     def _condition(self, condition: Condition) -> Mask:
         if condition.reading == "text":
             texts = self.texts(condition.source)
+            if condition.operator == "missing":
+                return texts.codes < 0
+            if condition.operator == "none_of":
+                listed = pc.is_in(
+                    texts.dictionary, value_set=pa.array(condition.values, pa.string())
+                )
+                return ~np.append(listed.to_numpy(zero_copy_only=False), True)[texts.codes]
             wanted = pc.is_in(texts.dictionary, value_set=pa.array(condition.values, pa.string()))
             return np.append(wanted.to_numpy(zero_copy_only=False), False)[texts.codes]
         values = self.numbers(condition.source)
         operands = [float(value) for value in condition.values]
+        if condition.operator == "missing":
+            return np.isnan(values)
         if condition.operator == "one_of":
             return np.isin(values, operands)
+        if condition.operator == "none_of":
+            return ~np.isnan(values) & ~np.isin(values, operands)
         if condition.operator == "below":
             return values < operands[0]
         at_least = values >= operands[0]
