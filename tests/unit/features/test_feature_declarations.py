@@ -13,9 +13,10 @@ import pytest
 from include.errors import ConfigError, IsolationError, UnknownNameError
 from include.features import in_memory, vectorized
 from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
-from include.features.conditions import Condition, at_least, below, between, equals, one_of
+from include.features.conditions import Condition, at_least, below, between, equals, none_of, one_of
 from include.features.declarations import (
     ALL_HISTORY,
+    ITEM,
     USER,
     USER_ITEM,
     Aggregation,
@@ -25,7 +26,7 @@ from include.features.declarations import (
     EventStream,
 )
 from include.features.engine import required_columns
-from include.features.expressions import Constant, Difference, Feature, Ratio
+from include.features.expressions import Constant, Difference, Feature, Log1p, OnlyIf, Ratio
 from include.features.spine import Spine
 from include.features.user_views import SPEND
 from include.features.views import FeatureService, FeatureView
@@ -40,6 +41,12 @@ def view(*aggregations: Aggregation, name: str = "v", **fields: object) -> Featu
     return FeatureView(name, USER, ORDERS, aggregations, **fields)  # type: ignore[arg-type]
 
 
+def shared(*aggregations: Aggregation, **fields: object) -> FeatureView:
+    declared: dict[str, object] = {"stream": ORDERS, "scope": "shared"}
+    return FeatureView("v", ITEM, aggregations=aggregations, **(declared | fields))  # type: ignore[arg-type]
+
+
+SHORT = EventStream(("Order Completed",), retention=30 * DAY)
 MALFORMED: list[tuple[Callable[[], object], str]] = [
     (lambda: Entity("user", ("userid",)), "unknown join key 'userid' in Entity 'user'; known: acc"),
     (lambda: Entity("user", ("user_id", "user_id")), "repeats a join key"),
@@ -99,6 +106,80 @@ MALFORMED: list[tuple[Callable[[], object], str]] = [
             Aggregation("last", "item_id"), derived=(Derived("d", Feature("last_item_id_all")),)
         ),
         "cannot calculate with the text 'last_item_id_all'",
+    ),
+    (
+        lambda: Aggregation("mean", "item_id", (DAY,)),
+        "'mean' reads a number, and 'item_id' is a text column",
+    ),
+    (lambda: Aggregation("share", "item_id"), "needs a bound: `top`, .* from 1 to 50, got None"),
+    (lambda: Aggregation("share", "item_id", top=51), "from 1 to 50, got 51"),
+    (lambda: Aggregation("share", "amount", top=3), "reads a text, and 'amount' is a number"),
+    (
+        lambda: Aggregation("share", "item_id", top=1, categories=("a", "b")),
+        "more categories than top=1",
+    ),
+    (lambda: Aggregation("count", top=3), "takes no `top`"),
+    (lambda: Aggregation("trend", "amount"), "nothing is before all history"),
+    (lambda: Aggregation("trend", windows=(20_000 * DAY,)), "at most 36500 days"),
+    (lambda: Aggregation("trend", "item_id", (DAY,)), "reads a number"),
+    (lambda: OnlyIf(Constant(1), Feature("count_all"), 0), "whole number from 1, got 0"),
+    (lambda: Condition("amount", "missing", (1,)), "needs 0 value"),
+    (lambda: none_of("amount"), "needs at least one value"),
+    (lambda: FeatureView("v", USER), "declares no feature"),
+    (lambda: FeatureView("v", USER, None, (Aggregation("count"),)), "needs a stream"),
+    (
+        lambda: FeatureView("v", USER, ORDERS, attributes=(AttributeLookup("user", "plan"),)),
+        "aggregates nothing of its stream",
+    ),
+    (
+        lambda: FeatureView("v", USER, attributes=(AttributeLookup("item", "brand"),)),
+        "attribute 'item.brand', and its entity 'user' has no item_id; it has user_id",
+    ),
+    (
+        lambda: FeatureView(
+            "v",
+            USER,
+            attributes=(AttributeLookup("user", "plan"), AttributeLookup("user", "plan")),
+        ),
+        "declares twice: plan",
+    ),
+    (
+        lambda: FeatureView(
+            "v",
+            USER,
+            attributes=(AttributeLookup("user", "plan"),),
+            derived=(Derived("d", Log1p(Feature("plan"))),),
+        ),
+        "cannot calculate with the text 'plan'",
+    ),
+    (
+        lambda: FeatureView("v", USER, SHORT, (Aggregation("count", windows=(31 * DAY,)),)),
+        "FeatureView 'v': 'count_31d' looks back 31d, and its stream keeps 30d",
+    ),
+    (
+        lambda: FeatureView("v", USER, SHORT, (Aggregation("trend", windows=(20 * DAY,)),)),
+        "'trend_20d' looks back 40d, and its stream keeps 30d",
+    ),
+    (lambda: view(Aggregation("distinct_count", "tenant_id")), "cannot read 'tenant_id'"),
+    (lambda: view(Aggregation("count"), ttl=timedelta(0)), "ttl is longer than zero"),
+    (lambda: view(Aggregation("count"), scope="world"), "unknown scope 'world'.* shared, tenant"),
+    (
+        lambda: view(
+            Aggregation("share", "item_id", (DAY,), top=1, categories=("a",)),
+            Aggregation("count", None, (DAY,), (equals("item_id", "b"),), "item_id_1"),
+        ),
+        "two different aggregations called 'item_id_1_count_1d'",
+    ),
+    (
+        lambda: view(Aggregation("count"), scope="shared"),
+        "is shared, and user_id means somebody else at every tenant",
+    ),
+    (lambda: shared(Aggregation("count"), minimum_tenants=1), "at least 2, got 1"),
+    (lambda: shared(Aggregation("max", "amount")), "cannot have 'max', .* it can have count, sum"),
+    (lambda: shared(Aggregation("last", "user_id")), "cannot have 'last'"),
+    (
+        lambda: shared(attributes=(AttributeLookup("item", "brand"),), stream=None),
+        "is shared and cannot read attributes",
     ),
     (lambda: FeatureService("s", ()), "FeatureService 's' has no feature view"),
     (lambda: FeatureService("s", (SPEND, SPEND)), "has two views spend"),
@@ -160,6 +241,16 @@ def test_names_tell_view_function_value_and_window() -> None:
     }
 
 
+def test_share_names_its_slots_by_rank() -> None:
+    """The columns of a share are known before its categories are."""
+    declared = view(replace(SHARE, windows=(DAY, 7 * DAY)))
+    assert list(declared.columns) == [
+        f"v__share_item_id_{window}_{slot}"
+        for window in ("1d", "7d")
+        for slot in ("1", "2", "other", "unknown")
+    ]
+
+
 def test_inputs_of_a_view_give_no_columns() -> None:
     """Inputs are there for derived features only."""
     declared = view(
@@ -168,6 +259,7 @@ def test_inputs_of_a_view_give_no_columns() -> None:
     assert list(declared.columns) == ["v__share"]
 
 
+SHARE = Aggregation("share", "item_id", (DAY,), top=2)
 BASE = FeatureView(
     "v",
     USER,
@@ -196,6 +288,8 @@ def with_stream(**changes: object) -> FeatureView:
         with_stream(where=(one_of("item.category", "b", "a", "b"), between("amount", 1.0, 5.0))),
         with_stream(where=(at_least("amount", 1), below("amount", 5), BASE.stream.where[1])),
         with_stream(lookups=(*BASE.stream.lookups, AttributeLookup("user", "age"))),
+        with_stream(retention=90 * DAY),
+        replace(BASE, ttl=DAY),
     ],
 )
 def test_fingerprint_keeps_where_the_meaning_does(same: FeatureView) -> None:
@@ -203,29 +297,33 @@ def test_fingerprint_keeps_where_the_meaning_does(same: FeatureView) -> None:
     assert same.fingerprint == BASE.fingerprint
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(BASE, name="w"),
-        replace(BASE, entity=USER_ITEM),
-        replace(BASE, aggregations=(Aggregation("sum", "amount", (7 * DAY, DAY)),)),
-        replace(BASE, aggregations=(Aggregation("sum", "amount", (DAY, 7 * DAY, ALL_HISTORY)),)),
-        replace(BASE, derived=()),
-        replace(
-            BASE,
-            derived=(
-                Derived("trend", Difference(Feature("sum_amount_1d"), Feature("sum_amount_7d"))),
-            ),
-        ),
-        with_stream(events=("Order Completed",)),
-        with_stream(where=()),
-        with_stream(where=(between("amount", 1, 6), BASE.stream.where[1])),
-        with_stream(where=(between("quantity", 1, 5), BASE.stream.where[1])),
-    ],
-)
+OTHERS = [
+    replace(BASE, name="w"),
+    replace(BASE, entity=USER_ITEM),
+    replace(BASE, aggregations=(Aggregation("sum", "amount", (7 * DAY, DAY)),)),
+    replace(BASE, aggregations=(Aggregation("sum", "amount", (DAY, 7 * DAY, ALL_HISTORY)),)),
+    replace(BASE, derived=()),
+    replace(BASE, attributes=(AttributeLookup("user", "plan"),)),
+    replace(BASE, attributes=(AttributeLookup("user", "plan", "number"),)),
+    replace(BASE, aggregations=(*BASE.aggregations, SHARE)),
+    replace(BASE, aggregations=(*BASE.aggregations, replace(SHARE, top=3))),
+    replace(BASE, aggregations=(*BASE.aggregations, replace(SHARE, categories=("a",)))),
+    replace(
+        BASE,
+        derived=(Derived("trend", Difference(Feature("sum_amount_1d"), Feature("sum_amount_7d"))),),
+    ),
+    with_stream(events=("Order Completed",)),
+    with_stream(where=()),
+    with_stream(where=(between("amount", 1, 6), BASE.stream.where[1])),
+    with_stream(where=(between("quantity", 1, 5), BASE.stream.where[1])),
+]
+
+
+@pytest.mark.parametrize("other", OTHERS)
 def test_fingerprint_changes_with_the_meaning(other: FeatureView) -> None:
     """Whatever changes a value, a name or the order of the columns changes the fingerprint."""
     assert other.fingerprint != BASE.fingerprint
+    assert len({o.fingerprint for o in OTHERS}) == len(OTHERS)
     services = [FeatureService("s", (declared,)).fingerprint for declared in (BASE, other)]
     assert services[0] != services[1]
 
