@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from include.features.item_views import ITEM_POPULARITY, ITEM_PRICE, USER_ITEM_HISTORY
-from include.features.user_views import (
+from include.features.library.items import ITEM_POPULARITY, ITEM_PRICE, USER_ITEM_HISTORY
+from include.features.library.users import (
     BASKET_SIZE,
     CATEGORY_MIX,
     DISCOUNT_SHARE,

@@ -27,8 +27,8 @@ from include.features.declarations import (
 )
 from include.features.engine import required_columns
 from include.features.expressions import Constant, Difference, Feature, Log1p, OnlyIf, Ratio
+from include.features.library.users import SPEND
 from include.features.spine import Spine
-from include.features.user_views import SPEND
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
 

@@ -1,16 +1,28 @@
-"""Views of an item, and of a user with an item, over canonical `Order Completed` line items."""
+"""Views of an item, and of a user with an item, over order lines and item attributes."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
-from include.features.declarations import ALL_HISTORY, ITEM, USER_ITEM, Aggregation, Derived
+from include.features.declarations import (
+    ALL_HISTORY,
+    ITEM,
+    USER_ITEM,
+    Aggregation,
+    AttributeLookup,
+    Derived,
+)
 from include.features.expressions import Feature, Ratio
-from include.features.user_views import DAYS_7, DAYS_90, ORDER_LINES, OWNER, mean_gap
+from include.features.library.streams import (
+    DAYS_7,
+    DAYS_28,
+    DAYS_90,
+    ORDER_LINES,
+    OWNER,
+    WEEKLY,
+    mean_gap,
+)
 from include.features.views import FeatureView
-
-DAYS_28: Final = timedelta(days=28)
 
 ITEM_POPULARITY: Final = FeatureView(
     "item_popularity",
@@ -27,9 +39,10 @@ ITEM_POPULARITY: Final = FeatureView(
             "lines_per_user_90d", Ratio(Feature("count_90d"), Feature("distinct_count_user_id_90d"))
         ),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="How much the item sells, to how many, and how often the same user comes back.",
-    tags=("recommendation",),
+    tags=("recommendation", "orders", "activity"),
 )
 
 ITEM_PRICE: Final = FeatureView(
@@ -41,11 +54,13 @@ ITEM_PRICE: Final = FeatureView(
         Aggregation("sum", "amount", (DAYS_90,)),
         Aggregation("sum", "quantity", (DAYS_90,)),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="What one piece of the item costs.",
-    tags=("recommendation",),
+    tags=("recommendation", "orders", "money"),
 )
 
+#: Offline only: a user and item pair is scored in batches, and there are many of them.
 USER_ITEM_HISTORY: Final = FeatureView(
     "user_item",
     USER_ITEM,
@@ -63,5 +78,29 @@ USER_ITEM_HISTORY: Final = FeatureView(
     ),
     owner=OWNER,
     description="The user's own history with the item, and whether it is due again.",
-    tags=("recommendation",),
+    tags=("recommendation", "orders", "activity", "timing"),
+)
+
+ITEM_MOMENTUM: Final = FeatureView(
+    "item_momentum",
+    ITEM,
+    ORDER_LINES,
+    (
+        Aggregation("trend", windows=(DAYS_7, DAYS_28)),
+        Aggregation("trend", "quantity", (DAYS_28,)),
+    ),
+    ttl=WEEKLY,
+    owner=OWNER,
+    description="Whether the item sells more or less than just before.",
+    tags=("orders", "activity"),
+)
+
+ITEM_FACTS: Final = FeatureView(
+    "item_facts",
+    ITEM,
+    attributes=(AttributeLookup("item", "category"),),
+    ttl=WEEKLY,
+    owner=OWNER,
+    description="What the tenant says about the item.",
+    tags=("assortment",),
 )

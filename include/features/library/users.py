@@ -1,8 +1,6 @@
-"""Views of a user over canonical `Order Completed` line items, for any tenant.
+"""Views of a user over order lines and product pages, for any tenant.
 
-One event is one line of a basket: `user_id`, `item_id`, `group_id` (the basket), `quantity`,
-`amount` (what the line cost), `properties.discount` (what was taken off it) and the attribute
-`item.category`. A tenant that lacks one of them gets nulls and zeros, never an error.
+A tenant that lacks a column they read gets nulls and zeros, never an error.
 """
 
 from __future__ import annotations
@@ -10,42 +8,30 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.conditions import at_least, between
-from include.features.declarations import (
-    ALL_HISTORY,
-    USER,
-    Aggregation,
-    AttributeLookup,
-    Derived,
-    EventStream,
+from include.features.conditions import at_least, between, equals
+from include.features.declarations import ALL_HISTORY, USER, Aggregation, Derived, EventStream
+from include.features.expressions import Feature, Log1p, Ratio
+from include.features.library.streams import (
+    DAYS_7,
+    DAYS_28,
+    DAYS_30,
+    DAYS_90,
+    ORDER_LINES,
+    OWNER,
+    WEEKLY,
+    mean_gap,
 )
-from include.features.expressions import Constant, Difference, Expression, Feature, Log1p, Ratio
 from include.features.views import FeatureView
-
-DAYS_7: Final = timedelta(days=7)
-DAYS_30: Final = timedelta(days=30)
-DAYS_90: Final = timedelta(days=90)
-OWNER: Final = "platform"
-
-ORDER_LINES: Final = EventStream(
-    ("Order Completed",), lookups=(AttributeLookup("item", "category"),)
-)
-
-
-def mean_gap(window: str) -> Expression:
-    """Days between one visit and the next."""
-    span = Difference(Feature(f"time_since_first_{window}"), Feature(f"time_since_last_{window}"))
-    return Ratio(span, Difference(Feature(f"days_active_{window}"), Constant(1)))
-
 
 RECENCY: Final = FeatureView(
     "recency",
     USER,
     ORDER_LINES,
     (Aggregation("time_since_last"),),
+    ttl=WEEKLY,
     owner=OWNER,
     description="Days since the user last ordered.",
-    tags=("churn", "recommendation"),
+    tags=("churn", "recommendation", "orders", "timing"),
 )
 
 FREQUENCY: Final = FeatureView(
@@ -57,9 +43,10 @@ FREQUENCY: Final = FeatureView(
         Aggregation("distinct_count", "group_id", (DAYS_7, DAYS_30, DAYS_90)),
         Aggregation("days_active", windows=(DAYS_7, DAYS_30, DAYS_90, ALL_HISTORY)),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="How often the user orders: lines, baskets and days.",
-    tags=("churn", "recommendation"),
+    tags=("churn", "recommendation", "orders", "activity"),
 )
 
 SPEND: Final = FeatureView(
@@ -76,9 +63,10 @@ SPEND: Final = FeatureView(
         Derived("log_amount_90d", Log1p(Feature("sum_amount_90d"))),
         Derived("trend", Ratio(Feature("sum_amount_30d"), Feature("sum_amount_90d"))),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="What the user pays, and which part of it lately.",
-    tags=("churn",),
+    tags=("churn", "orders", "money"),
 )
 
 BASKET_SIZE: Final = FeatureView(
@@ -99,9 +87,10 @@ BASKET_SIZE: Final = FeatureView(
         Aggregation("sum", "quantity", (DAYS_90,)),
         Aggregation("distinct_count", "group_id", (DAYS_90,)),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="Lines, amount and pieces of the user's average basket.",
-    tags=("churn",),
+    tags=("churn", "orders", "money"),
 )
 
 CATEGORY_MIX: Final = FeatureView(
@@ -113,9 +102,10 @@ CATEGORY_MIX: Final = FeatureView(
         Aggregation("entropy", "item.category", (DAYS_90,)),
         Aggregation("distinct_count", "item_id", (DAYS_90,)),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="How widely the user shops.",
-    tags=("churn",),
+    tags=("churn", "orders", "assortment"),
 )
 
 TIME_OF_DAY: Final = FeatureView(
@@ -132,9 +122,10 @@ TIME_OF_DAY: Final = FeatureView(
         Aggregation("count", None, (DAYS_90,), (at_least("local_hour", 18),), "evening"),
         Aggregation("count", None, (DAYS_90,), (at_least("local_weekday", 5),), "weekend"),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="Which part of the user's lines falls on mornings, evenings and weekends.",
-    tags=("churn",),
+    tags=("churn", "orders", "timing"),
 )
 
 DISCOUNT_SHARE: Final = FeatureView(
@@ -155,9 +146,10 @@ DISCOUNT_SHARE: Final = FeatureView(
             "count", None, (DAYS_90,), (at_least("properties.discount", 0.005),), "discounted"
         ),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="How much the user buys at a discount, by amount and by lines.",
-    tags=("churn",),
+    tags=("churn", "orders", "money"),
 )
 
 TENURE: Final = FeatureView(
@@ -165,9 +157,10 @@ TENURE: Final = FeatureView(
     USER,
     ORDER_LINES,
     (Aggregation("time_since_first"),),
+    ttl=WEEKLY,
     owner=OWNER,
     description="Days since the user's first order.",
-    tags=("churn",),
+    tags=("churn", "orders", "timing"),
 )
 
 REGULARITY: Final = FeatureView(
@@ -187,7 +180,78 @@ REGULARITY: Final = FeatureView(
         Aggregation("time_since_last", windows=(DAYS_90, ALL_HISTORY)),
         Aggregation("days_active", windows=(DAYS_30, DAYS_90, ALL_HISTORY)),
     ),
+    ttl=WEEKLY,
     owner=OWNER,
     description="The user's rhythm: days between visits, how overdue the next one is, the trend.",
-    tags=("churn", "recommendation"),
+    tags=("churn", "recommendation", "orders", "timing"),
+)
+
+MOMENTUM: Final = FeatureView(
+    "momentum",
+    USER,
+    ORDER_LINES,
+    (
+        Aggregation("trend", windows=(DAYS_7, DAYS_28)),
+        Aggregation("trend", "amount", (DAYS_28,)),
+    ),
+    ttl=WEEKLY,
+    owner=OWNER,
+    description="Whether the user buys more or less than just before.",
+    tags=("orders", "activity"),
+)
+
+CATEGORY_SHARE: Final = FeatureView(
+    "category_share",
+    USER,
+    ORDER_LINES,
+    (Aggregation("share", "item.category", (DAYS_90,), top=5),),
+    owner=OWNER,
+    description="Which part of the user's lines falls on each of the tenant's top categories.",
+    tags=("orders", "assortment"),
+)
+
+LAST_PURCHASE: Final = FeatureView(
+    "last_purchase",
+    USER,
+    ORDER_LINES,
+    (
+        Aggregation("last", "item.category", (DAYS_90,)),
+        Aggregation("last", "amount", (DAYS_90,)),
+        Aggregation("first", "item.category"),
+    ),
+    owner=OWNER,
+    description="What the user bought last, and what first.",
+    tags=("orders", "assortment"),
+)
+
+TODAY: Final = FeatureView(
+    "today",
+    USER,
+    ORDER_LINES,
+    (
+        Aggregation("count", windows=(timedelta(hours=1), timedelta(hours=24))),
+        Aggregation("sum", "amount", (timedelta(hours=24),)),
+        Aggregation("time_since_last", windows=(timedelta(hours=24),)),
+    ),
+    ttl=WEEKLY,
+    owner=OWNER,
+    description="What the user bought in the last hour and day.",
+    tags=("orders", "activity"),
+)
+
+BROWSING: Final = FeatureView(
+    "browsing",
+    USER,
+    EventStream(("Product Viewed", "Product Added")),
+    (
+        Aggregation("count", windows=(timedelta(minutes=30), timedelta(hours=24), DAYS_7)),
+        Aggregation("distinct_count", "item_id", (DAYS_7,)),
+        Aggregation("count", None, (DAYS_7,), (equals("event", "Product Added"),), "added"),
+        Aggregation("time_since_last"),
+    ),
+    derived=(Derived("added_share_7d", Ratio(Feature("added_count_7d"), Feature("count_7d"))),),
+    ttl=WEEKLY,
+    owner=OWNER,
+    description="What the user looks at and puts into the basket.",
+    tags=("browsing", "activity"),
 )
