@@ -5,20 +5,27 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from include import use_cases
-from include.errors import ConfigError, TenantryError, UnknownNameError
-from include.handoffs import instant
+from include.cli import tenants
+from include.cli.shared import (
+    Json,
+    TenantId,
+    activate,
+    console,
+    fleet,
+    one,
+    parse_instant,
+    print_json,
+    print_problems,
+)
+from include.errors import TenantryError, UnknownNameError
 from include.runtime.tables import print_table
-from include.tenants.loader import Fleet, find_tenant, load_fleet, load_tenant, tenants_folder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,12 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Per-tenant machine learning pipelines on Airflow.",
 )
-tenants_app = typer.Typer(no_args_is_help=True, help="The tenants and their files.")
-app.add_typer(tenants_app, name="tenants")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="A tenant's id.")]
-console = Console()
+app.add_typer(tenants.app, name="tenants")
 
 
 def main() -> None:
@@ -169,123 +171,6 @@ def run(
         print_json(results)
 
 
-# tenants
-
-
-@tenants_app.command("list")
-def tenants_list(as_json: Json = False) -> None:
-    """The tenants, good and bad."""
-    found = fleet()
-    rows = [
-        {
-            "tenant": t.id,
-            "name": t.name,
-            "region": t.region,
-            "isolation": t.isolation,
-            "pooling": "yes" if t.pooling.consent else "no",
-            "schedule": t.schedule,
-            "use cases": ", ".join(t.use_cases),
-        }
-        for t in found.tenants.values()
-    ]
-    if as_json:
-        print_json({"tenants": rows, "problems": found.problems})
-    else:
-        print_table(console, rows, title=str(tenants_folder()))
-        print_problems(found)
-
-
-@tenants_app.command("show")
-def tenants_show(tenant: TenantId, as_json: Json = False) -> None:
-    """One tenant's configuration, defaults included."""
-    import yaml
-
-    content = one(tenant).model_dump(mode="json")
-    if as_json:
-        print_json(content)
-    else:
-        print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), end="")
-
-
-@tenants_app.command("check")
-def tenants_check(
-    files: Annotated[list[Path] | None, typer.Argument(help="Files; all tenants if none.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Check tenant files; exit code 1 when one is bad."""
-    if files:
-        problems: dict[str, Sequence[str]] = {}
-        for path in files:
-            try:
-                load_tenant(path, use_cases.names())
-            except ConfigError as error:
-                problems[str(path)] = str(error).splitlines()
-    else:
-        problems = dict(fleet().problems)
-    if as_json:
-        print_json({"problems": problems})
-    else:
-        for lines in problems.values():
-            for line in lines:
-                print(line)
-        if not problems:
-            print("all good")
-    if problems:
-        raise typer.Exit(1)
-
-
-@tenants_app.command("add")
-def tenants_add(
-    file: Annotated[Path, typer.Argument(help="The tenant's YAML file.")], as_json: Json = False
-) -> None:
-    """Check a tenant file, put it with the others and make the tenant's database."""
-    from include import wiring
-
-    tenant = load_tenant(file, use_cases.names())
-    if tenant.id in fleet().tenants:
-        raise ConfigError(
-            f"tenant {tenant.id!r} exists; edit its file in {tenants_folder()} instead"
-        )
-    activate()
-    wiring.provision(tenant.ref)
-    target = tenants_folder() / f"{tenant.id}.yaml"
-    part = target.with_suffix(".part")
-    part.write_bytes(file.read_bytes())
-    part.replace(target)
-    if as_json:
-        print_json({"tenant": tenant.id, "file": target})
-    else:
-        print(f"added {tenant.id}: {target}; its DAGs appear within a minute")
-
-
-# shared by the commands
-
-
-def activate() -> None:
-    """Give this process the installation's environment (no-op where one is set already)."""
-    from include.runtime import control
-
-    control.activate()
-
-
-def fleet() -> Fleet:
-    """All tenants."""
-    return load_fleet(tenants_folder(), use_cases.names())
-
-
-def one(tenant_id: str) -> Any:
-    """One tenant."""
-    return find_tenant(tenants_folder(), tenant_id, use_cases.names())
-
-
-def parse_instant(text: str) -> datetime:
-    """An ISO instant; without an offset it means UTC."""
-    try:
-        return instant(text)
-    except ValueError:
-        raise ConfigError(f"--as-of {text!r} is not an instant such as 2017-10-23") from None
-
-
 def print_addresses() -> None:
     """Where the user interfaces are, and the login."""
     from include.runtime import control
@@ -294,15 +179,3 @@ def print_addresses() -> None:
     password = json.loads(found.password_file.read_text())[found.user]
     console.print(f"Airflow  {found.airflow_url}  login {found.user} / {password}", highlight=False)
     console.print(f"MLflow   {found.mlflow_url}", highlight=False)
-
-
-def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
-
-
-def print_problems(found: Fleet) -> None:
-    """What is wrong with the files that were left out."""
-    for lines in found.problems.values():
-        for line in lines:
-            console.print(f"[yellow]ignored:[/yellow] {escape(line)}", soft_wrap=True)

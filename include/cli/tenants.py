@@ -1,0 +1,112 @@
+"""`tenantry tenants`: the tenants and their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from include import use_cases
+from include.cli.shared import (
+    Json,
+    TenantId,
+    activate,
+    console,
+    fleet,
+    one,
+    print_json,
+    print_problems,
+)
+from include.errors import ConfigError
+from include.runtime.tables import print_table
+from include.tenants.loader import load_tenant, tenants_folder
+
+app = typer.Typer(no_args_is_help=True, help="The tenants and their files.")
+
+
+@app.command("list")
+def list_tenants(as_json: Json = False) -> None:
+    """The tenants, good and bad."""
+    found = fleet()
+    rows = [
+        {
+            "tenant": t.id,
+            "name": t.name,
+            "region": t.region,
+            "isolation": t.isolation,
+            "pooling": "yes" if t.pooling.consent else "no",
+            "schedule": t.schedule,
+            "use cases": ", ".join(t.use_cases),
+        }
+        for t in found.tenants.values()
+    ]
+    if as_json:
+        print_json({"tenants": rows, "problems": found.problems})
+    else:
+        print_table(console, rows, title=str(tenants_folder()))
+        print_problems(found)
+
+
+@app.command("show")
+def show(tenant: TenantId, as_json: Json = False) -> None:
+    """One tenant's configuration, defaults included."""
+    import yaml
+
+    content = one(tenant).model_dump(mode="json")
+    if as_json:
+        print_json(content)
+    else:
+        print(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), end="")
+
+
+@app.command("check")
+def check(
+    files: Annotated[list[Path] | None, typer.Argument(help="Files; all tenants if none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check tenant files; exit code 1 when one is bad."""
+    if files:
+        problems: dict[str, Sequence[str]] = {}
+        for path in files:
+            try:
+                load_tenant(path, use_cases.names())
+            except ConfigError as error:
+                problems[str(path)] = str(error).splitlines()
+    else:
+        problems = dict(fleet().problems)
+    if as_json:
+        print_json({"problems": problems})
+    else:
+        for lines in problems.values():
+            for line in lines:
+                print(line)
+        if not problems:
+            print("all good")
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("add")
+def add(
+    file: Annotated[Path, typer.Argument(help="The tenant's YAML file.")], as_json: Json = False
+) -> None:
+    """Check a tenant file, put it with the others and make the tenant's database."""
+    from include import wiring
+
+    tenant = load_tenant(file, use_cases.names())
+    if tenant.id in fleet().tenants:
+        raise ConfigError(
+            f"tenant {tenant.id!r} exists; edit its file in {tenants_folder()} instead"
+        )
+    activate()
+    wiring.provision(tenant.ref)
+    target = tenants_folder() / f"{tenant.id}.yaml"
+    part = target.with_suffix(".part")
+    part.write_bytes(file.read_bytes())
+    part.replace(target)
+    if as_json:
+        print_json({"tenant": tenant.id, "file": target})
+    else:
+        print(f"added {tenant.id}: {target}; its DAGs appear within a minute")
