@@ -6,7 +6,7 @@ Airflow carries them through XCom, `tenantry run` passes them by hand. All insta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -77,6 +77,17 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Materialized:
+    """quality → online store: what the store holds of each view, up to `until`."""
+
+    tenant: str
+    until: datetime
+    views: tuple[str, ...]  #: those served online; the tenant may have none
+    entities: int  #: whose partial aggregates were written; 0 where the store was there already
+    rows: int  #: events and attributes that were read for it
+
+
+@dataclass(frozen=True)
 class FeaturesBuilt:
     """features → training and scoring: point-in-time features of the active entities at `as_of`."""
 
@@ -89,6 +100,43 @@ class FeaturesBuilt:
     attributes: TableVersion
     training_due: bool
     training_reason: str  #: why training is due, or why it is not
+    pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """The categories that a share tells apart, the most frequent first."""
+
+    share: str
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """features → whoever asks years later: all that a training set is made from.
+
+    With the spine and the declarations as they were, it gives the same bytes again.
+    """
+
+    tenant: str
+    timezone: str
+    service: str
+    service_fingerprint: str
+    events: TableVersion
+    attributes: TableVersion
+    known_at: datetime
+    spine_digest: str
+    pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
+    learnt: tuple[Learnt, ...] = ()  #: of shares
+
+
+@dataclass(frozen=True)
+class RecordedSet:
+    """training → an audit: one tenant's training set, as the evaluation keeps it."""
+
+    recipe: Recipe
+    digest: str  #: of the set's canonical bytes
+    spine: StoredObject
 
 
 @dataclass(frozen=True)
@@ -135,7 +183,11 @@ class Registered:
 
 @dataclass(frozen=True)
 class Scored:
-    """scoring → monitoring: predictions of the interval, in Postgres."""
+    """scoring → monitoring: predictions of the interval, in Postgres.
+
+    In the registry of runs it is the log of vectors: version `version` read the rows of the file
+    `features`, which were made by the declarations `feature_fingerprint` from these tables.
+    """
 
     tenant: str
     use_case: str
@@ -144,7 +196,23 @@ class Scored:
     feature_fingerprint: str
     features: StoredObject
     events: TableVersion
+    attributes: TableVersion
     rows: int
+    pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """skew → whoever reads the report: logged vectors, computed again from the lake as it is."""
+
+    tenant: str
+    use_case: str
+    as_of: datetime
+    instants: tuple[datetime, ...]  #: of the logs that were sampled, `as_of` last
+    rows: int  #: vectors computed again
+    online_rows: int  #: of these, how many were read from the online store too
+    features: int  #: compared in each vector
+    mismatched: tuple[str, ...]  #: features that differ somewhere, see table `feature_skew`
 
 
 @dataclass(frozen=True)
@@ -197,7 +265,8 @@ def _pack(value: Any) -> Any:
 def _unpack(kind: Any, value: Any) -> Any:
     if is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
-        return kind(**{f.name: _unpack(hints[f.name], value[f.name]) for f in fields(kind)})
+        there = [f for f in fields(kind) if f.name in value or f.default is MISSING]
+        return kind(**{f.name: _unpack(hints[f.name], value[f.name]) for f in there})
     if get_origin(kind) is tuple:
         return tuple(_unpack(get_args(kind)[0], one) for one in value)
     return datetime.fromisoformat(value) if kind is datetime else value

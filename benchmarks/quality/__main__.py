@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.quality.stores import load, tenants
 from include import use_cases
+from include.features import inputs
 from include.features import stage as features
 from include.handoffs import FeaturesBuilt, Trained
 from include.registry.decision import Evidence, decide_promotion
@@ -31,12 +32,12 @@ from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training import TrainingState, is_due, train, train_global
-from include.training.dataset import Pinned, labelled_rows, read_events
+from include.training.dataset import Pinned, labelled_rows
 from include.training.metrics import Bootstrap
 from include.training.rows import Rows
 from include.training.stage import baselines
 from include.use_cases.declaration import UseCase
-from include.use_cases.spines import scoring_spine
+from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
 
 CUT = datetime(2017, 10, 16, 4, tzinfo=UTC)
 WEEKS = tuple(CUT + timedelta(days=7 * week) for week in range(1, 7))
@@ -129,20 +130,22 @@ def _advance(
     )
     if not due.due:
         return
-    spine = scoring_spine(use_case, read_events(pinned, lake, as_of), as_of)
+    read = inputs.read(
+        tenant,
+        use_case.features,
+        events=pinned.events,
+        attributes=pinned.attributes,
+        known_at=as_of,
+        lake=lake,
+        also=EVENT_COLUMNS,
+    )
+    spine = scoring_spine(use_case, read.events, as_of)
     built = FeaturesBuilt(
         tenant=tenant.id,
         use_case=use_case.name,
         as_of=as_of,
         features=features.build(
-            tenant,
-            use_case.name,
-            use_case.features,
-            spine,
-            as_of=as_of,
-            events=pinned.events,
-            attributes=pinned.attributes,
-            lake=lake,
+            use_case.name, use_case.features, spine, read, as_of=as_of, lake=lake
         ),
         feature_fingerprint=use_case.features.fingerprint,
         events=pinned.events,

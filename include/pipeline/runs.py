@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,15 +10,17 @@ from typing import Any, TypeVar
 
 from include import use_cases, wiring
 from include.errors import ConfigError, UnknownNameError
+from include.features.inputs import pool_members, retention_problems
 from include.handoffs import Interval
 from include.pipeline.intervals import last_interval
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
-from include.tenants.loader import find_tenant, load_fleet, tenants_folder
+from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.use_cases.declaration import UseCase
 
 Handoff = TypeVar("Handoff")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ class Run:
             raise ConfigError("this stage needs a use case: pass `use_case` as a param")
         return self.use_case
 
+    def pool_members(self) -> list[TenantConfig]:
+        """Whose events the use case's shared views see; nobody's where it has none."""
+        if not any(view.scope == "shared" for view in self.the_use_case().features.views):
+            return []
+        return pool_members(self.tenant, list(_fleet().tenants.values()))
+
     def take(self, kind: type[Handoff], stage: str) -> Handoff:
         """The handoff of an earlier stage."""
         found = self.received.get(stage)
@@ -77,6 +86,7 @@ class GlobalRun:
     platform: wiring.Platform
     use_case: UseCase
     members: tuple[TenantConfig, ...]  #: tenants that have the use case and consented
+    consenting: tuple[TenantConfig, ...]  #: all that consented, whose events shared views see
     as_of: datetime
     received: Mapping[str, Any] = field(default_factory=dict)
     trigger: str = "scheduled"
@@ -159,18 +169,30 @@ def open_global(
     use_case: str, *, as_of: datetime, connect: wiring.Connect, received: Mapping[str, Any]
 ) -> GlobalRun:
     """A training over every tenant that has the use case and consented to pooling."""
-    fleet = load_fleet(tenants_folder(), use_cases.names())
+    case = use_cases.get(use_case)
+    consenting = tuple(one for one in _fleet().tenants.values() if one.pooling.consent)
     return GlobalRun(
         platform=wiring.platform(connect),
-        use_case=use_cases.get(use_case),
+        use_case=case,
         members=tuple(
-            tenant
-            for tenant in fleet.tenants.values()
-            if tenant.pooling.consent and use_case in tenant.use_cases
+            one for one in consenting if use_case in one.use_cases and _reaches(one, case)
         ),
+        consenting=consenting,
         as_of=as_of,
         received=received,
     )
+
+
+def _reaches(tenant: TenantConfig, use_case: UseCase) -> bool:
+    """Whether the tenant keeps its events for as long as the features look back."""
+    problems = retention_problems(tenant, use_case.features)
+    for problem in problems:
+        log.warning("left out of the global model: %s", problem)
+    return not problems
+
+
+def _fleet() -> Fleet:
+    return load_fleet(tenants_folder(), use_cases.names())
 
 
 def _tenant(tenant_id: str) -> TenantConfig:

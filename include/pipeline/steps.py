@@ -16,6 +16,7 @@ from include import quality as quality_stage
 from include import use_cases, wiring
 from include.errors import TenantryError
 from include.features import stage as features_stage
+from include.features.inputs import read, record_pool
 from include.handoffs import (
     Checked,
     FeaturesBuilt,
@@ -86,18 +87,20 @@ def features(run: Run) -> FeaturesBuilt:
     checked = run.received.get("quality")
     events = checked.events if checked else lake.version(ref, "events")
     attributes = checked.attributes if checked else lake.version(ref, "attributes")
-    known = lake.read(
-        ref, "events", version=events.version, columns=list(EVENT_COLUMNS), known_at=run.as_of
-    )
-    built = features_stage.build(
+    pool = record_pool(run.pool_members(), use_case.features, lake)
+    inputs = read(
         run.tenant,
-        use_case.name,
         use_case.features,
-        scoring_spine(use_case, known, run.as_of),
-        as_of=run.as_of,
         events=events,
         attributes=attributes,
+        known_at=run.as_of,
         lake=lake,
+        pool=pool,
+        also=EVENT_COLUMNS,
+    )
+    spine = scoring_spine(use_case, inputs.events, run.as_of)
+    built = features_stage.build(
+        use_case.name, use_case.features, spine, inputs, as_of=run.as_of, lake=lake
     )
     due = history.training_due(run, events, data_loss=bool(checked and checked.data_loss))
     return FeaturesBuilt(
@@ -110,6 +113,7 @@ def features(run: Run) -> FeaturesBuilt:
         attributes=attributes,
         training_due=due.due,
         training_reason=due.reason,
+        pool=pool,
     )
 
 
@@ -198,6 +202,7 @@ def global_training(run: GlobalRun) -> Trained:
         run.members,
         run.as_of,
         lake=run.platform.lake,
+        consenting=run.consenting,
         incumbent=_serving(run.platform, GLOBAL, run.use_case.name, run),
         trigger=run.trigger,
         code_revision=wiring.code_revision(),

@@ -18,7 +18,11 @@ def use_cases_of(tenant: TenantConfig) -> list[UseCase]:
 
 def data_needs(use_case: UseCase) -> DataNeeds:
     """What the use case needs of the data, for the quality stage."""
-    looked_up = {lookup.name for view in use_case.features.views for lookup in view.stream.lookups}
+    looked_up = {
+        lookup.name
+        for view in use_case.features.views
+        for lookup in (*(view.stream.lookups if view.stream else ()), *view.attributes)
+    }
     return DataNeeds(
         use_case=use_case.name,
         events=use_case.events,

@@ -108,5 +108,7 @@ def _scored(built: FeaturesBuilt, version: str, rows: int) -> Scored:
         feature_fingerprint=built.feature_fingerprint,
         features=built.features,
         events=built.events,
+        attributes=built.attributes,
         rows=rows,
+        pool=built.pool,
     )

@@ -12,8 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.features.stage import compute_at
-from include.handoffs import TableVersion
+from include.features import inputs, training_set
+from include.features.inputs import Inputs
+from include.features.training_set import TrainingSet
+from include.handoffs import RecordedSet, TableVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
@@ -30,6 +32,7 @@ class Pinned:
     tenant: TenantConfig
     events: TableVersion
     attributes: TableVersion
+    pool: str = ""  #: of shared views, see `inputs.record_pool`
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Dataset:
     training: Rows
     holdout: Rows
     windows: Windows
+    sets: tuple[RecordedSet, ...] = ()  #: one per tenant that gave rows: training, then holdout
 
 
 def read_events(pinned: Pinned, lake: Lake, as_of: datetime) -> pa.Table:
@@ -56,10 +60,15 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
     """Rows of every tenant in `sources`, cut into training and holdout.
 
     The windows follow the tenant whose data reaches furthest, so that the snapshots are the same
-    instants for all; a tenant whose data ends before a label does gives no rows there.
+    instants for all; a tenant whose data ends before a label does gives no rows there. Each
+    tenant's spine is kept in its own part of the lake, for whoever makes the set again.
     """
-    histories = [read_events(pinned, lake, as_of) for pinned in sources]
-    spans = [_span(use_case, events, as_of) for events in histories]
+    #: One tenant's rows are read once; of many tenants, one at a time is in memory.
+    alone = _inputs(use_case, sources[0], as_of, lake) if len(sources) == 1 else None
+    spans = [
+        _span(use_case, alone.events if alone else read_events(pinned, lake, as_of), as_of)
+        for pinned in sources
+    ]
     known = [span for span in spans if span is not None]
     windows = plan(
         use_case,
@@ -69,86 +78,147 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
     )
     training: list[Rows] = []
     holdout: list[Rows] = []
-    for pinned, events, span in zip(sources, histories, spans, strict=True):
+    sets: list[RecordedSet] = []
+    for pinned, span in zip(sources, spans, strict=True):
         if span is None:
             continue
         reach = plan(use_case, *span, as_of).known_until
         oldest = span[0] + use_case.snapshots.minimum_history
         newest = reach - use_case.label.horizon
-        for instants, rows in ((windows.training, training), (windows.holdout, holdout)):
-            told = [at for at in instants if oldest <= at <= newest]
-            if told:
-                frame = _Frame(use_case, pinned, events, reach, lake)
-                rows.append(frame.rows(told, as_of, thin=rows is training))
-    return Dataset(_stacked(use_case, training), _stacked(use_case, holdout), windows)
+        earlier, later = (
+            [at for at in instants if oldest <= at <= newest]
+            for instants in (windows.training, windows.holdout)
+        )
+        if not earlier and not later:
+            continue
+        frame = _Frame(use_case, alone or _inputs(use_case, pinned, as_of, lake), reach)
+        parts, made, spine = frame.rows([(earlier, True), (later, False)])
+        sets.append(_recorded(made, spine, pinned, lake))
+        for rows, place in zip(parts, (training, holdout), strict=True):
+            place += [rows] if len(rows) else []
+    return Dataset(_stacked(use_case, training), _stacked(use_case, holdout), windows, tuple(sets))
 
 
 def labelled_rows(
     use_case: UseCase, pinned: Pinned, instants: Sequence[datetime], as_of: datetime, lake: Lake
 ) -> Rows | None:
     """Every row of the snapshots whose label the tenant's data can tell at `as_of`, if any."""
-    events = read_events(pinned, lake, as_of)
-    span = _span(use_case, events, as_of)
+    read = _inputs(use_case, pinned, as_of, lake)
+    span = _span(use_case, read.events, as_of)
     if span is None:
         return None
     reach = plan(use_case, *span, as_of).known_until
     told = [at for at in instants if at + use_case.label.horizon <= reach]
-    frame = _Frame(use_case, pinned, events, reach, lake)
-    return frame.rows(told, as_of, thin=False) if told else None
+    if not told:
+        return None
+    return _Frame(use_case, read, reach).rows([(told, False)])[0][0]
+
+
+def _inputs(use_case: UseCase, pinned: Pinned, as_of: datetime, lake: Lake) -> Inputs:
+    """Everything that spines, labels and features of one tenant read."""
+    return inputs.read(
+        pinned.tenant,
+        use_case.features,
+        events=pinned.events,
+        attributes=pinned.attributes,
+        known_at=as_of,
+        lake=lake,
+        pool=pinned.pool,
+        also=EVENT_COLUMNS,
+    )
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Spine rows of some snapshots, and what became of them."""
+
+    spine: pa.Table
+    label: npt.NDArray[np.int8]
+    weight: npt.NDArray[np.float64]
+    relevant: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """One tenant's events, complete up to `known_until`."""
+    """One tenant's rows, complete up to `known_until`."""
 
     use_case: UseCase
-    pinned: Pinned
-    events: pa.Table
+    inputs: Inputs
     known_until: datetime
-    lake: Lake
 
-    def rows(self, instants: Sequence[datetime], as_of: datetime, *, thin: bool) -> Rows:
-        """Labelled rows of the snapshots, as known at `as_of`; fewer negatives where `thin`."""
-        case = self.use_case
+    def rows(
+        self, parts: Sequence[tuple[Sequence[datetime], bool]]
+    ) -> tuple[list[Rows], TrainingSet, pa.Table]:
+        """Labelled rows of each part's snapshots; the one training set of them all, and its spine.
+
+        A part is its snapshots, and whether only some of the negatives are kept.
+        """
+        labelled = [self._labelled(instants, thin=thin) for instants, thin in parts]
+        spine = pa.concat_tables([one.spine for one in labelled])
+        made = training_set.build(self.use_case.features, spine, self.inputs)
+        features = made.table.select(list(self.use_case.features.columns))
+        features = features.replace_schema_metadata(None)
+        found, at = [], 0
+        for one in labelled:
+            found.append(self._rows(one, features.slice(at, one.spine.num_rows)))
+            at += one.spine.num_rows
+        return found, made, spine
+
+    def _labelled(self, instants: Sequence[datetime], *, thin: bool) -> _Labelled:
+        case, events = self.use_case, self.inputs.events
         draw = np.random.default_rng(case.seed)
         spines, targets, weights, relevant = [], [], [], []
         for at in instants:
-            spine = _some_entities(case, scoring_spine(case, self.events, at), draw)
-            label = labels(case, self.events, spine, self.known_until).to_numpy()
+            spine = _some_entities(case, scoring_spine(case, events, at), draw)
+            label = labels(case, events, spine, self.known_until).to_numpy()
             keep, weight = _thinned(case, label, draw) if thin else _all(label)
             spine = spine.filter(pa.array(keep))
             spines.append(spine)
             targets.append(label[keep])
             weights.append(weight[keep])
             if case.items:
-                counts = relevant_items(case, self.events, at, self.known_until)
+                counts = relevant_items(case, events, at, self.known_until)
                 users = pd.Series(spine[case.entity].to_pandas(), dtype=object)
                 relevant.append(users.map(counts).fillna(0).to_numpy(dtype=np.int64))
             else:
                 relevant.append(np.zeros(spine.num_rows, dtype=np.int64))
-        spine = pa.concat_tables(spines)
-        computed = compute_at(
-            self.pinned.tenant,
-            case.features,
-            spine,
-            events=self.pinned.events,
-            attributes=self.pinned.attributes,
-            known_at=as_of,
-            lake=self.lake,
-        )
-        entity = _texts(spine[case.entity], prefix=f"{self.pinned.tenant.id}/")
-        stamps = spine["as_of"].to_numpy().astype("datetime64[us]")
-        return Rows(
-            computed.select(list(case.features.columns)).replace_schema_metadata(None),
+        if not spines:
+            nobody = _no_spine(case)
+            return _Labelled(nobody, np.empty(0, np.int8), np.empty(0), np.empty(0, np.int64))
+        return _Labelled(
+            pa.concat_tables(spines),
             np.concatenate(targets),
             np.concatenate(weights),
+            np.concatenate(relevant),
+        )
+
+    def _rows(self, one: _Labelled, features: pa.Table) -> Rows:
+        case, spine, tenant = self.use_case, one.spine, self.inputs.tenant.id
+        entity = _texts(spine[case.entity], prefix=f"{tenant}/")
+        stamps = spine["as_of"].to_numpy().astype("datetime64[us]")
+        return Rows(
+            features,
+            one.label,
+            one.weight,
             entity,
             _texts(spine["item_id"]) if case.items else np.full(spine.num_rows, ""),
             np.char.add(np.char.add(entity, "@"), stamps.astype(str)),
-            np.concatenate(relevant),
-            np.full(spine.num_rows, self.pinned.tenant.id),
+            one.relevant,
+            np.full(spine.num_rows, tenant),
             stamps,
         )
+
+
+def _recorded(made: TrainingSet, spine: pa.Table, pinned: Pinned, lake: Lake) -> RecordedSet:
+    """The set's recipe, with its spine kept under a name that retention can date."""
+    recipe = made.recipe
+    path = f"spines/{recipe.known_at:%Y-%m-%dT%H%M%S}-{recipe.spine_digest}.parquet"
+    return RecordedSet(recipe, made.digest, lake.put_table(pinned.tenant.ref, path, spine))
+
+
+def _no_spine(use_case: UseCase) -> pa.Table:
+    fields = [pa.field(key, pa.string()) for key in use_case.keys]
+    return pa.schema([*fields, pa.field("as_of", TIMESTAMP)]).empty_table()
 
 
 def _span(use_case: UseCase, events: pa.Table, as_of: datetime) -> tuple[datetime, datetime] | None:

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 
 from include.errors import ConfigError, IntegrityError, IsolationError
-from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained
+from include.features.inputs import pool_members, record_pool
+from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained, pack
 from include.registry.baselines import baseline_model
 from include.registry.model import Model
 from include.registry.port import ModelVersion
@@ -58,7 +59,7 @@ def train(
             f"the features of {tenant.id} {use_case.name} were built by another declaration; "
             "run the features stage again"
         )
-    pinned = Pinned(tenant, built.events, built.attributes)
+    pinned = Pinned(tenant, built.events, built.attributes, built.pool)
     data = build(use_case, [pinned], built.as_of, lake)
     notes: list[str] = []
     contenders = baselines(use_case)
@@ -80,8 +81,12 @@ def train_global(
     incumbent: Version | None,
     trigger: str,
     code_revision: str,
+    consenting: Sequence[TenantConfig] = (),
 ) -> Trained:
     """The model of all tenants that consented to pooling, whoever of them has data.
+
+    Args:
+        consenting: whose events shared views see; `tenants` where nobody else consented.
 
     Raises:
         IsolationError: a tenant without consent was handed in; nothing of it was read.
@@ -92,8 +97,13 @@ def train_global(
     if as_of.utcoffset() is None:
         raise ConfigError(f"as_of must be an aware datetime, got {as_of!r}")
     sources = tuple(
-        Pinned(t, lake.version(t.ref, "events"), lake.version(t.ref, "attributes"))
-        for t in sorted(tenants, key=lambda tenant: tenant.id)
+        Pinned(
+            one,
+            lake.version(one.ref, "events"),
+            lake.version(one.ref, "attributes"),
+            record_pool(pool_members(one, consenting or tenants), use_case.features, lake),
+        )
+        for one in sorted(tenants, key=lambda tenant: tenant.id)
     )
     data = build(use_case, sources, as_of, lake)
     run = _Run(GLOBAL, use_case, as_of, trigger, code_revision, sources, data, lake)
@@ -235,6 +245,7 @@ class _Run:
             "feature_fingerprint": self.use_case.features.fingerprint,
             "seed": self.use_case.seed,
             "tables": tables,
+            "training_sets": [pack(one) for one in self.data.sets],
             "windows": {
                 "training": [at.isoformat() for at in windows.training],
                 "holdout": [at.isoformat() for at in windows.holdout],

@@ -10,6 +10,11 @@ import pytest
 from include.handoffs import (
     Candidate,
     Interval,
+    Learnt,
+    Materialized,
+    Recipe,
+    RecordedSet,
+    Replayed,
     Scored,
     StoredObject,
     TableVersion,
@@ -27,7 +32,24 @@ TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
 @pytest.mark.parametrize(
     "handoff",
     [
-        Scored("acme", "churn", AT, "3", "f" * 16, FILE, TABLE, 12),
+        Scored("acme", "churn", AT, "3", "f" * 16, FILE, TABLE, TABLE, 12),
+        RecordedSet(
+            Recipe(
+                "acme",
+                "UTC",
+                "churn",
+                "f" * 16,
+                TABLE,
+                TABLE,
+                AT,
+                "ab" * 32,
+                learnt=(Learnt("mix__share_item_category_top2", ("food", "books")),),
+            ),
+            "cd" * 32,
+            FILE,
+        ),
+        Materialized("acme", AT, ("recency", "spend"), 5, 7),
+        Replayed("acme", "churn", AT, (AT, AT), 100, 0, 7, ()),
         Trained(
             "acme",
             "churn",
@@ -49,6 +71,13 @@ def test_what_is_no_handoff_is_refused_by_name() -> None:
     """A stale or foreign value is named instead of failing somewhere later."""
     with pytest.raises(ValueError, match="'datetime' is no handoff"):
         unpack({"handoff": "datetime"})
+
+
+def test_a_handoff_of_an_earlier_release_is_read() -> None:
+    """A field that was added since, with a default, may be missing."""
+    scored = Scored("acme", "churn", AT, "3", "f" * 16, FILE, TABLE, TABLE, 12)
+    before = {key: value for key, value in pack(scored).items() if key != "pool"}
+    assert unpack(before) == scored
 
 
 def test_an_interval_ends_after_its_start() -> None:

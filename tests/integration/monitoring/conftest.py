@@ -76,9 +76,9 @@ class Watched:
         self.store(
             as_of, list(zip(table["user_id"].to_pylist(), predict(table), strict=True)), version
         )
-        events = TableVersion(self.config.id, "events", 1, 1, "f" * 16)
+        lake = TableVersion(self.config.id, "events", 1, 1, "f" * 16)
         return Scored(
-            self.config.id, "churn", as_of, version, "f" * 16, stored, events, table.num_rows
+            self.config.id, "churn", as_of, version, "f" * 16, stored, lake, lake, table.num_rows
         )
 
     def store(

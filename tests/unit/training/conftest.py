@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 
 from include import use_cases
+from include.features import inputs
 from include.features import stage as features
 from include.handoffs import FeaturesBuilt, Interval
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.training.dataset import Pinned, read_events
-from include.use_cases.spines import scoring_spine
+from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
 
 AS_OF = datetime(2024, 7, 1, tzinfo=UTC)
 START = datetime(2023, 10, 1, tzinfo=UTC)
@@ -77,17 +77,17 @@ def build(lake: Lake) -> Build:
         case = use_cases.get(name)
         events = lake.version(tenant.ref, "events")
         attributes = lake.version(tenant.ref, "attributes")
-        known = read_events(Pinned(tenant, events, attributes), lake, as_of)
-        stored = features.build(
+        read = inputs.read(
             tenant,
-            name,
             case.features,
-            scoring_spine(case, known, as_of),
-            as_of=as_of,
             events=events,
             attributes=attributes,
+            known_at=as_of,
             lake=lake,
+            also=EVENT_COLUMNS,
         )
+        spine = scoring_spine(case, read.events, as_of)
+        stored = features.build(name, case.features, spine, read, as_of=as_of, lake=lake)
         return FeaturesBuilt(
             tenant=tenant.id,
             use_case=name,
