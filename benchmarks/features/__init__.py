@@ -1,0 +1,1 @@
+"""What the feature store must reach, measured beside its peers: `python -m benchmarks.features`."""
