@@ -55,9 +55,7 @@ class TrainingSet:
         table = self.to_arrow()
         mapper = {pa.int64(): pd.Int64Dtype()}.get
         columns = {
-            field.name: table[field.name].to_pandas(
-                types_mapper=mapper if field.nullable else None
-            )
+            field.name: table[field.name].to_pandas(types_mapper=mapper if field.nullable else None)
             for field in table.schema
         }
         frame = pd.DataFrame(columns)

@@ -114,8 +114,9 @@ class FeatureView:
     @property
     def longest_window(self) -> timedelta:
         """The furthest a finite window looks back; zero where none does."""
-        windows = (w for _, w in self.computed() if w != ALL_HISTORY)
-        return max(windows, default=timedelta(0))
+        finite = ((a, w) for a, w in self._declared() if w != ALL_HISTORY)
+        reach = (2 * window if a.function == "trend" else window for a, window in finite)
+        return max(reach, default=timedelta(0))
 
     @cached_property
     def _primitives(self) -> dict[str, Aggregation]:

@@ -47,5 +47,6 @@ def expire(tenant: TenantConfig, at: datetime, lake: Lake) -> Expired:
         events=sum(lake.forget(tenant.ref, table, events_until) for table in _EVENTS),
         predictions=predictions,
         quarantined=quarantined,
-        files=lake.forget_files(tenant.ref, "features", predictions_until),
+        files=lake.forget_files(tenant.ref, "features", predictions_until)
+        + lake.forget_files(tenant.ref, "spines", events_until),
     )

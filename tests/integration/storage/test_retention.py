@@ -49,7 +49,7 @@ def tenant(name: str, **more: object) -> TenantConfig:
 
 
 def fill(one: TenantConfig, lake: Lake) -> None:
-    """An old and a new event, prediction, quarantined row and features file."""
+    """An old and a new event, prediction, quarantined row, features file and training spine."""
     for at in (OLD, NEW):
         row = {
             "tenant_id": one.id,
@@ -64,6 +64,7 @@ def fill(one: TenantConfig, lake: Lake) -> None:
         interval = Interval(at, at + timedelta(hours=1))
         lake.replace_slice(one.ref, "events", "orders", interval, batches)
         lake.put(one.ref, f"features/churn/{at:%Y-%m-%dT%H%M%S}.parquet", b"x")
+        lake.put(one.ref, f"spines/{at:%Y-%m-%dT%H%M%S}-{'ab' * 32}.parquet", b"x")
         with tenant_transaction(one.ref) as connection:
             connection.execute(
                 "INSERT INTO predictions (tenant_id, use_case, as_of, entity_id, rank, score, "
@@ -85,19 +86,20 @@ def left(one: TenantConfig, lake: Lake) -> tuple[list[datetime], int, int, int]:
             for table in ("predictions", "quarantine")
         ]
     events = lake.read(one.ref, "events", columns=["event_timestamp"])["event_timestamp"]
-    files = list(lake.file_path(one.ref, "features").rglob("*.parquet"))
+    home = lake.file_path(one.ref, "")
+    files = [path for name in ("features", "spines") for path in (home / name).rglob("*.parquet")]
     return events.to_pylist(), counts[0], counts[1], len(files)
 
 
 def test_old_goes_new_stays_and_again_changes_nothing(platform: Postgres, tmp_path: Path) -> None:
-    """Events, predictions, bad rows and feature files all follow the same rule."""
+    """Events, predictions, bad rows, feature files and spines all follow the same rule."""
     one, other, lake = tenant("keeps-a-month"), tenant("neighbour"), Lake(tmp_path)
     fill(one, lake)
     fill(other, lake)
     done = expire(one, NOW, lake)
-    assert (done.events, done.predictions, done.quarantined, done.files) == (1, 1, 1, 1)
-    assert left(one, lake) == ([NEW], 1, 1, 1)
-    assert left(other, lake) == ([OLD, NEW], 2, 2, 2)
+    assert (done.events, done.predictions, done.quarantined, done.files) == (1, 1, 1, 2)
+    assert left(one, lake) == ([NEW], 1, 1, 2)
+    assert left(other, lake) == ([OLD, NEW], 2, 2, 4)
     version = lake.version(one.ref, "events")
     again = expire(one, NOW, lake)
     assert (again.events, again.predictions, again.quarantined, again.files) == (0, 0, 0, 0)

@@ -13,7 +13,8 @@ import pytest
 
 from include import use_cases
 from include.errors import ConfigError, IntegrityError, IsolationError
-from include.handoffs import FeaturesBuilt, Trained
+from include.features.training_set import reproduce
+from include.handoffs import FeaturesBuilt, Trained, unpack
 from include.registry.decision import Evidence, decide_promotion
 from include.registry.model import Model
 from include.registry.port import ModelVersion
@@ -104,6 +105,39 @@ def test_the_evaluation_tells_the_whole_lineage(
     assert own["parameters"]["seed"] == CHURN.seed
     assert len(own["segments"]) > 1
     assert set(own["metrics"]) == set(CHURN.metrics)
+
+
+@pytest.mark.parametrize("name", ["churn", "recommendation"])
+def test_a_training_set_can_be_made_again_from_its_evaluation(
+    name: str, lake: Lake, make_tenant: MakeTenant, build: Build
+) -> None:
+    """With the spine it names and the declarations of then, after the table has grown."""
+    tenant = make_tenant()
+    trained = run(lake, tenant, build(tenant, name))
+    make_tenant(until=AS_OF + timedelta(days=60))
+    (recorded,) = map(unpack, document(lake, trained, tenant)["training_sets"])
+    spine = lake.get_table(tenant.ref, recorded.spine)
+    assert spine.num_rows == trained.training_rows + trained.holdout_rows
+    again = reproduce(
+        recorded.recipe, spine, lake, tenant=tenant.ref, service=use_cases.get(name).features
+    )
+    assert again.digest == recorded.digest
+    assert again.recipe == recorded.recipe
+
+
+def test_a_global_training_keeps_each_tenants_spine_with_the_tenant(
+    lake: Lake, make_tenant: MakeTenant
+) -> None:
+    """Nobody's users stand in the folder that all global models share."""
+    tenants = [make_tenant("one", seed=1), make_tenant("two", seed=2)]
+    trained = train_global(
+        CHURN, tenants, AS_OF, lake=lake, incumbent=None, trigger="manual", code_revision="r1"
+    )
+    recorded = [unpack(one) for one in document(lake, trained)["training_sets"]]
+    assert [one.recipe.tenant for one in recorded] == ["one", "two"]
+    for one, tenant in zip(recorded, tenants, strict=True):
+        assert one.spine.tenant == tenant.id
+        assert lake.get_table(tenant.ref, one.spine).num_rows == one.spine.rows > 0
 
 
 @pytest.mark.parametrize("name", ["churn", "recommendation"])
