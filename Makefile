@@ -1,13 +1,16 @@
 # `make` alone lists the targets. TENANTRY_HOME, TENANTRY_API_PORT, TENANTRY_MLFLOW_PORT and the
 # other TENANTRY_* variables (docs/operations.md) are passed through.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test offline check soak up down clean lock
+.PHONY: help bootstrap spark demo test offline check soak up down clean lock
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv/bin
 # any Python that runs will do for this step; it looks for a supported one itself
 ANY_PYTHON = $(firstword $(foreach name,$(wildcard $(VENV)/python) python3 python python3.13 \
 	python3.12 python3.11,$(shell $(name) -c 'print("$(name)")' 2>/dev/null)))
+
+BOOTSTRAP = $(or $(ANY_PYTHON),$(error no Python runs here; install Python 3.11, 3.12 or 3.13)) \
+	include/runtime/bootstrap.py
 
 COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --quiet \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
@@ -16,27 +19,29 @@ help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bootstrap:  ## make .venv and install everything (instant when up to date)
-	@$(or $(ANY_PYTHON),$(error no Python runs here; install Python 3.11, 3.12 or 3.13)) \
-		include/runtime/bootstrap.py
+	@$(BOOTSTRAP)
+
+spark:  ## the same, and PySpark with a Java for it: tests need them, the demo does not
+	@$(BOOTSTRAP) spark
 
 demo: bootstrap  ## start everything, onboard the demo tenants, run a year of their data
 	@$(VENV)/tenantry demo
 
-test: bootstrap  ## run the whole test suite (without soak)
+test: spark  ## run the whole test suite (without soak)
 	$(VENV)/python -m pytest -m "not soak" -n 2 --dist loadfile
 
-offline: bootstrap  ## the whole test suite with all network but loopback denied (Linux)
+offline: spark  ## the whole test suite with all network but loopback denied (Linux)
 	unshare --map-root-user --net sh -c 'ip link set lo up && exec $(VENV)/python -m pytest \
 		-m "not soak" -n 2 --dist loadfile'
 
-check: bootstrap  ## format, lint, types, import contracts, fast tests
+check: spark  ## format, lint, types, import contracts, fast tests
 	$(VENV)/ruff format --check .
 	$(VENV)/ruff check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports
 	$(VENV)/python -m pytest -m "not soak and not integration" -q tests/spec tests/unit tests/dags
 
-soak: bootstrap  ## run what takes longer: repeated kills, large sources
+soak: spark  ## run what takes longer: repeated kills, large sources
 	$(VENV)/python -m pytest -m soak
 
 up: bootstrap  ## start Postgres, Airflow and MLflow and leave them running
@@ -52,4 +57,6 @@ lock:  ## pin again what pyproject.toml asks for (needs uv)
 	$(COMPILE) --output-file requirements.txt
 	$(COMPILE) --extra demo --extra dev --constraint requirements.txt --output-file build.lock
 	{ echo "-r requirements.txt"; grep -vxFf requirements.txt build.lock; } > requirements-dev.txt
+	$(COMPILE) --extra spark --constraint requirements.txt --output-file build.lock
+	{ echo "-r requirements.txt"; grep -vxFf requirements.txt build.lock; } > requirements-spark.txt
 	@rm build.lock

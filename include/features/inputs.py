@@ -177,16 +177,18 @@ def pool_tenants(pool: str, lake: Lake) -> list[str]:
     return [str(one["tenant"]) for one in _listed(pool, lake)]
 
 
+def pool_tables(pool: str, lake: Lake) -> list[tuple[TenantRef, int]]:
+    """The tenants on the list, each with the version of its `events`."""
+    return [
+        (TenantRef(one["tenant"], one["region"], "pool"), int(one["version"]))
+        for one in _listed(pool, lake)
+    ]
+
+
 def _pooled(pool: str, columns: list[str], known_at: datetime, lake: Lake) -> pa.Table | None:
     parts = [
-        lake.read(
-            TenantRef(one["tenant"], one["region"], "pool"),
-            "events",
-            version=one["version"],
-            columns=columns,
-            known_at=known_at,
-        )
-        for one in _listed(pool, lake)
+        lake.read(owner, "events", version=version, columns=columns, known_at=known_at)
+        for owner, version in pool_tables(pool, lake)
     ]
     return pa.concat_tables(parts) if parts else None
 

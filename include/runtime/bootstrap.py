@@ -1,5 +1,7 @@
 """Makes `.venv` and installs everything into it; the second call finds nothing to do.
 
+`spark` as argument adds PySpark and a Java for it: 0.6 GB that only its engine and its tests need.
+
 Standard library only, and no syntax newer than Python 3.8: this file is run by whatever `python3`
 a machine has, before anything of ours is installed.
 """
@@ -18,8 +20,10 @@ import time
 PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VENV = os.path.join(PROJECT, ".venv")
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
+EXTRAS = {"spark": "requirements-spark.txt"}
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_BYTES = 3 * 1024**3  # the environment takes 2 GB, an installer's unpacked wheels the rest
+EXTRA_BYTES = 2 * 1024**3  # Spark comes as source, so it is unpacked, packed and unpacked again
 _NAMES = ("python3.11", "python3.12", "python3.13", "python3", "python")
 
 
@@ -69,10 +73,12 @@ def find_python(paths: list[str]) -> str:
     )
 
 
-def digest(project: str, python_version: tuple[int, int]) -> str:
-    """What the installation depends on; another digest means: install again."""
+def digest(
+    project: str, python_version: tuple[int, int], names: tuple[str, ...] = REQUIREMENTS
+) -> str:
+    """What an installation of these files depends on; another digest means: install again."""
     state = hashlib.sha256(f"{project} {python_version}".encode())
-    for name in (*REQUIREMENTS, "pyproject.toml"):
+    for name in (*names, "pyproject.toml"):
         with open(os.path.join(project, name), "rb") as file:
             state.update(file.read())
     return state.hexdigest()
@@ -96,10 +102,10 @@ def make_venv(python: str, uv: str | None) -> None:
     raise BootstrapError(f"the virtual environment could not be made:\n{detail}")
 
 
-def install(uv: str | None, environment: dict[str, str]) -> None:
+def install(uv: str | None, environment: dict[str, str], names: tuple[str, ...]) -> None:
     """Everything of the lock files, then the project itself in editable mode."""
     python = os.path.join(VENV, "bin", "python")
-    pins = [part for name in REQUIREMENTS for part in ("-r", os.path.join(PROJECT, name))]
+    pins = [part for name in names for part in ("-r", os.path.join(PROJECT, name))]
     uv = uv or _fetch_uv(python, environment)
     if uv:
         say("installing with uv")
@@ -134,21 +140,26 @@ def _fetch_uv(python: str, environment: dict[str, str]) -> str | None:
     return fetched if _run(command, environment) and os.path.exists(fetched) else None
 
 
-def ensure() -> bool:
-    """Brings `.venv` up to date with the lock files; returns whether there was anything to do."""
+def ensure(extras: list[str]) -> bool:
+    """Brings `.venv` up to date with the lock files; returns whether there was anything to do.
+
+    The stamp in it holds the digest of every installation that it satisfies.
+    """
+    names = (*REQUIREMENTS, *(EXTRAS[extra] for extra in extras))
     python = os.path.join(VENV, "bin", "python")
     stamp = os.path.join(VENV, ".tenantry-installed")
     version = _usable_version(python)
-    if version and _read(stamp) == digest(PROJECT, version):
+    if version and digest(PROJECT, version, names) in (_read(stamp) or "").split():
         return False
     began = time.monotonic()
     uv = shutil.which("uv")
     if not version:
         free = shutil.disk_usage(PROJECT).free
-        if free < NEEDED_BYTES:
+        needed = NEEDED_BYTES + (EXTRA_BYTES if extras else 0)
+        if free < needed:
             raise BootstrapError(
                 f"only {free / 1024**3:.1f} GB are free on the disk of {PROJECT}; the virtual "
-                f"environment needs {NEEDED_BYTES / 1024**3:.0f} GB. "
+                f"environment needs {needed / 1024**3:.0f} GB. "
                 "Free some, or clone to another disk."
             )
         pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
@@ -162,9 +173,9 @@ def ensure() -> bool:
         make_venv(os.path.realpath(python), None)
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    install(uv, environment)
+    install(uv, environment, names)
     with open(stamp, "w") as file:
-        file.write(digest(PROJECT, version))
+        file.write(" ".join(digest(PROJECT, version, some) for some in (REQUIREMENTS, names)))
     say(f"installed in {time.monotonic() - began:.0f} s")
     return True
 
@@ -174,12 +185,16 @@ def say(text: str) -> None:
     print(f"bootstrap: {text}", flush=True)
 
 
-def main() -> int:
+def main(extras: list[str]) -> int:
     """Returns the exit code; two calls at the same time take turns."""
+    unknown = [extra for extra in extras if extra not in EXTRAS]
+    if unknown:
+        print(f"error: unknown extra {unknown[0]!r}; known: {', '.join(EXTRAS)}", file=sys.stderr)
+        return 2
     try:
         with open(os.path.join(PROJECT, ".venv.lock"), "w") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
-            ensure()
+            ensure(extras)
     except BootstrapError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -248,4 +263,4 @@ def _read(path: str) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -70,6 +70,28 @@ def test_a_changed_lock_file_asks_for_another_installation(tmp_path: Path) -> No
         (tmp_path / name).write_text("a==1\n")
 
 
+def test_spark_comes_with_the_tests_and_never_leaves_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demo installs no Spark; once the tests did, neither has anything left to install."""
+    (tmp_path / "bin").mkdir()
+    _fake_python(tmp_path / "bin", "python", "3.11")
+    _fake_python(tmp_path / "bin", "pip", "")
+    installed: list[tuple[str, ...]] = []
+    monkeypatch.setattr(bootstrap, "VENV", str(tmp_path))
+    monkeypatch.setattr(bootstrap, "install", lambda uv, variables, names: installed.append(names))
+    asked = [bootstrap.ensure(extras) for extras in ([], ["spark"], [], ["spark"])]
+    assert asked == [True, True, False, False]
+    base = ("requirements.txt", "requirements-dev.txt")
+    assert installed == [base, (*base, "requirements-spark.txt")]
+
+
+def test_an_unknown_extra_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """A typo in the argument installs nothing and names what can be asked for."""
+    assert bootstrap.main(["sprak"]) == 2
+    assert "unknown extra 'sprak'; known: spark" in capsys.readouterr().err
+
+
 def test_an_old_python_can_run_it() -> None:
     """Bootstrap keeps to the syntax of Python 3.8 and to the standard library."""
     tree = ast.parse(Path(bootstrap.__file__).read_text(), feature_version=(3, 8))
@@ -90,7 +112,7 @@ def test_an_old_python_can_run_it() -> None:
 
 def test_lock_files_name_no_index_and_no_path() -> None:
     """The pins hold anywhere: no registry, no folder of one machine, every package pinned."""
-    for name in bootstrap.REQUIREMENTS:
+    for name in (*bootstrap.REQUIREMENTS, *bootstrap.EXTRAS.values()):
         for line in (Path(bootstrap.PROJECT) / name).read_text().splitlines():
             assert line == "-r requirements.txt" or "==" in line, f"{name}: {line}"
             assert "://" not in line
