@@ -6,7 +6,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from include.handoffs import FeaturesBuilt, TableVersion, Trained, pack, unpack
+from include.handoffs import FeaturesBuilt, Scored, TableVersion, Trained, pack, unpack
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
 from include.storage.postgres import tenant_transaction
@@ -78,6 +78,19 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
     if due.due and later and champion is not None:
         return Due(False, f"a later training was already decided, as of {later[-1].as_of:%Y-%m-%d}")
     return due
+
+
+def scored_before(run: Run) -> list[Scored]:
+    """The log of vectors of the use case's earlier instants, oldest first; the newest of each."""
+    with tenant_transaction(run.owner) as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT ON (interval_end) handoff FROM stage_runs WHERE tenant_id = %s "
+            "AND use_case = %s AND stage = 'scoring' AND interval_end < %s "
+            "ORDER BY interval_end, recorded_at DESC",
+            [run.owner.id, run.use_case_name, run.as_of],
+        ).fetchall()
+    # Logs of releases that did not keep the versions of both tables cannot be replayed.
+    return [unpack(row["handoff"]) for row in rows if "attributes" in row["handoff"]]
 
 
 def _recorded(run: Run | GlobalRun, stage: str) -> Any:

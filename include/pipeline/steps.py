@@ -23,10 +23,12 @@ from include.handoffs import (
     Ingested,
     Monitored,
     Registered,
+    Replayed,
     Scored,
     Trained,
 )
 from include.monitoring import ledger as retrain_ledger
+from include.monitoring import skew as skew_stage
 from include.pipeline import evaluate, history, translate
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
@@ -187,6 +189,20 @@ def monitoring(run: Run) -> Monitored:
     )
 
 
+def skew(run: Run) -> Replayed:
+    """A sample of the vectors that were scored, computed again from the lake as it is now."""
+    use_case, lake = run.the_use_case(), run.platform.lake
+    return skew_stage.replay(
+        run.tenant,
+        use_case.features,
+        run.take(Scored, "scoring"),
+        history.scored_before(run),
+        seed=use_case.seed,
+        lake=lake,
+        pool=record_pool(run.pool_members(), use_case.features, lake),
+    )
+
+
 def outcome(run: Run) -> Registered:
     """What a retrain came to, in the retrain ledger; one that failed half-way says so."""
     return evaluate.record_outcome(run)
@@ -258,6 +274,7 @@ STEPS: Final[Mapping[str, Callable[[Run], Any]]] = {
     "registry": registry,
     "scoring": scoring,
     "monitoring": monitoring,
+    "skew": skew,
     "outcome": outcome,
 }
 
