@@ -1,7 +1,7 @@
 # `make` alone lists the targets. TENANTRY_HOME, TENANTRY_API_PORT, TENANTRY_MLFLOW_PORT and the
 # other TENANTRY_* variables (docs/operations.md) are passed through.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap spark demo test offline check soak up down clean lock
+.PHONY: help bootstrap spark demo test offline check soak bench-features up down clean lock
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv/bin
@@ -16,7 +16,7 @@ COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --quie
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 bootstrap:  ## make .venv and install everything (instant when up to date)
 	@$(BOOTSTRAP)
@@ -43,6 +43,9 @@ check: spark  ## format, lint, types, import contracts, fast tests
 
 soak: spark  ## run what takes longer: repeated kills, large sources
 	$(VENV)/python -m pytest -m soak
+
+bench-features: spark  ## measure the feature store beside its peers (docs/benchmarks.md)
+	@$(VENV)/python -m benchmarks.features
 
 up: bootstrap  ## start Postgres, Airflow and MLflow and leave them running
 	@$(VENV)/python -m include.runtime up

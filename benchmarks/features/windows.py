@@ -75,7 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with tempfile.TemporaryDirectory() as scratch:
         _compare(wanted, Path(scratch), report)
-        _grow(wanted, Path(scratch), report)
+        if wanted.growth > 1:
+            _grow(wanted, Path(scratch), report)
     return report.finish(wanted.json)
 
 
