@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from include.cli import tenants
+from include.cli import features, tenants
 from include.cli.shared import (
     Json,
     TenantId,
@@ -34,6 +34,7 @@ app = typer.Typer(
     help="Per-tenant machine learning pipelines on Airflow.",
 )
 app.add_typer(tenants.app, name="tenants")
+app.add_typer(features.app, name="features")
 
 
 def main() -> None:

@@ -1,0 +1,118 @@
+"""Lineage and previews as people read them on a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.tree import Tree
+
+from include.features.lineage import Node
+from include.features.preview import Distribution, Preview
+from include.runtime.tables import print_table
+
+_BARS: Final = " ▁▂▃▄▅▆▇█"
+_LONGEST_TEXT: Final = 40
+_STYLES: Final = {
+    "view": "bold",
+    "feature": "cyan",
+    "aggregation": "green",
+    "attribute": "green",
+    "stream": "magenta",
+    "column": "",
+    "source": "yellow",
+}
+
+
+def lineage_tree(node: Node) -> Tree:
+    """The lineage as a tree; what was drawn before is not drawn again."""
+    return _grow(None, node, set())
+
+
+def print_preview(console: Console, found: Preview) -> None:
+    """Sample, distributions and cost."""
+    at = f"{found.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    console.print(f"{found.view} of {found.tenant} at {at}", markup=False, highlight=False)
+    for share, learnt in found.categories.items():
+        named = ", ".join(f"{n} {visible(value)}" for n, value in enumerate(learnt, 1))
+        console.print(
+            f"{share}: {named or 'no category'}", markup=False, highlight=False, soft_wrap=True
+        )
+    if found.pooled_tenants is not None:
+        console.print(f"over the events of {found.pooled_tenants} consenting tenants")
+    if found.sample:
+        rows = [{k: _value(v) for k, v in row.items() if k != "as_of"} for row in found.sample]
+        print_table(console, _turned(rows), title="Sample")
+    print_table(console, [_distribution(one) for one in found.distributions], title="Distribution")
+    cost = found.cost
+    pooled = f" and {cost.pooled_events:,} pooled ones" if found.pooled_tenants is not None else ""
+    console.print(
+        f"Cost: {cost.events:,} events{pooled} and {cost.attributes:,} attributes read in "
+        f"{cost.read_seconds:.2f} s, {cost.spine_rows:,} rows computed in "
+        f"{cost.compute_seconds:.2f} s; the process took at most {cost.peak_bytes / 1e6:,.0f} MB",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def visible(text: str) -> str:
+    """A text of the tenant's on one line, short, and without anything a terminal would obey."""
+    safe = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: _LONGEST_TEXT + 1])
+    return safe if len(safe) <= _LONGEST_TEXT else safe[: _LONGEST_TEXT - 1] + "…"
+
+
+def histogram(counts: tuple[int, ...]) -> str:
+    """One bar per step; whatever is not empty can be seen."""
+    most = max(counts)
+    return "".join(_BARS[0 if not n else 1 + (7 * n) // most] for n in counts)
+
+
+def _grow(parent: Tree | None, node: Node, drawn: set[Node]) -> Tree:
+    text, made_of = escape(node.text), node.made_of
+    if len(made_of) == 1 and made_of[0].kind == "source":
+        text, made_of = f"{text} ← [yellow]{escape(made_of[0].text)}[/yellow]", ()
+    elif node in drawn:
+        text, made_of = f"{text}, as above", ()
+    if made_of and node.kind in ("feature", "stream"):
+        drawn.add(node)
+    if node.kind == "stream":
+        text = f"stream {text}"
+    style = _STYLES[node.kind]
+    label = f"[{style}]{text}[/{style}]" if style else text
+    tree = Tree(label, highlight=False) if parent is None else parent.add(label)
+    for part in made_of:
+        _grow(tree, part, drawn)
+    return tree
+
+
+def _turned(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """A row per feature and a column per entity: features are many, sampled entities few."""
+    return [
+        {"column": name} | {str(n): row[name] for n, row in enumerate(rows, 1)} for name in rows[0]
+    ]
+
+
+def _distribution(found: Distribution) -> dict[str, Any]:
+    words = ("least", "quarter", "half", "3/4", "greatest")
+    whole = found.kind == "integer"
+    quartiles = [_value(int(n) if whole else n) for n in found.quartiles or ()]
+    shape = histogram(found.histogram) if found.histogram else ""
+    if found.top:
+        shape = ", ".join(f"{visible(text)} {rows}" for text, rows in found.top)
+    return {
+        "feature": found.feature.partition("__")[2],
+        "null": f"{found.nulls:.1%}",
+        "distinct": found.distinct,
+        **dict(zip(words, quartiles or [""] * len(words), strict=True)),
+        "shape": shape,
+    }
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return visible(str(value))

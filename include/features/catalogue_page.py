@@ -1,0 +1,162 @@
+"""The catalogue as data (`docs/features.json`) and as a page (`docs/features.md`)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from include.features.declarations import Aggregation, window_name
+from include.features.library import Entry
+from include.features.views import FeatureView
+from include.features.wording import (
+    aggregation_words,
+    attribute_words,
+    condition_words,
+    expression_words,
+    feature_words,
+)
+
+#: The catalogue as data: what `describe` returns of every view, by its name.
+Catalogue = dict[str, dict[str, Any]]
+#: Feature view → the use cases that read it.
+UsedBy = Mapping[str, Sequence[str]]
+
+PAGE: Final = "docs/features.md"
+DATA: Final = "docs/features.json"
+
+_HEAD: Final = """\
+# Feature catalogue
+
+Written by `tenantry features docs` from `include/features/library`; do not edit by hand. How to add
+one: [adding-a-feature.md](adding-a-feature.md). The columns they read: [events.md](events.md).
+
+A window of 30 days at `as_of` is `[as_of - 30 days, as_of)`, and an event counts only if it was
+known by then. Of nothing, counts and sums are 0 and all else is null. Days are those of the
+tenant's time zone. A view with a TTL is served online too, from a materialization at most that old.
+
+"""
+
+
+def catalogue(entries: Iterable[Entry], used_by: UsedBy) -> Catalogue:
+    """Everything there is to know about the views, in their order."""
+    return {
+        e.view.name: {"module": e.module, **describe(e.view)}
+        | {"used_by": list(used_by.get(e.view.name, ()))}
+        for e in entries
+    }
+
+
+def describe(view: FeatureView) -> dict[str, Any]:
+    """A view as JSON values."""
+    stream = view.stream and {
+        "events": sorted(set(view.stream.events)),
+        "where": condition_words(view.stream.where),
+        "looked_up": [lookup.column for lookup in view.stream.lookups],
+        "retention": view.stream.retention and window_name(view.stream.retention),
+    }
+    words = feature_words(view)
+    return {
+        "entity": view.entity.name,
+        "join_keys": list(view.entity.join_keys),
+        "scope": view.scope,
+        "minimum_tenants": view.minimum_tenants if view.scope == "shared" else None,
+        "ttl": view.ttl and window_name(view.ttl),
+        "owner": view.owner,
+        "description": view.description,
+        "tags": list(view.tags),
+        "fingerprint": view.fingerprint,
+        "features": [
+            {"name": name, "type": kind, "meaning": words[name]}
+            for name, kind in view.columns.items()
+        ],
+        "stream": stream,
+        "aggregations": _described(view.aggregations),
+        "inputs": _described(view.inputs),
+        "derived": {d.name: expression_words(d.expression) for d in view.derived},
+        "attributes": {a.feature: attribute_words(a) for a in view.attributes},
+    }
+
+
+def as_json(found: Catalogue) -> str:
+    """The text of `docs/features.json`."""
+    return json.dumps({"views": found}, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_page(found: Catalogue) -> str:
+    """The text of `docs/features.md`."""
+    features = sum(len(view["features"]) for view in found.values())
+    lines = [_HEAD + f"{len(found)} views, {features} features.\n"]
+    lines += ["| view | per | features | what | used by |", "| --- | --- | --- | --- | --- |"]
+    for name, view in found.items():
+        what, count = _cell(view["description"]), len(view["features"])
+        used_by = ", ".join(view["used_by"])
+        lines.append(f"| [{name}](#{name}) | {view['entity']} | {count} | {what} | {used_by} |")
+    for name, view in found.items():
+        lines += _section(name, view)
+    return "\n".join(lines) + "\n"
+
+
+def documents(found: Catalogue) -> dict[str, str]:
+    """Both generated files: path from the project's root → text."""
+    return {PAGE: as_page(found), DATA: as_json(found)}
+
+
+def stale(found: Catalogue, root: Path) -> list[str]:
+    """Paths of the generated files that are not what the declarations say."""
+    return [
+        path
+        for path, text in documents(found).items()
+        if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
+    ]
+
+
+def _described(aggregations: Iterable[Aggregation]) -> list[dict[str, Any]]:
+    return [
+        {
+            "feature": aggregation.feature(window),
+            "function": aggregation.function,
+            "value": aggregation.value,
+            "label": aggregation.label,
+            "window": window_name(window),
+            "where": condition_words(aggregation.where),
+            "top": aggregation.top,
+            "meaning": aggregation_words(aggregation, window),
+        }
+        for aggregation in aggregations
+        for window in aggregation.windows
+    ]
+
+
+def _section(name: str, view: dict[str, Any]) -> list[str]:
+    keys = ", ".join(f"`{key}`" for key in view["join_keys"]) or "the whole tenant"
+    scope = "the tenant's own"
+    if view["scope"] == "shared":
+        scope = (
+            f"those of all tenants that consented, null with fewer than {view['minimum_tenants']}"
+        )
+    lines = ["", f"## {name}", "", _cell(view["description"]), "", f"- per {keys}"]
+    if view["stream"]:
+        events = " or ".join(f"`{event}`" for event in view["stream"]["events"])
+        where = "".join(f", where {_cell(condition)}" for condition in view["stream"]["where"])
+        lines.append(f"- events: {events}{where}; {scope}")
+    lines += [
+        f"- online: {'TTL ' + view['ttl'] if view['ttl'] else 'no'}",
+        f"- used by: {', '.join(view['used_by']) or 'no use case yet'}",
+        f"- owner {_cell(view['owner'])}; tags {', '.join(map(_cell, view['tags']))}",
+        f"- declared in `{view['module']}`; fingerprint `{view['fingerprint']}`",
+        "",
+        "| feature | type | meaning |",
+        "| --- | --- | --- |",
+    ]
+    for feature in view["features"]:
+        lines.append(f"| `{feature['name']}` | {feature['type']} | {_cell(feature['meaning'])} |")
+    if view["inputs"]:
+        parts = [f"`{one['feature']}`: {_cell(one['meaning'])}" for one in view["inputs"]]
+        lines += ["", "Made of " + "; ".join(parts) + "."]
+    return lines
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

@@ -1,0 +1,205 @@
+"""A view for one tenant before anyone commits it: a sample, its distribution and its cost."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import ConfigError
+from include.features import categories, inputs
+from include.features.declarations import Kind
+from include.features.spine import AS_OF, Spine
+from include.features.views import FeatureService, FeatureView
+from include.storage.canonical import TIMESTAMP
+from include.storage.lake import Lake
+from include.tenants.config import TenantConfig
+
+#: Entities with any event this recently are the active ones, as in the use cases that ship.
+ACTIVE_WINDOW: Final = timedelta(days=60)
+_BINS: Final = 12
+_TOP_VALUES: Final = 5
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One feature over the spine. The numbers' part is None for texts, `top` empty for numbers."""
+
+    feature: str
+    kind: Kind
+    nulls: float  #: share of the rows
+    distinct: int  #: different values, null apart
+    quartiles: tuple[float, ...] | None  #: least, quarter, half, three quarters, greatest value
+    histogram: tuple[int, ...] | None  #: rows in equal steps from the least to the greatest value
+    top: tuple[tuple[str, int], ...] = ()  #: the most frequent texts and their rows
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took."""
+
+    events: int  #: of the tenant's, read
+    attributes: int
+    pooled_events: int  #: of all consenting tenants, read for a shared view
+    spine_rows: int
+    read_seconds: float
+    compute_seconds: float
+    peak_bytes: int  #: of the whole process, ever
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A view at one instant."""
+
+    view: str
+    fingerprint: str  #: with the categories that were learnt
+    tenant: str
+    as_of: datetime
+    categories: dict[str, tuple[str, ...]]  #: of shares, learnt from everything known at `as_of`
+    pooled_tenants: int | None  #: how many consent, of a shared view
+    sample: tuple[dict[str, Any], ...]
+    distributions: tuple[Distribution, ...]
+    cost: Cost
+
+
+def preview(
+    tenant: TenantConfig,
+    view: FeatureView,
+    as_of: datetime,
+    *,
+    fleet: Sequence[TenantConfig],
+    lake: Lake,
+    rows: int,
+) -> Preview:
+    """Compute the view for the entities of the tenant that are active at `as_of`.
+
+    Args:
+        fleet: all tenants; shared views see the events of those that consented.
+        rows: size of the sample, which is spread evenly over the entities in their order.
+
+    Raises:
+        ConfigError: no entity is active at `as_of`.
+    """
+    started = time.perf_counter()
+    service = FeatureService("preview", (view,))
+    members = inputs.pool_members(tenant, fleet)
+    read = inputs.read(
+        tenant,
+        service,
+        events=lake.version(tenant.ref, "events"),
+        attributes=lake.version(tenant.ref, "attributes"),
+        known_at=as_of,
+        lake=lake,
+        pool=inputs.record_pool(members, service, lake),
+        also=(*view.entity.join_keys, "event_timestamp"),
+    )
+    read_at = time.perf_counter()
+    spine = active(view, read.events, as_of, tenant.id)
+    learnt: dict[str, tuple[str, ...]] = {}
+    if categories.unbound(service):
+        learnt = categories.learn(
+            service, read.events, read.attributes, tenant.timezone, start=None, end=as_of
+        )
+        service = categories.bind(service, learnt)
+    table = read.compute(service, spine)
+    finished_at = time.perf_counter()
+    bound = service.views[0]
+    return Preview(
+        view.name,
+        bound.fingerprint,
+        tenant.id,
+        as_of,
+        learnt,
+        len(members) if view.scope == "shared" else None,
+        sample(table, rows),
+        tuple(distribution(name, kind, table[name]) for name, kind in bound.columns.items()),
+        Cost(
+            events=read.events.num_rows,
+            attributes=read.attributes.num_rows,
+            pooled_events=read.shared.num_rows if read.shared is not None else 0,
+            spine_rows=table.num_rows,
+            read_seconds=read_at - started,
+            compute_seconds=finished_at - read_at,
+            peak_bytes=_peak_bytes(),
+        ),
+    )
+
+
+def active(view: FeatureView, events: pa.Table, as_of: datetime, tenant: str) -> Spine:
+    """The view's entities with an event in the `ACTIVE_WINDOW` before `as_of`, sorted.
+
+    Raises:
+        ConfigError: there is none; the message says from when to when the tenant has events.
+    """
+    instants, keys = events["event_timestamp"], list(view.entity.join_keys)
+    since = pa.scalar(as_of - ACTIVE_WINDOW, TIMESTAMP)
+    recent = pc.and_(pc.greater_equal(instants, since), pc.less(instants, pa.scalar(as_of)))
+    found = events.filter(recent)
+    for key in keys:
+        found = found.filter(pc.is_valid(found[key]))
+    if not found.num_rows:
+        raise ConfigError(
+            f"tenant {tenant}: no {view.entity.name} has an event in the {ACTIVE_WINDOW.days} days "
+            f"before {as_of:%Y-%m-%d %H:%M}; {_reach(instants)}"
+        )
+    if not keys:
+        return Spine.at({}, as_of)
+    entities = found.select(keys).group_by(keys).aggregate([])
+    entities = entities.sort_by([(key, "ascending") for key in keys])
+    instant = pa.array([as_of] * entities.num_rows, TIMESTAMP)
+    return Spine(entities.append_column(AS_OF, instant))
+
+
+def sample(table: pa.Table, rows: int) -> tuple[dict[str, Any], ...]:
+    """At most that many rows, spread evenly over the table."""
+    last, count = max(table.num_rows - 1, 0), min(rows, table.num_rows)
+    return tuple(table.take(pa.array(np.linspace(0, last, count).astype(np.int64))).to_pylist())
+
+
+def distribution(feature: str, kind: Kind, values: pa.ChunkedArray) -> Distribution:
+    """How the values of one feature spread; nothing overflows, whatever they are."""
+    there = values.drop_null()
+    nulls = values.null_count / len(values) if len(values) else 0.0
+    distinct = pc.count_distinct(there).as_py()
+    if kind == "text":
+        counts = [(str(v["values"]), int(v["counts"])) for v in pc.value_counts(there).to_pylist()]
+        top = sorted(counts, key=lambda pair: (-pair[1], pair[0]))[:_TOP_VALUES]
+        return Distribution(feature, kind, nulls, distinct, None, None, tuple(top))
+    if not len(there):
+        return Distribution(feature, kind, nulls, distinct, None, None)
+    numbers = np.sort(there.to_numpy().astype(np.float64))
+    ranks = np.linspace(0, len(numbers) - 1, 5).round().astype(np.int64)
+    return Distribution(
+        feature, kind, nulls, distinct, tuple(numbers[ranks].tolist()), _histogram(numbers)
+    )
+
+
+def _histogram(ordered: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[int, ...]:
+    low, high = ordered[0], ordered[-1]
+    if low == high:
+        return (len(ordered),)
+    with np.errstate(over="ignore"):
+        scale = 1.0 if np.isfinite(high - low) else 0.5
+    place = (ordered * scale - low * scale) / (high * scale - low * scale)
+    bins = np.minimum((place * _BINS).astype(np.int64), _BINS - 1)
+    return tuple(np.bincount(bins, minlength=_BINS).tolist())
+
+
+def _reach(instants: pa.ChunkedArray) -> str:
+    ends = pc.min_max(instants).as_py()
+    if ends["min"] is None:
+        return "its lake has no event known by then; run its pipeline first"
+    return f"what it knew by then runs from {ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}"
+
+
+def _peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
