@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.storage.canonical import EVENTS, TIMESTAMP
+
+Integers: TypeAlias = npt.NDArray[np.int64]
 
 _DAY = 86_400_000_000
 _YEAR = 365 * _DAY
@@ -31,29 +34,11 @@ def write_events(
     draw = np.random.default_rng(seed)
     at = _START + draw.integers(0, _YEAR, events)
     created = at + draw.integers(0, _HOUR, events)
-    constant = {
-        "tenant_id": "bench",
-        "source": "shop",
-        "event": "Order Completed",
-        "month": "2024-01",
-    }
-    columns: dict[str, pa.Array] = {
-        "event_id": _names(draw.permutation(events), "e", 8),
-        "user_id": _names(_users(draw, events, users, hot), "u", 6),
-        "quantity": pa.array(draw.integers(1, 5, events).astype(np.float64)),
-        "amount": pa.array(np.round(draw.lognormal(3, 1, events), 2)),
-        "event_timestamp": pa.array(at).cast(TIMESTAMP),
-        "created_timestamp": pa.array(created).cast(TIMESTAMP),
-    }
-    for name, text in constant.items():
-        columns[name] = pa.repeat(text, events)
-    for name in EVENTS.names:
-        columns.setdefault(name, pa.nulls(events, pa.string()))
-    table = pa.table([columns[name] for name in EVENTS.names], schema=EVENTS)
+    table = canonical_events(draw, _users(draw, events, users, hot), at, created)
     as_of = _START + draw.integers(90 * _DAY, _YEAR, rows)
     spine = pa.table(
         {
-            "user_id": _names(_users(draw, rows, users, hot), "u", 6),
+            "user_id": names(_users(draw, rows, users, hot), "u", 7),
             "as_of": pa.array(as_of).cast(TIMESTAMP),
         }
     )
@@ -63,13 +48,41 @@ def write_events(
     return paths
 
 
-def _users(draw: np.random.Generator, size: int, users: int, hot: bool) -> npt.NDArray[np.int64]:
+def canonical_events(
+    draw: np.random.Generator, user: Integers, at: Integers, created: Integers, first_id: int = 0
+) -> pa.Table:
+    """Orders of numbered users at instants in microseconds since 1970."""
+    rows = len(user)
+    constant = {
+        "tenant_id": "bench",
+        "source": "shop",
+        "event": "Order Completed",
+        "month": "2024-01",
+    }
+    columns: dict[str, pa.Array] = {
+        "event_id": names(first_id + draw.permutation(rows), "e", 8),
+        "user_id": names(user, "u", 7),
+        "item_id": names(draw.integers(0, 1_000, rows), "i", 4),
+        "quantity": pa.array(draw.integers(1, 5, rows).astype(np.float64)),
+        "amount": pa.array(np.round(draw.lognormal(3, 1, rows), 2)),
+        "event_timestamp": pa.array(at).cast(TIMESTAMP),
+        "created_timestamp": pa.array(created).cast(TIMESTAMP),
+    }
+    for name, text in constant.items():
+        columns[name] = pa.repeat(text, rows)
+    for name in EVENTS.names:
+        columns.setdefault(name, pa.nulls(rows, pa.string()))
+    return pa.table([columns[name] for name in EVENTS.names], schema=EVENTS)
+
+
+def names(numbers: Integers, letter: str, digits: int) -> pa.Array:
+    """`u0000042`: a letter and a number."""
+    text = pc.utf8_lpad(pa.array(numbers).cast(pa.string()), digits, "0")
+    return pc.binary_join_element_wise(letter, text, "")
+
+
+def _users(draw: np.random.Generator, size: int, users: int, hot: bool) -> Integers:
     found = draw.integers(0, users, size)
     if hot:
         found[draw.random(size) < 0.1] = 0
     return found
-
-
-def _names(numbers: npt.NDArray[np.int64], letter: str, digits: int) -> pa.Array:
-    text = pa.array(numbers).cast(pa.string())
-    return pc.binary_join_element_wise(letter, pc.utf8_lpad(text, digits, "0"), "")

@@ -76,7 +76,7 @@ def test_a_hot_user_has_a_tenth_of_events_and_spine(tmp_path: Path) -> None:
     files = windows.write_events(tmp_path, events=5_000, users=50, rows=2_000, hot=True, seed=0)
     for file in files:
         users = pq.read_table(file)["user_id"].to_pylist()
-        assert 0.09 < users.count("u000000") / len(users) < 0.15
+        assert 0.09 < users.count("u0000000") / len(users) < 0.15
 
 
 def test_the_last_value_is_what_a_search_finds(tmp_path: Path) -> None:
