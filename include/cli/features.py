@@ -86,7 +86,7 @@ def show(view: ViewName, tenant: Tenant = None, as_json: Json = False) -> None:
     from include.features.local_file import find
 
     found = find(view)
-    described = describe(found) | {"used_by": list(_used_by().get(found.name, ()))}
+    described = describe(found) | {"used_by": list(used_by().get(found.name, ()))}
     traced = lineage(found, one(tenant) if tenant is not None else None)
     if as_json:
         print_json({"view": found.name, **described, "lineage": asdict(traced)})
@@ -192,11 +192,11 @@ def _catalogue() -> Catalogue:
     from include.features import library
     from include.features.catalogue_page import catalogue
 
-    return catalogue(library.entries().values(), _used_by())
+    return catalogue(library.entries().values(), used_by())
 
 
-def _used_by() -> dict[str, list[str]]:
-    """View → the use cases that read it."""
+def used_by() -> dict[str, list[str]]:
+    """Feature view → the use cases that read it."""
     found: dict[str, list[str]] = {}
     for name in sorted(use_cases.names()):
         for view in use_cases.get(name).features.views:
