@@ -13,7 +13,7 @@ import pyarrow as pa
 from include.errors import ConfigError
 from include.features.declarations import Aggregation
 from include.features.engine import checked_attributes, checked_events, tenant_zone
-from include.features.vectorized_columns import EventColumns
+from include.features.vectorized.columns import EventColumns
 from include.features.views import FeatureService, FeatureView
 
 #: View and share, as `view__share_item_category_top5`, → its categories, the most frequent first.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -256,7 +258,7 @@ def _aggregate(aggregation: Aggregation, events: list[_Event], as_of: datetime) 
         raise TypeError(f"{aggregation.function} without a value")
     values: list[Any] = [v for e in events if (v := e.read(column, reading)) is not None]
     if aggregation.function in ("sum", "distinct_count"):
-        return _finite(math.fsum, values) if aggregation.function == "sum" else len(set(values))
+        return _finite(_sum, values) if aggregation.function == "sum" else len(set(values))
     if not values:
         return None
     match aggregation.function:
@@ -276,13 +278,22 @@ def _aggregate(aggregation: Aggregation, events: list[_Event], as_of: datetime) 
             return _entropy(values)
 
 
+def _sum(values: Sequence[float]) -> float:
+    """The float nearest to the exact sum."""
+    try:
+        return math.fsum(values)
+    except OverflowError:  # on the way, and perhaps not in the end
+        return float(sum(map(Fraction, values)))
+
+
 def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
+    return _sum(values) / len(values)
 
 
 def _std(values: Sequence[float]) -> float:
-    mean = _mean(values)
-    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    """In fractions, rounded once; too large where the mean is."""
+    _sum(values)
+    return statistics.stdev(values)
 
 
 def _entropy(values: Sequence[str]) -> float:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.features import in_memory, vectorized, vectorized_pairs
+from include.features import in_memory, vectorized
 from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.conditions import (
     Condition,
@@ -38,6 +38,7 @@ from include.features.declarations import (
 )
 from include.features.expressions import Difference, Feature, Log1p, Ratio
 from include.features.spine import Spine
+from include.features.vectorized import cells
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
 
@@ -235,7 +236,7 @@ def test_engines_agree(
     shared = table([event | {"tenant_id": tenant} for tenant, event in pooled], EVENTS)
     inputs = (spine_of(spine), table(rows, EVENTS), table(known, ATTRIBUTES), zone, shared)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectorized_pairs, "_PAIRS_PER_CHUNK", chunk)
+        patch.setattr(cells, "_PAIRS_PER_CHUNK", chunk)
         assert_agree(service, 1e6, *inputs)
 
 

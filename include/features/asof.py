@@ -1,0 +1,127 @@
+"""The last value known at an instant: of facts with a time of validity and a time of knowledge."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from include.errors import ConfigError, UnknownNameError
+from include.features.key_codes import KeyCodes
+from include.features.spine import AS_OF
+from include.features.time_order import Integers, Timeline, settle_ties, time_order
+
+
+class Facts:
+    """Facts of groups, in the order (group, valid, known, whatever settles a tie)."""
+
+    def __init__(
+        self, groups: Integers, valid: Integers, known: Integers, ties: pa.Table | None = None
+    ) -> None:
+        """One element per fact: its group, below 0 for none; instants in microseconds.
+
+        `ties` settles which of several facts that became valid and known at the same instants is
+        the later one, first column first; then, and without it, the later row is.
+        """
+        rows = np.flatnonzero(groups >= 0)
+        self._timeline = Timeline(valid[rows], int(groups.max(initial=-1)) + 1)
+        keys = self._timeline.keys(groups[rows], valid[rows])
+        order = time_order(groups[rows], valid[rows], keys)
+        self._keys = keys[order]
+        columns = {"known": pa.array(known)}
+        if ties is not None:
+            columns |= {name: ties[name] for name in ties.column_names}
+        columns["row"] = pa.array(np.arange(len(known)))
+        self._rows = settle_ties(rows[order], self._keys, pa.table(columns))
+        self._known = known[self._rows]
+
+    def latest(self, groups: Integers, at: Integers, known_at: Integers) -> Integers:
+        """Per question the latest fact valid at `at` and known at `known_at`, or -1."""
+        behind = np.searchsorted(self._keys, self._timeline.keys(groups, at + 1))
+        first = np.searchsorted(self._keys, self._timeline.keys(groups, _before_all(at)))
+        found = behind - 1
+        doubtful = np.flatnonzero(found >= first)
+        doubtful = doubtful[self._known[found[doubtful]] > known_at[doubtful]]
+        if doubtful.size:
+            found[doubtful] = last_at_most(self._known, behind[doubtful], known_at[doubtful])
+        return np.where(found >= first, np.append(self._rows, -1)[found], -1)
+
+
+def latest_known(
+    spine: pa.Table,
+    rows: pa.Table,
+    keys: tuple[str, ...],
+    *,
+    valid: str = "valid_from",
+    known: str = "created_timestamp",
+) -> pa.Table:
+    """Join to every spine row the last row of its entity that was valid and known at `as_of`.
+
+    A row counts if `valid <= as_of` and `known <= as_of`. Of those of one entity the one with the
+    latest (valid, known) is taken; of several such, the last in the table. Null keys match nothing.
+
+    Args:
+        spine: the `keys`, and `as_of`, a timestamp without null.
+        rows: the `keys`, two timestamps without null, and the columns to join.
+
+    Returns:
+        The spine, every row in its order, then the columns of `rows` that are neither key nor
+        instant, null where nothing was known.
+    """
+    _check_columns(spine, (*keys, AS_OF), "the spine")
+    _check_columns(rows, (*keys, valid, known), "the rows")
+    values = [name for name in rows.column_names if name not in (*keys, valid, known)]
+    repeated = sorted(set(values) & set(spine.column_names))
+    if repeated:
+        raise ConfigError(f"the spine and the rows both have {', '.join(repeated)}; rename one")
+    entities = KeyCodes([spine[key] for key in keys], len(spine))
+    groups = entities.of([rows[key] for key in keys], len(rows))
+    at = microseconds(spine[AS_OF])
+    facts = Facts(groups, microseconds(rows[valid]), microseconds(rows[known]))
+    found = facts.latest(entities.codes, at, at)
+    picked = rows.select(values).take(pa.array(found, mask=found < 0))
+    for name in values:
+        spine = spine.append_column(name, picked[name])
+    return spine
+
+
+def microseconds(column: pa.ChunkedArray) -> Integers:
+    """A timestamp column without nulls as microseconds since 1970."""
+    values: Integers = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).to_numpy()
+    return values
+
+
+def last_at_most(values: Integers, behind: Integers, limits: Integers) -> Integers:
+    """Per question the last position before `behind` whose value is at most its limit, or -1.
+
+    Climbs a tree of minima until a subtree to the left holds one, then descends into it: at most
+    `2 log2(len(values))` steps, whatever lies between.
+    """
+    levels = [values]
+    while len(levels[-1]) > 1:
+        level = levels[-1]
+        if len(level) % 2:
+            level = np.append(level, np.iinfo(np.int64).max)
+        levels.append(np.minimum(level[::2], level[1::2]))
+    end, height = behind.copy(), np.full(len(behind), -1)
+    for number, level in enumerate(levels):
+        odd = np.flatnonzero((height < 0) & (end % 2 == 1))
+        height[odd[level[end[odd] - 1] <= limits[odd]]] = number
+        end[height < 0] //= 2
+    node = np.where(height < 0, -1, end - 1)
+    for number in range(len(levels) - 2, -1, -1):
+        below = np.flatnonzero(height > number)
+        right = 2 * node[below] + 1
+        fits = right < len(levels[number])
+        fits[fits] = levels[number][right[fits]] <= limits[below[fits]]
+        node[below] = np.where(fits, right, right - 1)
+    return node
+
+
+def _before_all(instants: Integers) -> Integers:
+    return np.full_like(instants, np.iinfo(np.int64).min)
+
+
+def _check_columns(table: pa.Table, names: tuple[str, ...], where: str) -> None:
+    for name in names:
+        if name not in table.column_names:
+            raise UnknownNameError("column", name, table.column_names, where)

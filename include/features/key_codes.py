@@ -1,0 +1,75 @@
+"""Join keys as small integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.features.time_order import Integers
+
+
+class KeyCodes:
+    """Numbers the distinct keys of one table, so that another's rows can be matched to them."""
+
+    def __init__(self, columns: Sequence[pa.ChunkedArray], rows: int) -> None:
+        """`columns` are the parts of the key, each of length `rows`; none is the key of all."""
+        #: Of each row the number of its key, -1 where a part is null.
+        self.codes: Integers = np.zeros(rows, dtype=np.int64)
+        self.count = 1
+        #: Per part: its distinct values, and the distinct (key so far, value), where not that.
+        self._parts: list[tuple[pa.Array, pa.Array | None]] = []
+        for column in columns:
+            values, codes = numbered(column)
+            pairs = None
+            if self._parts:
+                pairs, codes = numbered(_paired(self.codes, codes, len(values)))
+            self._parts.append((values, pairs))
+            self.codes, self.count = codes, len(values if pairs is None else pairs)
+
+    @property
+    def values(self) -> pa.Array:
+        """The distinct values, where the key has one part."""
+        ((values, _),) = self._parts
+        return values
+
+    def of(self, columns: Sequence[pa.ChunkedArray], rows: int) -> Integers:
+        """Of each row of another table the number of its key, -1 where null or not numbered."""
+        codes: Integers = np.zeros(rows, dtype=np.int64)
+        for column, (values, pairs) in zip(columns, self._parts, strict=True):
+            found = positions(column.cast(values.type), values)
+            if pairs is not None:
+                found = positions(_paired(codes, found, len(values)), pairs)
+            codes = found
+        return codes
+
+
+def _paired(left: Integers, right: Integers, width: int) -> pa.ChunkedArray:
+    missing = (left < 0) | (right < 0)
+    pairs = left.astype(np.int64) * max(width, 1) + right
+    return pa.chunked_array([pa.array(pairs, mask=missing if missing.any() else None)])
+
+
+def numbered(column: pa.ChunkedArray) -> tuple[pa.Array, Integers]:
+    """The distinct values of a column, and of each row the number of its own, -1 where null."""
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):  # of no chunk
+        array = pa.array([], column.type)
+    encoded = array.dictionary_encode()
+    return encoded.dictionary, _numbers(encoded.indices)
+
+
+def positions(values: pa.ChunkedArray, among: pa.Array) -> Integers:
+    """Of each row the number of its value among distinct ones, -1 where null or none of them."""
+    return _numbers(pc.index_in(values, value_set=among))
+
+
+def _numbers(codes: pa.Array | pa.ChunkedArray) -> Integers:
+    """int32, -1 for null."""
+    filled = pc.fill_null(codes, -1) if codes.null_count else codes
+    if isinstance(filled, pa.Array):
+        filled = pa.chunked_array([filled])
+    numbers: Integers = filled.to_numpy()
+    return numbers

@@ -1,0 +1,80 @@
+"""Rows of groups in time order, as one sorted integer per row."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+#: Whole numbers, mostly int64; positions may be int32.
+Integers: TypeAlias = npt.NDArray[Any]
+
+_LARGEST_KEY: Final = 1 << 62
+_DIGIT: Final = 16
+
+
+class Timeline:
+    """Turns (group, instant) into an integer whose order is that of groups, then of instants.
+
+    Instants that no row has fall between those that rows have, so that a binary search over the
+    rows' keys finds the place of any instant. Negative groups come before all others.
+    """
+
+    def __init__(self, instants: Integers, groups: int) -> None:
+        """`instants` of all rows, in microseconds; rows' groups are below `groups`."""
+        self._low = int(instants.min()) if len(instants) else 0
+        self._high = int(instants.max()) if len(instants) else 0
+        self._width = self._high - self._low + 2
+        self._ticks: Integers | None = None
+        if self._width * (groups + 1) > _LARGEST_KEY:
+            self._ticks = np.unique(instants)
+            self._width = len(self._ticks) + 1
+
+    def keys(self, groups: Integers, instants: Integers) -> Integers:
+        """One int64 per pair; the first row at or after it is the first whose key is not less."""
+        if self._ticks is None:
+            offsets = np.clip(instants, self._low, self._high + 1)
+            offsets -= self._low
+        else:
+            offsets = np.searchsorted(self._ticks, instants)
+        offsets += groups * np.int64(self._width)
+        return offsets
+
+
+def time_order(groups: Integers, instants: Integers, keys: Integers) -> Integers:
+    """The order of rows by group and instant; `keys` are theirs on a `Timeline`."""
+    if bool((instants[1:] >= instants[:-1]).all()):
+        return stable_order(groups)
+    return np.argsort(keys)
+
+
+def stable_order(codes: Integers) -> Integers:
+    """The stable order of small non-negative integers: radix sort, 16 bits at a time."""
+    bits = int(codes.max()).bit_length() if len(codes) else 0
+    order = np.argsort(codes.astype(np.uint16), kind="stable")
+    for shift in range(_DIGIT, bits, _DIGIT):
+        digits = (codes[order] >> shift).astype(np.uint16)
+        order = order[np.argsort(digits, kind="stable")]
+    return order
+
+
+def settle_ties(order: Integers, keys: Integers, table: pa.Table) -> Integers:
+    """The order with rows of equal key sorted by the columns of `table`, first column first.
+
+    Args:
+        order: rows of `table`, sorted by key.
+        keys: of each row in that order.
+    """
+    tied = keys[1:] == keys[:-1]
+    places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
+    if not len(places):
+        return order
+    rows = table.take(pa.array(order[places]))
+    rows = rows.append_column("tie", pa.array(keys[places]))
+    by = [(name, "ascending") for name in ("tie", *table.column_names)]
+    settled = order.copy()
+    settled[places] = order[places][pc.sort_indices(rows, by).to_numpy()]
+    return settled
