@@ -1,4 +1,4 @@
-"""Views of a user over order lines and product pages, for any tenant.
+"""Views of a user over order lines, for any tenant.
 
 A tenant that lacks a column they read gets nulls and zeros, never an error.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.conditions import at_least, between, equals
-from include.features.declarations import ALL_HISTORY, USER, Aggregation, Derived, EventStream
+from include.features.conditions import at_least, between
+from include.features.declarations import ALL_HISTORY, USER, Aggregation, Derived
 from include.features.expressions import Feature, Log1p, Ratio
 from include.features.library.streams import (
     DAYS_7,
@@ -237,21 +237,4 @@ TODAY: Final = FeatureView(
     owner=OWNER,
     description="What the user bought in the last hour and day.",
     tags=("orders", "activity"),
-)
-
-BROWSING: Final = FeatureView(
-    "browsing",
-    USER,
-    EventStream(("Product Viewed", "Product Added")),
-    (
-        Aggregation("count", windows=(timedelta(minutes=30), timedelta(hours=24), DAYS_7)),
-        Aggregation("distinct_count", "item_id", (DAYS_7,)),
-        Aggregation("count", None, (DAYS_7,), (equals("event", "Product Added"),), "added"),
-        Aggregation("time_since_last"),
-    ),
-    derived=(Derived("added_share_7d", Ratio(Feature("added_count_7d"), Feature("count_7d"))),),
-    ttl=WEEKLY,
-    owner=OWNER,
-    description="What the user looks at and puts into the basket.",
-    tags=("browsing", "activity"),
 )
