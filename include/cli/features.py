@@ -188,6 +188,26 @@ def preview(
         print_preview(console, found)
 
 
+@app.command()
+def freshness(
+    tenant: Annotated[
+        str | None, typer.Argument(metavar="[TENANT]", help="A tenant's id; all if none.")
+    ] = None,
+    at: Annotated[str | None, typer.Option(help="ISO instant; now if none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """How far each view is materialized online, and whether that is within its TTL."""
+    from include.cli.freshness import freshness as compute
+
+    tenants = [one(tenant)] if tenant is not None else [*fleet().tenants.values()]
+    activate()
+    rows = compute(tenants, parse_instant(at, "--at") if at else datetime.now(UTC))
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(console, rows, title="Online views")
+
+
 def _catalogue() -> Catalogue:
     from include.features import library
     from include.features.catalogue_page import catalogue

@@ -37,12 +37,12 @@ def one(tenant_id: str) -> Any:
     return find_tenant(tenants_folder(), tenant_id, use_cases.names())
 
 
-def parse_instant(text: str) -> datetime:
+def parse_instant(text: str, option: str = "--as-of") -> datetime:
     """An ISO instant; without an offset it means UTC."""
     try:
         return instant(text)
     except ValueError:
-        raise ConfigError(f"--as-of {text!r} is not an instant such as 2017-10-23") from None
+        raise ConfigError(f"{option} {text!r} is not an instant such as 2017-10-23") from None
 
 
 def print_json(value: Any) -> None:

@@ -220,6 +220,8 @@ def test_diff_reads_a_file_or_a_revision(
         (("preview", "spend", "--tenant", "store-367"), "its lake has no event known by then"),
         (("diff", "--against", "no-such"), "neither a file nor a git revision"),
         (("diff", "--against", "mine.py"), "mine.py is no feature catalogue"),
+        (("freshness", "store-367", "--at", "soon"), "--at 'soon' is not an instant"),
+        (("freshness",), "does not answer"),
         (("diff", "--against", "--help"), "neither a file nor a git revision"),
     ],
 )
@@ -240,7 +242,7 @@ def test_every_command_explains_itself(tenantry: Tenantry) -> None:
     """`--help` of the group lists its commands with a line each."""
     code, out, _ = tenantry("--help")
     assert code == 0
-    for name in ("list", "show", "diff", "docs", "preview"):
+    for name in ("list", "show", "diff", "docs", "preview", "freshness"):
         assert f"\n  {name} " in out
 
 

@@ -1,0 +1,79 @@
+"""How fresh the views are that tenants have online."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from include import use_cases
+from include.errors import UnavailableError
+from include.features import categories
+from include.features.online.served import Served
+from include.features.online.store import OnlineStore, pool_store
+from include.features.views import FeatureService, FeatureView
+from include.features.wording import duration_words
+from include.tenants.config import TenantConfig
+
+
+def freshness(tenants: Sequence[TenantConfig], at: datetime) -> list[dict[str, Any]]:
+    """One row per tenant and view that its use cases read and that has a TTL.
+
+    A tenant whose database does not answer says so in its rows.
+
+    Raises:
+        UnavailableError: not one tenant's database answers.
+    """
+    rows: list[dict[str, Any]] = []
+    errors: list[UnavailableError] = []
+    for tenant in tenants:
+        views = online_views(tenant)
+        try:
+            served: list[Served] | None = _served(tenant, views)
+        except UnavailableError as error:
+            errors.append(error)
+            served = None
+        rows += ({"tenant": tenant.id, **judged(view, served, at)} for view in views)
+    if errors and len(errors) == len(tenants):
+        raise errors[0]
+    return rows
+
+
+def online_views(tenant: TenantConfig) -> list[FeatureView]:
+    """The views that the tenant's use cases read and that are served online, each once."""
+    read = [view for name in tenant.use_cases for view in use_cases.get(name).features.views]
+    return list({view.name: view for view in read if view.ttl is not None}.values())
+
+
+def judged(view: FeatureView, served: Sequence[Served] | None, at: datetime) -> dict[str, Any]:
+    """What the store has of a view; `served` of None is a store that does not answer."""
+    of_view = [one for one in served or () if one.view == view.name]
+    # The view as it is declared now, where there are several; then the newest.
+    of_view.sort(key=lambda one: (one.fingerprint == view.fingerprint, one.watermark))
+    found = of_view[-1] if of_view else None
+    return {
+        "view": view.name,
+        "watermark": found and found.watermark,
+        "age": found and str(at - found.watermark),
+        "ttl": view.ttl and duration_words(view.ttl),
+        "state": "unavailable" if served is None else _state(view, found, at),
+    }
+
+
+def _state(view: FeatureView, found: Served | None, at: datetime) -> str:
+    if found is None:
+        return "never materialized: reads as null"
+    learnt = categories.unbound(FeatureService("one", (view,)))  # at training, so not declared
+    if found.fingerprint != view.fingerprint and not learnt:
+        return f"of declaration {found.fingerprint}: reads as null"
+    return "past its TTL: reads as null" if found.stale(at) else "fresh"
+
+
+def _served(tenant: TenantConfig, views: Sequence[FeatureView]) -> list[Served]:
+    if not views:
+        return []
+    service = FeatureService("online", tuple(views))
+    found = OnlineStore(tenant.ref, service, tenant.timezone).freshness()
+    if any(view.scope == "shared" for view in views):
+        found += pool_store(tenant.region, service).freshness()
+    return found
