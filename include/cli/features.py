@@ -50,7 +50,7 @@ def list_views(
     tag: Annotated[str | None, typer.Option(help="Only views with this tag.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Every feature view of the library and the use cases that read it."""
+    """Every feature view and the use cases that read it."""
     found = _catalogue()
     if tag is not None:
         tags = {one for view in found.values() for one in view["tags"]}
@@ -114,7 +114,7 @@ def diff(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """What the declarations say otherwise than a catalogue written before."""
+    """What changed since a catalogue was written."""
     from include.features.catalogue_page import DATA, stale
     from include.features.changes import compare, parse
 
@@ -142,7 +142,7 @@ def diff(
 
 @app.command()
 def docs(as_json: Json = False) -> None:
-    """Write docs/features.md and docs/features.json from the declarations."""
+    """Write docs/features.md and docs/features.json."""
     from include.features.catalogue_page import documents, stale
 
     found = _catalogue()
@@ -196,7 +196,7 @@ def freshness(
     at: Annotated[str | None, typer.Option(help="ISO instant; now if none.")] = None,
     as_json: Json = False,
 ) -> None:
-    """How far each view is materialized online, and whether that is within its TTL."""
+    """How old each tenant's online views are, against their TTL."""
     from include.cli.freshness import freshness as compute
 
     tenants = [one(tenant)] if tenant is not None else [*fleet().tenants.values()]
