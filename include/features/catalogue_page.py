@@ -133,9 +133,8 @@ def _section(name: str, view: dict[str, Any]) -> list[str]:
     keys = ", ".join(f"`{key}`" for key in view["join_keys"]) or "the whole tenant"
     scope = "the tenant's own"
     if view["scope"] == "shared":
-        scope = (
-            f"those of all tenants that consented, null with fewer than {view['minimum_tenants']}"
-        )
+        least = view["minimum_tenants"]
+        scope = f"those of the region's consenting tenants, null with fewer than {least}"
     lines = ["", f"## {name}", "", _cell(view["description"]), "", f"- per {keys}"]
     if view["stream"]:
         events = " or ".join(f"`{event}`" for event in view["stream"]["events"])
