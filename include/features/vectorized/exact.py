@@ -236,6 +236,7 @@ def _deviation(
     """The standard deviation from the half digits of sum and sum of squares."""
     half = numbers.width // 2
     length = max(len(square), 2 * len(linear) - 1)
+    sizes = sizes.astype(np.int64)  # positions may be int32
     spread = [np.zeros_like(sizes) for _ in range(length)]
     for place, digit in enumerate(square):
         spread[place] += sizes * digit
