@@ -8,7 +8,7 @@ import pyarrow as pa
 from include.features.asof import microseconds
 from include.features.key_codes import KeyCodes
 from include.features.spine import AS_OF, Spine
-from include.features.time_order import Integers, Timeline, time_order
+from include.features.time_order import Integers, Timeline, sorting
 
 
 class SpineIndex:
@@ -18,11 +18,12 @@ class SpineIndex:
         self._join_keys = join_keys
         self._keys = KeyCodes([spine.table[key] for key in join_keys], len(spine.table))
         entity, at = self._keys.codes, microseconds(spine.table[AS_OF])
-        timeline = Timeline(at, self._keys.count)
-        keys = timeline.keys(entity, at)
-        order = time_order(entity + 1, at, keys)
+        keys = Timeline(at, self._keys.count + 1).keys(entity + 1, at)
+        order = sorting(keys)
         keys = keys[order]
-        fresh = np.append(True, keys[1:] != keys[:-1])[: len(keys)]
+        # A row without an entity may still have the key that an attribute is looked up by.
+        apart = (keys[1:] != keys[:-1]) | (entity[order[1:]] < 0)
+        fresh = np.append(True, apart)[: len(keys)]
         #: Per distinct row, one of the spine's rows.
         self.spine_row = order[fresh]
         #: Per spine row, its distinct row.
