@@ -8,7 +8,7 @@ import pyarrow as pa
 from include.errors import ConfigError, UnknownNameError
 from include.features.key_codes import KeyCodes
 from include.features.spine import AS_OF
-from include.features.time_order import Integers, Timeline, settle_ties, time_order
+from include.features.time_order import Integers, Timeline, settle_ties, sorting
 
 
 class Facts:
@@ -25,7 +25,7 @@ class Facts:
         rows = np.flatnonzero(groups >= 0)
         self._timeline = Timeline(valid[rows], int(groups.max(initial=-1)) + 1)
         keys = self._timeline.keys(groups[rows], valid[rows])
-        order = time_order(groups[rows], valid[rows], keys)
+        order = sorting(keys)
         self._keys = keys[order]
         columns = {"known": pa.array(known)}
         if ties is not None:
@@ -36,8 +36,8 @@ class Facts:
 
     def latest(self, groups: Integers, at: Integers, known_at: Integers) -> Integers:
         """Per question the latest fact valid at `at` and known at `known_at`, or -1."""
-        behind = np.searchsorted(self._keys, self._timeline.keys(groups, at + 1))
-        first = np.searchsorted(self._keys, self._timeline.keys(groups, _before_all(at)))
+        behind = np.searchsorted(self._keys, self._timeline.places(groups, at + 1))
+        first = np.searchsorted(self._keys, self._timeline.places(groups, _before_all(at)))
         found = behind - 1
         doubtful = np.flatnonzero(found >= first)
         doubtful = doubtful[self._known[found[doubtful]] > known_at[doubtful]]

@@ -130,12 +130,18 @@ def _checked(table: pa.Table, names: tuple[str, ...], schema: pa.Schema, instant
     if not names:
         return pa.table({})
     table = table.select(names).cast(pa.schema(fields))
-    # Dates at the ends of the calendar have no local time.
-    usable = [
-        pc.and_(pc.greater(table[n], _EARLIEST), pc.less(table[n], _LATEST))
-        for n in (instant, "created_timestamp")
-    ]
-    return table.filter(pc.and_(*usable)).combine_chunks()
+    return usable(table, instant)
+
+
+def usable(table: pa.Table, instant: str) -> pa.Table:
+    """The rows whose instants have a local time: not those at the ends of the calendar."""
+    for name in (instant, "created_timestamp"):
+        first, last = pc.min_max(table[name]).values()
+        early, late = pc.greater_equal(_EARLIEST, first), pc.less_equal(_LATEST, last)
+        if table[name].null_count or pc.or_(early, late).as_py():
+            inside = pc.and_(pc.greater(table[name], _EARLIEST), pc.less(table[name], _LATEST))
+            table = table.filter(inside)
+    return table
 
 
 _EARLIEST: Final = pa.scalar(datetime(1, 1, 3, tzinfo=UTC), TIMESTAMP)

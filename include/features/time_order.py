@@ -34,7 +34,13 @@ class Timeline:
             self._width = len(self._ticks) + 1
 
     def keys(self, groups: Integers, instants: Integers) -> Integers:
-        """One int64 per pair; the first row at or after it is the first whose key is not less."""
+        """One int64 for each pair of a row."""
+        if self._ticks is None:
+            return instants + (groups * np.int64(self._width) - self._low)
+        return self.places(groups, instants)
+
+    def places(self, groups: Integers, instants: Integers) -> Integers:
+        """One int64 for any pair; the rows at or after it are those whose keys are not less."""
         if self._ticks is None:
             offsets = np.clip(instants, self._low, self._high + 1)
             offsets -= self._low
@@ -44,16 +50,22 @@ class Timeline:
         return offsets
 
 
-def time_order(groups: Integers, instants: Integers, keys: Integers) -> Integers:
-    """The order of rows by group and instant; `keys` are theirs on a `Timeline`."""
-    if bool((instants[1:] >= instants[:-1]).all()):
-        return stable_order(groups)
-    return np.argsort(keys)
+def sorting(keys: Integers) -> Integers:
+    """An order that sorts non-negative integers.
+
+    A radix sort by their highest 32 bits, which leaves little to the merge sort that ends it.
+    """
+    bits = int(keys.max(initial=0)).bit_length()
+    order = stable_order(keys >> max(bits - 2 * _DIGIT, 0))
+    nearly = keys[order]
+    if bool((nearly[1:] < nearly[:-1]).any()):
+        order = order[np.argsort(nearly, kind="stable")]
+    return order
 
 
 def stable_order(codes: Integers) -> Integers:
     """The stable order of small non-negative integers: radix sort, 16 bits at a time."""
-    bits = int(codes.max()).bit_length() if len(codes) else 0
+    bits = int(codes.max(initial=0)).bit_length()
     order = np.argsort(codes.astype(np.uint16), kind="stable")
     for shift in range(_DIGIT, bits, _DIGIT):
         digits = (codes[order] >> shift).astype(np.uint16)

@@ -9,11 +9,13 @@ from typing import Final
 import numpy as np
 
 from include.features.declarations import ALL_HISTORY, EventStream
-from include.features.time_order import Integers, Timeline, settle_ties, time_order
+from include.features.time_order import Integers, Timeline, settle_ties, sorting
 from include.features.vectorized.columns import EventColumns, Mask
 from include.features.vectorized.spine_index import SpineIndex
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+#: What settles the order of events of one instant.
+_ORDER: Final = ("event_id", "source", "tenant_id")
 
 
 class History:
@@ -32,33 +34,35 @@ class History:
     ) -> None:
         """`ties` is whether the order of events of one instant matters."""
         self.index, self.columns = index, columns
-        entity = index.entity_of(columns.table)
-        #: Rows of the events' table.
-        self.rows: Integers = np.flatnonzero(columns.in_stream(stream) & (entity >= 0))
-        entity, at = entity[self.rows], columns.at[self.rows]
+        self._entity_of_row = index.entity_of(columns.table)
+        rows = np.flatnonzero(columns.in_stream(stream) & (self._entity_of_row >= 0))
+        every = len(rows) == len(columns.at)
+        entity = self._entity_of_row if every else self._entity_of_row[rows]
+        at = columns.at if every else columns.at[rows]
         self._timeline = Timeline(at, index.entities)
         keys = self._timeline.keys(entity, at)
-        order = time_order(entity, at, keys)
-        self.rows, self.entity, self._keys = self.rows[order], entity[order], keys[order]
+        order = sorting(keys)
+        self._keys = keys[order]
+        #: Rows of the events' table.
+        self.rows: Integers = order if every else rows[order]
         if ties:
-            names = [
-                n for n in ("event_id", "source", "tenant_id") if n in columns.table.column_names
-            ]
+            names = [n for n in _ORDER if n in columns.table.column_names]
             self.rows = settle_ties(self.rows, self._keys, columns.table.select(names))
         self.seen_order: Integers | None = None
         #: Of each event the key of (entity, instant it is seen from); None if all are at once.
         self.seen_keys: Integers | None = None
         if not columns.prompt:
-            at = columns.at[self.rows]
-            seen_at = np.maximum(columns.created[self.rows], at + 1)
+            seen_at = np.maximum(columns.created, columns.at + 1)
             self._seen_timeline = Timeline(seen_at, index.entities)
-            self.seen_keys = self._seen_timeline.keys(self.entity, seen_at)
+            self.seen_keys = self._seen_timeline.keys(self._entity_of_row, seen_at)[self.rows]
             if bool((self.seen_keys[1:] < self.seen_keys[:-1]).any()):
                 self.seen_order = np.argsort(self.seen_keys, kind="stable")
-                self._delay = seen_at - at
+                self._delay = (seen_at - columns.at)[self.rows]
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    @cached_property
+    def entity(self) -> Integers:
+        """Of each event the number of its entity."""
+        return self._entity_of_row[self.rows]
 
     def low(self, window: timedelta) -> Integers:
         """Per row the position of its entity's first event that is not too old for the window."""
@@ -83,7 +87,7 @@ class History:
     @cached_property
     def limits(self) -> Integers:
         """Per row the key that the `seen_keys` of the events it sees are below."""
-        return self._seen_timeline.keys(self.index.entity, self.index.as_of + 1)
+        return self._seen_timeline.places(self.index.entity, self.index.as_of + 1)
 
     def too_late(self, window: timedelta) -> Mask:
         """True for the events that had left the window before they were seen."""
@@ -93,4 +97,4 @@ class History:
         return late
 
     def _search(self, instants: Integers) -> Integers:
-        return np.searchsorted(self._keys, self._timeline.keys(self.index.entity, instants))
+        return np.searchsorted(self._keys, self._timeline.places(self.index.entity, instants))

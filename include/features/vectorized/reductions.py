@@ -45,15 +45,19 @@ def reduce(
 def _mask(history: History, read: _Read) -> Mask | None:
     """The events an aggregation reads: its conditions hold and its value is not null."""
     where, source, reading = read
-    columns, mask = history.columns, None
-    if where:
-        mask = columns.holds(where)[history.rows]
+    columns = history.columns
+    masks = [columns.holds(where)] if where else []
     if source is not None:
-        if reading == "text":
-            present = columns.texts(source).codes[history.rows] >= 0
-        else:
-            present = ~np.isnan(columns.numbers(source)[history.rows])
-        mask = present if mask is None else mask & present
+        missing = (
+            columns.texts(source).codes < 0
+            if reading == "text"
+            else np.isnan(columns.numbers(source))
+        )
+        if missing.any():
+            masks.append(~missing)
+    if not masks:
+        return None
+    mask: Mask = np.logical_and.reduce(masks)[history.rows]
     return mask
 
 
