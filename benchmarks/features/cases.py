@@ -111,10 +111,14 @@ SERVICE: Final = FeatureService(
         ),
     ),
 )
-#: Features that engines may compute in any order of summation: equal to 1e-9, relatively.
-SUMMED: Final = frozenset(
-    name for name in SERVICE.columns if any(f"__{f}_" in name for f in ("sum", "mean", "std"))
-) | {name for name in SERVICE.columns if "__entropy_" in name}
+#: Counts and order statistics: equal to the bit on every engine. The others to 1e-9, relatively.
+EXACT: Final = frozenset(
+    name
+    for name, kind in SERVICE.columns.items()
+    if kind != "number"
+    or name == "all__score"
+    or any(f"__{f}_" in name for f in ("min", "max", "first", "last", "time_since"))
+)
 
 Row = dict[str, Any]
 
