@@ -1,0 +1,94 @@
+"""Records as bytes, one entity's at a time, and back.
+
+`fields` are the records as they lie in memory, `words` the UTF-8 texts their codes count through,
+`ends` where each of these ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from include.features.online.layout import NO_TEXT, Layout
+from include.features.online.records import Fields, Records, with_words
+from include.features.outputs import Integers
+
+
+class State(NamedTuple):
+    """Records of one entity, as Postgres keeps them."""
+
+    entity: int
+    fields: bytes
+    words: bytes
+    ends: bytes
+
+
+def encode(records: Records) -> Iterator[State]:
+    """The states of all entities, in the order of `entity`, by which the records are sorted."""
+    if not len(records):
+        return
+    first = np.flatnonzero(np.diff(records.entity, prepend=-1))
+    owners = records.entity[first]
+    fields, word, owner_of_word = _local_codes(records)
+    words = records.words.take(pa.array(word)) if len(word) else pa.array([], pa.string())
+    offsets = np.frombuffer(words.buffers()[1] or bytes(4), np.int32)[: len(word) + 1]
+    text = words.buffers()[2]
+    word_from = np.searchsorted(owner_of_word, owners)
+    word_to = np.append(word_from[1:], len(word))
+    ends = (offsets[1:] - np.repeat(offsets[word_from], word_to - word_from)).astype("<i4")
+    raw, ends_raw, text_raw = fields.tobytes(), ends.tobytes(), bytes(text or b"")
+    size = fields.dtype.itemsize
+    bounds = zip(
+        owners.tolist(),
+        (first * size).tolist(),
+        (np.append(first[1:], len(fields)) * size).tolist(),
+        word_from.tolist(),
+        word_to.tolist(),
+        offsets[word_from].tolist(),
+        offsets[word_to].tolist(),
+        strict=True,
+    )
+    for owner, start, stop, a, b, text_start, text_stop in bounds:
+        yield State(owner, raw[start:stop], text_raw[text_start:text_stop], ends_raw[4 * a : 4 * b])
+
+
+def decode(layout: Layout, states: Sequence[State]) -> Records:
+    """The records of the states, in their order."""
+    fields = np.frombuffer(b"".join([state.fields for state in states]), layout.dtype)
+    size = layout.dtype.itemsize
+    counts = np.array([len(state.fields) // size for state in states], dtype=np.int64)
+    entity = np.repeat(np.array([state.entity for state in states], dtype=np.int64), counts)
+    if not layout.texts:
+        return Records(layout, entity, fields, _NO_WORDS)
+    ends = np.frombuffer(b"".join([state.ends for state in states]), "<i4")
+    text = b"".join([state.words for state in states])
+    words_of = np.array([len(state.ends) // 4 for state in states], dtype=np.int64)
+    text_of = np.array([len(state.words) for state in states], dtype=np.int64)
+    offsets = np.zeros(len(ends) + 1, dtype=np.int32)
+    offsets[1:] = ends + np.repeat(np.cumsum(text_of) - text_of, words_of)
+    words = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
+    first_word = np.repeat(np.cumsum(words_of) - words_of, counts)
+    return with_words(layout, entity, fields.copy(), words, first_word)
+
+
+def _local_codes(records: Records) -> tuple[Fields, Integers, Integers]:
+    """The fields with codes that count from 0 in each entity, its words, and whose they are."""
+    names, entity = records.layout.texts, records.entity
+    if not names:
+        return records.fields, entity[:0], entity[:0]
+    fields, width = records.fields.copy(), max(len(records.words), 1)
+    codes = np.stack([fields[name] for name in names])
+    found = codes != NO_TEXT
+    pairs = (entity * width + codes)[found]
+    distinct, place = np.unique(pairs, return_inverse=True)
+    owner = distinct // width
+    codes[found] = place - np.searchsorted(owner, owner)[place]
+    for row, name in enumerate(names):
+        fields[name] = codes[row]
+    return fields, distinct % width, owner
+
+
+_NO_WORDS = pa.array([], pa.string())

@@ -1,0 +1,108 @@
+"""The online store as an engine: what it answers at each `as_of` of a spine, one after another.
+
+Before each answer everything known by then was appended, delivered by the lake or both, in some
+interleaving with materializations that a seed decides.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.features.engine import finished
+from include.features.online.store import OnlineStore, pool_store
+from include.features.spine import AS_OF, Spine
+from include.features.views import FeatureService
+from include.storage.postgres import tenant_transaction
+from include.tenants.namespace import GLOBAL, TenantRef
+
+TENANT = TenantRef("acme", "eu", "pool")
+_TABLES = ("online_partials", "online_groups", "online_views", "online_events", "online_facts")
+_SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+def compute(
+    service: FeatureService,
+    spine: Spine,
+    events: pa.Table,
+    attributes: pa.Table,
+    timezone: str,
+    shared: pa.Table | None = None,
+    seed: int = 0,
+) -> pa.Table:
+    """See `Engine.compute`."""
+    forget()
+    service = replace(service, views=tuple(replace(view, ttl=None) for view in service.views))
+    rng = random.Random(seed)
+    store, pool = OnlineStore(TENANT, service, timezone), pool_store(TENANT.region, service)
+    spine.check_serves(service)
+    as_of = spine.table[AS_OF].to_pylist()
+    parts: list[pa.Table] = []
+    rows: list[int] = []
+    known = min(as_of, default=_SOME_DAY) - timedelta(hours=rng.randrange(100))
+    store.materialize(known, _between(events, None, known), _between(attributes, None, known))
+    pool.materialize(known, _between(shared, None, known))
+    for at in sorted(set(as_of)):
+        _advance(store, known, at, events, attributes, rng)
+        if shared is not None:
+            _advance(pool, known, at, shared, None, rng)
+        known = at
+        here = [row for row, instant in enumerate(as_of) if instant == at]
+        asked = (
+            spine.table.take(here).select(spine.join_keys).to_pydict() if spine.join_keys else {}
+        )
+        found = store.read(asked, at)
+        assert not found.stale, found.stale
+        parts.append(found.table if spine.join_keys else _repeated(found.table, len(here)))
+        rows += here
+    if not parts:
+        return finished(service, spine, {})
+    back = sorted(range(len(rows)), key=rows.__getitem__)
+    return pa.concat_tables(parts).take(back).combine_chunks()
+
+
+def forget() -> None:
+    """Empty the tenant's and the pool's store."""
+    for owner in (TENANT, GLOBAL):
+        with tenant_transaction(owner) as connection:
+            for table in _TABLES:
+                connection.execute(f"DELETE FROM {table}")
+
+
+def _advance(
+    store: OnlineStore,
+    after: datetime,
+    at: datetime,
+    events: pa.Table,
+    attributes: pa.Table | None,
+    rng: random.Random,
+) -> None:
+    """Let everything that became known in `(after, at]` reach the store, by either way."""
+    stops = sorted(after + (at - after) * rng.random() for _ in range(rng.randrange(3)))
+    for stop in (*stops, at):
+        new, facts = _between(events, after, stop), _between(attributes, after, stop)
+        streams = rng.random() < 0.7
+        if streams:
+            store.append(new, facts)
+        if not streams or rng.random() < 0.5:
+            store.materialize(stop, None if streams and rng.random() < 0.3 else new, facts)
+        after = stop
+
+
+def _between(table: pa.Table | None, after: datetime | None, until: datetime) -> pa.Table | None:
+    """What became known in `(after, until]`."""
+    if table is None:
+        return None
+    created = table["created_timestamp"]
+    inside = pc.less_equal(created, pa.scalar(until, created.type))
+    if after is not None:
+        inside = pc.and_(inside, pc.greater(created, pa.scalar(after, created.type)))
+    return table.filter(inside)
+
+
+def _repeated(table: pa.Table, rows: int) -> pa.Table:
+    return table.take([0] * rows)
