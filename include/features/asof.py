@@ -31,7 +31,7 @@ class Facts:
         if ties is not None:
             columns |= {name: ties[name] for name in ties.column_names}
         columns["row"] = pa.array(np.arange(len(known)))
-        self._rows = settle_ties(rows[order], self._keys, pa.table(columns))
+        self._rows = rows[settle_ties(order, self._keys, rows, pa.table(columns))]
         self._known = known[self._rows]
 
     def latest(self, groups: Integers, at: Integers, known_at: Integers) -> Integers:

@@ -73,20 +73,21 @@ def stable_order(codes: Integers) -> Integers:
     return order
 
 
-def settle_ties(order: Integers, keys: Integers, table: pa.Table) -> Integers:
-    """The order with rows of equal key sorted by the columns of `table`, first column first.
+def settle_ties(order: Integers, keys: Integers, rows: Integers, table: pa.Table) -> Integers:
+    """The order with elements of equal key sorted by the columns of `table`, first column first.
 
     Args:
-        order: rows of `table`, sorted by key.
-        keys: of each row in that order.
+        order: of elements, by key.
+        keys: of the elements in that order.
+        rows: of each element, its row in `table`.
     """
     tied = keys[1:] == keys[:-1]
     places = np.flatnonzero(np.append(tied, False) | np.append(False, tied))
     if not len(places):
         return order
-    rows = table.take(pa.array(order[places]))
-    rows = rows.append_column("tie", pa.array(keys[places]))
+    tied_rows = table.take(pa.array(rows[order[places]]))
+    tied_rows = tied_rows.append_column("tie", pa.array(keys[places]))
     by = [(name, "ascending") for name in ("tie", *table.column_names)]
     settled = order.copy()
-    settled[places] = order[places][pc.sort_indices(rows, by).to_numpy()]
+    settled[places] = order[places][pc.sort_indices(tied_rows, by).to_numpy()]
     return settled

@@ -34,8 +34,8 @@ from include.features.spine import Spine
 from include.features.time_order import Integers
 from include.features.vectorized.attributes import attribute_feature
 from include.features.vectorized.columns import EventColumns
-from include.features.vectorized.history import History
-from include.features.vectorized.reductions import reduce
+from include.features.vectorized.history import histories
+from include.features.vectorized.reductions import Numbers, reduce
 from include.features.vectorized.spine_index import SpineIndex
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ENTITY_COLUMNS
@@ -91,8 +91,12 @@ def _aggregated(
     """Every distinct (aggregation, window) of the views, per distinct spine row."""
     wanted = list(dict.fromkeys(pair for view in views for pair in view.computed()))
     ties = any(aggregation.function in ("first", "last") for aggregation, _ in wanted)
+    found: dict[tuple[Aggregation, timedelta], Numbers] = {}
+    for rows, history in histories(index, columns, stream, ties=ties):
+        for pair, numbers in reduce(history, wanted).items():
+            found.setdefault(pair, np.empty(len(index), numbers.dtype))[rows] = numbers
     values: dict[tuple[Aggregation, timedelta], Values] = {}
-    for pair, numbers in reduce(History(index, columns, stream, ties=ties), wanted).items():
+    for pair, numbers in found.items():
         values[pair] = numbers
         if pair[0].kind == "text" and pair[0].source is not None:
             codes = numbers.astype(np.int64)

@@ -50,7 +50,8 @@ def facts_about(attributes: pa.Table, entity_kind: str, name: str) -> AttributeF
 def attribute_feature(index: SpineIndex, attributes: pa.Table, lookup: AttributeLookup) -> Values:
     """The attribute of each distinct row of a spine index over its entity's id alone."""
     facts = facts_about(attributes, lookup.entity_kind, lookup.name)
-    codes = facts.latest(index.ids, index.entity, index.as_of, index.as_of)
+    asked = index.questions
+    codes = facts.latest(index.ids, asked.entity, asked.as_of, asked.as_of)
     return (as_texts if lookup.reading == "text" else as_numbers)(codes, facts.values)
 
 

@@ -106,7 +106,7 @@ class Cells:
     @property
     def as_of(self) -> Integers:
         """The instant of each cell's spine row."""
-        return self._repeated(self.selection.history.index.as_of)
+        return self._repeated(self.selection.history.questions.as_of)
 
     @property
     def runs(self) -> Runs:

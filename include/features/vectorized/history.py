@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from functools import cached_property
 from typing import Final
@@ -9,17 +10,53 @@ from typing import Final
 import numpy as np
 
 from include.features.declarations import ALL_HISTORY, EventStream
-from include.features.time_order import Integers, Timeline, settle_ties, sorting
+from include.features.time_order import Integers, Timeline, settle_ties, sorting, stable_order
 from include.features.vectorized.columns import EventColumns, Mask
-from include.features.vectorized.spine_index import SpineIndex
+from include.features.vectorized.spine_index import Questions, SpineIndex
 
+#: Events and distinct rows taken at once: few enough for what is computed to stay in the cache.
+_BLOCK: Final = 1 << 17
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: What settles the order of events of one instant.
 _ORDER: Final = ("event_id", "source", "tenant_id")
 
 
+def histories(
+    index: SpineIndex, columns: EventColumns, stream: EventStream, *, ties: bool
+) -> Iterator[tuple[slice, History]]:
+    """The events of a stream in blocks of whole entities, with the distinct rows about these.
+
+    `ties` is whether the order of events of one instant matters.
+    """
+    asked, entity = index.questions, index.entity_of(columns.table)
+    rows = np.flatnonzero(columns.in_stream(stream) & (entity >= 0))
+    every = len(rows) == len(entity)
+    rows = stable_order(entity) if every else rows[stable_order(entity[rows])]
+    rows = rows.astype(np.int32 if len(entity) < 1 << 31 else np.int64)
+    entity = entity[rows]
+    ends = np.searchsorted(entity, np.arange(asked.entities), side="right")
+    row_ends = np.searchsorted(asked.entity, np.arange(asked.entities), side="right")
+    first = event = row = 0
+    for stop in _cuts(ends + row_ends):
+        events, about = slice(event, int(ends[stop - 1])), slice(row, int(row_ends[stop - 1]))
+        questions = asked.part(about, first, stop)
+        yield about, History(columns, rows[events], entity[events] - first, questions, ties=ties)
+        first, event, row = stop, events.stop, about.stop
+    if not asked.entities:
+        yield slice(0, len(asked)), History(columns, rows, entity, asked, ties=ties)
+
+
+def _cuts(load: Integers) -> Iterator[int]:
+    """Where blocks end, given the events and rows up to the end of each entity."""
+    stop = done = 0
+    while stop < len(load):
+        stop = max(int(np.searchsorted(load, done + _BLOCK, side="right")), stop + 1)
+        done = int(load[stop - 1])
+        yield stop
+
+
 class History:
-    """The events of a stream that belong to entities of the spine, sorted; and where rows search.
+    """Events of some entities, sorted, and where the questions about them search.
 
     An event is *seen* from the instant `max(created_timestamp, event_timestamp + 1 µs)` on. Where
     events become seen in the order in which they happened, those a row sees are a run. Where they
@@ -30,51 +67,48 @@ class History:
     """
 
     def __init__(
-        self, index: SpineIndex, columns: EventColumns, stream: EventStream, *, ties: bool
+        self,
+        columns: EventColumns,
+        rows: Integers,
+        entity: Integers,
+        questions: Questions,
+        *,
+        ties: bool,
     ) -> None:
-        """`ties` is whether the order of events of one instant matters."""
-        self.index, self.columns = index, columns
-        self._entity_of_row = index.entity_of(columns.table)
-        rows = np.flatnonzero(columns.in_stream(stream) & (self._entity_of_row >= 0))
-        every = len(rows) == len(columns.at)
-        entity = self._entity_of_row if every else self._entity_of_row[rows]
-        at = columns.at if every else columns.at[rows]
-        self._timeline = Timeline(at, index.entities)
+        """`rows` of the events' table, their entities, and whether the order of ties matters."""
+        self.columns, self.questions = columns, questions
+        at = columns.at[rows]
+        self._timeline = Timeline(at, questions.entities)
         keys = self._timeline.keys(entity, at)
         order = sorting(keys)
         self._keys = keys[order]
-        #: Rows of the events' table.
-        self.rows: Integers = order if every else rows[order]
         if ties:
             names = [n for n in _ORDER if n in columns.table.column_names]
-            self.rows = settle_ties(self.rows, self._keys, columns.table.select(names))
+            order = settle_ties(order, self._keys, rows, columns.table.select(names))
+        #: Rows of the events' table, and the number of each one's entity.
+        self.rows, self.entity = rows[order], entity[order]
         self.seen_order: Integers | None = None
         #: Of each event the key of (entity, instant it is seen from); None if all are at once.
         self.seen_keys: Integers | None = None
         if not columns.prompt:
-            seen_at = np.maximum(columns.created, columns.at + 1)
-            self._seen_timeline = Timeline(seen_at, index.entities)
-            self.seen_keys = self._seen_timeline.keys(self._entity_of_row, seen_at)[self.rows]
+            seen_at = np.maximum(columns.created[rows], at + 1)
+            self._seen_timeline = Timeline(seen_at, questions.entities)
+            self.seen_keys = self._seen_timeline.keys(entity, seen_at)[order]
             if bool((self.seen_keys[1:] < self.seen_keys[:-1]).any()):
                 self.seen_order = np.argsort(self.seen_keys, kind="stable")
-                self._delay = (seen_at - columns.at)[self.rows]
-
-    @cached_property
-    def entity(self) -> Integers:
-        """Of each event the number of its entity."""
-        return self._entity_of_row[self.rows]
+                self._delay = (seen_at - at)[order]
 
     def low(self, window: timedelta) -> Integers:
         """Per row the position of its entity's first event that is not too old for the window."""
-        begin = np.full_like(self.index.as_of, np.iinfo(np.int64).min)
+        begin = np.full_like(self.questions.as_of, np.iinfo(np.int64).min)
         if window != ALL_HISTORY:
-            begin = self.index.as_of - window // _MICROSECOND
+            begin = self.questions.as_of - window // _MICROSECOND
         return self._search(begin)
 
     @cached_property
     def past(self) -> Integers:
         """Per row the position behind its entity's last event before `as_of`."""
-        return self._search(self.index.as_of)
+        return self._search(self.questions.as_of)
 
     @cached_property
     def seen(self) -> Integers:
@@ -87,7 +121,7 @@ class History:
     @cached_property
     def limits(self) -> Integers:
         """Per row the key that the `seen_keys` of the events it sees are below."""
-        return self._seen_timeline.places(self.index.entity, self.index.as_of + 1)
+        return self._seen_timeline.places(self.questions.entity, self.questions.as_of + 1)
 
     def too_late(self, window: timedelta) -> Mask:
         """True for the events that had left the window before they were seen."""
@@ -97,4 +131,4 @@ class History:
         return late
 
     def _search(self, instants: Integers) -> Integers:
-        return np.searchsorted(self._keys, self._timeline.places(self.index.entity, instants))
+        return np.searchsorted(self._keys, self._timeline.places(self.questions.entity, instants))

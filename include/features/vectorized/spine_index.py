@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
@@ -9,6 +11,22 @@ from include.features.asof import microseconds
 from include.features.key_codes import KeyCodes
 from include.features.spine import AS_OF, Spine
 from include.features.time_order import Integers, Timeline, sorting
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Entities and instants for which something is asked, by entity, then instant."""
+
+    entity: Integers  #: numbers from 0; -1 is nobody
+    as_of: Integers  #: microseconds since 1970
+    entities: int  #: more than any entity's number
+
+    def __len__(self) -> int:
+        return len(self.entity)
+
+    def part(self, rows: slice, first: int, stop: int) -> Questions:
+        """Those about some entities, which are numbered anew."""
+        return Questions(self.entity[rows] - first, self.as_of[rows], stop - first)
 
 
 class SpineIndex:
@@ -29,10 +47,8 @@ class SpineIndex:
         #: Per spine row, its distinct row.
         self.row_of = np.empty(len(order), dtype=np.int64)
         self.row_of[order] = np.cumsum(fresh) - 1
-        #: Per distinct row, the number of its entity, -1 where a join key is null.
-        self.entity = entity[self.spine_row]
-        self.as_of = at[self.spine_row]
-        self.entities = self._keys.count
+        #: Per distinct row, its entity, -1 where a join key is null, and instant.
+        self.questions = Questions(entity[self.spine_row], at[self.spine_row], self._keys.count)
 
     def __len__(self) -> int:
         return len(self.spine_row)

@@ -22,4 +22,4 @@ def test_rows_that_lack_a_key_stay_apart() -> None:
     spine = Spine.at({"user_id": [None, None], "item_id": ["tea", "pen"]}, NOW)
     index = SpineIndex(spine, ("user_id", "item_id"))
     assert [int(index.spine_row[row]) for row in index.row_of] == [0, 1]
-    assert index.entity.tolist() == [-1, -1]
+    assert index.questions.entity.tolist() == [-1, -1]
