@@ -15,7 +15,7 @@ from include.features.engine import checked_attributes
 from include.features.key_codes import KeyCodes
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
-from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS, TIMESTAMP
+from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS
 
 #: From a bucket's two tables to the rows of the first with more columns.
 Kernel = Callable[[pa.Table, pa.Table], pa.Table]
@@ -50,6 +50,7 @@ def look_up(
     """
 
     def kernel(rows: pa.Table, facts: pa.Table) -> pa.Table:
+        rows = _in_utc(rows)
         facts = checked_attributes(service, facts)
         entities = KeyCodes([rows[carried[0].key]], rows.num_rows)
         at, known_at = (microseconds(rows[name]) for name in instants)
@@ -83,6 +84,7 @@ def features(
     """
 
     def kernel(spine: pa.Table, events: pa.Table) -> pa.Table:
+        spine = _in_utc(spine)
         if not spine.num_rows:
             computed = pa.table({n: pa.array([], _TYPES[k]) for n, k in service.columns.items()})
         else:
@@ -106,9 +108,21 @@ def features(
     return kernel
 
 
+def _in_utc(rows: pa.Table) -> pa.Table:
+    """The same instants in the zone in which Spark wants them back; it gives them in another."""
+    types = [
+        pa.timestamp(field.type.unit, "UTC")
+        if pa.types.is_timestamp(field.type) and field.type.tz
+        else field.type
+        for field in rows.schema
+    ]
+    fields = [field.with_type(kind) for field, kind in zip(rows.schema, types, strict=True)]
+    return rows.cast(pa.schema(fields))
+
+
 def _spine(rows: pa.Table, join_keys: tuple[str, ...]) -> pa.Table:
     keys = {name: rows[name] for name in join_keys}
-    return pa.table(keys | {AS_OF: rows[AS_OF].cast(TIMESTAMP)})
+    return pa.table(keys | {AS_OF: rows[AS_OF]})
 
 
 def _facts(rows: pa.Table, carried: Sequence[Carried], instants: tuple[str, str]) -> pa.Table:
