@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib import import_module
 from types import ModuleType
 
 import pytest
 from feature_tables import Check, attribute_table, event_table, expectations
 
-from include.features import in_memory, vectorized
 from include.features.conditions import Condition
 from include.features.declarations import (
     USER,
@@ -19,13 +20,34 @@ from include.features.declarations import (
 )
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
+from include.runtime.postgres import Postgres
+from include.storage.migrate import migrate
 
 
-@pytest.fixture(params=[in_memory, vectorized], ids=lambda module: module.__name__.split(".")[-1])
+@pytest.fixture(scope="session")
+def database(postgres: Postgres) -> Iterator[None]:
+    """A migrated database, in which the online store keeps what it answers from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
+        patch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
+        migrate()
+        yield
+
+
+@pytest.fixture(
+    params=[
+        "in_memory",
+        "vectorized",
+        pytest.param("spark", marks=pytest.mark.integration),
+        pytest.param("online", marks=pytest.mark.integration),
+    ]
+)
 def engine(request: pytest.FixtureRequest) -> ModuleType:
     """Each feature engine in turn."""
-    module: ModuleType = request.param
-    return module
+    if request.param == "online":
+        request.getfixturevalue("database")
+        return import_module("online_engine")
+    return import_module(f"include.features.{request.param}")
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.features.engine import finished
 from include.features.online.store import OnlineStore, pool_store
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
@@ -60,7 +59,7 @@ def compute(
         parts.append(found.table if spine.join_keys else _repeated(found.table, len(here)))
         rows += here
     if not parts:
-        return finished(service, spine, {})
+        return store.read({key: [] for key in spine.join_keys}, known).table
     back = sorted(range(len(rows)), key=rows.__getitem__)
     return pa.concat_tables(parts).take(back).combine_chunks()
 
