@@ -32,18 +32,23 @@ class Facts:
             columns |= {name: ties[name] for name in ties.column_names}
         columns["row"] = pa.array(np.arange(len(known)))
         self._rows = rows[settle_ties(order, self._keys, rows, pa.table(columns))]
-        self._known = known[self._rows]
+        self._known, self._groups = known[self._rows], groups[self._rows]
 
     def latest(self, groups: Integers, at: Integers, known_at: Integers) -> Integers:
         """Per question the latest fact valid at `at` and known at `known_at`, or -1."""
         behind = np.searchsorted(self._keys, self._timeline.places(groups, at + 1))
-        first = np.searchsorted(self._keys, self._timeline.places(groups, _before_all(at)))
-        found = behind - 1
-        doubtful = np.flatnonzero(found >= first)
-        doubtful = doubtful[self._known[found[doubtful]] > known_at[doubtful]]
-        if doubtful.size:
-            found[doubtful] = last_at_most(self._known, behind[doubtful], known_at[doubtful])
-        return np.where(found >= first, np.append(self._rows, -1)[found], -1)
+        found = np.where(self._of(behind - 1, groups), behind - 1, -1)
+        early = np.flatnonzero(found >= 0)
+        early = early[self._known[found[early]] > known_at[early]]
+        if early.size:
+            found[early] = last_at_most(self._known, behind[early], known_at[early])
+            found = np.where(self._of(found, groups), found, -1)
+        return np.append(self._rows, -1)[found]
+
+    def _of(self, positions: Integers, groups: Integers) -> Integers:
+        """True where the fact at a position is about the group; no group is -2."""
+        about: Integers = np.append(self._groups, -2)[positions] == groups
+        return about
 
 
 def latest_known(
@@ -115,10 +120,6 @@ def last_at_most(values: Integers, behind: Integers, limits: Integers) -> Intege
         fits[fits] = levels[number][right[fits]] <= limits[below[fits]]
         node[below] = np.where(fits, right, right - 1)
     return node
-
-
-def _before_all(instants: Integers) -> Integers:
-    return np.full_like(instants, np.iinfo(np.int64).min)
 
 
 def _check_columns(table: pa.Table, names: tuple[str, ...], where: str) -> None:
