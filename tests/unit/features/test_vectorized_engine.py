@@ -139,7 +139,7 @@ def test_blocks_change_nothing(delay: Delays, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_hot_user_changes_nobody_else() -> None:
-    """Thousands of events of another user, of extreme amounts, leave a user's bytes as they were."""
+    """Thousands of another user's events, of extreme amounts, leave a user's bytes as they were."""
     own, asked = orders(4, DELAYS["a little late"], 100), spine()
     rng = random.Random(5)
     hot = [
