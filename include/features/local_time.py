@@ -38,7 +38,7 @@ def _distinct(numbers: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], np
         return numbers, numbers
     low = int(numbers.min())
     width = int(numbers.max()) - low + 1
-    if width > 1_000_000 + len(numbers):  # a few events in distant centuries
+    if width > 10_000 + 10 * len(numbers):  # some events in distant centuries
         distinct, place = np.unique(numbers, return_inverse=True)
         return distinct, place
     offsets = numbers - low
