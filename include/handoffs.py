@@ -6,9 +6,12 @@ Airflow carries them through XCom, `tenantry run` passes them by hand. All insta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
+
+#: Of a field that says how much one call had to do: a rerun does less, and its handoff is the same.
+_NOT_KEPT: Final = {"kept": False}
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,10 @@ class Materialized:
     tenant: str
     until: datetime
     views: tuple[str, ...]  #: those served online; the tenant may have none
-    entities: int  #: whose partial aggregates were written; 0 where the store was there already
-    rows: int  #: events and attributes that were read for it
+    #: Partial aggregates that this call wrote, from so many new events and attributes: none where
+    #: the store was there already.
+    entities: int = field(default=0, metadata=_NOT_KEPT)
+    rows: int = field(default=0, metadata=_NOT_KEPT)
 
 
 @dataclass(frozen=True)
@@ -256,7 +261,8 @@ def unpack(data: Mapping[str, Any]) -> Any:
 
 def _pack(value: Any) -> Any:
     if is_dataclass(value):
-        return {field.name: _pack(getattr(value, field.name)) for field in fields(value)}
+        kept = [one.name for one in fields(value) if one.metadata.get("kept", True)]
+        return {name: _pack(getattr(value, name)) for name in kept}
     if isinstance(value, tuple):
         return [_pack(one) for one in value]
     return value.isoformat() if isinstance(value, datetime) else value

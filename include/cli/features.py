@@ -21,6 +21,7 @@ from include.cli.shared import (
     parse_instant,
     print_json,
 )
+from include.cli.skew import skew
 from include.errors import ConfigError, UnknownNameError
 from include.runtime.tables import print_table
 
@@ -43,6 +44,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="The feature views: catalogue, lineage, changes, previews.",
 )
+
+
+app.command()(skew)
 
 
 @app.command("list")

@@ -48,7 +48,7 @@ TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
             "cd" * 32,
             FILE,
         ),
-        Materialized("acme", AT, ("recency", "spend"), 5, 7),
+        Materialized("acme", AT, ("recency", "spend")),
         Replayed("acme", "churn", AT, (AT, AT), 100, 0, 7, ()),
         Trained(
             "acme",
@@ -65,6 +65,13 @@ TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
 def test_a_handoff_comes_back_from_json_as_it_was(handoff: object) -> None:
     """Nested references, tuples and instants keep their types through JSON."""
     assert unpack(json.loads(json.dumps(pack(handoff)))) == handoff
+
+
+def test_how_much_a_call_had_to_do_is_not_kept() -> None:
+    """A task that was killed and run again leaves the handoff of an undisturbed one."""
+    first, again = (Materialized("acme", AT, ("spend",), entities, 7) for entities in (5, 0))
+    assert pack(first) == pack(again)
+    assert unpack(pack(first)) == Materialized("acme", AT, ("spend",))
 
 
 def test_what_is_no_handoff_is_refused_by_name() -> None:
