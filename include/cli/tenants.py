@@ -21,6 +21,7 @@ from include.cli.shared import (
 )
 from include.errors import ConfigError
 from include.runtime.tables import print_table
+from include.tenants.config import TenantConfig
 from include.tenants.loader import load_tenant, tenants_folder
 
 app = typer.Typer(no_args_is_help=True, help="The tenants and their files.")
@@ -66,16 +67,23 @@ def check(
     files: Annotated[list[Path] | None, typer.Argument(help="Files; all tenants if none.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check tenant files; exit code 1 when one is bad."""
+    """Check tenant files, and that features look back no further than a tenant keeps its events;
+    exit code 1 when one is bad."""
+    good: dict[str, TenantConfig] = {}
     if files:
         problems: dict[str, Sequence[str]] = {}
         for path in files:
             try:
-                load_tenant(path, use_cases.names())
+                good[str(path)] = load_tenant(path, use_cases.names())
             except ConfigError as error:
                 problems[str(path)] = str(error).splitlines()
     else:
-        problems = dict(fleet().problems)
+        found = fleet()
+        problems = dict(found.problems)
+        good = dict(found.tenants)
+    for name, tenant in good.items():
+        if too_long := _too_long(tenant):
+            problems[name] = too_long
     if as_json:
         print_json({"problems": problems})
     else:
@@ -86,6 +94,17 @@ def check(
             print("all good")
     if problems:
         raise typer.Exit(1)
+
+
+def _too_long(tenant: TenantConfig) -> list[str]:
+    """Windows of the tenant's use cases that reach beyond its retention."""
+    from include.features.inputs import retention_problems
+
+    return [
+        problem
+        for name in tenant.use_cases
+        for problem in retention_problems(tenant, use_cases.get(name).features)
+    ]
 
 
 @app.command("add")

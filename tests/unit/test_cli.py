@@ -71,6 +71,20 @@ def test_check_fails_and_says_why(
     assert capsys.readouterr().out == "all good\n"
 
 
+def test_check_finds_windows_beyond_the_tenants_retention(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A tenant that keeps its events for a week cannot have features of three months."""
+    file = folder / "store-367.yaml"
+    file.write_text(f"{file.read_text()}\nretention: {{events: P7D}}\n")
+    (folder / "broken.yaml").unlink()
+    for arguments in ((), (str(file),)):
+        assert run(monkeypatch, "tenants", "check", *arguments) == 1
+        told = capsys.readouterr().out
+        assert "tenant store-367: view 'spend' of service 'churn' looks back 90d" in told
+        assert "`retention.events` keeps events for 7d" in told
+
+
 def test_show_is_yaml_that_means_the_same_tenant(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
