@@ -24,7 +24,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval, StoredObject, TableVersion
-from include.storage.canonical import SCHEMAS, schema_fingerprint
+from include.storage.canonical import SCHEMAS, TIMESTAMP, schema_fingerprint
 from include.storage.slices import (
     Spool,
     check_slice,
@@ -33,6 +33,7 @@ from include.storage.slices import (
     partitions,
     predicate,
     same_rows,
+    without,
 )
 from include.tenants.namespace import NAME, TenantRef, lake_prefix, lake_table
 
@@ -160,6 +161,54 @@ class Lake:
             raise _gone(tenant, table, version) from error
         ordered = found.sort_by([(name, "ascending") for name in order])
         return first_arrivals(ordered).select(wanted)
+
+    def arrivals(
+        self,
+        tenant: TenantRef,
+        table: str,
+        after: datetime,
+        until: datetime,
+        *,
+        version: int | None = None,
+    ) -> pa.Table:
+        """Rows created in `(after, until]`, as `read` gives them, that had not arrived before.
+
+        Reads the months from `after` on, and of earlier ones no more than the ids.
+        """
+        created, rows = ds.field("created_timestamp"), self.dataset(tenant, table, version)
+        new = (created > pa.scalar(after)) & (created <= pa.scalar(until))
+        month = ds.field("month") >= f"{after.astimezone(UTC):%Y-%m}"
+        found = rows.to_table(filter=month & new)
+        order = ("created_timestamp", "source", "event_id")
+        found = first_arrivals(found.sort_by([(name, "ascending") for name in order]))
+        if not len(found):
+            return found
+        there = (created <= pa.scalar(after)) & ds.field("event_id").isin(found["event_id"])
+        earlier = rows.to_table(columns=["source", "event_id"], filter=there)
+        return without(found, earlier) if len(earlier) else found
+
+    def same_until(
+        self, tenant: TenantRef, table: str, one: int, other: int, known_at: datetime
+    ) -> bool:
+        """Whether no file that two versions differ in holds a row known at an instant.
+
+        False also where one of the versions is gone.
+        """
+        try:
+            first, second = (self._files(tenant, table, version) for version in (one, other))
+        except IntegrityError:
+            return False
+        changed = first.keys() ^ second.keys()
+        return all((first | second)[path] > known_at for path in changed)
+
+    def _files(self, tenant: TenantRef, table: str, version: int) -> dict[str, datetime]:
+        """A version's data files, each with when its first row was created."""
+        current = None if version == -1 else self._open(tenant, table, version)
+        if current is None:
+            return {}
+        files = pa.table(current.get_add_actions(flatten=True))
+        created = files["min.created_timestamp"].cast(TIMESTAMP).to_pylist()
+        return dict(zip(files["path"].to_pylist(), created, strict=True))
 
     def forget(self, tenant: TenantRef, table: str, before: datetime) -> int:
         """Delete the rows that arrived earlier; returns how many there were.

@@ -164,6 +164,14 @@ def first_arrivals(rows: pa.Table) -> pa.Table:
     return rows if len(first) == len(rows) else rows.take(pc.take(first, pc.sort_indices(first)))
 
 
+def without(rows: pa.Table, others: pa.Table) -> pa.Table:
+    """The rows whose `(source, event_id)` is not among the others'; order kept."""
+    keys = ["source", "event_id"]
+    numbered = rows.select(keys).append_column("row", pa.array(range(len(rows)), pa.int64()))
+    kept = numbered.join(others.select(keys), keys, join_type="left anti")["row"]
+    return rows.take(pc.take(kept, pc.sort_indices(kept)))
+
+
 def _digest(schema: pa.Schema, rows: ds.Dataset | pa.Table) -> tuple[int, int]:
     """Two sums of row hashes: of equally many rows, equal exactly when the bags are equal."""
     columns = ", ".join(f'"{name}"' for name in schema.names)

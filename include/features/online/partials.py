@@ -24,6 +24,8 @@ _INSERT: Final = """
         (tenant_id, group_key, until, entity_key, event_key, fields, words, ends)
     SELECT %s, %s, * FROM unnest(
         %s::timestamptz[], %s::text[], %s::text[], %b::bytea[], %b::bytea[], %b::bytea[])
+    ON CONFLICT (tenant_id, group_key, entity_key, until, event_key) DO UPDATE
+    SET fields = excluded.fields, words = excluded.words, ends = excluded.ends
 """
 _GROUPS: Final = """
     SELECT group_key, layout, watermark, batches FROM online_groups
@@ -42,6 +44,13 @@ _STREAMED: Final = """
 _FORGET_STREAMED: Final = """
     DELETE FROM online_partials WHERE tenant_id = %s AND group_key = %s AND event_key = ANY(%s)
 """
+_FORGET_ALL_STREAMED: Final = """
+    DELETE FROM online_partials WHERE tenant_id = %s AND group_key = %s AND event_key <> ''
+"""
+_FORGET_BATCHES: Final = """
+    DELETE FROM online_partials WHERE tenant_id = %s AND group_key = %s AND event_key = ''
+"""
+_FORGET_GROUP: Final = "DELETE FROM online_groups WHERE tenant_id = %s AND group_key = %s"
 
 
 @dataclass(frozen=True)
@@ -132,6 +141,23 @@ def forget_streamed(
     """Drop the states of streamed events."""
     if keys:
         connection.execute(_FORGET_STREAMED, [tenant.id, group_key, list(keys)])
+
+
+def forget_all_streamed(connection: Connection, tenant: TenantRef, group_key: str) -> None:
+    """Drop the states of all streamed events."""
+    connection.execute(_FORGET_ALL_STREAMED, [tenant.id, group_key])
+
+
+def forget_batches(connection: Connection, tenant: TenantRef, group_key: str) -> None:
+    """Drop the states of all batches."""
+    connection.execute(_FORGET_BATCHES, [tenant.id, group_key])
+
+
+def forget_group(connection: Connection, tenant: TenantRef, group_key: str) -> None:
+    """Drop a group with all its states."""
+    forget_all_streamed(connection, tenant, group_key)
+    forget_batches(connection, tenant, group_key)
+    connection.execute(_FORGET_GROUP, [tenant.id, group_key])
 
 
 def streamed_states(layout: Layout, events: pa.Table, facts: pa.Table) -> Iterator[Row]:

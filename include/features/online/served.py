@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from include.features.online.partials import Group
 from include.features.views import FeatureView
 from include.storage.postgres import Connection
 from include.tenants.namespace import TenantRef
@@ -29,8 +28,6 @@ _FORGET: Final = """
     AND NOT EXISTS (SELECT FROM unnest(%s::text[], %s::text[]) AS kept (view_name, fingerprint)
                     WHERE kept.view_name = v.view_name AND kept.fingerprint = v.fingerprint)
 """
-_FORGET_PARTIALS: Final = "DELETE FROM online_partials WHERE tenant_id = %s AND group_key = %s"
-_FORGET_GROUP: Final = "DELETE FROM online_groups WHERE tenant_id = %s AND group_key = %s"
 
 
 @dataclass(frozen=True)
@@ -90,10 +87,3 @@ def serve(
     names = [view.name for view, _, _ in views]
     fingerprints = [view.fingerprint for view, _, _ in views]
     connection.execute(_FORGET, [tenant.id, tenant.region, names, fingerprints])
-
-
-def forget_groups(connection: Connection, tenant: TenantRef, groups: Collection[Group]) -> None:
-    """Drop groups with all their partial aggregates."""
-    for group in groups:
-        connection.execute(_FORGET_PARTIALS, [tenant.id, group.key])
-        connection.execute(_FORGET_GROUP, [tenant.id, group.key])

@@ -16,6 +16,7 @@ from include.errors import ConfigError
 from include.features.engine import tenant_zone
 from include.features.online import materialize as batches
 from include.features.online import served, tables
+from include.features.online.appending import append
 from include.features.online.compaction import compact
 from include.features.online.reading import OnlineFeatures, Reader
 from include.features.online.served import Served
@@ -49,7 +50,7 @@ class OnlineStore:
         new = tables.canonical_events(self._tenant, events)
         facts = tables.canonical_facts(self._tenant, attributes)
         with pooled_transaction(self._tenant) as connection:
-            return batches.append(self._tenant, connection, new, facts)
+            return append(connection, self._tenant, new, facts)
 
     def since(self) -> datetime | None:
         """From when on `materialize` needs rows; None where it needs all of history."""

@@ -45,6 +45,12 @@ _INSERT_FACTS: Final = """
         %s::text[], %s::timestamptz[], %s::timestamptz[])
     ON CONFLICT DO NOTHING
 """
+_FORGET_EVENTS: Final = """
+    DELETE FROM online_events WHERE tenant_id = %s AND region = %s AND
+    (created_timestamp <= %s OR (owner, source, event_id) IN
+        (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])))
+"""
+_FORGET_FACTS: Final = "DELETE FROM online_facts WHERE tenant_id = %s AND created_timestamp <= %s"
 _SELECT_FACTS: Final = """
     SELECT source, event_id, entity, entity_id, name, value, valid_from, created_timestamp
     FROM online_facts WHERE tenant_id = %s AND entity = %s AND name = %s
@@ -85,6 +91,13 @@ def event_keys(events: pa.Table) -> list[str]:
     return [key_of(parts) for parts in zip(*columns, strict=True)]
 
 
+def among(events: pa.Table, keys: Collection[str], *, keep: bool = True) -> pa.Table:
+    """The events whose key is among `keys`, or with `keep` false the others."""
+    if not keys:
+        return events.slice(0, 0) if keep else events
+    return events.filter(pa.array([(k in keys) == keep for k in event_keys(events)], pa.bool_()))
+
+
 def delivered(events: pa.Table, keys: Collection[str], streamed: pa.Table) -> set[str]:
     """Those of the streamed events' keys that are among `events`."""
     likely = events.filter(pc.is_in(events["event_id"], value_set=streamed["event_id"]))
@@ -105,6 +118,19 @@ def streamed_events(connection: Connection, tenant: TenantRef) -> pa.Table:
     """Every streamed event that is kept."""
     rows = connection.execute(_SELECT_EVENTS, [tenant.id, tenant.region]).fetchall()
     return pa.Table.from_pylist(rows, pa.schema([EVENTS.field(name) for name in _EVENT]))
+
+
+def forget_events(
+    connection: Connection, tenant: TenantRef, events: pa.Table, until: datetime
+) -> None:
+    """Keep these streamed events, and all that were created by `until`, no longer."""
+    ids = [events[name].to_pylist() for name in ("tenant_id", "source", "event_id")]
+    connection.execute(_FORGET_EVENTS, [tenant.id, tenant.region, until, *ids])
+
+
+def forget_facts(connection: Connection, tenant: TenantRef, until: datetime) -> None:
+    """Drop the facts that were created by `until`."""
+    connection.execute(_FORGET_FACTS, [tenant.id, until])
 
 
 def insert_facts(connection: Connection, tenant: TenantRef, facts: pa.Table) -> None:
