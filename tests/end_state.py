@@ -20,6 +20,7 @@ from include.runtime.postgres import Postgres
 AUDIT: Final = frozenset(
     {
         *("recorded_at", "decided_at", "opened_at", "triggered_at", "finished_at"),
+        "materialized_at",
         "table_version",
     }
 )

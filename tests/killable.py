@@ -128,8 +128,9 @@ def pipeline(
     tenant: str, start: datetime, end: datetime, use_cases: Sequence[str], trains: bool
 ) -> list[Step]:
     """The stages of one pipeline run in the order Airflow runs them."""
-    per_case = ("features", "training", "registry", "scoring", "monitoring")
-    found = [Step(tenant, stage, "", start, end) for stage in ("ingestion", "quality")]
+    per_case = ("features", "training", "registry", "scoring", "monitoring", "skew")
+    shared = ("ingestion", "quality", "materialization")
+    found = [Step(tenant, stage, "", start, end) for stage in shared]
     return found + [
         Step(tenant, stage, use_case, start, end)
         for use_case in use_cases
@@ -141,7 +142,7 @@ def pipeline(
 def retrain(tenant: str, start: datetime, end: datetime, use_case: str) -> list[Step]:
     """The stages of a retrain that drift has asked for."""
     run_id = f"drift__{use_case}__{end.isoformat()}"
-    order = ("features", "training", "registry", "scoring", "monitoring", "outcome")
+    order = ("features", "training", "registry", "scoring", "monitoring", "skew", "outcome")
     return [Step(tenant, stage, use_case, start, end, run_id) for stage in order]
 
 

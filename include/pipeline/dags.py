@@ -92,6 +92,9 @@ def read_fleet() -> Fleet:
 def _pipeline(tenant: TenantConfig) -> DAG:
     """Ingests, checks, scores and watches one interval; trains when training is due.
 
+    `materialization` brings the online store up to the interval's end; `skew` computes a sample of
+    the vectors that were scored again (`tenantry features skew`).
+
     **Rerun** any task or run: the same interval gives the same rows. **Backfill** with *Trigger →
     Backfill*, `tenantry airflow backfill create` or the REST API. The first run also loads
     the history since `history_from`. `use_cases` limits a run to some use cases; an empty list only
@@ -105,10 +108,16 @@ def _pipeline(tenant: TenantConfig) -> DAG:
     ) as dag:
         ingestion = StageOperator(**DEFAULT_ARGUMENTS, task_id="ingestion", stage="ingestion")
         quality = StageOperator(**DEFAULT_ARGUMENTS, task_id="quality", stage="quality")
-        ingestion >> quality
+        # No use case waits for it: only the replay of skew reads what it wrote.
+        materialization = StageOperator(
+            **DEFAULT_ARGUMENTS, task_id="materialization", stage="materialization"
+        )
+        ingestion >> quality >> materialization
         for name in tenant.use_cases:
             with TaskGroup(name):
-                quality >> _use_case_tasks(name)[0]
+                tasks = _use_case_tasks(name)
+                quality >> tasks["features"]
+                materialization >> tasks["skew"]
     dag.params["use_cases"] = Param(
         None,
         type=["null", "array"],
@@ -137,7 +146,7 @@ def _retrain(tenant: TenantConfig) -> DAG:
         outcome = StageOperator(
             **DEFAULT_ARGUMENTS, task_id="outcome", stage="outcome", trigger_rule="all_done"
         )
-        chain(tasks[-1], outcome)
+        tasks["monitoring"] >> outcome
     dag.params["use_case"] = Param(
         next(iter(tenant.use_cases)), type="string", enum=list(tenant.use_cases)
     )
@@ -189,8 +198,8 @@ def _drift_watch(tenant: TenantConfig) -> DAG:
 _BUILDERS: Final = {"pipeline": _pipeline, "retrain": _retrain, "drift_watch": _drift_watch}
 
 
-def _use_case_tasks(use_case: str) -> list[BaseOperator]:
-    """features → training (when due) → registry → scoring → monitoring."""
+def _use_case_tasks(use_case: str) -> dict[str, BaseOperator]:
+    """features → training (when due) → registry → scoring → monitoring and skew."""
     features = FeaturesOperator(**DEFAULT_ARGUMENTS, task_id="features", use_case=use_case)
     training = StageOperator(
         **DEFAULT_ARGUMENTS,
@@ -212,9 +221,10 @@ def _use_case_tasks(use_case: str) -> list[BaseOperator]:
     monitoring = StageOperator(
         **DEFAULT_ARGUMENTS, task_id="monitoring", stage="monitoring", use_case=use_case
     )
-    chain(features, training, registry, scoring, monitoring)
+    skew = StageOperator(**DEFAULT_ARGUMENTS, task_id="skew", stage="skew", use_case=use_case)
+    chain(features, training, registry, scoring, [monitoring, skew])
     features >> scoring
-    return [features, training, registry, scoring, monitoring]
+    return {"features": features, "monitoring": monitoring, "skew": skew}
 
 
 def _dag(tenant: TenantConfig, kind: str, *, doc: str | None, **settings: Any) -> DAG:

@@ -13,8 +13,10 @@ from include.handoffs import (
     Checked,
     FeaturesBuilt,
     Ingested,
+    Materialized,
     Monitored,
     Registered,
+    Replayed,
     Scored,
     Trained,
     pack,
@@ -23,7 +25,7 @@ from include.pipeline import steps
 from include.pipeline.runs import Run, open_pipeline
 from include.tenants.config import TenantConfig
 
-_PER_USE_CASE: Final = ("features", "training", "registry", "scoring", "monitoring")
+PER_USE_CASE: Final = ("features", "training", "registry", "scoring", "monitoring", "skew")
 
 
 def run(
@@ -61,13 +63,13 @@ def run(
         return now.after(name, handoff)
 
     data = open_pipeline(tenant.id, "", start=None, end=as_of, connect=connect, received={})
-    data = stage("quality", stage("ingestion", data))
+    data = stage("materialization", stage("quality", stage("ingestion", data)))
     for name in tenant.use_cases if use_case is None else (use_case,):
         case = stage("features", data.about(name))
         built = case.received["features"]
         if built.features.rows == 0:
             continue
-        for step in _PER_USE_CASE[1:]:
+        for step in PER_USE_CASE[1:]:
             if built.training_due or step not in ("training", "registry"):
                 case = stage(step, case)
     return done
@@ -87,6 +89,8 @@ def _told(handoff: Any) -> str:
                 f"{it.rows:,} rows accepted, {it.quarantined:,} quarantined, "
                 f"{it.warnings} warnings{loss}"
             )
+        case Materialized() as it:
+            return f"{len(it.views)} views, {it.entities:,} entities, from {it.rows:,} rows"
         case FeaturesBuilt() as it:
             due = "due" if it.training_due else "not due"
             return f"{it.features.rows:,} rows; training {due}: {it.training_reason}"
@@ -100,4 +104,7 @@ def _told(handoff: Any) -> str:
             return f"{it.rows:,} predictions by version {it.version or 'none'}"
         case Monitored() as it:
             return f"{it.verdict}; {it.decision}: {it.reason}"
+        case Replayed() as it:
+            differ = ", ".join(it.mismatched) or "no feature"
+            return f"{it.rows:,} vectors of {len(it.instants)} instants; {differ} differs"
     return str(handoff)

@@ -25,11 +25,13 @@ DRIFT_RUN: Final = "drift__"
 READS: Final = {
     "ingestion": (),
     "quality": ("ingestion",),
+    "materialization": ("quality",),
     "features": ("quality",),
     "training": ("features",),
     "registry": ("features", "training"),
     "scoring": ("features",),
     "monitoring": ("quality", "scoring"),
+    "skew": ("scoring",),
     "outcome": ("features", "registry"),
 }
 
@@ -140,6 +142,6 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
 
 
 def _sibling(task_id: str, stage: str) -> str:
-    """Id of another stage: in the same group, but for the two that come before all groups."""
+    """Id of another stage: in the same group, but for those that come before all groups."""
     group, dot, _ = task_id.rpartition(".")
     return stage if stage in ("ingestion", "quality") else f"{group}{dot}{stage}"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from include import use_cases
 from include.errors import UnavailableError, UnknownNameError
+from include.features.online.store import OnlineStore
+from include.features.views import FeatureService
 from include.registry import ledger as promotions
 from include.registry.ledger import Promotion
 from include.storage.lake import Lake
@@ -99,7 +102,10 @@ _QUERIES: Final = {
     """,
 }
 _EMPTY = dict.fromkeys(
-    ("tenant", "use_case", "champion", "metric", "baseline", "live", "drift", "retrains", "link"),
+    (
+        *("tenant", "use_case", "champion", "metric", "baseline", "live", "drift", "retrains"),
+        *("online", "link"),
+    ),
     "",
 )
 
@@ -125,8 +131,21 @@ def _status(tenant: TenantConfig, use_case: str, airflow_url: str) -> dict[str, 
         "retrains": "; ".join(
             f"{one['as_of']:%m-%d} {one['outcome'] or one['state']}" for one in asked
         ),
+        "online": _online(tenant, use_case),
         "link": f"{airflow_url}/dags/{dag_id(tenant.id, 'pipeline')}" if airflow_url else "",
     }
+
+
+def _online(tenant: TenantConfig, use_case: str) -> str:
+    """How many of the views that are served online are materialized, and up to when all are."""
+    views = [view for view in use_cases.get(use_case).features.views if view.ttl is not None]
+    if not views:
+        return ""
+    store = OnlineStore(tenant.ref, FeatureService("status", tuple(views)), tenant.timezone)
+    there = {(one.view, one.fingerprint): one.watermark for one in store.freshness()}
+    marks = [there[key] for view in views if (key := (view.name, view.fingerprint)) in there]
+    until = f" to {min(marks):%Y-%m-%d}" if marks else ""
+    return f"{len(marks)} of {len(views)} views{until}"
 
 
 def _live(measured: Sequence[Mapping[str, Any]]) -> str:

@@ -61,7 +61,12 @@ class Run:
         """Whose events the use case's shared views see; nobody's where it has none."""
         if not any(view.scope == "shared" for view in self.the_use_case().features.views):
             return []
-        return pool_members(self.tenant, list(_fleet().tenants.values()))
+        return pool_members(self.tenant, self.neighbours())
+
+    def neighbours(self) -> list[TenantConfig]:
+        """The tenants of the run's region, itself among them."""
+        everybody = _fleet().tenants.values()
+        return [one for one in everybody if one.region == self.tenant.region]
 
     def take(self, kind: type[Handoff], stage: str) -> Handoff:
         """The handoff of an earlier stage."""

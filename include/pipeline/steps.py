@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,11 +17,13 @@ from include import quality as quality_stage
 from include import use_cases, wiring
 from include.errors import TenantryError
 from include.features import stage as features_stage
-from include.features.inputs import read, record_pool
+from include.features.inputs import pool_members, read, record_pool
+from include.features.online import stage as online_stage
 from include.handoffs import (
     Checked,
     FeaturesBuilt,
     Ingested,
+    Materialized,
     Monitored,
     Registered,
     Replayed,
@@ -29,6 +32,7 @@ from include.handoffs import (
 )
 from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
+from include.monitoring.skew_online import OnlineVectors
 from include.pipeline import evaluate, history, translate
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
@@ -79,6 +83,30 @@ def quality(run: Run) -> Checked:
         [translate.data_needs(use_case) for use_case in translate.use_cases_of(run.tenant)],
         lake=run.platform.lake,
     )
+
+
+def materialization(run: Run) -> Materialized:
+    """The online store, brought up to the interval's end; there already, it is left as it is."""
+    checked, lake = run.take(Checked, "quality"), run.platform.lake
+    views = translate.online_views(run.tenant)
+    done = online_stage.materialize(
+        run.tenant,
+        views,
+        events=checked.events,
+        attributes=checked.attributes,
+        until=run.as_of,
+        lake=lake,
+    )
+    neighbours = run.neighbours() if any(view.scope == "shared" for view in views) else []
+    members = pool_members(run.tenant, neighbours)
+    if not members:
+        return done
+    # One store serves the region, so it has what any of its tenants reads.
+    pooled = [view for one in neighbours for view in translate.online_views(one)]
+    also = online_stage.materialize_pool(
+        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake
+    )
+    return replace(done, views=(*done.views, *also.views))
 
 
 def features(run: Run) -> FeaturesBuilt:
@@ -200,6 +228,7 @@ def skew(run: Run) -> Replayed:
         seed=use_case.seed,
         lake=lake,
         pool=record_pool(run.pool_members(), use_case.features, lake),
+        online=OnlineVectors(run.tenant, use_case.features),
     )
 
 
@@ -269,6 +298,7 @@ def _serving(
 STEPS: Final[Mapping[str, Callable[[Run], Any]]] = {
     "ingestion": ingestion,
     "quality": quality,
+    "materialization": materialization,
     "features": features,
     "training": training,
     "registry": registry,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include import use_cases
+from include.features.views import FeatureView
 from include.monitoring.policy import DriftPolicy
 from include.quality.needs import DataNeeds
 from include.registry.baselines import baseline_model
@@ -30,6 +31,12 @@ def data_needs(use_case: UseCase) -> DataNeeds:
         attributes=tuple(sorted(looked_up)),
         label_event=use_case.events[0],
     )
+
+
+def online_views(tenant: TenantConfig) -> list[FeatureView]:
+    """The views of the tenant's use cases that are served online, each once."""
+    views = (view for use_case in use_cases_of(tenant) for view in use_case.features.views)
+    return list({view.name: view for view in views if view.ttl is not None}.values())
 
 
 def drift_policy(use_case: UseCase, tenant: TenantConfig) -> DriftPolicy:

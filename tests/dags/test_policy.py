@@ -184,8 +184,8 @@ def test_a_hostile_name_and_column_reach_no_dag(
 
 
 def test_the_same_tasks_serve_a_use_case_everywhere(dags: dict[str, DAG]) -> None:
-    """One word per stage: features → training → registry → scoring → monitoring."""
-    stages = ["features", "training", "registry", "scoring", "monitoring"]
+    """One word per stage: features → training → registry → scoring → monitoring and skew."""
+    stages = ["features", "training", "registry", "scoring", "monitoring", "skew"]
     for dag_id, dag in dags.items():
         owner, kind = split_dag_id(dag_id)
         found: set[Any] = set(dag.task_ids)
@@ -193,6 +193,26 @@ def test_the_same_tasks_serve_a_use_case_everywhere(dags: dict[str, DAG]) -> Non
             assert found == {"training", "registry"}
         elif kind == "pipeline":
             cases = [f"{case}.{s}" for case in ("churn", "recommendation") for s in stages]
-            assert found == {"ingestion", "quality", *cases}
+            assert found == {"ingestion", "quality", "materialization", *cases}
         elif kind == "retrain":
             assert found == {*stages, "outcome"}
+
+
+def test_the_online_store_delays_no_use_case(dags: dict[str, DAG]) -> None:
+    """Nothing but the replay of skew waits for materialization, and nothing waits for the replay;
+    where tasks compete for a tenant's slots, features come first."""
+    for dag_id, dag in dags.items():
+        if split_dag_id(dag_id)[1] != "pipeline":
+            continue
+        materialization = dag.get_task("materialization")
+        skews = {"churn.skew", "recommendation.skew"}
+        assert materialization.upstream_task_ids == {"quality"}
+        assert materialization.downstream_task_ids == skews
+        assert not any(dag.get_task(skew).downstream_task_ids for skew in skews)
+        for task in (materialization, dag.get_task("churn.features")):
+            assert task.weight_rule == "downstream"  # itself, and all that follow
+            assert task.priority_weight == 1
+        follow = [
+            t.get_flat_relative_ids() for t in (materialization, dag.get_task("churn.features"))
+        ]
+        assert len(follow[0]) < len(follow[1])

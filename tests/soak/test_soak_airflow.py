@@ -31,7 +31,10 @@ SHOP = Shop("pool-shop", dearer_from=date(2024, 7, 8))
 PIPELINE, RETRAIN = dag_id(SHOP.id, "pipeline"), dag_id(SHOP.id, "retrain")
 FIRST, LAST = datetime(2024, 7, 1, tzinfo=UTC), datetime(2024, 7, 15, tzinfo=UTC)
 WEEKS = (LAST - FIRST) // WEEK + 1
-STAGES = {"ingestion", "quality", "features", "training", "registry", "scoring", "monitoring"}
+STAGES = {
+    *("ingestion", "quality", "materialization"),
+    *("features", "training", "registry", "scoring", "monitoring", "skew"),
+}
 #: Of the four tries that a task has, so many are killed at most.
 KILLS_PER_TASK = 2
 

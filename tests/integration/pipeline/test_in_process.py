@@ -12,11 +12,14 @@ import pytest
 from generated import Shop
 from three_weeks import POOL, POOLED, REFUSING, SHOPS, SILO, SPOILED, WEEKS, Fleet, train_global
 
+from include import cli, use_cases
 from include.errors import QualityError
 from include.monitoring import ledger as retrains
+from include.pipeline.report import fleet_status
 from include.registry import ledger as promotions
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.tenants.loader import load_fleet
 from include.tenants.namespace import GLOBAL, TenantRef, database, lake_prefix
 
 pytestmark = pytest.mark.integration
@@ -180,6 +183,60 @@ def test_a_silent_tenant_is_an_incident_and_not_retrained(fleet: Fleet) -> None:
     decided = promotions.history(fleet.tenant(SILO).ref, "churn")
     assert all(one.as_of < WEEKS[2] and one.trigger == "scheduled" for one in decided)
     assert _rows(fleet, POOL, "SELECT 1 FROM incidents") == []
+
+
+def test_every_scored_vector_is_what_its_declaration_gives(fleet: Fleet) -> None:
+    """Each scored instant was replayed, of earlier ones some again, and nothing differs: neither
+    after a retrain nor after reruns, and the online store answers the same."""
+    for shop in (POOL, SILO):
+        replayed = _rows(
+            fleet,
+            shop,
+            "SELECT interval_end AS at, handoff FROM stage_runs "
+            "WHERE stage = 'skew' AND use_case = 'churn' ORDER BY interval_end",
+        )
+        assert {row["at"] for row in replayed} == set(WEEKS)
+        assert all(row["handoff"]["rows"] > 0 for row in replayed)
+        assert len(replayed[-1]["handoff"]["instants"]) == 3
+        assert replayed[-1]["handoff"]["online_rows"] > 0
+        assert _rows(fleet, shop, "SELECT 1 FROM feature_skew") == []
+
+
+def test_the_online_store_follows_every_interval(fleet: Fleet) -> None:
+    """It stands at the last week, also where that brought no data; reruns of earlier weeks did not
+    move it back."""
+    told = {
+        (row["tenant"], row["use_case"]): row["online"]
+        for row in fleet_status(load_fleet(fleet.here.tenants, use_cases.names()))
+    }
+    for shop, week in ((POOL, WEEKS[2]), (SILO, WEEKS[2]), (REFUSING, WEEKS[0])):
+        there, _, views, _, _, until = told[shop.id, "churn"].split()
+        assert there == views != "0"
+        assert until == f"{week:%Y-%m-%d}"
+
+
+def test_the_command_tells_what_replays_found(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every replay with its size, and every feature that differs with its cause."""
+    ref = fleet.tenant(POOL).ref
+    monkeypatch.setattr("sys.argv", ["tenantry", "features", "skew", POOL.id, "churn", "--json"])
+    with tenant_transaction(ref) as connection:
+        connection.execute(
+            "INSERT INTO feature_skew VALUES (%s, 'churn', %s, 'offline', 'spend__x', 'past', "
+            "'1', 100, 3, 7, 0.5)",
+            [POOL.id, WEEKS[0]],
+        )
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    with tenant_transaction(ref) as connection:
+        connection.execute("DELETE FROM feature_skew")
+    assert not ended.value.code
+    found = json.loads(capsys.readouterr().out)
+    assert [one["mismatched"] for one in found["replays"]] == [0, 0, 0]
+    assert all(one["rows"] > 0 and one["features"] > 30 for one in found["replays"])
+    (one,) = found["mismatches"]
+    assert (one["feature"], one["cause"], one["mismatched"]) == ("spend__x", "past", 3)
 
 
 def test_refused_data_leaves_everything_as_it_was(fleet: Fleet) -> None:

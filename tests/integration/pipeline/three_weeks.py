@@ -61,7 +61,7 @@ def train_global(use_case: str, as_of: datetime) -> None:
 def retrain(shop: Shop, use_case: str, as_of: datetime) -> None:
     """The stages of `{tenant}.retrain`, as drift triggers it."""
     received: dict[str, Any] = {}
-    for stage in ("features", "training", "registry", "scoring", "monitoring", "outcome"):
+    for stage in (*in_process.PER_USE_CASE, "outcome"):
         again = runs.open_retrain(
             shop.id,
             use_case,
