@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cached_property
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.features.asof import microseconds
-from include.features.columns import Column, parse_column, parse_properties
+from include.features.columns import Column, Reading, parse_column, parse_properties
 from include.features.conditions import Condition
 from include.features.declarations import EventStream
 from include.features.key_codes import numbered
@@ -40,20 +40,23 @@ class EventColumns:
         self.created = microseconds(events["created_timestamp"])
         #: Whether every event was known when it happened.
         self.prompt = bool((self.created <= self.at).all())
-        self.texts = cache(self._texts)
-        self.numbers = cache(self._numbers)
-        self._raw = cache(self._read)
-        self._properties = cache(self._parsed_properties)
-        self._local = cache(lambda: local_microseconds(self.at, self._zone))
+        self._read_texts: dict[Column, Texts] = {}
+        self._read_numbers: dict[Column, Floats] = {}
+        self._read_raw: dict[Column, tuple[Integers, list[object]]] = {}
+        self._read_present: dict[tuple[object, ...], Mask | None] = {}
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A stored column."""
         return self.table[name]
 
-    @property
+    @cached_property
     def local_day(self) -> Integers:
         """Days since 1970 on the tenant's calendar."""
-        return self._local() // _DAY
+        return self._local // _DAY
+
+    @cached_property
+    def _local(self) -> Integers:
+        return local_microseconds(self.at, self._zone)
 
     def in_stream(self, stream: EventStream) -> Mask:
         """True for the events of a stream."""
@@ -71,6 +74,35 @@ class EventColumns:
         for condition in conditions:
             result &= self._condition(condition)
         return result
+
+    def present(
+        self, where: tuple[Condition, ...], source: Column | None, reading: Reading | None
+    ) -> Mask | None:
+        """True where every condition is and the value, if one is read, is not null; None: all."""
+        if (where, source, reading) not in self._read_present:
+            result = self.holds(where)
+            if source is not None and reading == "text":
+                result &= self.texts(source).codes >= 0
+            elif source is not None:
+                result &= ~np.isnan(self.numbers(source))
+            self._read_present[where, source, reading] = None if result.all() else result
+        return self._read_present[where, source, reading]
+
+    def texts(self, column: Column) -> Texts:
+        """The column as texts."""
+        if column not in self._read_texts:
+            if column.origin == "event":
+                dictionary, codes = numbered(self.table[column.field])
+                self._read_texts[column] = Texts(codes, dictionary)
+            else:
+                self._read_texts[column] = as_texts(*self._raw(column))
+        return self._read_texts[column]
+
+    def numbers(self, column: Column) -> Floats:
+        """The column as float64, NaN for null."""
+        if column not in self._read_numbers:
+            self._read_numbers[column] = self._numbers(column)
+        return self._read_numbers[column]
 
     def _condition(self, condition: Condition) -> Mask:
         if condition.reading == "text":
@@ -97,33 +129,34 @@ class EventColumns:
                 return (values >= operands[0]) & (values < operands[1])
 
     def _numbers(self, column: Column) -> Floats:
-        """The column as float64, NaN for null."""
         if column.name == "local_hour":
-            return (self._local() // _HOUR % 24).astype(np.float64)
+            return (self._local // _HOUR % 24).astype(np.float64)
         if column.name == "local_weekday":
             return ((self.local_day + 3) % 7).astype(np.float64)  # 1970-01-01 was a Thursday
         if column.origin == "event":
-            values: Floats = self.table[column.field].to_numpy() + 0.0
-            values[~np.isfinite(values)] = np.nan
-            return values
+            values: Floats = self.table[column.field].to_numpy()
+            finite = np.isfinite(values)
+            if finite.all():
+                return values + 0.0 if (values == 0).any() else values  # -0.0 + 0.0 is 0.0
+            return np.where(finite, values + 0.0, np.nan)
         return as_numbers(*self._raw(column))
 
-    def _texts(self, column: Column) -> Texts:
-        if column.origin == "event":
-            dictionary, codes = numbered(self.table[column.field])
-            return Texts(codes, dictionary)
-        return as_texts(*self._raw(column))
-
-    def _read(self, column: Column) -> tuple[Integers, list[object]]:
+    def _raw(self, column: Column) -> tuple[Integers, list[object]]:
         """Per event a position in the list of values; -1 is null."""
         if column.origin == "property":
-            codes, documents = self._properties()
+            codes, documents = self._properties
             return codes, [document.get(column.field) for document in documents]
+        if column not in self._read_raw:
+            self._read_raw[column] = self._looked_up(column)
+        return self._read_raw[column]
+
+    def _looked_up(self, column: Column) -> tuple[Integers, list[object]]:
         facts = facts_about(self._attributes, column.entity, column.field)
         owners = self.texts(parse_column(ENTITY_COLUMNS[column.entity], "an attribute"))
         codes = facts.latest(owners.dictionary, owners.codes, self.at, self.created)
         return codes, facts.values
 
-    def _parsed_properties(self) -> tuple[Integers, list[dict[str, object]]]:
+    @cached_property
+    def _properties(self) -> tuple[Integers, list[dict[str, object]]]:
         dictionary, codes = numbered(self.table["properties"])
         return codes, [parse_properties(text) for text in dictionary.to_pylist()]

@@ -77,6 +77,7 @@ class History:
     ) -> None:
         """`rows` of the events' table, their entities, and whether the order of ties matters."""
         self.columns, self.questions = columns, questions
+        self._low: dict[timedelta, Integers] = {}
         at = columns.at[rows]
         self._timeline = Timeline(at, questions.entities)
         keys = self._timeline.keys(entity, at)
@@ -100,10 +101,12 @@ class History:
 
     def low(self, window: timedelta) -> Integers:
         """Per row the position of its entity's first event that is not too old for the window."""
-        begin = np.full_like(self.questions.as_of, np.iinfo(np.int64).min)
-        if window != ALL_HISTORY:
-            begin = self.questions.as_of - window // _MICROSECOND
-        return self._search(begin)
+        if window not in self._low:
+            begin = np.full_like(self.questions.as_of, np.iinfo(np.int64).min)
+            if window != ALL_HISTORY:
+                begin = self.questions.as_of - window // _MICROSECOND
+            self._low[window] = self._search(begin)
+        return self._low[window]
 
     @cached_property
     def past(self) -> Integers:

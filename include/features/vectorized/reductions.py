@@ -8,20 +8,19 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from include.features.columns import Column
+from include.features.columns import Column, Reading
 from include.features.conditions import Condition
 from include.features.declarations import Aggregation
 from include.features.outputs import Floats
 from include.features.time_order import Integers
 from include.features.vectorized.cells import Cells, Selection, selections
-from include.features.vectorized.columns import Mask
 from include.features.vectorized.exact import standard_deviations, sums
 from include.features.vectorized.history import History
 from include.features.vectorized.ranges import distinct_counts, extremes
 
 Numbers: TypeAlias = Integers | Floats
 #: What aggregations with the same events have in common: conditions, value and its reading.
-_Read: TypeAlias = tuple[tuple[Condition, ...], Column | None, str | None]
+_Read: TypeAlias = tuple[tuple[Condition, ...], Column | None, Reading | None]
 
 _MICROSECONDS_PER_DAY: Final = 86_400_000_000
 
@@ -37,28 +36,11 @@ def reduce(
         reads.setdefault(read, []).append((aggregation, window))
     for read, pairs in reads.items():
         windows = dict.fromkeys(window for _, window in pairs)
-        for selection, some in selections(history, _mask(history, read), windows):
+        present = history.columns.present(*read)
+        mask = None if present is None else present[history.rows]
+        for selection, some in selections(history, mask, windows):
             found |= _reduced(selection, [pair for pair in pairs if pair[1] in some])
     return found
-
-
-def _mask(history: History, read: _Read) -> Mask | None:
-    """The events an aggregation reads: its conditions hold and its value is not null."""
-    where, source, reading = read
-    columns = history.columns
-    masks = [columns.holds(where)] if where else []
-    if source is not None:
-        missing = (
-            columns.texts(source).codes < 0
-            if reading == "text"
-            else np.isnan(columns.numbers(source))
-        )
-        if missing.any():
-            masks.append(~missing)
-    if not masks:
-        return None
-    mask: Mask = np.logical_and.reduce(masks)[history.rows]
-    return mask
 
 
 def _reduced(
@@ -84,7 +66,7 @@ def _reduced(
     return found
 
 
-def _values(function: str, source: Column | None, reading: str | None, cells: Cells) -> Numbers:
+def _values(function: str, source: Column | None, reading: Reading | None, cells: Cells) -> Numbers:
     """The function's value for each cell."""
     columns, rows = cells.selection.history.columns, cells.selection.rows
     match function:
