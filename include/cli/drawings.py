@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
-from include.features.lineage import Node
-from include.features.preview import Distribution, Preview
+from include.features.description.lineage import Node
+from include.features.description.preview import Distribution, Preview
 from include.runtime.tables import print_table
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"

@@ -26,7 +26,7 @@ from include.errors import ConfigError, UnknownNameError
 from include.runtime.tables import print_table
 
 if TYPE_CHECKING:
-    from include.features.catalogue_page import Catalogue
+    from include.features.description.catalogue_page import Catalogue
 
 #: Of the project, where `docs` lies.
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,9 +85,9 @@ def list_views(
 def show(view: ViewName, tenant: Tenant = None, as_json: Json = False) -> None:
     """What a view's features mean and where they come from."""
     from include.cli.drawings import lineage_tree
-    from include.features.catalogue_page import describe
-    from include.features.lineage import lineage
-    from include.features.local_file import find
+    from include.features.description.catalogue_page import describe
+    from include.features.description.lineage import lineage
+    from include.features.description.local_file import find
 
     found = find(view)
     described = describe(found) | {"used_by": list(used_by().get(found.name, ()))}
@@ -119,8 +119,8 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """What changed since a catalogue was written."""
-    from include.features.catalogue_page import DATA, stale
-    from include.features.changes import compare, parse
+    from include.features.description.catalogue_page import DATA, stale
+    from include.features.description.changes import compare, parse
 
     found = _catalogue()
     changes = compare(parse(_written(against), against or DATA), found)
@@ -147,7 +147,7 @@ def diff(
 @app.command()
 def docs(as_json: Json = False) -> None:
     """Write docs/features.md and docs/features.json."""
-    from include.features.catalogue_page import documents, stale
+    from include.features.description.catalogue_page import documents, stale
 
     found = _catalogue()
     changed = stale(found, ROOT)
@@ -172,8 +172,8 @@ def preview(
 ) -> None:
     """A view computed for one tenant's active entities: sample, distribution, cost."""
     from include.cli.drawings import print_preview
-    from include.features.local_file import find
-    from include.features.preview import preview as compute
+    from include.features.description.local_file import find
+    from include.features.description.preview import preview as compute
     from include.storage.lake import Lake
 
     declared, config = find(view), one(tenant)
@@ -214,7 +214,7 @@ def freshness(
 
 def _catalogue() -> Catalogue:
     from include.features import library
-    from include.features.catalogue_page import catalogue
+    from include.features.description.catalogue_page import catalogue
 
     return catalogue(library.entries().values(), used_by())
 
@@ -230,7 +230,7 @@ def used_by() -> dict[str, list[str]]:
 
 def _written(against: str | None) -> str:
     """The text of a catalogue: of a file, or as committed in a git revision."""
-    from include.features.catalogue_page import DATA
+    from include.features.description.catalogue_page import DATA
 
     path = ROOT / DATA if against is None else Path(against)
     if path.is_file():

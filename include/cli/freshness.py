@@ -9,10 +9,10 @@ from typing import Any
 from include import use_cases
 from include.errors import UnavailableError
 from include.features import categories
+from include.features.description.wording import duration_words
 from include.features.online.served import Served
 from include.features.online.store import OnlineStore, pool_store
 from include.features.views import FeatureService, FeatureView
-from include.features.wording import duration_words
 from include.tenants.config import TenantConfig
 
 

@@ -17,7 +17,7 @@ from include import cli
 from include.cli import drawings
 from include.cli import features as commands
 from include.features import library
-from include.features.catalogue_page import DATA, PAGE
+from include.features.description.catalogue_page import DATA, PAGE
 from include.handoffs import Interval
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake

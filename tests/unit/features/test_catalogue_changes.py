@@ -9,8 +9,6 @@ import pytest
 
 from include.errors import ConfigError
 from include.features import fingerprints
-from include.features.catalogue_page import Catalogue, as_json, catalogue
-from include.features.changes import Change, compare, parse
 from include.features.conditions import at_least, equals
 from include.features.declarations import (
     ITEM,
@@ -20,6 +18,8 @@ from include.features.declarations import (
     Derived,
     EventStream,
 )
+from include.features.description.catalogue_page import Catalogue, as_json, catalogue
+from include.features.description.changes import Change, compare, parse
 from include.features.expressions import Feature, Ratio
 from include.features.library import Entry
 from include.features.views import FeatureView

@@ -19,10 +19,10 @@ from include.features.declarations import (
     Derived,
     EventStream,
 )
+from include.features.description.lineage import Node, lineage
+from include.features.description.wording import feature_words
 from include.features.expressions import Feature, Ratio
-from include.features.lineage import Node, lineage
 from include.features.views import FeatureView
-from include.features.wording import feature_words
 from include.tenants.config import TenantConfig
 
 DAY = timedelta(days=1)

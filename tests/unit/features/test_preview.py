@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from include.errors import ConfigError
 from include.features import library
 from include.features.declarations import ITEM, TENANT, USER, Aggregation, EventStream
-from include.features.preview import Preview, distribution, preview, sample
+from include.features.description.preview import Preview, distribution, preview, sample
 from include.features.views import FeatureView
 from include.handoffs import Interval
 from include.storage.canonical import ATTRIBUTES, EVENTS

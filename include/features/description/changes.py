@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from include.errors import ConfigError
-from include.features.catalogue_page import Catalogue
+from include.features.description.catalogue_page import Catalogue
 
 Kind = Literal["added", "removed", "changed", "edited"]
 

@@ -9,15 +9,15 @@ from typing import Literal
 
 from include.features.columns import Column, parse_column
 from include.features.declarations import Aggregation, EventStream
-from include.features.expressions import features_of
-from include.features.views import FeatureView
-from include.features.wording import (
+from include.features.description.wording import (
     aggregation_words,
     attribute_words,
     condition_words,
     duration_words,
     expression_words,
 )
+from include.features.expressions import features_of
+from include.features.views import FeatureView
 from include.storage.canonical import ENTITY_COLUMNS
 from include.tenants.config import EventMapping, PostgresConnector, Source, TenantConfig
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from include.features.declarations import Aggregation, window_name
-from include.features.library import Entry
-from include.features.views import FeatureView
-from include.features.wording import (
+from include.features.description.wording import (
     aggregation_words,
     attribute_words,
     condition_words,
     expression_words,
     feature_words,
 )
+from include.features.library import Entry
+from include.features.views import FeatureView
 
 #: The catalogue as data: what `describe` returns of every view, by its name.
 Catalogue = dict[str, dict[str, Any]]
