@@ -1,0 +1,262 @@
+"""The online store answers what offline engines answer, by whatever way rows came, and when."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from online_shop import (
+    DAY,
+    POPULARITY,
+    SHOP,
+    SPEND,
+    facts,
+    forget,
+    hour,
+    kept,
+    lines,
+)
+
+from include.errors import ConfigError, IsolationError
+from include.features import in_memory
+from include.features.declarations import ALL_HISTORY, Aggregation
+from include.features.online.store import OnlineStore, pool_store
+from include.features.spine import Spine
+from include.features.views import FeatureService
+from include.runtime.postgres import Postgres
+from include.storage.postgres import tenant_transaction
+from include.tenants.namespace import GLOBAL, TenantRef
+
+pytestmark = pytest.mark.integration
+
+ACME = TenantRef("acme", "eu", "pool")
+OTHER = TenantRef("other", "eu", "pool")
+ANN = {"user_id": ["ann"]}
+
+
+@pytest.fixture
+def store(database: Postgres) -> Iterator[OnlineStore]:
+    """Acme's store, empty."""
+    forget(ACME, OTHER, GLOBAL)
+    yield OnlineStore(ACME, SHOP, "Europe/Vienna")
+    forget(ACME, OTHER, GLOBAL)
+
+
+def value(store: OnlineStore, feature: str, at: float, user: str = "ann") -> Any:
+    """One feature of one user, some hours after the start."""
+    found = store.read({"user_id": [user]}, hour(at))
+    assert not found.stale
+    return found.table[f"spend__{feature}"].to_pylist()[0]
+
+
+def test_what_happened_a_second_ago_counts(store: OnlineStore) -> None:
+    """A streamed event is in the very next answer, not in the one of a moment before it."""
+    store.materialize(hour(0))
+    second = 1 / 3600
+    store.append(lines("a ann tea 5 10"))
+    assert value(store, "count_1d", 10 + second) == 1
+    assert value(store, "count_1d", 10) == 0
+    assert value(store, "sum_amount_all", 10 + second) == 5.0
+
+
+def test_streamed_and_delivered_is_counted_once(store: OnlineStore) -> None:
+    """An event that streamed in counts once before, while and after the lake delivers it."""
+    store.materialize(hour(0))
+    line = lines("a ann tea 5 10")
+    assert store.append(line) == 1
+    assert store.append(line) == 0
+    store.materialize(hour(12))
+    assert value(store, "count_all", 12) == 1
+    late = line.set_column(12, "created_timestamp", lines("a ann tea 5 10 20")["created_timestamp"])
+    store.materialize(hour(24), late)
+    assert value(store, "count_all", 24) == 1
+    assert kept(ACME)["online_events"] == []
+
+
+def test_the_lake_may_be_first(store: OnlineStore) -> None:
+    """An event whose batch is closed is not taken from the stream any more."""
+    store.materialize(hour(12), lines("a ann tea 5 10"))
+    assert store.append(lines("a ann tea 5 10", "b ann tea 5 11", "c ann tea 5 13")) == 1
+    assert value(store, "count_all", 14) == 2
+
+
+def test_a_late_event_lands_in_the_past(store: OnlineStore) -> None:
+    """An old event that becomes known after a materialization counts where it happened."""
+    store.materialize(hour(240), lines("a ann tea 5 230"))
+    store.append(lines("b ann ale 7 200 241"))
+    assert value(store, "sum_amount_7d", 242) == 12.0
+    assert value(store, "last_item_id_all", 242) == "tea"
+    store.materialize(hour(260))
+    assert value(store, "sum_amount_7d", 260) == 12.0
+    store.materialize(hour(369))
+    assert value(store, "sum_amount_7d", 369) == 5.0
+
+
+def test_ties_are_ordered_by_event_id_across_batches(store: OnlineStore) -> None:
+    """Of two events of one instant the later id is the last, though it came with the first."""
+    store.materialize(hour(12), lines("z ann tea 5 10"))
+    store.append(lines("a ann ale 7 10 13"))
+    assert value(store, "last_item_id_all", 14) == "tea"
+    store.append(lines("zz ann rum 7 10 14"))
+    assert value(store, "last_item_id_all", 15) == "rum"
+
+
+def test_an_event_announced_for_later_counts_from_then_on(store: OnlineStore) -> None:
+    """What is known before it happens is in a batch and still in no answer."""
+    store.materialize(hour(12), lines("a ann tea 5 20 10"))
+    assert value(store, "count_all", 20) == 0
+    assert value(store, "count_all", 21) == 1
+
+
+def test_a_fact_that_streams_in_after_its_event_is_looked_up(store: OnlineStore) -> None:
+    """Which of the two is appended first does not matter."""
+    store.materialize(hour(0))
+    store.append(lines("a ann tea 5 10"))
+    assert value(store, "drinks_count_7d", 11) == 0
+    store.append(attributes=facts("item tea category drinks 9"))
+    assert value(store, "drinks_count_7d", 11) == 1
+    store.materialize(hour(12))
+    assert value(store, "drinks_count_7d", 12) == 1
+
+
+def test_a_fact_the_lake_delivers_is_looked_up(store: OnlineStore) -> None:
+    """Streamed events that wait for a later batch see the facts that came with an earlier one."""
+    store.materialize(hour(0))
+    store.append(lines("a ann tea 5 10", "b ann tea 5 14"))
+    store.materialize(hour(12), attributes=facts("item tea category drinks 9"))
+    assert value(store, "drinks_count_7d", 15) == 2
+
+
+def test_an_attribute_is_what_is_valid_and_known(store: OnlineStore) -> None:
+    """A fact answers from when it is valid and known; the latest wins."""
+    store.materialize(hour(0), attributes=facts("user ann segment new -5"))
+    store.append(attributes=facts("user ann segment gold 10 12"))
+    assert [value(store, "segment", at) for at in (9, 11, 12)] == ["new", "new", "gold"]
+    assert value(store, "segment", 12, "bob") is None
+
+
+def test_a_batch_is_its_rows(store: OnlineStore) -> None:
+    """Many entities at once answer as each alone: repeated ones, unknown ones and nulls too."""
+    store.materialize(hour(12), lines("a ann tea 5 1", "b bob ale 7 2", "c ann ale 1 3"))
+    store.append(lines("d cat tea 5 13"))
+    users = ["cat", "ann", None, "nobody", "ann", "bob"]
+    together = store.read({"user_id": users}, hour(14)).table.to_pylist()
+    assert together == [
+        store.read({"user_id": [user]}, hour(14)).table.to_pylist()[0] for user in users
+    ]
+    offline = in_memory.compute(
+        SHOP,
+        Spine.at({"user_id": users}, hour(14)),
+        lines("a ann tea 5 1", "b bob ale 7 2", "c ann ale 1 3", "d cat tea 5 13"),
+        facts(),
+        "Europe/Vienna",
+    )
+    assert together == offline.to_pylist()
+
+
+def test_past_its_ttl_a_view_is_null_and_says_why(store: OnlineStore) -> None:
+    """Two days after the watermark is in time, a moment later is not; others still answer."""
+    patient = dataclasses.replace(SPEND, name="patient", ttl=None)
+    both = OnlineStore(ACME, FeatureService("both", (SPEND, patient)), "UTC")
+    both.materialize(hour(0), lines("a ann tea 5 -1"))
+    assert not both.read(ANN, hour(48)).stale
+    found = both.read(ANN, hour(48) + timedelta(microseconds=1))
+    assert set(found.stale) == {"spend"}
+    assert "longer than its ttl of 2 days" in found.stale["spend"]
+    assert found.table["spend__count_all"].to_pylist() == [None]
+    assert found.table["patient__count_all"].to_pylist() == [1]
+    assert found.table.schema.equals(both.read(ANN, hour(48)).table.schema)
+
+
+def test_what_was_never_materialized_is_null_and_says_why(store: OnlineStore) -> None:
+    """Neither a new view nor one whose meaning changed answers with something else's values."""
+    store.materialize(hour(0), lines("a ann tea 5 -1"))
+    changed = dataclasses.replace(SPEND, aggregations=(Aggregation("count", windows=(DAY,)),))
+    found = OnlineStore(ACME, FeatureService("changed", (changed,)), "UTC").read(ANN, hour(1))
+    assert "was not materialized as it is declared now" in found.stale["spend"]
+    assert found.table["spend__count_1d"].to_pylist() == [None]
+
+
+def test_the_past_is_not_the_online_stores(store: OnlineStore) -> None:
+    """An instant before the watermark is refused, as the batch knows more than was known then."""
+    store.materialize(hour(12), lines("a ann tea 5 10"))
+    with pytest.raises(ConfigError, match="cannot be read online at 2024-03-01T11"):
+        store.read(ANN, hour(11))
+
+
+def test_a_service_of_some_of_the_views_is_served(store: OnlineStore) -> None:
+    """What was materialized for many services answers each of them."""
+    count = dataclasses.replace(
+        SPEND, name="orders", aggregations=(Aggregation("count", windows=(ALL_HISTORY,)),)
+    )
+    OnlineStore(ACME, FeatureService("all", (SPEND, count)), "UTC").materialize(
+        hour(12), lines("a ann tea 5 10")
+    )
+    found = OnlineStore(ACME, FeatureService("one", (count,)), "UTC").read(ANN, hour(13))
+    assert found.table["orders__count_all"].to_pylist() == [1]
+
+
+def test_freshness_is_recorded_per_view(store: OnlineStore) -> None:
+    """Watermark, ttl and source of each view can be asked for."""
+    store.materialize(hour(12), source="a test")
+    (served,) = store.freshness()
+    assert (served.view, served.watermark, served.ttl) == ("spend", hour(12), 2 * DAY)
+    assert (served.fingerprint, served.source) == (SPEND.fingerprint, "a test")
+    assert store.since() == hour(12)
+
+
+def test_another_tenant_has_nothing_of_it(store: OnlineStore) -> None:
+    """The same entity of another tenant has that tenant's history alone."""
+    store.materialize(hour(0))
+    store.append(lines("a ann tea 5 1"), facts("user ann segment gold 1"))
+    other = OnlineStore(OTHER, SHOP, "Europe/Vienna")
+    assert set(other.read(ANN, hour(2)).stale) == {"spend"}
+    other.materialize(hour(0))
+    assert (value(other, "count_all", 2), value(other, "segment", 2)) == (0, None)
+    assert value(store, "count_all", 2) == 1
+
+
+def test_another_tenants_rows_are_refused(store: OnlineStore) -> None:
+    """Rows that say whose they are go into nobody else's store."""
+    with pytest.raises(IsolationError, match="rows of other are not acme's"):
+        store.append(lines("a ann tea 5 1", tenant="other"))
+    with pytest.raises(IsolationError, match="rows of other are not acme's"):
+        store.materialize(hour(1), attributes=facts("user ann segment x 1", tenant="other"))
+
+
+def test_shared_views_are_read_and_not_written_by_tenants(store: OnlineStore) -> None:
+    """A tenant reads its region's pool; what it materializes itself is not in it."""
+    service = FeatureService("both", (SPEND, POPULARITY))
+    own, pool = OnlineStore(ACME, service, "Europe/Vienna"), pool_store("eu", service)
+    asked = {"user_id": ["ann", "bob"], "item_id": ["tea", "ale"]}
+    own.materialize(hour(12), lines("a ann tea 5 10"))
+    assert set(own.read(asked, hour(13)).stale) == {"popularity"}
+    for tenant, rows in {
+        "one": "a x tea 1 9",
+        "two": "a x tea 1 10",
+        "three": "b y ale 1 9",
+    }.items():
+        pool.materialize(hour(8))
+        pool.append(lines(rows, tenant=tenant))
+    found = own.read(asked, hour(13)).table
+    assert found["popularity__count_7d"].to_pylist() == [2, None], "two tenants, then one"
+    assert found["spend__count_all"].to_pylist() == [1, 0]
+    pool.materialize(hour(12))
+    assert own.read(asked, hour(13)).table.equals(found)
+    abroad = OnlineStore(TenantRef("acme", "us", "pool"), service, "UTC")
+    assert "popularity" in abroad.read(asked, hour(13)).stale
+
+
+def test_a_restarted_server_is_met_with_a_new_connection(store: OnlineStore) -> None:
+    """A connection that died between two reads is replaced unnoticed."""
+    store.materialize(hour(0), lines("a ann tea 5 -1"))
+    assert value(store, "count_all", 1) == 1
+    with tenant_transaction(ACME) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE usename = current_user AND pid <> pg_backend_pid()"
+        )
+    assert value(store, "count_all", 1) == 1
