@@ -8,7 +8,6 @@ from typing import Any
 
 from include import use_cases
 from include.errors import UnavailableError
-from include.features import categories
 from include.features.description.wording import duration_words
 from include.features.online.served import Served
 from include.features.online.store import OnlineStore, pool_store
@@ -63,7 +62,7 @@ def judged(view: FeatureView, served: Sequence[Served] | None, at: datetime) -> 
 def _state(view: FeatureView, found: Served | None, at: datetime) -> str:
     if found is None:
         return "never materialized: reads as null"
-    learnt = categories.unbound(FeatureService("one", (view,)))  # at training, so not declared
+    learnt = FeatureService("one", (view,)).unbound  # at training, so not declared
     if found.fingerprint != view.fingerprint and not learnt:
         return f"of declaration {found.fingerprint}: reads as null"
     return "past its TTL: reads as null" if found.stale(at) else "fresh"

@@ -65,11 +65,6 @@ def bind(service: FeatureService, categories: Categories) -> FeatureService:
     return replace(service, views=tuple(_bound(view, categories) for view in service.views))
 
 
-def unbound(service: FeatureService) -> bool:
-    """True where a share's categories are still to be learnt."""
-    return any(share.categories is None for view in service.views for share in _shares(view))
-
-
 def _bound(view: FeatureView, categories: Categories) -> FeatureView:
     def filled(aggregation: Aggregation) -> Aggregation:
         if aggregation.function != "share" or aggregation.categories is not None:

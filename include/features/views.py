@@ -249,6 +249,15 @@ class FeatureService:
         """The join keys a spine must have, in order of first use."""
         return tuple(dict.fromkeys(key for view in self.views for key in view.entity.join_keys))
 
+    @property
+    def unbound(self) -> bool:
+        """True where the categories of a share are still to be learnt."""
+        return any(
+            aggregation.function == "share" and aggregation.categories is None
+            for view in self.views
+            for aggregation in (*view.aggregations, *view.inputs)
+        )
+
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change exactly when the features' meaning or order does."""

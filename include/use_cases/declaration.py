@@ -124,6 +124,12 @@ class UseCase:
             raise ConfigError(f"{where} needs events, a metric, a baseline and an estimator")
         if (self.task == "ranking") != (self.items is not None):
             raise ConfigError(f"{where}: `items` is for ranking, and ranking needs it")
+        if self.features.unbound:
+            raise ConfigError(
+                f"{where} reads a share whose categories are not known: every tenant, and the "
+                "global model, must tell the same ones apart; name them in the declaration with "
+                "`categories=(…)`"
+            )
         columns = self.features.columns
         used = [b.column for b in self.baselines] + [b.then for b in self.baselines if b.then]
         for column in (*used, self.segments_by):

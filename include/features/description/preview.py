@@ -104,7 +104,7 @@ def preview(
     read_at = time.perf_counter()
     spine = active(view, read.events, as_of, tenant.id)
     learnt: dict[str, tuple[str, ...]] = {}
-    if categories.unbound(service):
+    if service.unbound:
         learnt = categories.learn(
             service, read.events, read.attributes, tenant.timezone, start=None, end=as_of
         )

@@ -72,8 +72,8 @@ def test_bound_service_computes_and_means_something_else() -> None:
     bound = categories.bind(SERVICE, {"mix__share_item_id_top2": ("tea", "ale")})
     other = categories.bind(SERVICE, {"mix__share_item_id_top2": ("tea",)})
     assert len({SERVICE.fingerprint, bound.fingerprint, other.fingerprint}) == 3
-    assert categories.unbound(SERVICE)
-    assert not categories.unbound(bound)
+    assert SERVICE.unbound
+    assert not bound.unbound
     spine = Spine.at({"user_id": ["ann"]}, START + 3 * DAY)
     table = in_memory.compute(bound, spine, bought(("tea", 0)), ATTRIBUTES.empty_table(), "UTC")
     assert table["mix__share_item_id_7d_1"].to_pylist() == [1.0]

@@ -10,6 +10,8 @@ import pytest
 
 from include import use_cases
 from include.errors import ConfigError, UnknownNameError
+from include.features.declarations import Aggregation
+from include.features.library.users import CATEGORY_MIX
 
 
 def test_every_name_leads_to_a_use_case_of_that_name() -> None:
@@ -49,6 +51,18 @@ def test_a_baseline_over_an_unknown_feature_is_refused() -> None:
     wrong = replace(case.baselines[0], column="recency__of_nothing")
     with pytest.raises(UnknownNameError, match="recency__of_nothing"):
         replace(case, baselines=(wrong,))
+
+
+def test_a_share_without_categories_is_refused() -> None:
+    """Tenants and the global model would each learn others, under the same names."""
+    case = use_cases.get("churn")
+    share = Aggregation("share", "item.category", top=5)
+    mix = replace(CATEGORY_MIX, name="mix", aggregations=(share,))
+    views = (*case.features.views, mix)
+    with pytest.raises(ConfigError, match=r"churn.*categories=\(…\)"):
+        replace(case, features=replace(case.features, views=views))
+    named = replace(mix, aggregations=(replace(share, categories=("tea", "ale")),))
+    replace(case, features=replace(case.features, views=(*case.features.views, named)))
 
 
 def test_a_metric_of_another_task_is_refused() -> None:
