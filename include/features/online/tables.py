@@ -177,7 +177,7 @@ def _canonical(
         if name in table.column_names:
             columns.append(table[name].cast(field.type))
         elif name == "tenant_id":
-            columns.append(pa.array([tenant.id] * len(table), field.type))
+            columns.append(pa.repeat(pa.scalar(tenant.id, field.type), len(table)))
         else:
             columns.append(pa.nulls(len(table), field.type))
     found = pa.table(columns, schema=pa.schema([schema.field(name) for name in names]))
