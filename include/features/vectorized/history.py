@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from include.features.declarations import ALL_HISTORY, EventStream
-from include.features.time_order import Integers, Timeline, settle_ties, sorting, stable_order
+from include.features.time_order import Integers, Timeline, settle_ties, sorting
 from include.features.vectorized.columns import EventColumns, Mask
 from include.features.vectorized.spine_index import Questions, SpineIndex
 
@@ -29,30 +29,34 @@ def histories(
     `ties` is whether the order of events of one instant matters.
     """
     asked, entity = index.questions, index.entity_of(columns.table)
-    rows = np.flatnonzero(columns.in_stream(stream) & (entity >= 0))
-    every = len(rows) == len(entity)
-    rows = stable_order(entity) if every else rows[stable_order(entity[rows])]
-    rows = rows.astype(np.int32 if len(entity) < 1 << 31 else np.int64)
-    entity = entity[rows]
-    ends = np.searchsorted(entity, np.arange(asked.entities), side="right")
+    wanted = columns.in_stream(stream) & (entity >= 0)
+    events = np.bincount(entity[wanted], minlength=asked.entities)
     row_ends = np.searchsorted(asked.entity, np.arange(asked.entities), side="right")
+    stops = _blocks(np.cumsum(events) + row_ends)
+    sizes = np.diff(np.array(stops, dtype=np.int64), prepend=0)
+    block_of = np.repeat(np.arange(len(stops)), sizes).astype(np.min_scalar_type(len(stops)))
+    rows = np.flatnonzero(wanted).astype(np.int32 if len(entity) < 1 << 31 else np.int64)
+    rows = rows[np.argsort(block_of[entity[rows]], kind="stable")]
     first = event = row = 0
-    for stop in _cuts(ends + row_ends):
-        events, about = slice(event, int(ends[stop - 1])), slice(row, int(row_ends[stop - 1]))
+    for stop in stops:
+        about = slice(row, int(row_ends[stop - 1]))
+        here = rows[event : event + int(events[first:stop].sum())]
         questions = asked.part(about, first, stop)
-        yield about, History(columns, rows[events], entity[events] - first, questions, ties=ties)
-        first, event, row = stop, events.stop, about.stop
-    if not asked.entities:
-        yield slice(0, len(asked)), History(columns, rows, entity, asked, ties=ties)
+        yield about, History(columns, here, entity[here] - first, questions, ties=ties)
+        first, event, row = stop, event + len(here), about.stop
+    if not stops:
+        yield slice(0, len(asked)), History(columns, rows, entity[rows], asked, ties=ties)
 
 
-def _cuts(load: Integers) -> Iterator[int]:
-    """Where blocks end, given the events and rows up to the end of each entity."""
+def _blocks(load: Integers) -> list[int]:
+    """Behind which entity each block ends, given the events and rows up to every entity's end."""
+    stops: list[int] = []
     stop = done = 0
     while stop < len(load):
         stop = max(int(np.searchsorted(load, done + _BLOCK, side="right")), stop + 1)
         done = int(load[stop - 1])
-        yield stop
+        stops.append(stop)
+    return stops
 
 
 class History:
