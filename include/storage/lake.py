@@ -208,7 +208,8 @@ class Lake:
             return {}
         files = pa.table(current.get_add_actions(flatten=True))
         created = files["min.created_timestamp"].cast(TIMESTAMP).to_pylist()
-        return dict(zip(files["path"].to_pylist(), created, strict=True))
+        unknown = datetime.min.replace(tzinfo=UTC)  # of a file without statistics
+        return dict(zip(files["path"].to_pylist(), (c or unknown for c in created), strict=True))
 
     def forget(self, tenant: TenantRef, table: str, before: datetime) -> int:
         """Delete the rows that arrived earlier; returns how many there were.
