@@ -83,6 +83,13 @@ def check_reading(column: Column, reading: Reading, where: str) -> None:
         )
 
 
+def check_text(text: str, where: str) -> str:
+    """The text; raises `ConfigError` for half a surrogate pair, which no column can hold."""
+    if read_text(text) is None:
+        raise ConfigError(f"{where} takes texts of Unicode characters, got {text!r}")
+    return text
+
+
 def read_number(value: object) -> float | None:
     """A finite number, or None: NaN, infinities, booleans and words are no numbers."""
     if value is None or isinstance(value, bool) or not isinstance(value, int | float | str):

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from include.errors import ConfigError, UnknownNameError
-from include.features.columns import Column, Reading, check_reading, parse_column
+from include.features.columns import Column, Reading, check_reading, check_text, parse_column
 
-Operator = Literal["one_of", "none_of", "at_least", "below", "between", "missing"]
+Operator = Literal["one_of", "none_of", "at_least", "below", "between", "missing", "present"]
 Value = str | float
 
 #: Operator → how many values it takes; None for one or more.
-_OPERANDS = {"one_of": None, "none_of": None, "at_least": 1, "below": 1, "between": 2, "missing": 0}
+_OPERANDS: dict[str, int | None] = {
+    "one_of": None,
+    "none_of": None,
+    "at_least": 1,
+    "below": 1,
+    "between": 2,
+    "missing": 0,
+    "present": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,7 @@ class Condition:
 
     @property
     def reading(self) -> Reading:
-        """How the column is read: as the values are; for `missing` as text wherever it can be."""
+        """How the column is read: as the values are; without any as text wherever it can be."""
         if not self.values:
             return "text" if "text" in self.source.readings else "number"
         return "text" if isinstance(self.values[0], str) else "number"
@@ -87,6 +96,11 @@ def missing(column: str) -> Condition:
     return Condition(column, "missing", ())
 
 
+def present(column: str) -> Condition:
+    """True where `column` has a value."""
+    return Condition(column, "present", ())
+
+
 def at_least(column: str, low: float) -> Condition:
     """True where `column >= low`."""
     return Condition(column, "at_least", (low,))
@@ -104,7 +118,8 @@ def between(column: str, low: float, high: float) -> Condition:
 
 def _checked(value: object, where: str) -> Value:
     if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{where} takes texts or finite numbers, got {value!r}")
-    return float(value) + 0.0
+        return check_text(value, where)
+    with suppress(OverflowError):  # a whole number that is no float
+        if not isinstance(value, bool) and isinstance(value, int | float) and math.isfinite(value):
+            return float(value) + 0.0
+    raise ConfigError(f"{where} takes texts or finite numbers, got {value!r}")

@@ -21,7 +21,14 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
-from include.features.columns import JOIN_KEYS, Column, Reading, check_reading, parse_column
+from include.features.columns import (
+    JOIN_KEYS,
+    Column,
+    Reading,
+    check_reading,
+    check_text,
+    parse_column,
+)
 from include.features.conditions import Condition, equals, missing
 from include.features.expressions import (
     NOTHING,
@@ -93,6 +100,14 @@ def check_name(name: str, where: str) -> None:
         )
 
 
+def check_tuple(values: object, of: type, where: str) -> None:
+    """Refuse what is no tuple of `of`: a list, or the one thing that should be in it."""
+    if not isinstance(values, tuple) or not all(isinstance(value, of) for value in values):
+        raise ConfigError(
+            f"{where} is a tuple of {of.__name__}, got {values!r}; a tuple of one is written (x,)"
+        )
+
+
 @dataclass(frozen=True)
 class Entity:
     """Whom features are about: the event columns that must equal the spine's."""
@@ -102,6 +117,7 @@ class Entity:
 
     def __post_init__(self) -> None:
         check_name(self.name, "Entity")
+        check_tuple(self.join_keys, str, f"Entity {self.name!r}.join_keys")
         for key in self.join_keys:
             if key not in JOIN_KEYS:
                 raise UnknownNameError("join key", key, JOIN_KEYS, f"Entity {self.name!r}")
@@ -152,6 +168,10 @@ class AttributeLookup:
         return "text" if self.reading == "text" else "number"
 
 
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and bool(name)
+
+
 @dataclass(frozen=True)
 class EventStream:
     """Events with one of these names for which every condition holds.
@@ -166,8 +186,15 @@ class EventStream:
     retention: timedelta | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.events, str) or not self.events or not all(self.events):
-            raise ConfigError(f"EventStream.events is a tuple of event names, got {self.events!r}")
+        check_tuple(self.where, Condition, "EventStream.where")
+        check_tuple(self.lookups, AttributeLookup, "EventStream.lookups")
+        named: object = self.events
+        if not isinstance(named, tuple) or not named or not all(map(_is_name, named)):
+            raise ConfigError(f"EventStream.events is a tuple of event names, got {named!r}")
+        for event in self.events:
+            check_text(event, "EventStream.events")
+        if self.retention is not None and not isinstance(self.retention, timedelta):
+            raise ConfigError(f"EventStream.retention is a timedelta, got {self.retention!r}")
         for condition in self.where:
             self.check_column(condition.source, "EventStream.where")
 
@@ -197,7 +224,7 @@ class Aggregation:
 
     def __post_init__(self) -> None:
         where = f"Aggregation {self.function!r}"
-        if self.function not in FUNCTIONS:
+        if not isinstance(self.function, str) or self.function not in FUNCTIONS:
             raise UnknownNameError("function", self.function, FUNCTIONS, "Aggregation")
         wanted = FUNCTIONS[self.function]
         if wanted is None and self.value is not None:
@@ -208,6 +235,7 @@ class Aggregation:
             check_reading(parse_column(self.value, where), wanted, where)
         elif self.value is not None:
             parse_column(self.value, where)
+        check_tuple(self.where, Condition, f"{where}.where")
         if bool(self.where) != bool(self.label):
             raise ConfigError(f"{where}: `where` and `label` are given together or not at all")
         if self.label:
@@ -232,13 +260,19 @@ class Aggregation:
             if self.top is not None or self.categories is not None:
                 raise ConfigError(f"{where} takes no `top` and no `categories`: only a share does")
             return
-        if self.top is None or not 1 <= self.top <= MOST_CATEGORIES:
+        whole = isinstance(self.top, int) and not isinstance(self.top, bool)
+        if self.top is None or not whole or not 1 <= self.top <= MOST_CATEGORIES:
             raise ConfigError(
                 f"{where} of {self.value!r} needs a bound: `top`, the number of categories it "
                 f"tells apart, from 1 to {MOST_CATEGORIES}, got {self.top!r}"
             )
-        if self.categories is not None and len(set(self.categories)) > self.top:
+        if self.categories is None:
+            return
+        check_tuple(self.categories, str, f"{where}.categories")
+        if len(self.categories) > self.top:
             raise ConfigError(f"{where} has more categories than top={self.top}")
+        if len(set(self.categories)) < len(self.categories):
+            raise ConfigError(f"{where} has a category twice: {self.categories!r}")
 
     @property
     def source(self) -> Column | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,13 +30,15 @@ class Constant:
 
     def __post_init__(self) -> None:
         value = self.value
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            raise ConfigError(f"Constant takes a finite number, got {value!r}")
-        object.__setattr__(self, "value", float(value) + 0.0)
+        with suppress(OverflowError):  # a whole number that is no float
+            if (
+                not isinstance(value, bool)
+                and isinstance(value, int | float)
+                and math.isfinite(value)
+            ):
+                object.__setattr__(self, "value", float(value) + 0.0)
+                return
+        raise ConfigError(f"Constant takes a finite number, got {value!r}")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def view_meaning(view: FeatureView) -> list[object]:
     if view.attributes:
         parts.append(["attributes", *([a.entity_kind, a.name, a.reading] for a in view.attributes)])
     if view.scope == "shared":
-        parts.append(["shared", view.minimum_tenants])
+        parts.append(["shared", view.minimum_tenants, "of those with a value"])
     return parts
 
 

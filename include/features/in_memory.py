@@ -162,6 +162,8 @@ def _holds(condition: Condition, event: _Event) -> bool:
     match condition.operator:
         case "missing":
             return False
+        case "present":
+            return True
         case "one_of":
             return value in operands
         case "none_of":
@@ -184,7 +186,8 @@ def _row(
         meant = [e for e in past if all(_holds(c, e) for c in aggregation.where)]
         for window in aggregation.windows:
             found = _aggregated(aggregation, window, meant, as_of)
-            tenants = {event.row.get("tenant_id") for event in _within(meant, window, as_of)}
+            within = _within(meant, window, as_of)
+            tenants = {e.row.get("tenant_id") for e in within if _tells(e, aggregation)}
             if view.scope == "shared" and len(tenants) < view.minimum_tenants:
                 found = [None] * len(found)
             values |= dict(zip(aggregation.features(window), found, strict=True))
@@ -200,6 +203,12 @@ def _attribute(lookup: AttributeLookup, row: dict[str, Any], facts: Facts) -> Va
     known = facts.get((lookup.entity_kind, entity_id), [])
     value = _valid(known, lookup.name, row[AS_OF], row[AS_OF])
     return read_text(value) if lookup.reading == "text" else read_number(value)
+
+
+def _tells(event: _Event, aggregation: Aggregation) -> bool:
+    """Whether the event has what the aggregation reads."""
+    column, reading = aggregation.source, aggregation.reading
+    return column is None or reading is None or event.read(column, reading) is not None
 
 
 def _within(events: list[_Event], window: timedelta, as_of: datetime) -> list[_Event]:

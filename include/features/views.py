@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +10,8 @@ from functools import cached_property
 from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
-from include.features.columns import TENANT_COLUMN, Column
+from include.features.columns import TENANT_COLUMN, Column, Reading
+from include.features.conditions import Condition, at_least, present
 from include.features.declarations import (
     ALL_HISTORY,
     FUNCTIONS,
@@ -20,6 +22,7 @@ from include.features.declarations import (
     EventStream,
     Kind,
     check_name,
+    check_tuple,
     window_name,
 )
 from include.features.expressions import (
@@ -43,7 +46,7 @@ class FeatureView:
     A **shared** view aggregates the events of every tenant that consented to pooling. It has only
     features in which no single event or tenant stands out: no attribute, no first, last, smallest
     or largest value, no share; and each is null unless `minimum_tenants` of them have such events
-    in the window. Its local time is UTC.
+    in the window, with a value where one is read. Its local time is UTC.
     """
 
     name: str
@@ -64,11 +67,14 @@ class FeatureView:
     def __post_init__(self) -> None:
         where = f"FeatureView {self.name!r}"
         check_name(self.name, "FeatureView")
+        self._check_parts(where)
         if not self.aggregations and not self.derived and not self.attributes:
             raise ConfigError(f"{where} declares no feature")
         if self.scope not in ("tenant", "shared"):
             raise UnknownNameError("scope", self.scope, ("tenant", "shared"), where)
-        if self.ttl is not None and self.ttl <= timedelta(0):
+        if self.ttl is not None and not (
+            isinstance(self.ttl, timedelta) and self.ttl > timedelta(0)
+        ):
             raise ConfigError(f"{where}: ttl is longer than zero, or None, got {self.ttl!r}")
         self._check_stream(where)
         self._check_attributes(where)
@@ -129,6 +135,13 @@ class FeatureView:
                         f"FeatureView {self.name!r} needs two different aggregations called "
                         f"{name!r}; give one of them another label"
                     )
+        for lookup in self.attributes:
+            if lookup.feature in found:
+                raise ConfigError(
+                    f"FeatureView {self.name!r} has an attribute called {lookup.feature!r}, as an "
+                    "aggregation is called that one of its features is made of; read the "
+                    "attribute in a view of its own"
+                )
         return found
 
     @cached_property
@@ -153,6 +166,25 @@ class FeatureView:
             return expression
         tenants = Feature(support(of, window).feature(window))
         return OnlyIf(expression, tenants, self.minimum_tenants)
+
+    def _check_parts(self, where: str) -> None:
+        parts: tuple[tuple[str, object, type], ...] = (
+            ("aggregations", self.aggregations, Aggregation),
+            ("derived", self.derived, Derived),
+            ("inputs", self.inputs, Aggregation),
+            ("attributes", self.attributes, AttributeLookup),
+            ("tags", self.tags, str),
+        )
+        for name, values, of in parts:
+            check_tuple(values, of, f"{where}: {name}")
+        single: tuple[tuple[str, object, tuple[type, ...]], ...] = (
+            ("entity", self.entity, (Entity,)),
+            ("stream", self.stream, (EventStream, type(None))),
+            ("minimum_tenants", self.minimum_tenants, (int,)),
+        )
+        for name, value, kinds in single:
+            if not isinstance(value, kinds) or isinstance(value, bool):
+                raise ConfigError(f"{where}: {name} is of type {kinds[0].__name__}, got {value!r}")
 
     def _check_stream(self, where: str) -> None:
         if self.stream is None:
@@ -232,6 +264,7 @@ class FeatureService:
 
     def __post_init__(self) -> None:
         check_name(self.name, "FeatureService")
+        check_tuple(self.views, FeatureView, f"FeatureService {self.name!r}: views")
         names = [view.name for view in self.views]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
@@ -277,7 +310,13 @@ def columns_read(view: FeatureView) -> tuple[Column, ...]:
 
 
 def support(aggregation: Aggregation, window: timedelta) -> Aggregation:
-    """How many tenants have events that the aggregation sees."""
-    return Aggregation(
-        "distinct_count", TENANT_COLUMN, (window,), aggregation.where, aggregation.label
-    )
+    """How many tenants have events that the aggregation sees, with the value it reads."""
+    where, label = aggregation.where, aggregation.label
+    if aggregation.value is not None:
+        where += (_has_value(aggregation.value, aggregation.reading),)
+        label = f"of_{digest([label, aggregation.value, aggregation.reading])}"
+    return Aggregation("distinct_count", TENANT_COLUMN, (window,), where, label)
+
+
+def _has_value(column: str, reading: Reading | None) -> Condition:
+    return at_least(column, -sys.float_info.max) if reading == "number" else present(column)

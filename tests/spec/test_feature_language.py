@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from feature_tables import Check
 
-from include.features.conditions import missing, none_of
+from include.features.conditions import missing, none_of, present
 from include.features.declarations import (
     ITEM,
     TENANT,
@@ -240,6 +240,33 @@ def test_shared_derived_feature_tells_no_more(check: Check) -> None:
     )
 
 
+def test_shared_view_counts_only_tenants_that_have_the_value(check: Check) -> None:
+    """One tenant's amounts stay hidden among the events of others that tell no amount."""
+    check(
+        Aggregation("count"),
+        Aggregation("sum", "amount"),
+        Aggregation("sum", "quantity"),
+        Aggregation("entropy", "group_id"),
+        inputs=(Aggregation("mean", "amount"), Aggregation("trend", "amount", (8 * DAY,))),
+        derived=(
+            Derived("price", Log1p(Feature("mean_amount_all"))),
+            Derived("growth", Log1p(Feature("trend_amount_8d"))),
+        ),
+        entity=ITEM,
+        minimum_tenants=2,
+        events="""
+            tenant | id | at         | item | amount | quantity | basket
+            acme   | 1  | 2024-03-01 | tea  | 7      | 1        | b1
+            bolt   | 1  | 2024-03-02 | tea  | -      | 2        | -
+            core   | 1  | 2024-03-02 | tea  | nan    | -        | -
+        """,
+        expect="""
+            item|as_of     |count_all|sum_amount_all|sum_quantity_all|entropy_group_id_all|price|growth
+            tea |2024-03-04|3        |-             |3               |-                   |-    |-
+        """,
+    )
+
+
 def test_equal_users_of_two_tenants_are_two_events(check: Check) -> None:
     """Events of different tenants are never taken for one another, whatever their ids."""
     check(
@@ -252,6 +279,30 @@ def test_equal_users_of_two_tenants_are_two_events(check: Check) -> None:
             as_of      | count_all | trend_2d
             2024-03-04 | 4         | 0
             2024-03-09 | 5         | -
+        """,
+    )
+
+
+def test_present_is_true_of_values_alone(check: Check) -> None:
+    """`present` is true of whatever can be read, and of no null and no NaN."""
+    check(
+        *(
+            Aggregation("count", None, (7 * DAY,), (present(column),), label)
+            for column, label in [
+                ("amount", "priced"),
+                ("item_id", "named"),
+                ("properties.d", "told"),
+            ]
+        ),
+        events="""
+            user | at         | item | amount | properties
+            ann  | 2024-03-01 | tea  | 0      | {"d": "x"}
+            ann  | 2024-03-02 | -    | nan    | {"d": 1}
+            ann  | 2024-03-03 | -    | -      | {"d": null}
+        """,
+        expect="""
+            user | as_of      | priced_count_7d | named_count_7d | told_count_7d
+            ann  | 2024-03-04 | 1               | 1              | 2
         """,
     )
 

@@ -140,6 +140,8 @@ def _comparison(column: object, operator: object, *values: object) -> str:
     match operator:
         case "missing":
             return f"{column} is missing"
+        case "present":
+            return f"{column} is there"
         case "one_of":
             return f"{column} is {listed}" if len(values) == 1 else f"{column} is one of {listed}"
         case "none_of":

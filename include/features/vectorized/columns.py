@@ -109,6 +109,8 @@ class EventColumns:
             texts = self.texts(condition.source)
             if condition.operator == "missing":
                 return texts.codes < 0
+            if condition.operator == "present":
+                return texts.codes >= 0
             listed = pc.is_in(texts.dictionary, value_set=pa.array(condition.values, pa.string()))
             wanted = listed.to_numpy(zero_copy_only=False) ^ (condition.operator == "none_of")
             return np.append(wanted, False)[texts.codes]
@@ -117,6 +119,8 @@ class EventColumns:
         match condition.operator:
             case "missing":
                 return np.isnan(values)
+            case "present":
+                return ~np.isnan(values)
             case "one_of":
                 return np.isin(values, operands)
             case "none_of":

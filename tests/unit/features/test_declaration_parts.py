@@ -1,0 +1,88 @@
+"""Declarations refuse parts of the wrong kind where they are made, not where they are computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from include.errors import ConfigError
+from include.features.conditions import at_least, equals
+from include.features.declarations import (
+    USER,
+    Aggregation,
+    AttributeLookup,
+    Derived,
+    Entity,
+    EventStream,
+)
+from include.features.expressions import Constant, Feature, Log1p
+from include.features.views import FeatureService, FeatureView
+
+DAY = timedelta(days=1)
+ORDERS = EventStream(("Order Completed",))
+COUNT = Aggregation("count", windows=(DAY,))
+GRADE = AttributeLookup("user", "grade")
+LARGE = at_least("amount", 10)
+
+
+def view(**parts: Any) -> FeatureView:
+    declared: dict[str, Any] = {"stream": ORDERS, "aggregations": (COUNT,)} | parts
+    return FeatureView("spend", USER, **declared)
+
+
+def share(**parts: Any) -> Aggregation:
+    return Aggregation("share", "item_id", (DAY,), **parts)
+
+
+anything: Any = lambda value: value  # noqa: E731 - what a reader may write by mistake
+
+MISTAKES: dict[str, Callable[[], object]] = {
+    "aggregations is a tuple of Aggregation": lambda: view(aggregations=COUNT),
+    "inputs is a tuple of Aggregation": lambda: view(inputs=[COUNT]),
+    "derived is a tuple of Derived": lambda: view(derived=Derived("d", Log1p(Feature("count_1d")))),
+    "attributes is a tuple of AttributeLookup": lambda: view(attributes=GRADE),
+    "tags is a tuple of str": lambda: view(tags="orders"),
+    "stream is of type EventStream": lambda: view(stream="Order Completed"),
+    "entity is of type Entity": lambda: FeatureView("v", anything("user"), attributes=(GRADE,)),
+    "minimum_tenants is of type int": lambda: view(minimum_tenants="3"),
+    "ttl is longer than zero": lambda: view(ttl=5),
+    "views is a tuple of FeatureView": lambda: FeatureService("s", anything(view())),
+    "join_keys is a tuple of str": lambda: Entity("user", anything(["user_id"])),
+    "events is a tuple of event names": lambda: EventStream(anything(["Order Completed"])),
+    "EventStream.where is a tuple": lambda: EventStream(("Order Completed",), anything(LARGE)),
+    "lookups is a tuple": lambda: EventStream(("Order Completed",), (), anything(GRADE)),
+    "retention is a timedelta": lambda: EventStream(("Order Completed",), retention=anything(5)),
+    "'count'.where is a tuple": lambda: Aggregation("count", None, (DAY,), anything(LARGE), "big"),
+    "unknown function": lambda: Aggregation(anything(["count"])),
+    "from 1 to 50, got 2.5": lambda: share(top=2.5),
+    "from 1 to 50, got '3'": lambda: share(top="3"),
+    "categories is a tuple of str": lambda: share(top=2, categories=["tea"]),
+    "categories is a tuple of str, got (2.5,)": lambda: share(top=2, categories=(2.5,)),
+    "has a category twice": lambda: share(top=2, categories=("tea", "tea")),
+    "finite numbers, got 1000": lambda: at_least("amount", 10**400),
+    "a finite number, got 1000": lambda: Constant(10**400),
+    "texts of Unicode characters": lambda: equals("item_id", "\ud800"),
+}
+
+
+@pytest.mark.parametrize("message", MISTAKES)
+def test_part_of_the_wrong_kind_is_refused(message: str) -> None:
+    """What is no tuple, no number or no text is refused, and the message says what it should be."""
+    with pytest.raises(ConfigError) as refused:
+        MISTAKES[message]()
+    assert message in str(refused.value)
+
+
+def test_attribute_called_like_what_a_feature_is_made_of_is_refused() -> None:
+    """A trend is made of counts, and an attribute of such a name would be taken for one of them."""
+    trend = Aggregation("trend", windows=(DAY,))
+    counted = AttributeLookup("user", "count_2d", "number")
+    with pytest.raises(ConfigError, match="attribute called 'count_2d'"):
+        view(aggregations=(trend,), attributes=(counted,))
+    assert view(attributes=(counted,)).columns == {
+        "spend__count_1d": "integer",
+        "spend__count_2d": "number",
+    }
