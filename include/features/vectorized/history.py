@@ -29,23 +29,26 @@ def histories(
     `ties` is whether the order of events of one instant matters.
     """
     asked, entity = index.questions, index.entity_of(columns.table)
-    wanted = columns.in_stream(stream) & (entity >= 0)
-    events = np.bincount(entity[wanted], minlength=asked.entities)
+    rows = np.flatnonzero(columns.in_stream(stream) & (entity >= 0))
+    entity = entity if len(rows) == len(entity) else entity[rows]
+    events = np.bincount(entity, minlength=asked.entities)
     row_ends = np.searchsorted(asked.entity, np.arange(asked.entities), side="right")
     stops = _blocks(np.cumsum(events) + row_ends)
-    sizes = np.diff(np.array(stops, dtype=np.int64), prepend=0)
-    block_of = np.repeat(np.arange(len(stops)), sizes).astype(np.min_scalar_type(len(stops)))
-    rows = np.flatnonzero(wanted).astype(np.int32 if len(entity) < 1 << 31 else np.int64)
-    rows = rows[np.argsort(block_of[entity[rows]], kind="stable")]
+    bounds = np.array([0, *stops])
+    block_of = np.repeat(np.arange(len(stops)), bounds[1:] - bounds[:-1])
+    block_of = block_of.astype(np.min_scalar_type(len(stops)))  # few bits: a radix sort
+    order = np.argsort(block_of[entity], kind="stable")
+    rows = rows[order].astype(np.int32 if len(columns.at) < 1 << 31 else np.int64)
+    entity = entity[order]
     first = event = row = 0
     for stop in stops:
         about = slice(row, int(row_ends[stop - 1]))
-        here = rows[event : event + int(events[first:stop].sum())]
+        here = slice(event, event + int(events[first:stop].sum()))
         questions = asked.part(about, first, stop)
-        yield about, History(columns, here, entity[here] - first, questions, ties=ties)
-        first, event, row = stop, event + len(here), about.stop
+        yield about, History(columns, rows[here], entity[here] - first, questions, ties=ties)
+        first, event, row = stop, here.stop, about.stop
     if not stops:
-        yield slice(0, len(asked)), History(columns, rows, entity[rows], asked, ties=ties)
+        yield slice(0, len(asked)), History(columns, rows, entity, asked, ties=ties)
 
 
 def _blocks(load: Integers) -> list[int]:
