@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
@@ -58,7 +59,7 @@ class RetentionOperator(BaseOperator):
         """Returns the tenants of which something was forgotten."""
         from include.pipeline.steps import expire_all
 
-        at = context.get("data_interval_end") or context["dag_run"].run_after
+        at = _interval(context)[1]
         done = [asdict(one) for one in expire_all(at)]
         for one in done:
             self.log.info("retention: %s", one)
@@ -107,8 +108,7 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
     asked_for = instant(params["as_of"]) if params.get("as_of") else None
     as_of = settled[0] if settled else asked_for
     if owner == GLOBAL.id:
-        ended = context.get("data_interval_end") or context["dag_run"].run_after
-        run = runs.open_global(operator.use_case, as_of=as_of or ended, **shared)
+        run = runs.open_global(operator.use_case, as_of=as_of or _interval(context)[1], **shared)
         result = steps.execute_global(operator.stage, run)
     elif kind == "retrain":
         run_id = context["dag_run"].run_id
@@ -124,8 +124,7 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
             ),
         )
     else:
-        ended = context.get("data_interval_end") or context["dag_run"].run_after
-        started = context.get("data_interval_start")
+        started, ended = _interval(context)
         result = steps.execute(
             operator.stage,
             runs.open_pipeline(
@@ -139,6 +138,20 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
         )
     ti.xcom_push(HANDOFF, pack(result))
     return result
+
+
+def _interval(context: Context) -> tuple[datetime | None, datetime]:
+    """The run's data interval; one without any ends when the run was to begin.
+
+    Airflow's instants are pendulum's, which do not calculate as the standard library's do.
+    """
+    start = context.get("data_interval_start")
+    end = context.get("data_interval_end") or context["dag_run"].run_after
+    return start and _plain(start), _plain(end)
+
+
+def _plain(at: datetime) -> datetime:
+    return datetime.fromisoformat(at.isoformat()).astimezone(UTC)
 
 
 def _sibling(task_id: str, stage: str) -> str:
