@@ -40,9 +40,12 @@ def one(tenant_id: str) -> Any:
 def parse_instant(text: str, option: str = "--as-of") -> datetime:
     """An ISO instant; without an offset it means UTC."""
     try:
-        return instant(text)
-    except ValueError:
+        found = instant(text)
+    except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text!r} is not an instant such as 2017-10-23") from None
+    if not 1970 <= found.year <= 2199:  # as far as events are taken
+        raise ConfigError(f"{option} {text!r} is not within the years from 1970 to 2199")
+    return found
 
 
 def print_json(value: Any) -> None:
