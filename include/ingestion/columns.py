@@ -26,7 +26,7 @@ UNPRINTABLE: Final = (
 )
 #: Up to here a float tells every integer from its neighbours.
 _EXACT: Final = 2.0**53
-_NUMBER: Final = r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?"
+_NUMBER: Final = r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?"
 _INTEGER: Final = r"0|-?[1-9][0-9]{0,18}"
 #: What lies outside is a typing error or a sentinel, not a date.
 ENDS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
