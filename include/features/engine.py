@@ -109,11 +109,10 @@ def tenant_zone(timezone: str) -> ZoneInfo:
 
 def finished(service: FeatureService, spine: Spine, features: dict[str, pa.Array]) -> pa.Table:
     """The engine's answer: the spine's columns, then the features in declared order."""
-    table = spine.table
-    for name in service.columns:
-        table = table.append_column(name, features[name])
-    return table.replace_schema_metadata(
-        {"feature_service": service.name, "feature_fingerprint": service.fingerprint}
+    return pa.Table.from_arrays(
+        [*spine.table.columns, *(features[name] for name in service.columns)],
+        names=[*spine.table.column_names, *service.columns],
+        metadata={"feature_service": service.name, "feature_fingerprint": service.fingerprint},
     )
 
 

@@ -55,23 +55,25 @@ def encode(records: Records) -> Iterator[State]:
         yield State(owner, raw[start:stop], text_raw[text_start:text_stop], ends_raw[4 * a : 4 * b])
 
 
-def decode(layout: Layout, states: Sequence[State]) -> Records:
-    """The records of the states, in their order."""
-    fields = np.frombuffer(b"".join([state.fields for state in states]), layout.dtype)
-    size = layout.dtype.itemsize
-    counts = np.array([len(state.fields) // size for state in states], dtype=np.int64)
-    entity = np.repeat(np.array([state.entity for state in states], dtype=np.int64), counts)
+def decode(layout: Layout, states: Sequence[tuple[int, bytes, bytes, bytes]]) -> Records:
+    """The records of the states, in their order; each as in `State`."""
+    whose, parts, texts, parts_of_ends = list(zip(*states, strict=True)) or ((), (), (), ())
+    fields = np.frombuffer(b"".join(parts), layout.dtype)
+    counts = _lengths(parts) // layout.dtype.itemsize
+    entity = np.repeat(np.array(whose, dtype=np.int64), counts)
     if not layout.texts:
         return Records(layout, entity, fields, _NO_WORDS)
-    ends = np.frombuffer(b"".join([state.ends for state in states]), "<i4")
-    text = b"".join([state.words for state in states])
-    words_of = np.array([len(state.ends) // 4 for state in states], dtype=np.int64)
-    text_of = np.array([len(state.words) for state in states], dtype=np.int64)
+    ends, text = np.frombuffer(b"".join(parts_of_ends), "<i4"), b"".join(texts)
+    words_of, text_of = _lengths(parts_of_ends) // 4, _lengths(texts)
     offsets = np.zeros(len(ends) + 1, dtype=np.int32)
     offsets[1:] = ends + np.repeat(np.cumsum(text_of) - text_of, words_of)
     words = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
     first_word = np.repeat(np.cumsum(words_of) - words_of, counts)
     return with_words(layout, entity, fields.copy(), words, first_word)
+
+
+def _lengths(parts: Sequence[bytes]) -> Integers:
+    return np.fromiter(map(len, parts), dtype=np.int64, count=len(parts))
 
 
 def _local_codes(records: Records) -> tuple[Fields, Integers, Integers]:

@@ -1,50 +1,63 @@
-"""Features of some entities at an instant, from their partial aggregates in Postgres."""
+"""Features of some entities at an instant, from their partial aggregates in Postgres.
+
+A read is one round trip: it asks for the records of the groups that the last read found, and asks
+again in the rare case that these are not the groups any more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from psycopg.rows import tuple_row
 
 from include.errors import ConfigError
 from include.features.columns import read_number, read_text
 from include.features.declarations import AttributeLookup
 from include.features.engine import finished
-from include.features.online.codec import State, decode
+from include.features.online.codec import decode
 from include.features.online.layout import Layout
-from include.features.online.records import key_of
-from include.features.online.reductions import History, Step, step
+from include.features.online.reductions import History, Step, steps
+from include.features.online.request import Request
 from include.features.online.served import stale_reason
-from include.features.outputs import Integers, Texts, Values, evaluate
+from include.features.outputs import Texts, Values, evaluate
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ENTITY_COLUMNS
-from include.storage.postgres import Connection, pooled_transaction
+from include.storage.postgres import Query, snapshot
 from include.tenants.namespace import GLOBAL, TenantRef
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _TYPES: Final = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
 
 _VIEWS: Final = """
     SELECT view_name, fingerprint, group_key, watermark FROM online_views
-    WHERE tenant_id = %s AND region = %s AND view_name = ANY(%s)
+    WHERE tenant_id = $1 AND region = $2 AND view_name = ANY($3)
 """
-_LAYOUT: Final = "SELECT layout FROM online_groups WHERE tenant_id = %s AND group_key = %s"
-_PARTIALS: Final = """
+_LAYOUTS: Final = """
+    SELECT group_key, layout FROM online_groups WHERE tenant_id = $1 AND group_key = ANY($2)
+"""
+#: Keys are JSON on one line each.
+_PARTIALS: Final = r"""
     SELECT entity_key, fields, words, ends FROM online_partials
-    WHERE tenant_id = %s AND group_key = %s AND entity_key = ANY(%s) AND until <= %s
+    WHERE tenant_id = $1 AND group_key = $2 AND entity_key = ANY(string_to_array($3, E'\n'))
+        AND until <= $4
 """
 _FACTS: Final = """
     SELECT DISTINCT ON (entity_id, name) entity_id, name, value FROM online_facts
-    WHERE tenant_id = %s AND entity = %s AND entity_id = ANY(%s) AND name = ANY(%s)
-        AND valid_from <= %s AND created_timestamp <= %s
+    WHERE tenant_id = $1 AND entity = $2 AND entity_id = ANY($3) AND name = ANY($4)
+        AND valid_from <= $5 AND created_timestamp <= $5
     ORDER BY entity_id, name, valid_from DESC, created_timestamp DESC, event_id DESC, source DESC
 """
+
+
+#: (entity kind, its id, name) → value.
+_Facts: TypeAlias = Mapping[tuple[str, str, str], str | None]
 
 
 @dataclass(frozen=True)
@@ -56,16 +69,13 @@ class OnlineFeatures:
 
 
 class Reader:
-    """Answers for one service; remembers how records are laid out."""
+    """Answers for one service; remembers where its views' records are."""
 
     def __init__(self, tenant: TenantRef, service: FeatureService) -> None:
-        self._tenant = tenant
         self._service = service
-        self._layouts: dict[tuple[str, str], Layout] = {}
-        self._steps: dict[tuple[str, str], tuple[Step, ...]] = {}
         pool = TenantRef(GLOBAL.id, tenant.region, GLOBAL.isolation)
-        self._owners = [
-            (owner, views)
+        self._parts = [
+            _Part(owner, views)
             for owner, scope in ((tenant, "tenant"), (pool, "shared"))
             if (views := [view for view in service.views if view.scope == scope])
         ]
@@ -82,158 +92,136 @@ class Reader:
         """
         spine = Spine.at(entities, at)
         spine.check_serves(self._service)
-        asked = _Asked(entities, spine.table.num_rows, at)
+        asked = Request(entities, spine.table.num_rows, at)
         found: dict[str, pa.Array] = {}
         stale: dict[str, str] = {}
-        for owner, views in self._owners:
-            with pooled_transaction(owner, snapshot=True) as connection:
-                self._read(connection, owner, views, asked, found, stale)
-        for view in self._service.views:
-            if view.name in stale:
-                kinds = view.columns.items()
-                found |= {name: pa.nulls(asked.rows, _TYPES[kind]) for name, kind in kinds}
+        for part in self._parts:
+            part.read(asked, found, stale)
         return OnlineFeatures(finished(self._service, spine, found), stale)
-
-    def _read(
-        self,
-        connection: Connection,
-        owner: TenantRef,
-        views: Sequence[FeatureView],
-        asked: _Asked,
-        found: dict[str, pa.Array],
-        stale: dict[str, str],
-    ) -> None:
-        served = self._served(connection, owner, views)
-        histories: dict[str, tuple[History, _Keys]] = {}
-        for view in views:
-            group_key, reason = _usable(view, served.get((view.name, view.fingerprint)), asked.at)
-            if reason:
-                stale[view.name] = reason
-                continue
-            values: dict[str, Values] = {}
-            if group_key:
-                if group_key not in histories:
-                    histories[group_key] = self._history(connection, owner, group_key, asked)
-                history, keys = histories[group_key]
-                for one in self._steps_of(view, owner, group_key):
-                    values[one.feature] = keys.expand(history.value(one))
-            if view.attributes:
-                values |= _attributes(connection, owner, view.attributes, asked)
-            found |= evaluate(view, values, asked.rows)
-
-    def _served(
-        self, connection: Connection, owner: TenantRef, views: Sequence[FeatureView]
-    ) -> dict[tuple[str, str], tuple[str, datetime]]:
-        cursor = connection.cursor(row_factory=tuple_row)
-        cursor.execute(_VIEWS, [owner.id, owner.region, [view.name for view in views]])
-        return {(name, print_): (key, mark) for name, print_, key, mark in cursor}
-
-    def _history(
-        self, connection: Connection, owner: TenantRef, group_key: str, asked: _Asked
-    ) -> tuple[History, _Keys]:
-        layout = self._layout(connection, owner, group_key)
-        keys = asked.keys(layout.join_keys)
-        cursor = connection.cursor(row_factory=tuple_row, binary=True)
-        cursor.execute(_PARTIALS, [owner.id, group_key, list(keys.place), asked.at])
-        states = [State(keys.place[key], *state) for key, *state in cursor.fetchall()]
-        states.sort(key=lambda state: state.entity)
-        at = (asked.at - _EPOCH) // timedelta(microseconds=1)
-        return History(decode(layout, states), len(keys.place) + 1, at), keys
-
-    def _layout(self, connection: Connection, owner: TenantRef, group_key: str) -> Layout:
-        layout = self._layouts.get((owner.id, group_key))
-        if layout is None:
-            row = connection.execute(_LAYOUT, [owner.id, group_key]).fetchone()
-            assert row is not None  # views and groups change in one transaction
-            layout = Layout.from_json(row["layout"])
-            self._layouts[owner.id, group_key] = layout
-        return layout
-
-    def _steps_of(self, view: FeatureView, owner: TenantRef, group_key: str) -> tuple[Step, ...]:
-        steps = self._steps.get((view.name, group_key))
-        if steps is None:
-            layout = self._layouts[owner.id, group_key]
-            steps = tuple(step(layout, part, window) for part, window in view.computed())
-            self._steps[view.name, group_key] = steps
-        return steps
 
 
 @dataclass(frozen=True)
-class _Keys:
-    """The distinct entities of the rows."""
+class _Known:
+    """Where records are, and what to make of them."""
 
-    place: Mapping[str, int]  #: entity key → position
-    row_of: Integers | None  #: per row its entity, the number of them for null; None: row by row
-
-    def expand(self, values: Values) -> Values:
-        """Per row the entity's value."""
-        rows = slice(0, len(self.place)) if self.row_of is None else self.row_of
-        if isinstance(values, Texts):
-            return Texts(values.codes[rows], values.dictionary)
-        return values[rows]
+    group_of: Mapping[str, str]  #: view → group key; empty where all features are attributes
+    layouts: Mapping[str, Layout]  #: by group key
+    steps: Mapping[str, Sequence[Step]]  #: by view
 
 
-class _Asked:
-    """Whose features are wanted, and when."""
+@dataclass(frozen=True)
+class _Found:
+    """What one snapshot of the store holds for a read."""
 
-    def __init__(
-        self, entities: Mapping[str, Sequence[str | None]], rows: int, at: datetime
-    ) -> None:
-        self.entities, self.rows, self.at = entities, rows, at
-        self._keys: dict[tuple[str, ...], _Keys] = {}
-
-    def keys(self, join_keys: tuple[str, ...]) -> _Keys:
-        """The distinct entities by these join keys."""
-        keys = self._keys.get(join_keys)
-        if keys is None:
-            values = zip(*(self.entities[name] for name in join_keys), strict=True)
-            parts = values if join_keys else [()] * self.rows
-            texts = [None if None in part else key_of(part) for part in parts]
-            place = {key: n for n, key in enumerate(dict.fromkeys(t for t in texts if t))}
-            row_of = [len(place) if text is None else place[text] for text in texts]
-            plain = row_of == list(range(len(place)))
-            keys = _Keys(place, None if plain else np.array(row_of, dtype=np.int64))
-            self._keys[join_keys] = keys
-        return keys
+    watermarks: Mapping[str, datetime]  #: of the views that are served
+    states: Mapping[str, Sequence[tuple[Any, ...]]]  #: by group key
+    facts: _Facts
 
 
-def _usable(view: FeatureView, there: tuple[str, datetime] | None, at: datetime) -> tuple[str, str]:
-    """The view's group, or why it answers null.
+class _Part:
+    """The views whose records one tenant, or a region's pool, owns."""
+
+    def __init__(self, owner: TenantRef, views: Sequence[FeatureView]) -> None:
+        self._owner = owner
+        self._views = {view.name: view for view in views}
+        self._lookups: dict[str, set[str]] = {}
+        for lookup in (lookup for view in views for lookup in view.attributes):
+            self._lookups.setdefault(lookup.entity_kind, set()).add(lookup.name)
+        self._last_known = _Known({}, {}, {})
+
+    def read(self, asked: Request, columns: dict[str, pa.Array], stale: dict[str, str]) -> None:
+        """Add the views' columns, and why they are null."""
+        known, found = self._found(asked)
+        histories = {
+            key: _history(known.layouts[key], states, asked) for key, states in found.states.items()
+        }
+        for name, view in self._views.items():
+            reason = _stale(view, found.watermarks.get(name), asked.at)
+            if reason:
+                stale[name] = reason
+                kinds = view.columns.items()
+                columns |= {column: pa.nulls(asked.rows, _TYPES[kind]) for column, kind in kinds}
+                continue
+            values: dict[str, Values] = {}
+            for step in known.steps.get(name, ()):
+                key = known.group_of[name]
+                keys = asked.keys(known.layouts[key].join_keys)
+                answers = histories[key].answers(step.question)
+                values |= {one: keys.expand(answers[row]) for one, row in step.features}
+            for lookup in view.attributes:
+                values[lookup.feature] = _attribute(lookup, found.facts, asked)
+            columns |= evaluate(view, values, asked.rows)
+
+    def _found(self, asked: Request) -> tuple[_Known, _Found]:
+        owner, names = self._owner, list(self._views)
+        while True:
+            known = self._last_known
+            queries: list[Query] = [(_VIEWS, [owner.id, owner.region, names])]
+            for key, layout in known.layouts.items():
+                texts = "\n".join(asked.keys(layout.join_keys).place)
+                queries.append((_PARTIALS, [owner.id, key, texts, asked.at]))
+            for kind, attributes in self._lookups.items():
+                ids = list({one for one in asked.entities[ENTITY_COLUMNS[kind]] if one is not None})
+                queries.append((_FACTS, [owner.id, kind, ids, list(attributes), asked.at]))
+            views, *rows = snapshot(owner, queries)
+            served = {
+                name: (group_key, watermark)
+                for name, fingerprint, group_key, watermark in views
+                if fingerprint == self._views[name].fingerprint
+            }
+            group_of = {name: group_key for name, (group_key, _) in served.items()}
+            if group_of == known.group_of:
+                break
+            self._last_known = self._learnt(group_of)
+        states = dict(zip(known.layouts, rows, strict=False))
+        facts = {
+            (kind, one, name): value
+            for kind, some in zip(self._lookups, rows[len(states) :], strict=True)
+            for one, name, value in some
+        }
+        return known, _Found({name: mark for name, (_, mark) in served.items()}, states, facts)
+
+    def _learnt(self, group_of: Mapping[str, str]) -> _Known:
+        keys = list({key for key in group_of.values() if key})
+        (rows,) = snapshot(self._owner, [(_LAYOUTS, [self._owner.id, keys])])
+        layouts = {key: Layout.from_json(layout) for key, layout in rows}
+        steps_of = {
+            name: steps(layouts[key], self._views[name].computed())
+            for name, key in group_of.items()
+            if key in layouts
+        }
+        there = {name: key for name, key in group_of.items() if not key or key in layouts}
+        return _Known(there, layouts, steps_of)
+
+
+def _history(layout: Layout, rows: Sequence[tuple[Any, ...]], asked: Request) -> History:
+    place = asked.keys(layout.join_keys).place
+    states = [(place[key], fields, words, ends) for key, fields, words, ends in rows]
+    states.sort(key=itemgetter(0))
+    return History(decode(layout, states), len(place) + 1, (asked.at - _EPOCH) // _MICROSECOND)
+
+
+def _stale(view: FeatureView, watermark: datetime | None, at: datetime) -> str | None:
+    """Why the view answers null, if it does.
 
     Raises:
         ConfigError: `at` is before what is materialized.
     """
-    if there is None:
-        return "", "was not materialized as it is declared now; materialize it"
-    group_key, watermark = there
+    if watermark is None:
+        return "was not materialized as it is declared now; materialize it"
     if at < watermark:
         raise ConfigError(
             f"view {view.name!r} is materialized up to {watermark.isoformat()} and cannot be read "
             f"online at {at.isoformat()}; the offline store answers for the past"
         )
-    return group_key, stale_reason(watermark, view.ttl, at) or ""
+    return stale_reason(watermark, view.ttl, at)
 
 
-def _attributes(
-    connection: Connection, owner: TenantRef, lookups: Sequence[AttributeLookup], asked: _Asked
-) -> dict[str, Values]:
-    """Each lookup's values, under its feature's name."""
-    values: dict[str, Values] = {}
-    for kind in dict.fromkeys(lookup.entity_kind for lookup in lookups):
-        names = [lookup.name for lookup in lookups if lookup.entity_kind == kind]
-        ids = asked.entities[ENTITY_COLUMNS[kind]]
-        distinct = list({one for one in ids if one is not None})
-        cursor = connection.cursor(row_factory=tuple_row)
-        cursor.execute(_FACTS, [owner.id, kind, distinct, names, asked.at, asked.at])
-        facts = {(entity_id, name): value for entity_id, name, value in cursor}
-        for lookup in lookups:
-            if lookup.entity_kind == kind:
-                raw = [facts.get((one, lookup.name)) for one in ids]
-                values[lookup.feature] = _read(raw, lookup)
-    return values
-
-
-def _read(raw: Sequence[str | None], lookup: AttributeLookup) -> Values:
+def _attribute(lookup: AttributeLookup, facts: _Facts, asked: Request) -> Values:
+    ids = asked.entities[ENTITY_COLUMNS[lookup.entity_kind]]
+    raw = [
+        None if one is None else facts.get((lookup.entity_kind, one, lookup.name)) for one in ids
+    ]
     if lookup.reading == "number":
         numbers = [read_number(value) for value in raw]
         return np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import TypeAlias
 
 import numpy as np
@@ -71,8 +71,8 @@ class Entities:
 
 
 def key_of(parts: Sequence[str]) -> str:
-    """The key in Postgres of an entity, by its join keys, or of a streamed event."""
-    return json.dumps(list(parts), ensure_ascii=False)
+    """The key in Postgres of an entity, by its join keys, or of a streamed event: a JSON array."""
+    return f"[{', '.join(map(encode_basestring, parts))}]"
 
 
 def entities_of(events: pa.Table, join_keys: tuple[str, ...]) -> Entities:
@@ -190,7 +190,11 @@ def ranks(words: pa.Array) -> Integers:
 
 def in_order(records: Records, rows: Integers) -> Integers:
     """Rows by entity, then as events are ordered; the layout is `ordered`."""
+    at, entity = records.fields["at"][rows], records.entity[rows]
+    order = np.lexsort((at, entity))
+    same = np.diff(at[order]) == 0
+    if not np.any(np.diff(entity[order])[same] == 0):
+        return rows[order]
     place, fields = ranks(records.words), records.fields[rows]
     names = [np.minimum(fields[name], len(records.words)) for name in ("source", "event_id")]
-    keys = [place[codes] for codes in names]
-    return rows[np.lexsort((*keys, fields["at"], records.entity[rows]))]
+    return rows[np.lexsort((*(place[codes] for codes in names), at, entity))]

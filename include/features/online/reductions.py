@@ -1,58 +1,87 @@
-"""From entities' records to their features at an instant."""
+"""From entities' records to their features at an instant, for several windows at once.
+
+Arrays called a matrix have one row per window, and one column per record or per entity.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from include.features.declarations import ALL_HISTORY, Aggregation, Function
 from include.features.online.layout import NO_TEXT, Layout, slot_of
 from include.features.online.records import Records, holds, in_order
 from include.features.outputs import Floats, Integers, Texts, Values
+from include.features.vectorized.columns import Mask
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MICROSECONDS_PER_DAY: Final = 86_400_000_000
 _EPSILON: Final = 2.0**-52
 #: Rounding that a plain sum may show, relative to it; where it could be more, it is done exactly.
 _TOLERATED: Final = 1e-10
-#: The mean that a spread is about is exact.
-_EXACT: Final = 0.0
-#: So few numbers are summed exactly in any case.
-_FEW: Final = 4_096
+_FOREVER: Final = np.iinfo(np.int64).max
+
+Windows = tuple[int, ...]  #: in microseconds, ascending
+
+
+@dataclass(frozen=True)
+class Question:
+    """What some primitives ask, alike but for their windows."""
+
+    function: Function
+    bit: int | None  #: that must be set
+    counted: int | None  #: set where the value is a number
+    field: str
+    text: bool
+    windows: Windows  #: all that anything asks about that reads the same
 
 
 @dataclass(frozen=True)
 class Step:
-    """One primitive of a view, resolved against a layout."""
+    """Primitives of a view, resolved against a layout."""
 
-    feature: str
-    function: Function
-    bit: int | None  #: that must be set
-    counted: int | None  #: set where the value is a number
-    window: int | None  #: in microseconds; None for all history
-    field: str
-    text: bool
+    question: Question
+    features: tuple[tuple[str, int], ...]  #: with each one's row in the answer
 
 
-def step(layout: Layout, aggregation: Aggregation, window: timedelta) -> Step:
-    """How a primitive is read from the layout's records."""
+def steps(layout: Layout, primitives: Iterable[tuple[Aggregation, timedelta]]) -> tuple[Step, ...]:
+    """How primitives are read from the layout's records."""
+    windows: dict[tuple[int | None, str], set[int]] = {}
+    asked = [(part, _length(window), part.feature(window)) for part, window in primitives]
+    for part, window, _ in asked:
+        windows.setdefault(_read(layout, part), set()).add(window)
+    found: dict[Question, list[tuple[str, int]]] = {}
+    for part, window, feature in asked:
+        bit, field = read = _read(layout, part)
+        slot = slot_of(part.function, part.value)
+        question = Question(
+            part.function,
+            bit,
+            layout.counted_bit(str(part.value)) if part.function == "mean" else None,
+            field,
+            slot is not None and slot.reading == "text",
+            tuple(sorted(windows[read])),
+        )
+        found.setdefault(question, []).append((feature, question.windows.index(window)))
+    return tuple(Step(question, tuple(features)) for question, features in found.items())
+
+
+def _read(layout: Layout, aggregation: Aggregation) -> tuple[int | None, str]:
+    """Bit and field that an aggregation reads."""
     slot = slot_of(aggregation.function, aggregation.value)
-    mean = aggregation.function == "mean"
-    return Step(
-        aggregation.feature(window),
-        aggregation.function,
-        layout.bit(aggregation.where),
-        layout.counted_bit(str(aggregation.value)) if mean else None,
-        None if window == ALL_HISTORY else window // _MICROSECOND,
-        slot.name if slot else "",
-        slot is not None and slot.reading == "text",
-    )
+    return layout.bit(aggregation.where), slot.name if slot else ""
+
+
+def _length(window: timedelta) -> int:
+    return _FOREVER if window == ALL_HISTORY else window // _MICROSECOND
 
 
 class History:
@@ -62,157 +91,157 @@ class History:
         age = at - records.fields["at"]
         if age.min(initial=1) <= 0:  # known already, and still to happen
             records, age = records.take(age > 0), age[age > 0]
-        self._records = records
-        self._entities = entities
-        self._age = age
-        self._rows: dict[tuple[int | None, int | None], Integers] = {}
-        self._sums: dict[tuple[int | None, int | None, str], Floats] = {}
-        self._values: dict[tuple[Function, int | None, int | None, str], Values] = {}
+        self._records, self._entities, self._age = records, entities, age
+        self._start = np.flatnonzero(_changes(records.entity))
+        self._who = records.entity[self._start]
+        self._size = np.diff(self._start, append=len(records))
+        self._order: Integers | None = None
+        self._masks: dict[tuple[int | None, Windows], Mask] = {}
+        self._sums: dict[tuple[int | None, str, Windows], Floats] = {}
+        self._answers: dict[Question, list[Values]] = {}
 
-    def value(self, step: Step) -> Values:
-        """The primitive, per entity."""
-        key = (step.function, step.bit, step.window, step.field)
-        if key not in self._values:
-            self._values[key] = self._reduced(step)
-        return self._values[key]
+    def answers(self, question: Question) -> list[Values]:
+        """Per window the values of the entities."""
+        if question not in self._answers:
+            with np.errstate(all="ignore"):
+                self._answers[question] = list(self._answer(question))
+        return self._answers[question]
 
-    def _reduced(self, step: Step) -> Values:
-        rows = self._seen(step.bit, step.window)
-        with np.errstate(all="ignore"):
-            match step.function:
-                case "count":
-                    return self._events(rows)
-                case "days_active":
-                    return self._distinct(rows, self._records.fields["day"][rows])
-                case "time_since_last":
-                    return self._extreme(rows, self._age[rows], np.minimum) / _MICROSECONDS_PER_DAY
-                case "time_since_first":
-                    return self._extreme(rows, self._age[rows], np.maximum) / _MICROSECONDS_PER_DAY
-            values = self._records.fields[step.field][rows]
-            return self._of_texts(step, rows, values) if step.text else self._of(step, rows, values)
+    def _answer(self, question: Question) -> Iterable[Values]:
+        fields, seen = self._records.fields, self._seen(question.bit, question.windows)
+        match question.function:
+            case "count":
+                return self._events(seen)
+            case "days_active":
+                return self._distinct(seen, fields["day"])
+            case "time_since_last":
+                ages = self._reduced(np.minimum, np.where(seen, self._age, _FOREVER), _FOREVER)
+                return np.where(ages == _FOREVER, np.nan, ages / _MICROSECONDS_PER_DAY)
+            case "time_since_first":
+                ages = self._reduced(np.maximum, np.where(seen, self._age, -1), -1)
+                return np.where(ages == -1, np.nan, ages / _MICROSECONDS_PER_DAY)
+            case "sum" | "mean":
+                return self._sum(question, seen)
+        values = np.ascontiguousarray(fields[question.field])
+        seen = seen & (values != NO_TEXT if question.text else ~np.isnan(values))
+        match question.function:
+            case "min":
+                return list(self._reduced(np.fmin, np.where(seen, values, np.nan), np.nan))
+            case "max":
+                return list(self._reduced(np.fmax, np.where(seen, values, np.nan), np.nan))
+            case "std":
+                return self._std(seen, values)
+            case "distinct_count":
+                return self._distinct(seen, values)
+            case "entropy":
+                return [self._entropy(np.flatnonzero(row), values) for row in seen]
+        return self._end(question, seen, values)
 
-    def _seen(self, bit: int | None, window: int | None) -> Integers:
-        """Positions of the records that the condition and the window let through."""
-        rows = self._rows.get((bit, window))
-        if rows is None:
-            mask = self._age <= window if window is not None else holds(self._records, None)
-            rows = np.flatnonzero(mask & holds(self._records, bit) if bit is not None else mask)
-            self._rows[bit, window] = rows
-        return rows
+    def _seen(self, bit: int | None, windows: Windows) -> Mask:
+        """Matrix of the records that the condition and the window let through."""
+        mask = self._masks.get((bit, windows))
+        if mask is None:
+            mask = self._age <= np.array(windows)[:, None]
+            if bit is not None:
+                mask &= holds(self._records, bit)
+            self._masks[bit, windows] = mask
+        return mask
 
-    def _of_texts(self, step: Step, rows: Integers, codes: Integers) -> Values:
-        present = codes != NO_TEXT
-        rows, codes = rows[present], codes[present]
-        if step.function == "distinct_count":
-            return self._distinct(rows, codes)
-        if step.function == "entropy":
-            return self._entropy(rows, codes)
-        owner, rows = self._end(step, rows)
-        chosen = np.full(self._entities, -1, dtype=np.int64)
-        chosen[owner] = self._records.fields[step.field][rows]
-        return Texts(chosen, self._records.words)
+    def _reduced(self, reduce: np.ufunc, matrix: Any, empty: float) -> Any:
+        """Matrix of each entity's records made one value; `empty` where there is no record."""
+        found = np.full((len(matrix), self._entities), empty, dtype=matrix.dtype)
+        found[:, self._who] = reduce.reduceat(matrix, self._start, axis=1)
+        return found
 
-    def _of(self, step: Step, rows: Integers, values: Floats) -> Values:
-        if step.function in ("sum", "mean"):
-            return self._sum(step, rows, values)
-        present = ~np.isnan(values)
-        rows, values = rows[present], values[present]
-        if step.function == "std":
-            return self._std(rows, values)
-        if step.function in ("min", "max"):
-            pick = np.minimum if step.function == "min" else np.maximum
-            return self._extreme(rows, values, pick)
-        owner, rows = self._end(step, rows)
-        chosen = np.full(self._entities, np.nan)
-        chosen[owner] = self._records.fields[step.field][rows]
-        return chosen
+    def _events(self, seen: Mask) -> Integers:
+        weights = seen * self._records.fields["n"].astype(np.int64)
+        found: Integers = self._reduced(np.add, weights, 0)
+        return found
 
-    def _events(self, rows: Integers) -> Integers:
-        n = self._records.fields["n"][rows]
-        counts = np.bincount(self._records.entity[rows], weights=n, minlength=self._entities)
-        return counts.astype(np.int64)
-
-    def _sum(self, step: Step, rows: Integers, values: Floats) -> Floats:
-        key = (step.bit, step.window, step.field)
+    def _sum(self, question: Question, seen: Mask) -> Floats:
+        key = (question.bit, question.field, question.windows)
         if key not in self._sums:
-            self._sums[key] = _sums(self._entities, self._records.entity[rows], values)
+            values = np.where(seen, self._records.fields[question.field], 0.0)
+            self._sums[key] = self._added(values)
         total = self._sums[key]
-        if step.function == "mean":
-            counted = holds(self._records, step.counted)[rows]
-            total = total / self._events(rows[counted])  # 0 / 0 is NaN: null
-        return np.where(np.isfinite(total), total, np.nan)
+        if question.counted is not None:
+            total = total / self._events(seen & holds(self._records, question.counted))
+        return np.where(np.isfinite(total), total, np.nan)  # 0 / 0 is NaN: null
 
-    def _std(self, rows: Integers, values: Floats) -> Floats:
+    def _added(self, values: Floats) -> Floats:
+        """Matrix of each entity's sums; NaN where too large for a float."""
+        total: Floats = self._reduced(np.add, values, 0.0)
+        size = self._reduced(np.add, np.abs(values), 0.0)[:, self._who]
+        rounding = size * self._size * _EPSILON
+        doubtful = ~(rounding <= _TOLERATED * np.abs(total[:, self._who]))
+        for row, number in np.argwhere(doubtful):
+            first = self._start[number]
+            terms = values[row, first : first + self._size[number]].tolist()
+            total[row, self._who[number]] = _exact_sum(terms)
+        return total
+
+    def _std(self, seen: Mask, values: Floats) -> Floats:
         """Of a sample, by the corrected two-pass algorithm (Chan, Golub and LeVeque 1983)."""
-        n = self._records.fields["n"][rows]
-        rows, values = np.repeat(rows, n), np.repeat(values, n)
-        owner = self._records.entity[rows]
-        count = np.bincount(owner, minlength=self._entities)
-        mean = _sums(self._entities, owner, values, _EXACT) / count
-        values = values - mean[owner]
-        furthest = self._extreme(rows, np.abs(values), np.maximum)
-        scale = np.ldexp(1.0, np.frexp(furthest)[1] - 1)  # so that no square overflows or vanishes
-        values = values / scale[owner]
-        rest = np.bincount(owner, values, self._entities) ** 2 / count
-        squares = np.bincount(owner, values**2, self._entities) - rest
-        result = np.where(count > 1, np.sqrt(squares / (count - 1)) * scale, np.nan)
-        return np.where(np.isfinite(result), result, np.nan)
+        entity, weights = self._records.entity, seen * self._records.fields["n"].astype(np.float64)
+        values = np.where(seen, values, 0.0)
+        largest = self._reduced(np.maximum, np.abs(values), 0.0)
+        scale = np.ldexp(1.0, np.frexp(largest)[1] - 1)  # so that no square overflows or vanishes
+        values = values / scale[:, entity]
+        count = self._reduced(np.add, weights, 0.0)
+        finite = np.isfinite(self._reduced(np.add, weights * values, 0.0) * scale)
+        # one of the values is near enough to their mean to lose nothing of small differences
+        near = self._reduced(np.maximum, np.where(seen, values, -np.inf), 0.0)
+        values = values - near[:, entity]
+        values = values - (self._reduced(np.add, weights * values, 0.0) / count)[:, entity]
+        rest = self._reduced(np.add, weights * values, 0.0) ** 2 / count
+        squares = self._reduced(np.add, weights * values**2, 0.0) - rest
+        result = np.sqrt(squares / (count - 1)) * scale
+        return np.where((count > 1) & finite & np.isfinite(result), result, np.nan)
 
-    def _extreme(self, rows: Integers, values: Floats | Integers, pick: np.ufunc) -> Floats:
-        result = np.full(self._entities, np.nan)
-        if len(rows):
-            owner = self._records.entity[rows]
-            start = np.flatnonzero(np.append(True, owner[1:] != owner[:-1]))
-            result[owner[start]] = pick.reduceat(values, start)
-        return result
-
-    def _distinct(self, rows: Integers, values: Integers) -> Integers:
-        return np.bincount(self._groups(rows, values)[0], minlength=self._entities).astype(np.int64)
+    def _distinct(self, seen: Mask, values: Integers) -> Integers:
+        """Matrix of how many values there are: one is seen where its youngest record is."""
+        rows = np.flatnonzero(seen[-1])  # the longest window sees what any of them sees
+        entity = self._records.entity
+        rows = rows[np.lexsort((self._age[rows], values[rows], entity[rows]))]
+        youngest = np.zeros(len(values), dtype=np.int64)
+        youngest[rows[_changes(entity[rows]) | _changes(values[rows])]] = 1
+        found: Integers = self._reduced(np.add, seen * youngest, 0)
+        return found
 
     def _entropy(self, rows: Integers, codes: Integers) -> Floats:
-        """Shannon's, in nats."""
-        owner, size = self._groups(rows, codes)
-        count = np.bincount(owner, weights=size, minlength=self._entities)
+        """Shannon's, in nats, of the records at these positions."""
+        width = len(self._records.words)
+        pair = self._records.entity[rows] * width + codes[rows]
+        pairs, place = np.unique(pair, return_inverse=True)
+        size = np.bincount(place, self._records.fields["n"][rows], len(pairs))
+        owner = pairs // max(width, 1)
+        count = np.bincount(owner, size, self._entities)
         share = size / count[owner]
-        result = np.bincount(owner, weights=-share * np.log(share), minlength=self._entities)
+        result = np.bincount(owner, -share * np.log(share), self._entities)
         return np.where(count > 0, result + 0.0, np.nan)
 
-    def _groups(self, rows: Integers, values: Integers) -> tuple[Integers, Floats]:
-        """Entity and number of events of each distinct (entity, value)."""
-        if not len(rows):
-            return np.empty(0, dtype=np.int64), np.empty(0)
-        low = int(values.min())
-        width = int(values.max()) - low + 1
-        pair = self._records.entity[rows] * width + (values.astype(np.int64) - low)
-        pairs, place = np.unique(pair, return_inverse=True)
-        size = np.bincount(place, weights=self._records.fields["n"][rows])
-        return pairs // width, size.astype(np.float64)
-
-    def _end(self, step: Step, rows: Integers) -> tuple[Integers, Integers]:
-        """Entities, and the position of each one's first or last record."""
-        rows = in_order(self._records, rows)
-        owner = self._records.entity[rows]
-        edge = np.append(True, owner[1:] != owner[:-1])[: len(owner)]
-        chosen = edge if step.function == "first" else np.roll(edge, -1)
-        return owner[chosen], rows[chosen]
+    def _end(self, question: Question, seen: Mask, values: Floats | Integers) -> Iterable[Values]:
+        """Each entity's first or last value in the order of events."""
+        if self._order is None:
+            self._order = in_order(self._records, np.arange(len(values)))
+        rows, place = self._order, np.arange(len(values))
+        if question.function == "first":
+            none = len(values)
+            chosen = self._reduced(np.minimum, np.where(seen[:, rows], place, none), none)
+        else:
+            chosen = self._reduced(np.maximum, np.where(seen[:, rows], place, -1), -1)
+        if question.text:
+            codes = np.append(values[rows].astype(np.int64), -1)
+            return [Texts(codes[row], self._records.words) for row in chosen]
+        numbers: Floats = np.append(values[rows], np.nan)[chosen]
+        return numbers
 
 
-def _sums(entities: int, owner: Integers, values: Floats, tolerated: float = _TOLERATED) -> Floats:
-    """The sum of each entity's values, adjacent in `owner`; NaN where too large for a float.
-
-    Args:
-        tolerated: rounding that a sum may show, relative to it.
-    """
-    total, doubtful = np.zeros(entities), np.ones(entities, dtype=bool)
-    if len(values) > _FEW:
-        total = np.bincount(owner, weights=values, minlength=entities).astype(np.float64)
-        size = np.bincount(owner, weights=np.abs(values), minlength=entities)
-        terms = np.bincount(owner, minlength=entities)
-        doubtful = ~(size * terms * _EPSILON <= tolerated * np.abs(total))
-    bounds = np.searchsorted(owner, np.arange(entities + 1))
-    for entity in np.flatnonzero(doubtful):
-        total[entity] = _exact_sum(values[bounds[entity] : bounds[entity + 1]].tolist())
-    return total
+def _changes(values: npt.NDArray[np.generic]) -> Mask:
+    """True where a value is the first or differs from the one before it."""
+    changes = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=changes[1:])
+    return changes
 
 
 def _exact_sum(values: list[float]) -> float:
