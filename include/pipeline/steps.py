@@ -97,12 +97,15 @@ def materialization(run: Run) -> Materialized:
         until=run.as_of,
         lake=lake,
     )
-    neighbours = run.neighbours() if any(view.scope == "shared" for view in views) else []
+    neighbours = run.neighbours()
     members = pool_members(run.tenant, neighbours)
-    if not members:
-        return done
     # One store serves the region, so it has what any of its tenants reads.
     pooled = [view for one in neighbours for view in translate.online_views(one)]
+    if not members or not any(view.scope == "shared" for view in pooled):
+        online_stage.empty_pool(run.tenant.region)
+        return done
+    if not any(view.scope == "shared" for view in views):
+        return done
     also = online_stage.materialize_pool(
         members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake
     )

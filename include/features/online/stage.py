@@ -9,12 +9,17 @@ from datetime import datetime
 import pyarrow as pa
 
 from include.errors import ConfigError, IsolationError
+from include.features.online import partials, tables
+from include.features.online.appending import shut
+from include.features.online.materialize import LOCK
+from include.features.online.served import serve
 from include.features.online.store import OnlineStore, pool_store
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import Materialized, TableVersion
 from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import TenantRef
+from include.tenants.namespace import GLOBAL, TenantRef
 
 #: A table of a tenant's, at a version.
 _Pinned = tuple[TenantRef, TableVersion]
@@ -76,9 +81,32 @@ def materialize_pool(
     shared = tuple(view for view in views if view.scope == "shared")
     if not shared:
         return Materialized("global", until, (), 0, 0)
+    _forget_strangers(region, [one.id for one in members])
     store = pool_store(region, FeatureService("online", shared))
     tables = [(one.ref, lake.version(one.ref, "events")) for one in members]
     return _brought(store, tables, [], until, lake)
+
+
+def empty_pool(region: str) -> None:
+    """Forget everything that was pooled in a region where nobody consents, or nobody reads it."""
+    pool = _forget_strangers(region, ())
+    with tenant_transaction(pool) as connection:
+        connection.execute(LOCK, [pool.id])
+        for key in partials.groups(connection, pool):
+            partials.forget_group(connection, pool, key)
+        serve(connection, pool, (), "")
+
+
+def _forget_strangers(region: str, members: Sequence[str]) -> TenantRef:
+    """Drop what streamed into a region's pool from tenants that are no members of it any more."""
+    pool = TenantRef(GLOBAL.id, region, GLOBAL.isolation)
+    with tenant_transaction(pool) as connection:
+        connection.execute(LOCK, [pool.id])
+        shut(connection, pool)
+        gone = tables.forget_other_owners(connection, pool, members)
+        for key in partials.groups(connection, pool):
+            partials.forget_streamed(connection, pool, key, gone)
+    return pool
 
 
 def _brought(

@@ -50,6 +50,10 @@ _FORGET_EVENTS: Final = """
     (created_timestamp <= %s OR (owner, source, event_id) IN
         (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])))
 """
+_FORGET_OWNERS: Final = """
+    DELETE FROM online_events WHERE tenant_id = %s AND region = %s AND owner <> ALL(%s::text[])
+    RETURNING owner, source, event_id
+"""
 _FORGET_FACTS: Final = "DELETE FROM online_facts WHERE tenant_id = %s AND created_timestamp <= %s"
 _SELECT_FACTS: Final = """
     SELECT source, event_id, entity, entity_id, name, value, valid_from, created_timestamp
@@ -126,6 +130,14 @@ def forget_events(
     """Keep these streamed events, and all that were created by `until`, no longer."""
     ids = [events[name].to_pylist() for name in ("tenant_id", "source", "event_id")]
     connection.execute(_FORGET_EVENTS, [tenant.id, tenant.region, until, *ids])
+
+
+def forget_other_owners(
+    connection: Connection, tenant: TenantRef, owners: Sequence[str]
+) -> set[str]:
+    """Drop the streamed events of everybody but `owners`; returns their keys."""
+    found = connection.execute(_FORGET_OWNERS, [tenant.id, tenant.region, list(owners)])
+    return {key_of((row["owner"], row["source"], row["event_id"])) for row in found}
 
 
 def forget_facts(connection: Connection, tenant: TenantRef, until: datetime) -> None:

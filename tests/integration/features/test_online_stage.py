@@ -13,7 +13,7 @@ from online_shop import DAY, POPULARITY, SHOP, SPEND, START, facts, forget, hour
 from include.errors import ConfigError, IsolationError
 from include.features import in_memory
 from include.features.online import store as store_module
-from include.features.online.stage import materialize, materialize_pool
+from include.features.online.stage import empty_pool, materialize, materialize_pool
 from include.features.online.store import OnlineStore, pool_store
 from include.features.spine import Spine
 from include.features.views import FeatureService
@@ -199,6 +199,31 @@ def test_the_pool_follows_its_members(lake: Lake) -> None:
     assert count(TWO, THREE, until=49) == [2]
     assert all("'words': b'twothree'" in row for row in kept(GLOBAL)["online_partials"])
     assert count(THREE, until=50) == [None]
+
+
+def test_what_streamed_in_leaves_the_pool_with_its_tenant(lake: Lake) -> None:
+    """Also what the lake never delivered; and where nobody consents, nothing at all remains."""
+    pool = pool_store("eu", FeatureService("shared", (POPULARITY,)))
+    for member, row in ((ONE, "a x tea 1 1"), (TWO, "a y tea 1 2"), (THREE, "a z tea 1 3")):
+        deliver(lake, 0, row, to=member)
+    materialize_pool((ONE, TWO, THREE), (POPULARITY,), until=hour(24), lake=lake)
+    pool.append(lines("s x tea 1 30", tenant="one"))
+    pool.append(lines("s y tea 1 30", tenant="two"))
+
+    def count(at: float) -> list[Any]:
+        found = pool.read({"item_id": ["tea"]}, hour(at)).table
+        return found["popularity__count_7d"].to_pylist()
+
+    assert count(31) == [5]
+    materialize_pool((ONE, THREE), (POPULARITY,), until=hour(26), lake=lake)
+    assert count(31) == [3]
+    materialize_pool((TWO, THREE), (POPULARITY,), until=hour(48), lake=lake)
+    assert count(48) == [2]
+    assert kept(GLOBAL)["online_events"] == []
+    empty_pool("eu")
+    empty_pool("eu")
+    assert not any(kept(GLOBAL).values())
+    assert count(48) == [None]
 
 
 def test_who_did_not_consent_is_in_no_pool(lake: Lake) -> None:
