@@ -137,18 +137,24 @@ def reproduce(
             f"{len(withdrawn)} of the pooled tenants have withdrawn their consent; what was made "
             "from their events cannot be made again"
         )
-    for pinned in (recipe.events, recipe.attributes):
-        _check_there(pinned, tenant, lake)
-    inputs = read_pinned(
-        tenant,
-        recipe.timezone,
-        service,
-        events=recipe.events,
-        attributes=recipe.attributes,
-        known_at=recipe.known_at,
-        lake=lake,
-        pool=recipe.pool,
-    )
+    try:
+        for pinned in (recipe.events, recipe.attributes):
+            _check_there(pinned, tenant, lake)
+        inputs = read_pinned(
+            tenant,
+            recipe.timezone,
+            service,
+            events=recipe.events,
+            attributes=recipe.attributes,
+            known_at=recipe.known_at,
+            lake=lake,
+            pool=recipe.pool,
+        )
+    except FileNotFoundError as error:
+        raise IntegrityError(
+            f"a file of the tables that {tenant.id}'s recipe names is gone, as after a vacuum or "
+            f"past retention; what was made from it cannot be made again ({error})"
+        ) from error
     return build(service, spine, inputs, learnt=learnt)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 
 from include.errors import ConfigError, IntegrityError, IsolationError
 from include.features import categories, inputs
@@ -244,6 +245,19 @@ def test_a_version_that_is_gone_is_an_error(lake: Lake) -> None:
                 tenant=one.ref,
                 service=PLAIN,
             )
+
+
+def test_a_vacuumed_version_is_an_error(lake: Lake) -> None:
+    """The log of the table still tells of the files that a vacuum has taken away."""
+    one = tenant()
+    fill(lake, one)
+    recipe = made(lake, one).recipe
+    fill(lake, one, until=NOW + 20 * DAY, amount=3.0)
+    for log in lake.root.rglob("_delta_log"):
+        table = DeltaTable(log.parent)
+        table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    with pytest.raises(IntegrityError, match="cannot be made again"):
+        reproduce(recipe, spine("a", "b", "stranger"), lake, tenant=one.ref, service=PLAIN)
 
 
 def test_shared_features_are_made_from_who_consents_in_the_region(lake: Lake) -> None:
