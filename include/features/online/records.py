@@ -83,7 +83,7 @@ def entities_of(events: pa.Table, join_keys: tuple[str, ...]) -> Entities:
     for key in join_keys:
         values, codes = numbered(events[key])
         missing |= codes < 0
-        pair = entity * max(len(values), 1) + np.maximum(codes, 0)
+        pair = entity * (len(values) + 1) + codes + 1
         _, first, entity = np.unique(pair, return_index=True, return_inverse=True)
     names = tuple(events[key].combine_chunks().take(pa.array(first)) for key in join_keys)
     return Entities(np.where(missing, -1, entity), names)

@@ -200,3 +200,16 @@ def test_views_of_one_stream_share_their_records() -> None:
     (renamed,) = layouts([replace(one, name="x", owner="me", ttl=DAY)], "eu", "UTC")
     (plain,) = layouts([one], "eu", "UTC")
     assert renamed.key == plain.key
+
+
+@pytest.mark.parametrize("keys", [("user_id",), ("user_id", "item_id"), ("item_id", "user_id")])
+def test_an_event_of_nobody_takes_nobodys_key(keys: tuple[str, ...]) -> None:
+    """Events with a null join key are left out, and before others they do not take their place."""
+    users, items = [None, "ann", "ann", None, "bob"], ["tea", None, "tea", "ale", "tea"]
+    events = pa.table({"user_id": pa.array(users), "item_id": pa.array(items)})
+    found = entities_of(events, keys)
+    for row, event in enumerate(events.select(keys).to_pylist()):
+        if None in event.values():
+            assert found.of_event[row] == -1
+        else:
+            assert found.keys(found.of_event[[row]]) == [json.dumps(list(event.values()))]
