@@ -34,11 +34,14 @@ class Spine:
             raise ConfigError(f"the spine's {AS_OF!r} must be {TIMESTAMP}, got {found}")
         if self.table[AS_OF].null_count:
             raise ConfigError(f"the spine's {AS_OF!r} has {self.table[AS_OF].null_count} nulls")
-        schema = pa.schema([pa.field(k, pa.string()) for k in self.join_keys])
-        try:
-            table = self.table.select([*self.join_keys, AS_OF]).cast(schema.append(_AS_OF_FIELD))
-        except pa.ArrowInvalid as error:
-            raise ConfigError(f"the spine's join keys must be texts: {error}") from error
+        schema = pa.schema([*(pa.field(k, pa.string()) for k in self.join_keys), _AS_OF_FIELD])
+        if self.table.schema.equals(schema, check_metadata=True):
+            table = self.table
+        else:
+            try:
+                table = self.table.select(schema.names).cast(schema)
+            except pa.ArrowInvalid as error:
+                raise ConfigError(f"the spine's join keys must be texts: {error}") from error
         object.__setattr__(self, "table", table.combine_chunks())
 
     @classmethod
@@ -48,7 +51,7 @@ class Spine:
             raise ConfigError(f"as_of must be an aware datetime, got {as_of!r}")
         columns = {name: pa.array(values, pa.string()) for name, values in keys.items()}
         rows = len(next(iter(columns.values()))) if columns else 1
-        return cls(pa.table(columns | {AS_OF: pa.array([as_of] * rows, TIMESTAMP)}))
+        return cls(pa.table(columns | {AS_OF: pa.repeat(pa.scalar(as_of, TIMESTAMP), rows)}))
 
     @property
     def join_keys(self) -> tuple[str, ...]:

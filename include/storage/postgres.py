@@ -172,8 +172,8 @@ def _asked(
     calls: list[str] = []
     values: list[Any] = []
     for query, arguments in ((_ENTER.replace("%s", "$1"), [tenant.id]), *queries):
-        placeholders = ", ".join(["%s"] * len(arguments))
-        calls.append(f"EXECUTE {_prepared_as(connection, query)} ({placeholders})")
+        given = f" ({', '.join(['%s'] * len(arguments))})" if arguments else ""
+        calls.append(f"EXECUTE {_prepared_as(connection, query)}{given}")
         values += arguments
     # a ClientCursor sends several statements at once
     cursor = psycopg.ClientCursor(connection, row_factory=tuple_row)

@@ -1,0 +1,92 @@
+"""Reads in one round trip are confined like any transaction, and leave nothing behind."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from include.errors import IsolationError
+from include.runtime.postgres import Postgres
+from include.storage.postgres import pooled_transaction, snapshot
+from include.tenants.namespace import TenantRef
+
+pytestmark = pytest.mark.integration
+
+NOW = datetime(2024, 1, 1, tzinfo=UTC)
+FACTS = "SELECT tenant_id, value FROM online_facts ORDER BY value"
+AWKWARD = 'it\'s \\ "quoted"; %s $1 \n--'
+INSERT = """
+    INSERT INTO online_facts (tenant_id, entity, entity_id, name, source, event_id, value,
+        valid_from, created_timestamp)
+    VALUES (%s, 'user', 'u', 'segment', 'test', %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+
+
+@pytest.fixture
+def tenants(
+    platform: Postgres, pool_tenants: tuple[TenantRef, TenantRef]
+) -> tuple[TenantRef, TenantRef]:
+    """Two tenants that share tables, each with a fact of its own."""
+    for tenant in pool_tenants:
+        with pooled_transaction(tenant) as connection:
+            connection.execute("DELETE FROM online_facts")
+            connection.execute(INSERT, [tenant.id, "e", f"{tenant.id}'s", NOW, NOW])
+    return pool_tenants
+
+
+def test_a_forgotten_where_clause_shows_the_tenants_rows_alone(
+    tenants: tuple[TenantRef, TenantRef],
+) -> None:
+    """The same prepared query on the same connection answers each tenant with its own rows."""
+    for tenant in (*tenants, *tenants):
+        assert snapshot(tenant, [(FACTS, [])]) == [[(tenant.id, f"{tenant.id}'s")]]
+    one, other = tenants
+    named = f"{FACTS.replace('ORDER', 'WHERE tenant_id = $1 ORDER')}"
+    assert snapshot(one, [(named, [other.id])]) == [[]]
+
+
+def test_after_a_snapshot_no_tenant_is_left_in_the_connection(
+    tenants: tuple[TenantRef, TenantRef],
+) -> None:
+    """The tenant ends with the transaction, also on a connection that stays open."""
+    one, other = tenants
+    snapshot(one, [(FACTS, [])])
+    with pooled_transaction(other) as connection:
+        connection.commit()
+        row = connection.execute("SELECT count(*) AS rows FROM online_facts").fetchone()
+        assert row == {"rows": 0}
+
+
+def test_values_are_values_whatever_they_contain(tenants: tuple[TenantRef, TenantRef]) -> None:
+    """Quotes, backslashes, line ends and placeholders come back as they went."""
+    query = "SELECT $1::text, $2::text[], $3::timestamptz, $4::text"
+    arguments = [AWKWARD, [AWKWARD, "b"], NOW, None]
+    assert snapshot(tenants[0], [(query, arguments)]) == [[(*arguments,)]]
+
+
+def test_a_query_that_fails_leaves_no_transaction_open(
+    tenants: tuple[TenantRef, TenantRef],
+) -> None:
+    """What fails on the way, or cannot even be prepared, is raised; the next read works."""
+    one, _ = tenants
+    for bad in ("SELECT 1 / $1::int", "SELECT nothing FROM nowhere WHERE $1 = 0"):
+        with pytest.raises(psycopg.Error):
+            snapshot(one, [(FACTS, []), (bad, [0])])
+        assert snapshot(one, [(FACTS, [])]) == [[(one.id, f"{one.id}'s")]]
+
+
+def test_a_snapshot_writes_nothing(tenants: tuple[TenantRef, TenantRef]) -> None:
+    """A statement that changes rows is refused."""
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        snapshot(tenants[0], [("DELETE FROM online_facts WHERE name = $1", ["segment"])])
+
+
+def test_an_unconfined_login_sees_nothing(
+    tenants: tuple[TenantRef, TenantRef], platform: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login that could see past row-level security is refused before any row is returned."""
+    monkeypatch.setenv("TENANTRY_DATABASE_URL", platform.dsn("tenantry"))
+    with pytest.raises(IsolationError, match="superuser"):
+        snapshot(tenants[0], [(FACTS, [])])
