@@ -102,6 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check(store, history, at, _users(draw, wanted.users, 200))
         report.note("features equal to the offline engine's", "yes")
         _declare(feast, server, Path(scratch), wanted, draw)
+        report.note(
+            "users in Feast's store, so few to its advantage",
+            f"{wanted.feast_users:,}, in ours {wanted.users:,}",
+        )
         _compare(store, feast, at, wanted, draw, report)
         _stream(store, history, at, wanted, draw, report)
     return report.finish(wanted.json)
