@@ -111,7 +111,7 @@ class History:
         fields, seen = self._records.fields, self._seen(question.bit, question.windows)
         match question.function:
             case "count":
-                return self._events(seen)
+                return list(self._events(seen))
             case "days_active":
                 return self._distinct(seen, fields["day"])
             case "time_since_last":
@@ -125,10 +125,9 @@ class History:
         values = np.ascontiguousarray(fields[question.field])
         seen = seen & (values != NO_TEXT if question.text else ~np.isnan(values))
         match question.function:
-            case "min":
-                return list(self._reduced(np.fmin, np.where(seen, values, np.nan), np.nan))
-            case "max":
-                return list(self._reduced(np.fmax, np.where(seen, values, np.nan), np.nan))
+            case "min" | "max":
+                pick = np.fmin if question.function == "min" else np.fmax
+                return list(self._reduced(pick, np.where(seen, values, np.nan), np.nan))
             case "std":
                 return self._std(seen, values)
             case "distinct_count":
@@ -153,10 +152,8 @@ class History:
         found[:, self._who] = reduce.reduceat(matrix, self._start, axis=1)
         return found
 
-    def _events(self, seen: Mask) -> Integers:
-        weights = seen * self._records.fields["n"].astype(np.int64)
-        found: Integers = self._reduced(np.add, weights, 0)
-        return found
+    def _events(self, seen: Mask) -> Any:
+        return self._reduced(np.add, seen * self._records.fields["n"].astype(np.int64), 0)
 
     def _sum(self, question: Question, seen: Mask) -> Floats:
         key = (question.bit, question.field, question.windows)
