@@ -16,6 +16,8 @@ from include.features.vectorized.spine_index import Questions, SpineIndex
 
 #: Events and distinct rows taken at once: few enough for what is computed to stay in the cache.
 _BLOCK: Final = 1 << 17
+#: Events partitioned into blocks at a time.
+_CHUNK: Final = 1 << 18
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: What settles the order of events of one instant.
 _ORDER: Final = ("event_id", "source", "tenant_id")
@@ -30,36 +32,47 @@ def histories(
     """
     asked, entity = index.questions, index.entity_of(columns.table)
     rows = np.flatnonzero(columns.in_stream(stream) & (entity >= 0))
-    entity = entity if len(rows) == len(entity) else entity[rows]
-    events = np.bincount(entity, minlength=asked.entities)
-    row_ends = np.searchsorted(asked.entity, np.arange(asked.entities), side="right")
-    stops = _blocks(np.cumsum(events) + row_ends)
-    bounds = np.array([0, *stops])
-    block_of = np.repeat(np.arange(len(stops)), bounds[1:] - bounds[:-1])
-    block_of = block_of.astype(np.min_scalar_type(len(stops)))  # few bits: a radix sort
-    order = np.argsort(block_of[entity], kind="stable")
-    rows = rows[order].astype(np.int32 if len(columns.at) < 1 << 31 else np.int64)
-    entity = entity[order]
-    first = event = row = 0
-    for stop in stops:
-        about = slice(row, int(row_ends[stop - 1]))
-        here = slice(event, event + int(events[first:stop].sum()))
-        questions = asked.part(about, first, stop)
-        yield about, History(columns, rows[here], entity[here] - first, questions, ties=ties)
-        first, event, row = stop, here.stop, about.stop
-    if not stops:
-        yield slice(0, len(asked)), History(columns, rows, entity, asked, ties=ties)
+    entity = entity.copy() if len(rows) == len(entity) else entity[rows]
+    rows = rows.astype(np.int32 if len(columns.at) < 1 << 31 else np.int64)
+    stops = _stops(entity, asked)
+    ends = _partition(rows, entity, stops)
+    first = asked_row = 0
+    for number, stop in enumerate(stops):
+        pieces = [slice(*some[number : number + 2]) for some in ends]
+        here = np.concatenate([rows[piece] for piece in pieces])
+        of = np.concatenate([entity[piece] for piece in pieces]) - first
+        about = slice(asked_row, int(np.searchsorted(asked.entity, stop)))
+        yield about, History(columns, here, of, asked.part(about, first, stop), ties=ties)
+        first, asked_row = stop, about.stop
 
 
-def _blocks(load: Integers) -> list[int]:
-    """Behind which entity each block ends, given the events and rows up to every entity's end."""
+def _stops(entity: Integers, asked: Questions) -> list[int]:
+    """Behind which entity each block ends, at least one."""
+    load = np.bincount(entity, minlength=asked.entities)
+    load += np.bincount(asked.entity[asked.entity >= 0], minlength=asked.entities)
+    load = np.cumsum(load)
     stops: list[int] = []
     stop = done = 0
-    while stop < len(load):
+    while stop < asked.entities:
         stop = max(int(np.searchsorted(load, done + _BLOCK, side="right")), stop + 1)
         done = int(load[stop - 1])
         stops.append(stop)
-    return stops
+    return stops or [0]
+
+
+def _partition(rows: Integers, entity: Integers, stops: list[int]) -> list[list[int]]:
+    """Sort both by block in place, chunk by chunk; returns where each chunk's blocks end."""
+    block_of = np.searchsorted(stops, np.arange(stops[-1]), side="right")
+    block_of = block_of.astype(np.min_scalar_type(len(stops)))  # few bits: a radix sort
+    ends = [[0] * (len(stops) + 1)]
+    for start in range(0, len(rows), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        block = block_of[entity[chunk]]
+        order = np.argsort(block, kind="stable")
+        rows[chunk], entity[chunk] = rows[chunk][order], entity[chunk][order]
+        sizes = np.bincount(block, minlength=len(stops))
+        ends.append([start, *(start + np.cumsum(sizes)).tolist()])
+    return ends
 
 
 class History:

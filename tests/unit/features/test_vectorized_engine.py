@@ -134,6 +134,7 @@ def test_blocks_change_nothing(delay: Delays, monkeypatch: pytest.MonkeyPatch) -
     events, asked = orders(3, delay), spine()
     whole = compute(events, asked)
     monkeypatch.setattr(history, "_BLOCK", 1)
+    monkeypatch.setattr(history, "_CHUNK", 7)
     monkeypatch.setattr(cells, "_PAIRS_PER_CHUNK", 5)
     assert compute(events, asked).equals(whole)
 
