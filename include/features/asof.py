@@ -8,7 +8,7 @@ import pyarrow as pa
 from include.errors import ConfigError, UnknownNameError
 from include.features.key_codes import KeyCodes
 from include.features.spine import AS_OF
-from include.features.time_order import Integers, Timeline, settle_ties, sorting
+from include.features.time_order import Integers, Timeline, search, settle_ties, sorting
 
 
 class Facts:
@@ -36,7 +36,7 @@ class Facts:
 
     def latest(self, groups: Integers, at: Integers, known_at: Integers) -> Integers:
         """Per question the latest fact valid at `at` and known at `known_at`, or -1."""
-        behind = np.searchsorted(self._keys, self._timeline.places(groups, at + 1))
+        behind = search(self._keys, self._timeline.places(groups, at + 1))
         found = np.where(self._of(behind - 1, groups), behind - 1, -1)
         early = np.flatnonzero(found >= 0)
         early = early[self._known[found[early]] > known_at[early]]

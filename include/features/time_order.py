@@ -14,6 +14,7 @@ Integers: TypeAlias = npt.NDArray[Any]
 
 _LARGEST_KEY: Final = 1 << 62
 _DIGIT: Final = 16
+_MANY: Final = 10_000
 
 
 class Timeline:
@@ -61,6 +62,19 @@ def sorting(keys: Integers) -> Integers:
     if bool((nearly[1:] < nearly[:-1]).any()):
         order = order[np.argsort(nearly, kind="stable")]
     return order
+
+
+def search(keys: Integers, places: Integers) -> Integers:
+    """How many of the sorted keys are less than each place.
+
+    Many places are sorted first, which leaves neighbouring searches in the same part of the keys.
+    """
+    if len(places) < _MANY:
+        return np.searchsorted(keys, places)
+    order = sorting(places - places.min())
+    found = np.empty(len(places), dtype=np.int64)
+    found[order] = np.searchsorted(keys, places[order])
+    return found
 
 
 def stable_order(codes: Integers) -> Integers:

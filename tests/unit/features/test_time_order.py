@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.features.time_order import Timeline, settle_ties, sorting, stable_order
+from include.features.time_order import Timeline, search, settle_ties, sorting, stable_order
 
 #: Microseconds of 0001-01-03 and 9999-12-29.
 FIRST, LAST = -62_135_424_000_000_000, 253_402_041_600_000_000
@@ -37,6 +37,15 @@ def test_sorting_sorts(highest: int) -> None:
     order = sorting(keys)
     assert np.array_equal(keys[order], np.sort(keys))
     assert np.array_equal(np.sort(order), np.arange(5000))
+
+
+@pytest.mark.parametrize("size", [0, 10, 20_000])
+def test_search_counts_smaller_keys(size: int) -> None:
+    """Few and many places, in any order and of any sign, are found as one by one."""
+    rng = np.random.default_rng(3)
+    keys, places = np.sort(rng.integers(-9, 999, 500)), rng.integers(-99, 1_099, size)
+    wanted = [int((keys < place).sum()) for place in places]
+    assert search(keys, places).tolist() == wanted
 
 
 def test_stable_order_keeps_equal_codes_in_order() -> None:
