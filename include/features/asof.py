@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.errors import ConfigError, UnknownNameError
 from include.features.key_codes import KeyCodes
@@ -83,9 +84,8 @@ def latest_known(
     at = microseconds(spine[AS_OF])
     facts = Facts(groups, microseconds(rows[valid]), microseconds(rows[known]))
     found = facts.latest(entities.codes, at, at)
-    picked = rows.select(values).take(pa.array(found, mask=found < 0))
     for name in values:
-        spine = spine.append_column(name, picked[name])
+        spine = spine.append_column(name, _taken(rows[name], found))
     return spine
 
 
@@ -120,6 +120,17 @@ def last_at_most(values: Integers, behind: Integers, limits: Integers) -> Intege
         fits[fits] = levels[number][right[fits]] <= limits[below[fits]]
         node[below] = np.where(fits, right, right - 1)
     return node
+
+
+def _taken(column: pa.ChunkedArray, rows: Integers) -> pa.ChunkedArray:
+    """The column's values at some rows, null at -1."""
+    known = rows >= 0
+    if not known.any():
+        return pa.chunked_array([pa.nulls(len(rows), column.type)])
+    taken = column.take(pa.array(np.maximum(rows, 0)))  # much faster than with nulls among these
+    if known.all():
+        return taken
+    return pc.if_else(pa.array(known), taken, pa.scalar(None, column.type))
 
 
 def _check_columns(table: pa.Table, names: tuple[str, ...], where: str) -> None:
