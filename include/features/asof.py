@@ -24,16 +24,18 @@ class Facts:
         the later one, first column first; then, and without it, the later row is.
         """
         rows = np.flatnonzero(groups >= 0)
-        self._timeline = Timeline(valid[rows], int(groups.max(initial=-1)) + 1)
-        keys = self._timeline.keys(groups[rows], valid[rows])
+        groups, valid = groups[rows], valid[rows]
+        self._timeline = Timeline(valid, int(groups.max(initial=-1)) + 1)
+        keys = self._timeline.keys(groups, valid)
         order = sorting(keys)
         self._keys = keys[order]
         columns = {"known": pa.array(known)}
         if ties is not None:
             columns |= {name: ties[name] for name in ties.column_names}
         columns["row"] = pa.array(np.arange(len(known)))
-        self._rows = rows[settle_ties(order, self._keys, rows, pa.table(columns))]
-        self._known, self._groups = known[self._rows], groups[self._rows]
+        order = settle_ties(order, self._keys, rows, pa.table(columns))
+        self._rows, self._groups = rows[order], groups[order]
+        self._known = known[self._rows]
 
     def latest(self, groups: Integers, at: Integers, known_at: Integers) -> Integers:
         """Per question the latest fact valid at `at` and known at `known_at`, or -1."""
