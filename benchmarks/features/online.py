@@ -104,8 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _declare(feast, server, Path(scratch), wanted, draw)
         report.note(
             "users in Feast's store, so few to its advantage",
-            f"{wanted.feast_users:,}, in ours {wanted.users:,}",
+            f"{wanted.feast_users:,}, in ours {wanted.users:,}; both are asked for those",
         )
+        _settle(server)
         _compare(store, feast, at, wanted, draw, report)
         _stream(store, history, at, wanted, draw, report)
     return report.finish(wanted.json)
@@ -150,6 +151,12 @@ def _compare(
 
     def ours(size: int, reads: int) -> Callable[[], float]:
         def run() -> float:
+            return sum(_read(store, at, _requests(draw, wanted.feast_users, size, reads)))
+
+        return run
+
+    def of_all(size: int, reads: int) -> Callable[[], float]:
+        def run() -> float:
             seconds = _read(store, at, _requests(draw, wanted.users, size, reads))
             taken[size] += seconds
             return sum(seconds)
@@ -170,15 +177,19 @@ def _compare(
     for size, reads in sizes.items():
         sides[f"{OURS}, {reads} reads of {size}"] = ours(size, reads)
         sides[f"{FEAST}, {reads} reads of {size}"] = theirs(size, reads)
+        sides[f"{OURS}, {reads} reads of {size}, of all users"] = of_all(size, reads)
     seconds = alternate(sides, wanted.rounds)
     report.table(seconds, "seconds")
     for size, bound in ((1, "<= 2 ms"), (100, "<= 10 ms")):
         counted = taken[size][sizes[size] :]  # without the round that does not count
         _tails(report, f"{size} of {wanted.users:,}", counted, bound)
     for (size, reads), bound in zip(sizes.items(), ("", ">= 5 times"), strict=True):
-        pair = [seconds[f"{side}, {reads} reads of {size}"] for side in (FEAST, OURS)]
+        same = f"{reads} reads of {size}"
+        theirs_taken = seconds[f"{FEAST}, {same}"]
         name = f"users per second {OURS} / {FEAST}, {size} at a time"
-        report.ratio(name, ratios(*pair), bound)
+        report.ratio(name, ratios(theirs_taken, seconds[f"{OURS}, {same}"]), bound)
+        of_any = ratios(theirs_taken, seconds[f"{OURS}, {same}, of all users"])
+        report.ratio(f"{name}, ours of all {wanted.users:,}", of_any)
 
 
 def _stream(
@@ -227,6 +238,14 @@ def _check(store: OnlineStore, events: pa.Table, at: datetime, users: list[str])
         for a, b in zip(found[name].to_pylist(), expected[name].to_pylist(), strict=True):
             if a != b and not (a and b and math.isclose(a, b, rel_tol=1e-9)):
                 raise RuntimeError(f"online {name} is {a}, offline {b}: nothing to measure")
+
+
+def _settle(server: Postgres) -> None:
+    """Do for both stores what autovacuum does within minutes of a large load."""
+    for database in ("tenantry", "feast"):
+        with psycopg.connect(server.dsn(database), autocommit=True) as connection:
+            connection.execute("VACUUM (ANALYZE)")
+            connection.execute("CHECKPOINT")
 
 
 def _declare(
