@@ -13,6 +13,7 @@ import httpx
 from include.errors import TenantryError, UnavailableError
 
 OVER: Final = frozenset({"success", "failed"})
+_BACKFILL_CLOSES: Final = 120  #: seconds; the scheduler looks every thirty
 
 
 class AirflowApi:
@@ -85,8 +86,14 @@ class AirflowApi:
     ) -> None:
         """Start a backfill of the logical dates `[start, end]`, oldest first, one at a time.
 
-        Runs that exist already are left as they are.
+        Runs that exist already are left as they are. Airflow has one backfill of a DAG at a time, and
+        its scheduler closes one only some time after its last run.
         """
+        for _ in range(_BACKFILL_CLOSES):
+            there = self.call("GET", "/backfills", params={"dag_id": dag_id})["backfills"]
+            if all(backfill["completed_at"] for backfill in there):
+                break
+            time.sleep(1)
         body = {
             "dag_id": dag_id,
             "from_date": start.isoformat(),
