@@ -86,8 +86,8 @@ class AirflowApi:
     ) -> None:
         """Start a backfill of the logical dates `[start, end]`, oldest first, one at a time.
 
-        Runs that exist already are left as they are. Airflow has one backfill of a DAG at a time, and
-        its scheduler closes one only some time after its last run.
+        Runs that exist already are left as they are. Airflow has one backfill of a DAG at a time,
+        and its scheduler closes one only some time after its last run.
         """
         for _ in range(_BACKFILL_CLOSES):
             there = self.call("GET", "/backfills", params={"dag_id": dag_id})["backfills"]
