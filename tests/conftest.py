@@ -11,6 +11,7 @@ import pytest
 
 from include.runtime import postgres as embedded
 from include.runtime.state import State
+from include.storage.migrate import migrate
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,13 @@ def postgres() -> Iterator[embedded.Postgres]:
     finally:
         embedded.stop(state)
         shutil.rmtree(state.home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def database(postgres: embedded.Postgres) -> Iterator[None]:
+    """The migrated pool database, named by the environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
+        patch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
+        migrate()
+        yield

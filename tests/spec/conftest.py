@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
 
@@ -20,18 +19,6 @@ from include.features.declarations import (
 )
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
-from include.runtime.postgres import Postgres
-from include.storage.migrate import migrate
-
-
-@pytest.fixture(scope="session")
-def database(postgres: Postgres) -> Iterator[None]:
-    """A migrated database, in which the online store keeps what it answers from."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
-        patch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
-        migrate()
-        yield
 
 
 @pytest.fixture(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -16,9 +16,7 @@ import pytest
 from include.handoffs import Monitored, Scored, TableVersion
 from include.monitoring import Champion, monitor
 from include.monitoring.policy import DriftPolicy
-from include.runtime.postgres import Postgres
 from include.storage.lake import Lake
-from include.storage.migrate import migrate
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 
@@ -136,16 +134,6 @@ class Watched:
                 if path.is_file()
             },
         }
-
-
-@pytest.fixture(scope="session")
-def database(postgres: Postgres) -> Iterator[None]:
-    """The migrated pool database, named by the environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
-        patch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
-        migrate()
-        yield
 
 
 @pytest.fixture

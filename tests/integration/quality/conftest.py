@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -14,10 +14,8 @@ import pytest
 
 from include.handoffs import Checked, Ingested, Interval
 from include.quality import DataNeeds, check
-from include.runtime.postgres import Postgres
 from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.storage.lake import Lake
-from include.storage.migrate import migrate
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 
@@ -169,16 +167,6 @@ def events(
             }
         )
     return pa.Table.from_pylist(filled, schema=EVENTS)
-
-
-@pytest.fixture(scope="session")
-def database(postgres: Postgres) -> Iterator[None]:
-    """The migrated pool database, named by the environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
-        patch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
-        migrate()
-        yield
 
 
 @pytest.fixture
