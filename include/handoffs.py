@@ -150,7 +150,7 @@ class Candidate:
 
     rung: str  #: `baseline`, `global` or `own`
     name: str  #: estimator or baseline name, e.g. `lightgbm`, `frequency_90d`
-    artifact: StoredObject  #: the serialised model, see `registry.model`
+    artifact: StoredObject  #: the serialised model, see `models.model`
     reference: StoredObject  #: Parquet: features and `prediction` of the window it was judged on
     parent_version: str  #: e.g. `global/churn@3` for a global model, else empty
     metric: float

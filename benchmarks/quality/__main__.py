@@ -24,10 +24,10 @@ from include import use_cases
 from include.features import inputs
 from include.features import stage as features
 from include.handoffs import FeaturesBuilt, Trained
+from include.models.model import Model
+from include.models.serialise import from_bytes
 from include.registry.decision import Evidence, decide_promotion
-from include.registry.model import Model
 from include.registry.port import ModelVersion
-from include.registry.serialise import from_bytes
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef

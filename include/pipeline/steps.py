@@ -30,6 +30,8 @@ from include.handoffs import (
     Scored,
     Trained,
 )
+from include.models.model import Model
+from include.models.serialise import from_bytes
 from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
@@ -37,9 +39,7 @@ from include.pipeline import evaluate, history, translate
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
 from include.registry import stage as registry_stage
-from include.registry.model import Model
 from include.registry.port import ModelVersion
-from include.registry.serialise import from_bytes
 from include.scoring import stage as scoring_stage
 from include.storage.lake import Lake
 from include.storage.retention import Expired, expire

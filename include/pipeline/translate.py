@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from include import use_cases
 from include.features.views import FeatureView
+from include.models.baselines import baseline_model
+from include.models.model import Model
 from include.monitoring.policy import DriftPolicy
 from include.quality.needs import DataNeeds
-from include.registry.baselines import baseline_model
-from include.registry.model import Model
 from include.tenants.config import TenantConfig
 from include.use_cases.declaration import UseCase
 

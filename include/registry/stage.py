@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from include.errors import IntegrityError, UnknownNameError
 from include.handoffs import Candidate, Registered, Trained
+from include.models.serialise import from_bytes
 from include.registry import ledger
 from include.registry.decision import Evidence, PromotionDecision, decide_promotion
 from include.registry.ledger import Promotion
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
-from include.registry.serialise import from_bytes
 from include.storage.lake import Lake
 from include.tenants.namespace import GLOBAL, TenantRef
 

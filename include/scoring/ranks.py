@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.errors import ConfigError, QualityError, UnknownNameError
-from include.registry.model import Scores
+from include.models.model import Scores
 from include.storage.canonical import ENTITY_COLUMNS
 
 TASKS: Final = ("classification", "ranking")

@@ -6,10 +6,10 @@ import logging
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import FeaturesBuilt, Scored
+from include.models.model import Model
+from include.models.serialise import from_bytes
 from include.registry import ledger
-from include.registry.model import Model
 from include.registry.port import ModelVersion, Registry
-from include.registry.serialise import from_bytes
 from include.scoring.predictions import replace_predictions
 from include.scoring.ranks import ranked
 from include.storage.lake import Lake

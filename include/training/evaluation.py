@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from include.models.estimators import matrix
+from include.models.model import Model, Scores
+from include.models.serialise import to_bytes
 from include.registry.decision import Comparison, Evidence, Measured, TenantEffect
-from include.registry.estimators import matrix
-from include.registry.model import Model, Scores
-from include.registry.serialise import to_bytes
 from include.training.metrics import Bootstrap, Estimate
 from include.training.rows import Rows
 from include.use_cases.declaration import UseCase

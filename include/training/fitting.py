@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from include.registry.estimators import LightGBMPredictor, PipelinePredictor, matrix, signed_log
-from include.registry.model import Model
+from include.models.estimators import LightGBMPredictor, PipelinePredictor, matrix, signed_log
+from include.models.model import Model
 from include.training.metrics import measure
 from include.training.rows import Rows
 from include.training.windows import Windows

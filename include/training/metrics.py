@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from include.registry.model import Scores
+from include.models.model import Scores
 from include.training.rows import Rows
 from include.use_cases.declaration import TOP
 

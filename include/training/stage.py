@@ -16,8 +16,8 @@ import pyarrow as pa
 from include.errors import ConfigError, IntegrityError, IsolationError
 from include.features.inputs import pool_members, record_pool
 from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained, pack
-from include.registry.baselines import baseline_model
-from include.registry.model import Model
+from include.models.baselines import baseline_model
+from include.models.model import Model
 from include.registry.port import ModelVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake

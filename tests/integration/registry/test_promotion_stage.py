@@ -13,11 +13,11 @@ import pytest
 
 from include.errors import IntegrityError
 from include.handoffs import Candidate, Registered, Trained
+from include.models.baselines import baseline_model
+from include.models.serialise import to_bytes
 from include.registry import ledger, stage
-from include.registry.baselines import baseline_model
 from include.registry.decision import Comparison, Evidence, Measured
 from include.registry.port import Registry
-from include.registry.serialise import to_bytes
 from include.storage.lake import Lake
 from include.tenants.namespace import GLOBAL, TenantRef
 

@@ -13,12 +13,12 @@ import pytest
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import FeaturesBuilt, Scored, TableVersion
+from include.models.baselines import baseline_model
+from include.models.model import Model
+from include.models.serialise import to_bytes
 from include.registry import ledger
-from include.registry.baselines import baseline_model
 from include.registry.in_memory import InMemoryRegistry
-from include.registry.model import Model
 from include.registry.port import ModelVersion, NewVersion
-from include.registry.serialise import to_bytes
 from include.scoring import stage as scoring
 from include.scoring.stage import score
 from include.storage.lake import Lake

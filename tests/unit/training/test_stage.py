@@ -15,10 +15,10 @@ from include import use_cases
 from include.errors import ConfigError, IntegrityError, IsolationError
 from include.features.training_set import reproduce
 from include.handoffs import FeaturesBuilt, Trained, unpack
+from include.models.model import Model
+from include.models.serialise import from_bytes
 from include.registry.decision import Evidence, decide_promotion
-from include.registry.model import Model
 from include.registry.port import ModelVersion
-from include.registry.serialise import from_bytes
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig, UseCaseOverrides
 from include.tenants.namespace import GLOBAL

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from include.errors import IntegrityError
-from include.registry import skops_archive
-from include.registry.baselines import baseline_model
-from include.registry.estimators import LightGBMPredictor, PipelinePredictor
-from include.registry.lightgbm_text import booster_text, read_booster
-from include.registry.model import Model
+from include.models import skops_archive
+from include.models.baselines import baseline_model
+from include.models.estimators import LightGBMPredictor, PipelinePredictor
+from include.models.lightgbm_text import booster_text, read_booster
+from include.models.model import Model
 
 FORMAT: Final = "tenantry-model/1"
 KINDS: Final = ("baseline", "lightgbm", "logistic")

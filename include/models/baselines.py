@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from include.registry.estimators import matrix
-from include.registry.model import Model, Scores
+from include.models.estimators import matrix
+from include.models.model import Model, Scores
 
 
 @dataclass(frozen=True)

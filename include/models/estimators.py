@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
 from include.errors import UnknownNameError
-from include.registry.model import Scores
+from include.models.model import Scores
 
 
 def matrix(features: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.float64]:
