@@ -1,0 +1,1 @@
+"""Simulated tenants with known truth and with faults on demand: the oracle of experiments."""

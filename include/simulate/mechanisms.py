@@ -1,0 +1,152 @@
+"""How a label follows from features: one mechanism of the world, and every tenant's deviation.
+
+A mechanism is a function of features in standard form (mean 0, deviation 1) to a score of mean 0
+and deviation 1: a linear part, and a nonlinear one of products, hinges and steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.simulate.seeds import Name, stream
+
+Array = NDArray[np.float64]
+
+#: Share of the variance of a score that comes from products, hinges and steps.
+NONLINEAR: Final = 0.35
+#: Rows on which mechanisms are brought to mean 0 and deviation 1, and base rates are solved.
+REFERENCE_ROWS: Final = 4_096
+#: Part of the variance of every feature that all features share, so that they are correlated.
+SHARED: Final = 0.2
+_COUNT_MEAN, _COUNT_SCALE = 1.0, 0.8
+_FLAG_ABOVE = 0.5
+#: Mean and deviation of the logarithm of 1 + a count, and of a flag, as `expose` makes them.
+_COUNT_CENTRE, _COUNT_SPREAD = 1.2014, 0.6804
+_FLAG_RATE, _FLAG_SPREAD = 0.3085, 0.4619
+
+
+@dataclass(frozen=True)
+class Mechanism:
+    """Weights and terms; arrays are read-only."""
+
+    linear: Array  #: one weight per feature
+    pairs: tuple[tuple[int, int, float], ...]  #: products of two features
+    hinges: tuple[tuple[int, float, float], ...]  #: what a feature exceeds a knot by
+    steps: tuple[tuple[int, float, float], ...]  #: whether a feature exceeds a knot
+    offset: float = 0.0
+    linear_scale: float = 1.0
+    nonlinear_scale: float = 1.0
+
+    def score(self, standard: Array) -> Array:
+        """One score per column of `standard` (features × rows)."""
+        bent = self._bent(standard)
+        return (
+            self.linear_scale * (self.linear @ standard) + self.nonlinear_scale * bent - self.offset
+        )
+
+    def _bent(self, standard: Array) -> Array:
+        total = np.zeros(standard.shape[1])
+        for i, j, weight in self.pairs:
+            total += weight * standard[i] * standard[j]
+        for i, knot, weight in self.hinges:
+            total += weight * np.maximum(standard[i] - knot, 0.0)
+        for i, knot, weight in self.steps:
+            total += weight * (standard[i] > knot)
+        return total
+
+
+@lru_cache(maxsize=4_096)
+def mechanism(seed: int, features: int, *names: Name) -> Mechanism:
+    """The mechanism of that name, standardised on the world's reference rows."""
+    draw = stream(seed, "mechanism", features, *names)
+    # a few features matter much, most of them little
+    weights = draw.permutation(0.8 ** np.arange(features)) * draw.choice((-1.0, 1.0), features)
+    weights.flags.writeable = False
+    terms = max(1, features // 4)
+    one, other = draw.integers(features, size=(2, terms))
+    hinged, stepped = draw.integers(features, size=(2, terms))
+    sizes = draw.normal(size=(3, terms))
+    knots = draw.normal(scale=0.7, size=(2, terms))
+    raw = Mechanism(
+        linear=weights,
+        pairs=tuple(zip(one.tolist(), other.tolist(), sizes[0].tolist(), strict=True)),
+        hinges=tuple(zip(hinged.tolist(), knots[0].tolist(), sizes[1].tolist(), strict=True)),
+        steps=tuple(zip(stepped.tolist(), knots[1].tolist(), sizes[2].tolist(), strict=True)),
+    )
+    rows = reference(seed, features)
+    linear, bent = raw.linear @ rows, raw._bent(rows)
+    linear_scale = float(np.sqrt(1 - NONLINEAR) / max(linear.std(), 1e-9))
+    bent_scale = float(np.sqrt(NONLINEAR) / max(bent.std(), 1e-9))
+    total = linear_scale * linear + bent_scale * bent
+    scale = 1.0 / float(total.std())
+    return Mechanism(
+        linear=weights,
+        pairs=raw.pairs,
+        hinges=raw.hinges,
+        steps=raw.steps,
+        offset=float(total.mean()) * scale,
+        linear_scale=linear_scale * scale,
+        nonlinear_scale=bent_scale * scale,
+    )
+
+
+@lru_cache(maxsize=64)
+def reference(seed: int, features: int) -> Array:
+    """Reference rows of the world in standard form, read-only: features × rows."""
+    latent = draw_latent(stream(seed, "reference", features), features, REFERENCE_ROWS)
+    rows = standard_form(expose(latent))
+    rows.flags.writeable = False
+    return rows
+
+
+def draw_latent(draw: np.random.Generator, features: int, rows: int) -> Array:
+    """Correlated normal variates, from which features are made: features × rows."""
+    common = draw.standard_normal(rows)
+    own = draw.standard_normal((features, rows))
+    own *= np.sqrt(1 - SHARED)
+    own += np.sqrt(SHARED) * common
+    return own
+
+
+def expose(latent: Array) -> Array:
+    """What a feature table shows, in place: by turns a measure, a positive amount, a count, a flag.
+
+    Nothing else enters a label, so the true probability is the best that any model can answer.
+    """
+    np.exp(latent[1::4], out=latent[1::4])
+    counts = latent[2::4]
+    np.floor(np.exp(_COUNT_MEAN + _COUNT_SCALE * counts), out=counts)
+    np.greater(latent[3::4], _FLAG_ABOVE, out=latent[3::4])
+    return latent
+
+
+def standard_form(features: Array) -> Array:
+    """What the mechanisms read: exposed features, each brought to about mean 0 and deviation 1."""
+    standard = features.copy()
+    np.log(features[1::4], out=standard[1::4])
+    standard[2::4] = (np.log1p(features[2::4]) - _COUNT_CENTRE) / _COUNT_SPREAD
+    standard[3::4] = (features[3::4] - _FLAG_RATE) / _FLAG_SPREAD
+    return standard
+
+
+def solve_intercept(scores: Array, positive_rate: float) -> float:
+    """The intercept under which logistic probabilities of these scores have that mean."""
+    low, high = -40.0, 40.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        if sigmoid(scores + middle).mean() < positive_rate:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def sigmoid(logit: Array) -> Array:
+    """Probabilities from log odds, without overflow."""
+    answer: Array = 0.5 * (1 + np.tanh(0.5 * logit))
+    return answer

@@ -1,0 +1,242 @@
+"""Feature tables with labels, drawn directly: for experiments that need no events.
+
+The tenants of one seed share a mechanism and each deviates from it by a known share, so it is known
+what a model of all tenants can reach and what only a tenant's own can.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from include.errors import ConfigError
+from include.simulate.mechanisms import (
+    Array,
+    draw_latent,
+    expose,
+    mechanism,
+    reference,
+    sigmoid,
+    solve_intercept,
+    standard_form,
+)
+from include.simulate.seeds import Name, stream
+
+DriftKind = Literal["covariate", "concept", "prior", "seasonal"]
+DRIFT_KINDS: Final[tuple[DriftKind, ...]] = ("covariate", "concept", "prior", "seasonal")
+YEAR: Final = 365.0
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A change of a known kind at a known day.
+
+    kind     | what changes, and what does not
+    ---------+-------------------------------------------------------------------------------
+    covariate| a third of the features move by `size` deviations; labels follow as ever
+    concept  | `size` (0 to 1) of the mechanism's variance follows another mechanism from then
+             | on; features stay as they are
+    prior    | the odds of a positive are multiplied by exp(`size`); positives look like
+             | positives and negatives like negatives, as ever (label shift)
+    seasonal | no drift: since always, a third of the features swing by `size` deviations with
+             | a period of `over` days (365 where 0), highest at day `at`
+
+    `over` is the number of days that a change takes: 0 is sudden, more is gradual.
+    """
+
+    kind: DriftKind
+    at: float
+    size: float = 1.0
+    over: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.kind not in DRIFT_KINDS:
+            known = ", ".join(DRIFT_KINDS)
+            raise ConfigError(f"unknown kind of drift {self.kind!r}; known: {known}")
+        if self.over < 0:
+            raise ConfigError(f"a drift cannot take {self.over} days; 0 is sudden")
+        if self.kind == "concept" and not 0 <= self.size <= 1:
+            raise ConfigError(f"a concept drift is a share from 0 to 1, not {self.size}")
+
+    def strength(self, days: NDArray[np.int64]) -> Array:
+        """How much of the change has come by each day: 0 before `at`, in the end 1."""
+        if self.kind == "seasonal":
+            swing: Array = np.cos(2 * np.pi * (days - self.at) / (self.over or YEAR))
+            return swing
+        if not self.over:
+            return (days >= self.at).astype(np.float64)
+        return np.clip((days - self.at + 1) / self.over, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """One draw from one tenant.
+
+    Tables of one `seed` share the global mechanism; tables of one `seed` and `tenant` share the
+    tenant's mechanism; `sample` numbers independent draws from it (a fresh window, say).
+    """
+
+    seed: int
+    rows: int
+    deviation: float = 0.0  #: share of the mechanism's variance that is the tenant's own, 0 to 1
+    features: int = 12
+    positive_rate: float = 0.2  #: mean probability where nothing has drifted
+    drift: Drift | tuple[Drift, ...] | None = None
+    tenant: Name = 0
+    sample: int = 0
+    first_day: int = 0
+    days: int = 180  #: rows are spread evenly over `first_day … first_day + days − 1`
+    signal: float = 1.5  #: deviation of the log odds: 0 is no signal, 1.5 an AUC of about 0.81
+
+    def __post_init__(self) -> None:
+        if self.rows < 0 or self.features < 1 or self.days < 1 or self.signal < 0 or self.seed < 0:
+            raise ConfigError(
+                "a table has 0 rows or more, at least one feature and one day, and neither a "
+                f"negative signal nor a negative seed: {self}"
+            )
+        if not 0 <= self.deviation <= 1:
+            raise ConfigError(f"a deviation is a share from 0 to 1, not {self.deviation}")
+        if not 0 < self.positive_rate < 1:
+            raise ConfigError(f"a positive rate lies between 0 and 1, not at {self.positive_rate}")
+
+    @property
+    def drifts(self) -> tuple[Drift, ...]:
+        """The drifts as a tuple, none or one or several."""
+        if self.drift is None:
+            return ()
+        return (self.drift,) if isinstance(self.drift, Drift) else self.drift
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in the order of their days."""
+
+    features: pa.Table  #: float64 columns f0 … f{k−1}
+    label: NDArray[np.int8]
+    probability: Array  #: the true one given the features and the day: no model knows better
+    day: NDArray[np.int64]
+
+    @property
+    def matrix(self) -> Array:
+        """The features as rows × columns."""
+        columns = [column.to_numpy() for column in self.features.columns]
+        return np.column_stack(columns)
+
+
+def draw_table(plan: TablePlan) -> Table:
+    """Draw the table; the same plan gives the same bytes."""
+    draw = stream(plan.seed, "table", plan.tenant, plan.sample)
+    day = np.sort(plan.first_day + draw.integers(plan.days, size=plan.rows))
+    latent = draw_latent(draw, plan.features, plan.rows)
+    _move(latent, plan, day)
+    exposed = expose(latent)
+    probability = true_probability(plan, exposed, day, prior=False)
+    ratios = _prior_ratios(plan, day)
+    if ratios is not None:
+        probability = _tilt(plan, exposed, day, probability, ratios, draw)
+    label = (draw.random(plan.rows) < probability).astype(np.int8)
+    names = [f"f{i}" for i in range(plan.features)]
+    return Table(pa.table(list(exposed), names=names), label, probability, day)
+
+
+def true_probability(
+    plan: TablePlan, exposed: Array, day: NDArray[np.int64], *, prior: bool = True
+) -> Array:
+    """The probability of a positive for features (features × rows) seen on these days."""
+    standard = standard_form(exposed)
+    score = _tenant_score(plan, standard)
+    for number, drift in enumerate(plan.drifts):
+        if drift.kind == "concept":
+            share = drift.size * drift.strength(day)
+            other = mechanism(plan.seed, plan.features, "concept", number).score(standard)
+            score = np.sqrt(1 - share) * score + np.sqrt(share) * other
+    probability = sigmoid(plan.signal * score + _intercept(plan))
+    ratios = _prior_ratios(plan, day) if prior else None
+    if ratios is not None:
+        positive, negative = ratios
+        weighted = positive * probability
+        probability = weighted / (weighted + negative * (1 - probability))
+    return probability
+
+
+def _tenant_score(plan: TablePlan, standard: Array) -> Array:
+    score = mechanism(plan.seed, plan.features, "global").score(standard)
+    if plan.deviation:
+        own = mechanism(plan.seed, plan.features, "tenant", plan.tenant).score(standard)
+        score = np.sqrt(1 - plan.deviation) * score + np.sqrt(plan.deviation) * own
+    return score
+
+
+def _intercept(plan: TablePlan) -> float:
+    return _solved(
+        plan.seed, plan.tenant, plan.deviation, plan.features, plan.positive_rate, plan.signal
+    )
+
+
+@lru_cache(maxsize=4_096)
+def _solved(
+    seed: int, tenant: Name, deviation: float, features: int, positive_rate: float, signal: float
+) -> float:
+    plan = TablePlan(seed, 0, deviation, features, tenant=tenant)
+    scores = _tenant_score(plan, reference(seed, features))
+    return solve_intercept(signal * scores, positive_rate)
+
+
+def _move(latent: Array, plan: TablePlan, day: NDArray[np.int64]) -> None:
+    """Covariate drift and seasons, in place; the direction is the world's, shared by tenants."""
+    for number, drift in enumerate(plan.drifts):
+        if drift.kind not in ("covariate", "seasonal"):
+            continue
+        direction = stream(plan.seed, "direction", drift.kind, number)
+        moved = direction.permutation(plan.features)[: max(1, plan.features // 3)]
+        signs = direction.choice((-1.0, 1.0), len(moved))
+        latent[moved] += drift.size * np.outer(signs, drift.strength(day))
+
+
+def _prior_ratios(plan: TablePlan, day: NDArray[np.int64]) -> tuple[Array, Array] | None:
+    """How many times as frequent positives and negatives have become, per row."""
+    log_odds = np.zeros(len(day))
+    for drift in plan.drifts:
+        if drift.kind == "prior":
+            log_odds += drift.size * drift.strength(day)
+    if not log_odds.any():
+        return None
+    rate = plan.positive_rate
+    now = sigmoid(np.log(rate / (1 - rate)) + log_odds)
+    return now / rate, (1 - now) / (1 - rate)
+
+
+def _tilt(
+    plan: TablePlan,
+    exposed: Array,
+    day: NDArray[np.int64],
+    probability: Array,
+    ratios: tuple[Array, Array],
+    draw: np.random.Generator,
+) -> Array:
+    """Replace rows in place until features are distributed as under the new prior (rejection).
+
+    Positives get `ratios[0]` times as frequent, so a row with probability p is seen
+    `p × ratios[0] + (1 − p) × ratios[1]` times as often as before.
+    """
+    positive, negative = ratios
+    most = np.maximum(positive, negative)
+    open_rows = np.arange(len(day))
+    while len(open_rows):
+        p = probability[open_rows]
+        weight = positive[open_rows] * p + negative[open_rows] * (1 - p)
+        kept = draw.random(len(open_rows)) * most[open_rows] < weight
+        probability[open_rows[kept]] = (positive[open_rows] * p / weight)[kept]
+        open_rows = open_rows[~kept]
+        latent = draw_latent(draw, plan.features, len(open_rows))
+        _move(latent, plan, day[open_rows])
+        exposed[:, open_rows] = expose(latent)
+        probability[open_rows] = true_probability(
+            plan, exposed[:, open_rows], day[open_rows], prior=False
+        )
+    return probability
