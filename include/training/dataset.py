@@ -133,7 +133,7 @@ class _Labelled:
     """Spine rows of some snapshots, and what became of them."""
 
     spine: pa.Table
-    label: npt.NDArray[np.int8]
+    label: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     relevant: npt.NDArray[np.int64]
 
@@ -184,7 +184,7 @@ class _Frame:
                 relevant.append(np.zeros(spine.num_rows, dtype=np.int64))
         if not spines:
             nobody = _no_spine(case)
-            return _Labelled(nobody, np.empty(0, np.int8), np.empty(0), np.empty(0, np.int64))
+            return _Labelled(nobody, np.empty(0), np.empty(0), np.empty(0, np.int64))
         return _Labelled(
             pa.concat_tables(spines),
             np.concatenate(targets),
@@ -223,7 +223,8 @@ def _no_spine(use_case: UseCase) -> pa.Table:
 
 def _span(use_case: UseCase, events: pa.Table, as_of: datetime) -> tuple[datetime, datetime] | None:
     """First and last of the use case's events that happened before `as_of`."""
-    ours = pc.is_in(events["event"], value_set=pa.array(use_case.events))
+    names = (*use_case.events, *use_case.outcomes)
+    ours = pc.is_in(events["event"], value_set=pa.array(names))
     past = pc.less(events["event_timestamp"], pa.scalar(as_of, TIMESTAMP))
     happened = events.filter(pc.and_(ours, past))["event_timestamp"]
     ends = pc.min_max(happened)
@@ -241,7 +242,7 @@ def _some_entities(use_case: UseCase, spine: pa.Table, draw: np.random.Generator
 
 
 def _thinned(
-    use_case: UseCase, label: npt.NDArray[np.int8], draw: np.random.Generator
+    use_case: UseCase, label: npt.NDArray[np.float64], draw: np.random.Generator
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     """All positives and some negatives, each of which then stands for several."""
     positives, negatives = int(label.sum()), int((label == 0).sum())
@@ -253,7 +254,7 @@ def _thinned(
     return keep, np.where(label == 1, 1.0, negatives / wanted)
 
 
-def _all(label: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+def _all(label: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     return np.ones(len(label), dtype=bool), np.ones(len(label))
 
 

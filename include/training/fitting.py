@@ -87,7 +87,9 @@ def _logistic(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Mod
     )
     values = signed_log(matrix(rows.features, use_case.columns))
     with threadpool_limits(1):
-        pipeline.fit(values, rows.label, logisticregression__sample_weight=rows.weight)
+        pipeline.fit(
+            values, rows.label.astype(np.int8), logisticregression__sample_weight=rows.weight
+        )
     predictor = PipelinePredictor(use_case.columns, pipeline)
     return Model("logistic", use_case.columns, predictor, {**settings, "seed": use_case.seed})
 

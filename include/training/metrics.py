@@ -3,13 +3,17 @@
 Rows of one entity are not independent (it appears in several snapshots), so whole entities are
 drawn (cluster bootstrap; Field and Welsh 2007). Paired differences use the same draws for both
 models.
+
+Every metric rises with quality, so that a difference above zero is always an improvement: what is
+a loss elsewhere is stated as a skill here (forecast accuracy is 1 − WAPE; the Brier skill score
+compares with always predicting the base rate; Murphy 1988).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +46,11 @@ def measure(metric: str, rows: Rows, scores: Scores) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-class Bootstrap:
-    """Seeded draws of the entities of `rows`, shared by every model measured on them."""
+class Draws:
+    """Seeded draws of entities with replacement, as weights of the rows they stand for."""
 
-    def __init__(self, rows: Rows, seed: int) -> None:
-        self._rows = rows
-        entities, codes = np.unique(rows.entity, return_inverse=True)
+    def __init__(self, entity: npt.NDArray[np.str_], seed: int) -> None:
+        entities, codes = np.unique(entity, return_inverse=True)
         self.entities = len(entities)
         generator = np.random.default_rng(seed)
         self._codes = codes
@@ -58,19 +61,9 @@ class Bootstrap:
             for _ in range(REPLICATES if self.entities else 0)
         ]
 
-    def estimate(self, metric: str, scores: Scores) -> Estimate:
-        """The metric of one model."""
-        statistic = _statistic(metric, self._rows, scores)
-        return self._interval(lambda weights: statistic(weights))
-
-    def difference(self, metric: str, scores: Scores, against: Scores) -> Estimate:
-        """How much better the first model is than the second, on the same draws."""
-        ours = _statistic(metric, self._rows, scores)
-        theirs = _statistic(metric, self._rows, against)
-        return self._interval(lambda weights: ours(weights) - theirs(weights))
-
-    def _interval(self, statistic: Statistic) -> Estimate:
-        value = statistic(np.ones(len(self._rows)))
+    def interval(self, statistic: Statistic) -> Estimate:
+        """The statistic on all rows, and its 2.5 % and 97.5 % quantiles over the draws."""
+        value = statistic(np.ones(len(self._codes)))
         if np.isnan(value):
             return Estimate(None, None, None)
         drawn = np.array([statistic(draw[self._codes]) for draw in self._draws])
@@ -81,14 +74,41 @@ class Bootstrap:
         return Estimate(float(value), float(low), float(high))
 
 
+class Bootstrap:
+    """Draws of the entities of `rows`, shared by every model measured on them."""
+
+    def __init__(self, rows: Rows, seed: int) -> None:
+        self._rows = rows
+        self._draws = Draws(rows.entity, seed)
+        self.entities = self._draws.entities
+
+    def estimate(self, metric: str, scores: Scores) -> Estimate:
+        """The metric of one model."""
+        return self._draws.interval(_statistic(metric, self._rows, scores))
+
+    def difference(self, metric: str, scores: Scores, against: Scores) -> Estimate:
+        """How much better the first model is than the second, on the same draws."""
+        ours = _statistic(metric, self._rows, scores)
+        theirs = _statistic(metric, self._rows, against)
+        return self._draws.interval(lambda weights: ours(weights) - theirs(weights))
+
+
 def _statistic(metric: str, rows: Rows, scores: Scores) -> Statistic:
     if len(rows) == 0:
         return lambda _: float("nan")
-    if metric == "auc":
-        return _auc(rows, scores)
-    if metric == "average_precision":
-        return _average_precision(rows, scores)
-    return _per_group(rows, _group_values(metric, rows, scores))
+    if metric in _STATISTICS:
+        return _STATISTICS[metric](rows, scores)
+    return mean_of(**_group_values(metric, rows, scores))
+
+
+def mean_of(value: npt.NDArray[np.float64], row: npt.NDArray[np.int64]) -> Statistic:
+    """Mean of values, each weighted by the draws of the row it belongs to."""
+
+    def statistic(weights: Weights) -> float:
+        weight = weights[row]
+        return float((weight * value).sum() / weight.sum()) if weight.sum() > 0 else float("nan")
+
+    return statistic
 
 
 def _auc(rows: Rows, scores: Scores) -> Statistic:
@@ -127,7 +147,7 @@ def _tie_starts(ordered: Scores) -> npt.NDArray[np.int64]:
     return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
 
 
-def _group_values(metric: str, rows: Rows, scores: Scores) -> dict[str, npt.NDArray[np.float64]]:
+def _group_values(metric: str, rows: Rows, scores: Scores) -> dict[str, npt.NDArray[Any]]:
     """Per ranking with an outcome: `value`, and `row`, one row of it that carries its weight.
 
     Ties are broken by the rows' order, which is that of item ids.
@@ -147,15 +167,65 @@ def _group_values(metric: str, rows: Rows, scores: Scores) -> dict[str, npt.NDAr
         most = ideal[np.minimum(rows.relevant[order][starts], TOP)]
         value = np.add.reduceat(gain, starts) / np.where(most > 0, most, 1.0)
     judged = rows.relevant[order][starts] > 0
-    return {"value": value[judged], "row": order[starts][judged].astype(np.float64)}
+    return {"value": value[judged], "row": order[starts][judged]}
 
 
-def _per_group(rows: Rows, groups: dict[str, npt.NDArray[np.float64]]) -> Statistic:
-    """Mean over the rankings, each weighted by the draws of its entity."""
-    value, row = groups["value"], groups["row"].astype(np.int64)
+def _brier_skill(rows: Rows, scores: Scores) -> Statistic:
+    """1 − Brier score / Brier score of the base rate (Murphy 1988)."""
 
     def statistic(weights: Weights) -> float:
-        weight = weights[row]
-        return float((weight * value).sum() / weight.sum()) if weight.sum() > 0 else float("nan")
+        rate = (weights * rows.label).sum() / max(weights.sum(), 1.0)
+        usual = (weights * (rate - rows.label) ** 2).sum()
+        ours = (weights * (scores - rows.label) ** 2).sum()
+        return float(1 - ours / usual) if usual > 0 else float("nan")
 
     return statistic
+
+
+def _forecast_accuracy(rows: Rows, scores: Scores) -> Statistic:
+    """1 − WAPE: one minus the absolute errors' share of what there was in all."""
+    error, size = np.abs(rows.label - scores), np.abs(rows.label)
+
+    def statistic(weights: Weights) -> float:
+        total = (weights * size).sum()
+        return float(1 - (weights * error).sum() / total) if total > 0 else float("nan")
+
+    return statistic
+
+
+def _in_top(share: float, *, lift: bool) -> Callable[[Rows, Scores], Statistic]:
+    """Share of positives among the best-scored `share` of rows; as a lift, over the base rate.
+
+    Rows of equal score share what room is left.
+    """
+
+    def of(rows: Rows, scores: Scores) -> Statistic:
+        order = np.argsort(-scores, kind="stable")
+        positive = (rows.label[order] == 1).astype(np.float64)
+        starts = _tie_starts(scores[order])
+
+        def statistic(weights: Weights) -> float:
+            weight = weights[order]
+            up = np.add.reduceat(weight * positive, starts)
+            tied = np.add.reduceat(weight, starts)
+            total = tied.sum()
+            if not total or not up.sum():
+                return float("nan")
+            room = np.clip(share * total - (np.cumsum(tied) - tied), 0, tied)
+            found = (up * room / np.where(tied > 0, tied, 1.0)).sum() / (share * total)
+            return float(found / (up.sum() / total) if lift else found)
+
+        return statistic
+
+    return of
+
+
+#: Metric → its statistic over rows; those of rankings are means over groups.
+_STATISTICS: Final[Mapping[str, Callable[[Rows, Scores], Statistic]]] = {
+    "auc": _auc,
+    "average_precision": _average_precision,
+    "brier_skill": _brier_skill,
+    "lift@10%": _in_top(0.10, lift=True),
+    "precision@1%": _in_top(0.01, lift=False),
+    "forecast_accuracy": _forecast_accuracy,
+}

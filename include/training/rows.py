@@ -19,12 +19,12 @@ class Rows:
     """Labelled rows; all columns have the same length and order."""
 
     features: pa.Table  #: numeric and text features, no keys
-    label: npt.NDArray[np.int8]
+    label: npt.NDArray[np.float64]  #: 0 or 1, or an amount
     weight: npt.NDArray[np.float64]  #: how many rows this one stands for
     entity: npt.NDArray[np.str_]  #: tenant and entity: what the bootstrap resamples
-    item: npt.NDArray[np.str_]  #: what is ranked; empty for classification
+    item: npt.NDArray[np.str_]  #: what is ranked; empty where nothing is
     group: npt.NDArray[np.str_]  #: entity and instant: one ranking
-    relevant: npt.NDArray[np.int64]  #: items the group's outcome holds; 0 for classification
+    relevant: npt.NDArray[np.int64]  #: items the group's outcome holds; 0 unless ranked
     tenant: npt.NDArray[np.str_]
     as_of: npt.NDArray[np.datetime64]
 
@@ -61,7 +61,7 @@ class Rows:
         whole, text = np.empty(0, np.int64), np.empty(0, np.str_)
         return cls(
             schema.empty_table(),
-            np.empty(0, np.int8),
+            np.empty(0),
             np.empty(0),
             text,
             text,

@@ -9,15 +9,22 @@ from typing import Final, Literal
 from include.errors import ConfigError, UnknownNameError
 from include.features.views import FeatureService
 
-Task = Literal["classification", "ranking"]
+Task = Literal["classification", "regression", "ranking"]
 
-#: Task → metrics that can judge it; the first declared one decides promotions.
+#: Task → metrics that can judge it, all rising with quality; the first declared one decides.
 METRICS: Final[dict[Task, tuple[str, ...]]] = {
-    "classification": ("auc", "average_precision"),
+    "classification": ("auc", "average_precision", "brier_skill", "lift@10%", "precision@1%"),
+    "regression": ("forecast_accuracy",),
     "ranking": ("hit@10", "ndcg@10"),
 }
-#: Estimators that training can fit.
-ESTIMATORS: Final = ("logistic", "lightgbm")
+#: Task → estimators that training can fit for it.
+ESTIMATORS: Final[dict[Task, tuple[str, ...]]] = {
+    "classification": ("logistic", "lightgbm"),
+    "regression": ("lightgbm",),
+    "ranking": ("lightgbm",),
+}
+#: What is scored, by its column of `events`.
+ENTITIES: Final = ("user_id", "account_id", "item_id")
 #: How far down a ranking is looked at.
 TOP: Final = 10
 
@@ -26,11 +33,22 @@ TOP: Final = 10
 class Label:
     """What is predicted about `[as_of, as_of + horizon)`.
 
-    `absent` is 1 for an entity without an event in the horizon, `present` is 1 for one with.
+    `absent` is 1 for an entity without an outcome in the horizon, `present` is 1 for one with,
+    `total` is how much of `value` there was.
     """
 
-    when: Literal["absent", "present"]
+    when: Literal["absent", "present", "total"]
     horizon: timedelta
+    events: tuple[str, ...] = ()  #: that are outcomes; the use case's own where empty
+    #: Of a total: `quantity`, `amount`, or `days` with an outcome, counted in UTC.
+    value: Literal["", "quantity", "amount", "days"] = ""
+
+    def __post_init__(self) -> None:
+        if (self.when == "total") != bool(self.value):
+            raise ConfigError(
+                f"Label(when={self.when!r}, value={self.value!r}): a total needs a `value`, and "
+                "nothing else has one"
+            )
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,9 @@ class UseCase:
     name: str
     title: str
     task: Task
-    events: tuple[str, ...]  #: event names that count as activity and as outcome
+    events: tuple[
+        str, ...
+    ]  #: event names that count as activity, and as outcome unless `label` says
     active_window: timedelta  #: entities with such an event this recently are scored
     label: Label
     features: FeatureService
@@ -109,6 +129,7 @@ class UseCase:
     retrain_every: timedelta
     drift: DriftPolicy
     items: Items | None = None
+    entity: str = "user_id"  #: of whom or what is scored; a ranking's items are ranked for it
     latency: Literal["batch", "online"] = "batch"
     seed: int = 20_170_101
 
@@ -118,8 +139,12 @@ class UseCase:
             if metric not in METRICS[self.task]:
                 raise UnknownNameError("metric", metric, METRICS[self.task], where)
         for estimator in self.estimators:
-            if estimator not in ESTIMATORS:
-                raise UnknownNameError("estimator", estimator, ESTIMATORS, where)
+            if estimator not in ESTIMATORS[self.task]:
+                raise UnknownNameError("estimator", estimator, ESTIMATORS[self.task], where)
+        if self.entity not in ENTITIES:
+            raise UnknownNameError("entity column", self.entity, ENTITIES, where)
+        if (self.task == "regression") != (self.label.when == "total"):
+            raise ConfigError(f"{where}: a regression predicts a total, and nothing else does")
         if not self.metrics or not self.baselines or not self.estimators or not self.events:
             raise ConfigError(f"{where} needs events, a metric, a baseline and an estimator")
         if (self.task == "ranking") != (self.items is not None):
@@ -144,14 +169,14 @@ class UseCase:
         return self.metrics[0]
 
     @property
-    def entity(self) -> str:
-        """Join key of whom is scored."""
-        return "user_id"
+    def outcomes(self) -> tuple[str, ...]:
+        """Names of the events that make up the label."""
+        return self.label.events or self.events
 
     @property
     def keys(self) -> tuple[str, ...]:
         """Join keys of a scoring row."""
-        return ("user_id", "item_id") if self.items else ("user_id",)
+        return (self.entity, "item_id") if self.items else (self.entity,)
 
     @property
     def columns(self) -> tuple[str, ...]:

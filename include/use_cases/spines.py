@@ -19,50 +19,62 @@ from include.storage.canonical import TIMESTAMP
 from include.use_cases.declaration import Items, UseCase
 
 #: Columns of `events` that spines and labels read.
-EVENT_COLUMNS: Final = ("event", "user_id", "item_id", "event_timestamp", "created_timestamp")
+EVENT_COLUMNS: Final = (
+    "event",
+    "user_id",
+    "account_id",
+    "item_id",
+    "quantity",
+    "amount",
+    "event_timestamp",
+    "created_timestamp",
+)
 
 
 def scoring_spine(use_case: UseCase, events: pa.Table, as_of: datetime) -> pa.Table:
-    """The active entities at `as_of`, sorted: `user_id[, item_id], as_of`.
+    """The active entities at `as_of`, sorted: the use case's keys and `as_of`.
 
     A ranking has one row per entity and item that could be shown to it.
     """
-    known = _relevant(use_case, events, None, as_of, as_of)
+    known = _between(events, use_case.events, use_case.keys, None, as_of, as_of)
     since = pa.scalar(as_of - use_case.active_window, TIMESTAMP)
     recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
-    active = pc.unique(recent["user_id"]).sort()
-    rows = pa.table({"user_id": active})
+    active = pc.unique(recent[use_case.entity]).sort()
+    rows = pa.table({use_case.entity: active})
     if use_case.items:
-        rows = _candidates(use_case.items, known, active, as_of)
+        rows = _candidates(use_case.items, use_case.entity, known, active, as_of)
     return rows.append_column("as_of", pa.array([as_of] * rows.num_rows, TIMESTAMP))
 
 
 def labels(use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: datetime) -> pa.Array:
-    """1 or 0 (int8) per spine row, in its order.
+    """The label per spine row (float64), in its order: 1 or 0, or a total.
 
     Args:
         known_until: the data is complete up to here; events created later don't count.
     Raises:
         ConfigError: a label reaches beyond `known_until`, so nobody can know it yet.
     """
-    outcome = np.zeros(spine.num_rows, dtype=np.int8)
+    label = np.zeros(spine.num_rows)
     instants = spine["as_of"].to_numpy()
     for as_of in pc.unique(spine["as_of"]).to_pylist():
         rows = np.flatnonzero(instants == np.datetime64(as_of.replace(tzinfo=None), "us"))
         happened = outcomes(use_case, events, as_of, known_until)
-        pairs = _index(happened, use_case.keys)
-        found = _index(spine.take(pa.array(rows)), use_case.keys).isin(pairs)
-        outcome[rows] = found if use_case.label.when == "present" else ~found
-    return pa.array(outcome)
+        wanted = _index(spine.take(pa.array(rows)), use_case.keys)
+        if use_case.label.when == "total":
+            label[rows] = _totals(use_case, happened).reindex(wanted, fill_value=0.0)
+        else:
+            found = wanted.isin(_index(happened, use_case.keys))
+            label[rows] = found if use_case.label.when == "present" else ~found
+    return pa.array(label)
 
 
 def relevant_items(
     use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
 ) -> dict[str, int]:
     """Per entity, how many different items its outcome holds, whether they were offered or not."""
-    found = outcomes(use_case, events, as_of, known_until).group_by("user_id")
+    found = outcomes(use_case, events, as_of, known_until).group_by(use_case.entity)
     counted = found.aggregate([("item_id", "count_distinct")])
-    columns = (counted[name].to_pylist() for name in ("user_id", "item_id_count_distinct"))
+    columns = (counted[name].to_pylist() for name in (use_case.entity, "item_id_count_distinct"))
     return dict(zip(*columns, strict=True))
 
 
@@ -80,18 +92,31 @@ def outcomes(
             f"the {use_case.name} label of {as_of} is known at {end}, not at {known_until}; "
             "take an earlier snapshot"
         )
-    return _relevant(use_case, events, as_of, end, known_until)
+    return _between(events, use_case.outcomes, use_case.keys, as_of, end, known_until)
 
 
-def _relevant(
-    use_case: UseCase,
+def _totals(use_case: UseCase, happened: pa.Table) -> pd.Series[float]:
+    """What each entity's outcomes come to; those of negative size, returns, count against."""
+    entity = happened[use_case.entity].to_pandas()
+    if use_case.label.value == "days":
+        days = happened["event_timestamp"].to_pandas().dt.floor("D")
+        totals = days.groupby(entity).nunique()
+    else:
+        value = pc.fill_null(happened[use_case.label.value], 0.0).to_pandas()
+        totals = value.groupby(entity).sum()
+    return pd.Series(totals, dtype=float)
+
+
+def _between(
     events: pa.Table,
+    names: tuple[str, ...],
+    keys: tuple[str, ...],
     start: datetime | None,
     end: datetime,
     known_until: datetime,
 ) -> pa.Table:
-    """The use case's events in `[start, end)` that were known at `known_until`."""
-    keep = pc.is_in(events["event"], value_set=pa.array(use_case.events))
+    """The named events in `[start, end)` that have all `keys` and were known at `known_until`."""
+    keep = pc.is_in(events["event"], value_set=pa.array(names))
     keep = pc.and_(keep, pc.less(events["event_timestamp"], pa.scalar(end, TIMESTAMP)))
     keep = pc.and_(
         keep, pc.less_equal(events["created_timestamp"], pa.scalar(known_until, TIMESTAMP))
@@ -99,39 +124,44 @@ def _relevant(
     if start is not None:
         since = pa.scalar(start, TIMESTAMP)
         keep = pc.and_(keep, pc.greater_equal(events["event_timestamp"], since))
-    for key in use_case.keys:
+    for key in keys:
         keep = pc.and_(keep, pc.is_valid(events[key]))
-    return events.filter(keep).select(list(EVENT_COLUMNS))
+    read = [name for name in EVENT_COLUMNS if name in events.column_names]
+    return events.select(read).filter(keep)
 
 
-def _candidates(items: Items, known: pa.Table, active: pa.Array, as_of: datetime) -> pa.Table:
+def _candidates(
+    items: Items, entity: str, known: pa.Table, active: pa.Array, as_of: datetime
+) -> pa.Table:
     """Own items most often and most recently had, and the tenant's popular ones."""
-    own = known.filter(pc.is_in(known["user_id"], value_set=active))
-    history = own.group_by(["user_id", "item_id"]).aggregate(
+    own = known.filter(pc.is_in(known[entity], value_set=active))
+    history = own.group_by([entity, "item_id"]).aggregate(
         [("event_timestamp", "count"), ("event_timestamp", "max")]
     )
     history = history.sort_by(
         [
-            ("user_id", "ascending"),
+            (entity, "ascending"),
             ("event_timestamp_count", "descending"),
             ("event_timestamp_max", "descending"),
             ("item_id", "ascending"),
         ]
     )
-    own_rows = history.select(["user_id", "item_id"]).to_pandas()
-    own_rows = own_rows.groupby("user_id", sort=False).head(items.own)
+    own_rows = history.select([entity, "item_id"]).to_pandas()
+    own_rows = own_rows.groupby(entity, sort=False).head(items.own)
 
     since = pa.scalar(as_of - items.popular_window, TIMESTAMP)
     recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
-    popular = recent.group_by("item_id").aggregate([("user_id", "count_distinct")])
-    popular = popular.sort_by([("user_id_count_distinct", "descending"), ("item_id", "ascending")])
+    popular = recent.group_by("item_id").aggregate([(entity, "count_distinct")])
+    popular = popular.sort_by(
+        [(f"{entity}_count_distinct", "descending"), ("item_id", "ascending")]
+    )
     top = popular["item_id"][: items.popular].to_pandas()
     crossed = pd.MultiIndex.from_product(
-        [active.to_pandas(), top], names=["user_id", "item_id"]
+        [active.to_pandas(), top], names=[entity, "item_id"]
     ).to_frame(index=False)
 
-    rows = pd.concat([own_rows, crossed]).drop_duplicates().sort_values(["user_id", "item_id"])
-    schema = pa.schema([("user_id", pa.string()), ("item_id", pa.string())])
+    rows = pd.concat([own_rows, crossed]).drop_duplicates().sort_values([entity, "item_id"])
+    schema = pa.schema([(entity, pa.string()), ("item_id", pa.string())])
     return pa.Table.from_pandas(rows, schema, preserve_index=False)
 
 
