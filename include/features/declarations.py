@@ -15,6 +15,7 @@ Meaning, the same on every engine and fixed by `tests/spec`:
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -92,9 +93,13 @@ def window_name(window: timedelta) -> str:
     return f"{seconds // size}{unit}"
 
 
+def _may_be_named(name: object) -> bool:
+    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and len(name) <= 60
+
+
 def check_name(name: str, where: str) -> None:
     """Refuse a name that could not be part of a feature's name."""
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 60:
+    if not _may_be_named(name):
         raise ConfigError(
             f"{where} name {name!r} must be lower_snake_case of at most 60 characters"
         )
@@ -358,10 +363,17 @@ class Aggregation:
                 None,
                 (window,),
                 (*self.where, condition),
-                "_".join(filter(None, (self.label, self._value_name, slot))),
+                self._slot_label(slot),
             )
             for slot, condition in wanted
         )
+
+    def _slot_label(self, slot: str) -> str:
+        """Tells a slot's count from others; digested where label and column make no short name."""
+        label = "_".join(filter(None, (self.label, self._value_name, slot)))
+        if _may_be_named(label):
+            return label
+        return f"slot_{hashlib.sha256(label.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

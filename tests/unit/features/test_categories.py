@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
 
 from include.errors import ConfigError
-from include.features import categories, in_memory
+from include.features import categories, in_memory, vectorized
+from include.features.conditions import equals
 from include.features.declarations import USER, Aggregation, EventStream
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
@@ -77,6 +79,30 @@ def test_bound_service_computes_and_means_something_else() -> None:
     spine = Spine.at({"user_id": ["ann"]}, START + 3 * DAY)
     table = in_memory.compute(bound, spine, bought(("tea", 0)), ATTRIBUTES.empty_table(), "UTC")
     assert table["mix__share_item_id_7d_1"].to_pylist() == [1.0]
+
+
+@pytest.mark.parametrize("value", ["properties.a__b", f"properties.{'x' * 60}", "item_id"])
+def test_names_of_slots_may_be_long(value: str) -> None:
+    """Neither a column's name, nor a label, nor a category is too long or too odd to tell slots
+    apart."""
+    label = "at_the_weekend_and_on_the_days_between_two_public_holidays"
+    share = Aggregation(
+        "share", value, (7 * DAY,), (equals("event", "Order Completed"),), label, top=2
+    )
+    view = FeatureView("mix", USER, EventStream(("Order Completed",)), (share,))
+    key = f"mix__{label}_share_{value.replace('.', '_')}_top2"
+    bound = categories.bind(FeatureService("taste", (view,)), {key: ("t" * 300, "ale")})
+    events = bought(("ale", 0), ("t" * 300, 0), ("ale", 1), ("ink", 1))
+    if value != "item_id":
+        said = [
+            json.dumps({value.partition(".")[2]: item}) for item in events["item_id"].to_pylist()
+        ]
+        at = events.column_names.index("properties")
+        events = events.set_column(at, "properties", pa.array(said, pa.string()))
+    spine = Spine.at({"user_id": ["ann"]}, START + 3 * DAY)
+    for engine in (in_memory, vectorized):
+        table = engine.compute(bound, spine, events, ATTRIBUTES.empty_table(), "UTC")
+        assert [table[name].to_pylist() for name in bound.columns] == [[0.25], [0.5], [0.25], [0.0]]
 
 
 def test_unknown_categories_are_an_error() -> None:
