@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import pyarrow as pa
 
-from include.errors import ConfigError, IsolationError
+from include.errors import ConfigError, IntegrityError, IsolationError
 from include.features import vectorized
 from include.features.declarations import window_name
 from include.features.engine import required_columns
@@ -152,7 +153,8 @@ def record_pool(members: Sequence[TenantConfig], service: FeatureService, lake: 
     """Pin the newest `events` of every member; the digest of the list, which is kept.
 
     The list lies in the platform's own folder, so that no tenant's files name another tenant.
-    Empty where the service has no shared view.
+    Empty where the service has no shared view. Who had loaded what by now is part of the list: at
+    the same `known_at`, a list made later can hold events that a neighbour has loaded since.
 
     Raises:
         IsolationError: a member did not consent; nothing was read.
@@ -162,9 +164,10 @@ def record_pool(members: Sequence[TenantConfig], service: FeatureService, lake: 
     refused = [one.id for one in members if not one.pooling.consent]
     if refused:
         raise IsolationError(f"{', '.join(refused)} did not consent to pooling")
+    newest = [(one, lake.version(one.ref, "events")) for one in members]
     tables = [
-        {"tenant": one.id, "region": one.region, "version": lake.version(one.ref, "events").version}
-        for one in members
+        {"tenant": one.id, "region": one.region, "version": table.version, "rows": table.rows}
+        for one, table in newest
     ]
     content = json.dumps(tables).encode()
     digest = hashlib.sha256(content).hexdigest()
@@ -185,12 +188,46 @@ def pool_tables(pool: str, lake: Lake) -> list[tuple[TenantRef, int]]:
     ]
 
 
+def check_pool(pool: str, lake: Lake) -> None:
+    """Refuse a pool of which a table is not any more what was pinned.
+
+    Raises:
+        IntegrityError: a version is gone, or has another number of rows than it had.
+    """
+    pinned = [one.get("rows") for one in _listed(pool, lake)]  # older lists do not tell
+    with without_names():
+        tables = [
+            lake.dataset(owner, "events", version) for owner, version in pool_tables(pool, lake)
+        ]
+        there = [table.count_rows() for table in tables]
+    if any(told not in (None, rows) for told, rows in zip(pinned, there, strict=True)):
+        raise _another()
+
+
 def _pooled(pool: str, columns: list[str], known_at: datetime, lake: Lake) -> pa.Table | None:
-    parts = [
-        lake.read(owner, "events", version=version, columns=columns, known_at=known_at)
-        for owner, version in pool_tables(pool, lake)
-    ]
+    with without_names():
+        parts = [
+            lake.read(owner, "events", version=version, columns=columns, known_at=known_at)
+            for owner, version in pool_tables(pool, lake)
+        ]
     return pa.concat_tables(parts) if parts else None
+
+
+@contextmanager
+def without_names() -> Iterator[None]:
+    """What goes wrong in a neighbour's table is told without the neighbour's name."""
+    try:
+        yield
+    except (IntegrityError, FileNotFoundError):
+        raise _another() from None
+
+
+def _another() -> IntegrityError:
+    return IntegrityError(
+        "a table that was pinned for shared views is gone or not what it was, as after retention "
+        "at one of the pooled tenants; pin the newest ones, as the next run of the features stage "
+        "does; what was made from the old ones cannot be made again"
+    )
 
 
 def _listed(pool: str, lake: Lake) -> list[dict[str, Any]]:

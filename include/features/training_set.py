@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from include.errors import IntegrityError, IsolationError
 from include.features.categories import bind
-from include.features.inputs import Inputs, pool_tenants, read_pinned
+from include.features.inputs import Inputs, check_pool, pool_tenants, read_pinned
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.handoffs import Learnt, Recipe, TableVersion, pack
@@ -140,6 +140,7 @@ def reproduce(
     try:
         for pinned in (recipe.events, recipe.attributes):
             _check_there(pinned, tenant, lake)
+        check_pool(recipe.pool, lake)
         inputs = read_pinned(
             tenant,
             recipe.timezone,

@@ -11,7 +11,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from include.errors import IntegrityError, IsolationError
 from include.features.engine import required_columns
-from include.features.inputs import pool_tables
+from include.features.inputs import pool_tables, without_names
 from include.features.spark.frames import compute_frames
 from include.features.views import FeatureService
 from include.handoffs import TableVersion
@@ -49,10 +49,11 @@ def compute_from_lake(
     def rows(owner: TenantRef, table: str, version: int, columns: tuple[str, ...]) -> DataFrame:
         return read(session, lake, owner, table, version, known_at).select(*columns)
 
-    pooled = [
-        rows(owner, "events", version, needed.shared)
-        for owner, version in (pool_tables(pool, lake) if needed.shared else [])
-    ]
+    with without_names():
+        pooled = [
+            rows(owner, "events", version, needed.shared)
+            for owner, version in (pool_tables(pool, lake) if needed.shared else [])
+        ]
     facts = needed.attributes
     return compute_frames(
         service,

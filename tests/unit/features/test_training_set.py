@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import traceback
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,6 +31,7 @@ from include.handoffs import Interval, pack, unpack
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
+from include.tenants.namespace import lake_table
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -285,6 +288,43 @@ def test_shared_features_are_made_from_who_consents_in_the_region(lake: Lake) ->
         reproduce(before.recipe, rows, lake, consenting=["one"], **given)
     with pytest.raises(IsolationError, match="shy did not consent"):
         inputs.record_pool(fleet, POOLED, lake)
+
+
+def test_what_is_wrong_with_a_neighbours_table_is_told_without_its_name(lake: Lake) -> None:
+    """A version that a vacuum took, and one that holds other rows than were pinned, stop whoever
+    reads the pool; no name, path or number of the neighbour reaches the tenant's log."""
+    fleet = [tenant("one"), tenant("two"), tenant("me")]
+    for member in fleet:
+        fill(lake, member)
+    me, rows = fleet[2], spine("a", items=("tea",))
+    pool = inputs.record_pool(fleet, POOLED, lake)
+    before = build(POOLED, rows, read(lake, me, POOLED, pool))
+
+    def message() -> str:
+        with pytest.raises(IntegrityError, match="pinned for shared views") as caught:
+            reproduce(
+                before.recipe,
+                rows,
+                lake,
+                tenant=me.ref,
+                service=POOLED,
+                consenting=["one", "two", "me"],
+            )
+        return "".join(traceback.format_exception(caught.value))
+
+    fill(lake, fleet[1], until=NOW + 20 * DAY, amount=3.0)
+    folder = lake.root / lake_table(fleet[1].ref, "events")
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    fill(lake, fleet[1], until=NOW - 5 * DAY)
+    assert "two" not in message()
+    shutil.rmtree(folder)
+    aside.rename(folder)
+    DeltaTable(folder).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    assert "two" not in message()
+    with pytest.raises(IntegrityError, match="pin the newest") as caught:
+        read(lake, me, POOLED, pool)
+    assert "two" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_service_without_shared_views_pins_no_pool(lake: Lake) -> None:
