@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from typing import Final
 
 import pyarrow as pa
 
@@ -23,6 +25,9 @@ from include.tenants.namespace import GLOBAL, TenantRef
 
 #: A table of a tenant's, at a version.
 _Pinned = tuple[TenantRef, TableVersion]
+
+#: One materialization of a region's pool at a time, from before it looks at the tables.
+_TURN: Final = "SELECT pg_advisory_xact_lock(hashtext('tenantry.online.pool'), hashtext(%s))"
 
 
 def materialize(
@@ -63,7 +68,8 @@ def materialize_pool(
     """Bring the shared views of one region to `until`, from the events of its members.
 
     Where a tenant joined or left since the last time, everything is built again: nothing of a
-    tenant that withdrew its consent remains.
+    tenant that withdrew its consent remains. Likewise where a member loaded what arrived before
+    the pool's watermark: which of them comes first makes no difference to what is there in the end.
 
     Args:
         members: see `include.features.inputs.pool_members`; at least one.
@@ -81,32 +87,45 @@ def materialize_pool(
     shared = tuple(view for view in views if view.scope == "shared")
     if not shared:
         return Materialized("global", until, (), 0, 0)
-    _forget_strangers(region, [one.id for one in members])
-    store = pool_store(region, FeatureService("online", shared))
-    tables = [(one.ref, lake.version(one.ref, "events")) for one in members]
-    return _brought(store, tables, [], until, lake)
+    with _alone(region) as pool:
+        _forget_strangers(pool, [one.id for one in members])
+        store = pool_store(region, FeatureService("online", shared))
+        newest = [(one.ref, lake.version(one.ref, "events")) for one in members]
+        return _brought(store, newest, [], until, lake)
 
 
 def empty_pool(region: str) -> None:
     """Forget everything that was pooled in a region where nobody consents, or nobody reads it."""
-    pool = _forget_strangers(region, ())
-    with tenant_transaction(pool) as connection:
-        connection.execute(LOCK, [pool.id])
-        for key in partials.groups(connection, pool):
-            partials.forget_group(connection, pool, key)
-        serve(connection, pool, (), "")
+    with _alone(region) as pool:
+        _forget_strangers(pool, ())
+        with tenant_transaction(pool) as connection:
+            connection.execute(LOCK, [pool.id])
+            for key in partials.groups(connection, pool):
+                partials.forget_group(connection, pool, key)
+            serve(connection, pool, (), "")
 
 
-def _forget_strangers(region: str, members: Sequence[str]) -> TenantRef:
-    """Drop what streamed into a region's pool from tenants that are no members of it any more."""
+@contextmanager
+def _alone(region: str) -> Iterator[TenantRef]:
+    """A region's pool while nobody else brings it anywhere.
+
+    All members' runs do so, at the same time after a night. One that had looked at the tables
+    before a neighbour loaded its day would otherwise undo what the neighbour's run has built.
+    """
     pool = TenantRef(GLOBAL.id, region, GLOBAL.isolation)
+    with tenant_transaction(pool) as connection:
+        connection.execute(_TURN, [region])
+        yield pool
+
+
+def _forget_strangers(pool: TenantRef, members: Sequence[str]) -> None:
+    """Drop what streamed into a region's pool from tenants that are no members of it any more."""
     with tenant_transaction(pool) as connection:
         connection.execute(LOCK, [pool.id])
         shut(connection, pool)
         gone = tables.forget_other_owners(connection, pool, members)
         for key in partials.groups(connection, pool):
             partials.forget_streamed(connection, pool, key, gone)
-    return pool
 
 
 def _brought(
