@@ -73,7 +73,8 @@ def replay(
     """Compute a sample of logged vectors again, and record every feature that differs.
 
     Writes the table `feature_skew` and an incident per instant with a difference, which a later
-    replay without one closes. A rerun draws the same sample.
+    replay without one closes. A rerun draws the same sample. That neighbours have loaded or erased
+    something since, and shared views would tell more or less now, is no difference.
 
     Args:
         earlier: logs of earlier instants; of those made by the same declarations, some are drawn.
@@ -86,6 +87,7 @@ def replay(
         raise IsolationError(f"vectors of {scored.tenant} cannot be replayed for {tenant.id}")
     samples = [one for one in _samples(tenant, scored, earlier, seed, lake) if one.rows]
     features = tuple(service.columns)
+    pooled = {n for view in service.views if view.scope == "shared" for n in view.columns}
     if not samples:
         return Replayed(tenant.id, scored.use_case, scored.as_of, (), 0, 0, len(features), ())
     now = (lake.version(tenant.ref, "events"), lake.version(tenant.ref, "attributes"))
@@ -97,7 +99,9 @@ def replay(
         differing = compare(sample.vectors, vectors, compared)
         causes = _causes(tenant, service, sample, differing, now, pool, lake)
         found += [
-            sample.told(one, "offline", cause) for one, cause in zip(differing, causes, strict=True)
+            sample.told(one, "offline", cause)
+            for one, cause in zip(differing, causes, strict=True)
+            if not (cause == "past" and one.feature in pooled)
         ]
         if online is not None:
             answer, views = online(Spine(sample.spine), sample.scored.as_of)
