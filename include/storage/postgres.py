@@ -9,29 +9,51 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, TypeVar
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final, TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
-from weakref import WeakKeyDictionary
 
 import psycopg
+from psycopg.pq.abc import Escaping
 from psycopg.rows import DictRow, dict_row, tuple_row
 
 from include.errors import ConfigError, IsolationError, UnavailableError
 from include.tenants.namespace import TenantRef, database
 
 Connection = psycopg.Connection[DictRow]
-Query = tuple[str, Sequence[Any]]
+#: What a query is asked with: a list stands for an array of texts.
+Value: TypeAlias = str | int | datetime | Sequence[str] | None
+Query: TypeAlias = tuple[str, Sequence[Value]]
 T = TypeVar("T")
 
+
+class _Pooled(psycopg.Connection[DictRow]):
+    """A connection that stays open for the next transaction."""
+
+    @cached_property
+    def prepared(self) -> dict[str, bytes]:
+        """Query → the name that it was prepared under."""
+        return {}
+
+    @cached_property
+    def asking(self) -> psycopg.Cursor[tuple[Any, ...]]:
+        """The cursor of its snapshots: making one takes longer than what Postgres does."""
+        return psycopg.Cursor(self, row_factory=tuple_row)
+
+    @cached_property
+    def escaping(self) -> Escaping:
+        """How texts are quoted here."""
+        return psycopg.pq.Escaping(self.pgconn)
+
+
 #: Connections between two transactions, by process and DSN; a forked process opens its own.
-_idle: dict[tuple[int, str], list[Connection]] = {}
+_idle: dict[tuple[int, str], list[_Pooled]] = {}
 _MOST_IDLE: Final = 8
 _OPTIONS: Final = "-c search_path=tenantry -c timezone=UTC"
 #: What is over in a millisecond finds rows by their key, and is planned once.
 _POOLED_OPTIONS: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
-_BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-#: What pooled connections have prepared: query → name.
-_prepared: WeakKeyDictionary[Connection, dict[str, str]] = WeakKeyDictionary()
+_BEGIN_SNAPSHOT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 #: What the login is, or may become by SET ROLE, decides what it could see.
 _ENTER: Final = """
     SELECT set_config('tenantry.tenant', %s, true),
@@ -39,6 +61,7 @@ _ENTER: Final = """
            bool_or(EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid)) AS owner
     FROM pg_roles WHERE pg_has_role(session_user, oid, 'MEMBER')
 """
+_ENTER_PREPARED: Final = _ENTER.replace("%s", "$1")
 
 
 @contextmanager
@@ -118,8 +141,8 @@ def _dsn(tenant: TenantRef) -> str:
 
 
 def _on_pooled(
-    idle: list[Connection], tenant: TenantRef, first: Callable[[Connection], T]
-) -> tuple[Connection, T]:
+    idle: list[_Pooled], tenant: TenantRef, first: Callable[[_Pooled], T]
+) -> tuple[_Pooled, T]:
     """A connection of this process, and what came of `first` on it.
 
     An idle one or, where the server has hung up on that, a new one.
@@ -130,9 +153,12 @@ def _on_pooled(
     except (IndexError, psycopg.OperationalError):
         while idle:
             idle.pop().close()
-    arguments = _arguments() | {"options": f"{_OPTIONS} {_POOLED_OPTIONS}"}
+    arguments = _arguments() | {
+        "options": f"{_OPTIONS} {_POOLED_OPTIONS}",
+        "client_encoding": "utf8",
+    }
     try:
-        connection = psycopg.connect(
+        connection = _Pooled.connect(
             _dsn(tenant), autocommit=True, prepare_threshold=1, **arguments
         )
     except psycopg.OperationalError as error:
@@ -140,7 +166,7 @@ def _on_pooled(
     return connection, _or_closed(connection, first)
 
 
-def _or_closed(connection: Connection, first: Callable[[Connection], T]) -> T:
+def _or_closed(connection: _Pooled, first: Callable[[_Pooled], T]) -> T:
     try:
         return first(connection)
     except BaseException:
@@ -148,12 +174,12 @@ def _or_closed(connection: Connection, first: Callable[[Connection], T]) -> T:
         raise
 
 
-def _pool(tenant: TenantRef) -> list[Connection]:
+def _pool(tenant: TenantRef) -> list[_Pooled]:
     """The idle connections that serve the tenant."""
     return _idle.setdefault((os.getpid(), _dsn(tenant)), [])
 
 
-def _keep(idle: list[Connection], connection: Connection) -> None:
+def _keep(idle: list[_Pooled], connection: _Pooled) -> None:
     if len(idle) < _MOST_IDLE:
         idle.append(connection)
     else:
@@ -166,18 +192,13 @@ def _begin(connection: Connection, tenant: TenantRef) -> None:
 
 
 def _asked(
-    connection: Connection, tenant: TenantRef, queries: Sequence[Query]
+    connection: _Pooled, tenant: TenantRef, queries: Sequence[Query]
 ) -> list[list[tuple[Any, ...]]]:
     """The queries' rows; no row is looked at before the login is known to be confined."""
-    calls: list[str] = []
-    values: list[Any] = []
-    for query, arguments in ((_ENTER.replace("%s", "$1"), [tenant.id]), *queries):
-        given = f" ({', '.join(['%s'] * len(arguments))})" if arguments else ""
-        calls.append(f"EXECUTE {_prepared_as(connection, query)}{given}")
-        values += arguments
-    # a ClientCursor sends several statements at once
-    cursor = psycopg.ClientCursor(connection, row_factory=tuple_row)
-    cursor.execute("; ".join((_BEGIN_SNAPSHOT, *calls, "COMMIT")).encode(), values)
+    calls = [_called(connection, *query) for query in ((_ENTER_PREPARED, [tenant.id]), *queries)]
+    cursor = connection.asking
+    # several statements at once, as text: psycopg would send each parameter's type along
+    cursor.execute(b"; ".join((_BEGIN_SNAPSHOT, *calls, b"COMMIT")), prepare=False)
     cursor.nextset()
     _, unbound, owner = cursor.fetchone() or (None, True, True)
     _confine({"unbound": unbound, "owner": owner})
@@ -188,14 +209,37 @@ def _asked(
     return rows
 
 
-def _prepared_as(connection: Connection, query: str) -> str:
-    """The name of the query among those that the connection has prepared."""
-    names = _prepared.setdefault(connection, {})
-    if query not in names:
-        name = f"query_{len(names)}"
-        connection.execute(f"PREPARE {name} AS {query}".encode())
-        names[query] = name
-    return names[query]
+def _called(connection: _Pooled, query: str, values: Sequence[Value]) -> bytes:
+    """The statement that runs a query, which is prepared where it is not yet."""
+    name = connection.prepared.get(query)
+    if name is None:
+        name = f"query_{len(connection.prepared)}".encode()
+        connection.execute(b"PREPARE %b AS %b" % (name, query.encode()))
+        connection.prepared[query] = name
+    if not values:
+        return b"EXECUTE " + name
+    literals = b", ".join([_literal(connection, value) for value in values])
+    return b"EXECUTE %b (%b)" % (name, literals)
+
+
+def _literal(connection: _Pooled, value: Value) -> bytes:
+    """The value as Postgres reads it, of whatever type the query takes it to be."""
+    match value:
+        case None:
+            return b"NULL"
+        case str():
+            text = value
+        case int():
+            text = str(value)
+        case datetime():
+            text = value.isoformat()
+        case _:
+            elements = [one.replace("\\", "\\\\").replace('"', '\\"') for one in value]
+            text = "".join(('{"', '","'.join(elements), '"}')) if elements else "{}"
+    if "\0" in text:
+        raise psycopg.DataError("PostgreSQL texts cannot hold the character NUL")
+    literal: bytes = connection.escaping.escape_literal(text.encode())
+    return literal
 
 
 def _arguments() -> dict[str, Any]:

@@ -90,3 +90,16 @@ def test_an_unconfined_login_sees_nothing(
     monkeypatch.setenv("TENANTRY_DATABASE_URL", platform.dsn("tenantry"))
     with pytest.raises(IsolationError, match="superuser"):
         snapshot(tenants[0], [(FACTS, [])])
+
+
+def test_a_list_may_be_empty_or_full_of_quotes(tenants: tuple[TenantRef, TenantRef]) -> None:
+    """Arrays of texts come back element by element."""
+    for texts in ([], [""], ["NULL", "{a,b}", AWKWARD, "\\", '"']):
+        assert snapshot(tenants[0], [("SELECT $1::text[]", [texts])]) == [[(texts,)]]
+
+
+def test_nul_is_refused_before_anything_is_sent(tenants: tuple[TenantRef, TenantRef]) -> None:
+    """A text that Postgres would cut short at the NUL is not asked with."""
+    for value in ("a\0b", ["a\0b"]):
+        with pytest.raises(psycopg.DataError, match="NUL"):
+            snapshot(tenants[0], [("SELECT $1", [value])])
