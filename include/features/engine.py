@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -109,9 +110,17 @@ def tenant_zone(timezone: str) -> ZoneInfo:
 
 def finished(service: FeatureService, spine: Spine, features: dict[str, pa.Array]) -> pa.Table:
     """The engine's answer: the spine's columns, then the features in declared order."""
+    keys = dict(zip(spine.table.column_names, spine.table.columns, strict=True))
+    return answer(service, keys, features)
+
+
+def answer(
+    service: FeatureService, keys: Mapping[str, pa.Array], features: Mapping[str, pa.Array]
+) -> pa.Table:
+    """What every engine returns; `keys` are the join keys and `as_of`."""
     return pa.Table.from_arrays(
-        [*spine.table.columns, *(features[name] for name in service.columns)],
-        names=[*spine.table.column_names, *service.columns],
+        [*keys.values(), *(features[name] for name in service.columns)],
+        names=[*keys, *service.columns],
         metadata={"feature_service": service.name, "feature_fingerprint": service.fingerprint},
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,10 @@ from include.features.views import FeatureView
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+#: Rows up to which making an Arrow array takes longer than filling it.
+_FEW: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -45,48 +49,70 @@ def evaluate(view: FeatureView, primitives: Mapping[str, Values], rows: int) -> 
             `aggregation.feature(window)`, of each attribute those under `lookup.feature`; all of
             length `rows`.
     """
-    return {
-        column: _column(expression, primitives, rows, integer=view.columns[column] == "integer")
-        for column, expression in view.outputs.items()
-    }
+    with np.errstate(all="ignore"):
+        columns = {
+            column: _column(expression, primitives, rows, integer=view.columns[column] == "integer")
+            for column, expression in view.outputs.items()
+        }
+    if rows > _FEW:
+        return {name: _array(values) for name, values in columns.items()}
+    return _arrays(columns, rows)
 
 
 def _column(
     expression: Expression, values: Mapping[str, Values], rows: int, *, integer: bool
-) -> pa.Array:
+) -> Values | pa.Array:
     if isinstance(expression, Feature):
-        return _array(values[expression.name])
-    numbers = np.broadcast_to(_evaluate(expression, values), (rows,))
+        return values[expression.name]
+    numbers = _evaluate(expression, values)
+    if numbers.shape != (rows,):  # of constants alone
+        numbers = np.broadcast_to(numbers, (rows,))
     if not integer:
-        return _array(numbers)
+        return numbers
     missing = np.isnan(numbers)  # a count that is only told where enough tenants are behind it
     return pa.array(np.where(missing, 0, numbers).astype(np.int64), mask=missing)
 
 
 def _evaluate(expression: Expression, values: Mapping[str, Values]) -> Floats:
     """The expression with NaN for null."""
-    with np.errstate(all="ignore"):
-        match expression:
-            case Constant(value):
-                return np.float64(value).reshape(1)
-            case Feature(name):
-                found = values[name]
-                assert not isinstance(found, Texts)  # refused by FeatureView
-                return found.astype(np.float64)
-            case OnlyIf(operand, support, minimum):
-                enough = _evaluate(support, values) >= minimum
-                return np.where(enough, _evaluate(operand, values), np.nan)
-            case Log1p(operand):
-                result = np.log1p(_evaluate(operand, values))
-            case Ratio(numerator, denominator):
-                result = _evaluate(numerator, values) / _evaluate(denominator, values)
-            case Difference(left, right):
-                result = _evaluate(left, values) - _evaluate(right, values)
-        return np.where(np.isfinite(result), result, np.nan)
+    match expression:
+        case Constant(value):
+            return np.float64(value).reshape(1)
+        case Feature(name):
+            found = values[name]
+            assert not isinstance(found, Texts)  # refused by FeatureView
+            return found.astype(np.float64)
+        case OnlyIf(operand, support, minimum):
+            enough = _evaluate(support, values) >= minimum
+            return np.where(enough, _evaluate(operand, values), np.nan)
+        case Log1p(operand):
+            result = np.log1p(_evaluate(operand, values))
+        case Ratio(numerator, denominator):
+            result = _evaluate(numerator, values) / _evaluate(denominator, values)
+        case Difference(left, right):
+            result = _evaluate(left, values) - _evaluate(right, values)
+    return np.where(np.isfinite(result), result, np.nan)
 
 
-def _array(values: Values) -> pa.Array:
+def _arrays(columns: Mapping[str, Values | pa.Array], rows: int) -> dict[str, pa.Array]:
+    """`_array` of each; those of one type are slices of one array, which is made faster."""
+    found: dict[str, pa.Array] = {}
+    alike: dict[str, dict[str, Integers | Floats]] = {}
+    for name, values in columns.items():
+        if isinstance(values, np.ndarray):
+            alike.setdefault(values.dtype.char, {})[name] = values
+        else:
+            found[name] = _array(values)
+    for some in alike.values():
+        array = _array(np.concatenate(list(some.values())))
+        found |= {name: array.slice(row * rows, rows) for row, name in enumerate(some)}
+    return found
+
+
+def _array(values: Values | pa.Array) -> pa.Array:
     """An Arrow array whose bytes under nulls are zeros."""
+    if isinstance(values, pa.Array):
+        return values
     if isinstance(values, Texts):
         return values.dictionary.take(pa.array(values.codes, mask=values.codes < 0))
     if values.dtype == np.int64:

@@ -59,6 +59,8 @@ def decode(layout: Layout, states: Sequence[tuple[int, bytes, bytes, bytes]]) ->
     """The records of the states, in their order; each as in `State`."""
     whose, parts, texts, parts_of_ends = list(zip(*states, strict=True)) or ((), (), (), ())
     fields = np.frombuffer(b"".join(parts), layout.dtype)
+    if len(states) == 1:
+        return _decoded(layout, *states[0])
     counts = _lengths(parts) // layout.dtype.itemsize
     entity = np.repeat(np.array(whose, dtype=np.int64), counts)
     if not layout.texts:
@@ -70,6 +72,17 @@ def decode(layout: Layout, states: Sequence[tuple[int, bytes, bytes, bytes]]) ->
     words = pa.StringArray.from_buffers(len(ends), pa.py_buffer(offsets), pa.py_buffer(text))
     first_word = np.repeat(np.cumsum(words_of) - words_of, counts)
     return with_words(layout, entity, fields.copy(), words, first_word)
+
+
+def _decoded(layout: Layout, whose: int, fields: bytes, texts: bytes, ends: bytes) -> Records:
+    """`decode` of one state, whose codes count through its own words already."""
+    records = np.frombuffer(fields, layout.dtype)
+    entity = np.full(len(records), whose, dtype=np.int64)
+    if not layout.texts:
+        return Records(layout, entity, records, _NO_WORDS)
+    offsets = pa.py_buffer(bytes(4) + ends)
+    words = pa.StringArray.from_buffers(len(ends) // 4, offsets, pa.py_buffer(texts))
+    return Records(layout, entity, records, words)
 
 
 def _lengths(parts: Sequence[bytes]) -> Integers:

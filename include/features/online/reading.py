@@ -18,16 +18,16 @@ import pyarrow as pa
 from include.errors import ConfigError
 from include.features.columns import read_number, read_text
 from include.features.declarations import AttributeLookup
-from include.features.engine import finished
+from include.features.engine import answer
 from include.features.online.codec import decode
 from include.features.online.layout import Layout
 from include.features.online.reductions import History, Step, steps
 from include.features.online.request import Request
 from include.features.online.served import stale_reason
 from include.features.outputs import Texts, Values, evaluate
-from include.features.spine import Spine
+from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.canonical import ENTITY_COLUMNS, TIMESTAMP
 from include.storage.postgres import Query, snapshot
 from include.tenants.namespace import GLOBAL, TenantRef
 
@@ -79,6 +79,7 @@ class Reader:
             for owner, scope in ((tenant, "tenant"), (pool, "shared"))
             if (views := [view for view in service.views if view.scope == scope])
         ]
+        self._served: set[tuple[str, ...]] = set()  #: join keys that were found to be enough
 
     def read(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> OnlineFeatures:
         """The service's features of the entities at an instant.
@@ -88,16 +89,28 @@ class Reader:
 
         Raises:
             ConfigError: something that is known only later has been materialized already, the
-                entities lack a join key, or `at` is not aware.
+                entities lack a join key or have more of one than of another, or `at` is not aware.
         """
-        spine = Spine.at(entities, at)
-        spine.check_serves(self._service)
-        asked = Request(entities, spine.table.num_rows, at)
+        keys = self._keys(entities, at)
+        asked = Request(entities, len(keys[AS_OF]), at)
         found: dict[str, pa.Array] = {}
         stale: dict[str, str] = {}
-        for part in self._parts:
-            part.read(asked, found, stale)
-        return OnlineFeatures(finished(self._service, spine, found), stale)
+        with np.errstate(all="ignore"):
+            for part in self._parts:
+                part.read(asked, found, stale)
+        return OnlineFeatures(answer(self._service, keys, found), stale)
+
+    def _keys(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> dict[str, Any]:
+        """The columns of the spine: a `Spine` itself is checked for the first of its kind alone."""
+        if at.utcoffset() is None or tuple(entities) not in self._served:
+            Spine.at(dict.fromkeys(entities, ()), at).check_serves(self._service)
+            self._served.add(tuple(entities))
+        columns = {name: pa.array(values, pa.string()) for name, values in entities.items()}
+        rows = {name: len(column) for name, column in columns.items()}
+        if len(set(rows.values())) > 1:
+            raise ConfigError(f"each join key has one value per row, got {rows}")
+        as_of = pa.repeat(pa.scalar(at, TIMESTAMP), next(iter(rows.values()), 1))
+        return columns | {AS_OF: as_of}
 
 
 @dataclass(frozen=True)
@@ -143,11 +156,13 @@ class _Part:
                 columns |= {column: pa.nulls(asked.rows, _TYPES[kind]) for column, kind in kinds}
                 continue
             values: dict[str, Values] = {}
-            for step in known.steps.get(name, ()):
-                key = known.group_of[name]
-                keys = asked.keys(known.layouts[key].join_keys)
-                answers = histories[key].answers(step.question)
-                values |= {one: keys.expand(answers[row]) for one, row in step.features}
+            if known.group_of[name]:
+                keys = asked.keys(view.entity.join_keys)
+                history = histories[known.group_of[name]]
+                for step in known.steps[name]:
+                    answers = history.answers(step.question)
+                    for feature, row in step.features:
+                        values[feature] = keys.expand(answers[row])
             for lookup in view.attributes:
                 values[lookup.feature] = _attribute(lookup, found.facts, asked)
             columns |= evaluate(view, values, asked.rows)
@@ -195,10 +210,10 @@ class _Part:
 
 
 def _history(layout: Layout, rows: Sequence[tuple[Any, ...]], asked: Request) -> History:
-    place = asked.keys(layout.join_keys).place
-    states = [(place[key], fields, words, ends) for key, fields, words, ends in rows]
+    keys = asked.keys(layout.join_keys)
+    states = [(keys.place[key], fields, words, ends) for key, fields, words, ends in rows]
     states.sort(key=itemgetter(0))
-    return History(decode(layout, states), len(place) + 1, (asked.at - _EPOCH) // _MICROSECOND)
+    return History(decode(layout, states), keys.entities, (asked.at - _EPOCH) // _MICROSECOND)
 
 
 def _stale(view: FeatureView, watermark: datetime | None, at: datetime) -> str | None:

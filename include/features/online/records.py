@@ -190,6 +190,8 @@ def ranks(words: pa.Array) -> Integers:
 
 def in_order(records: Records, rows: Integers) -> Integers:
     """Rows by entity, then as events are ordered; the layout is `ordered`."""
+    if len(rows) < 2:
+        return rows
     at, entity = records.fields["at"][rows], records.entity[rows]
     order = np.lexsort((at, entity))
     same = np.diff(at[order]) == 0

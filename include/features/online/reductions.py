@@ -85,7 +85,10 @@ def _length(window: timedelta) -> int:
 
 
 class History:
-    """Records of some entities, sorted by entity, seen from one instant."""
+    """Records of some entities, sorted by entity, seen from one instant.
+
+    Its divisions by zero and overflows are meant: it is read with numpy's warnings off.
+    """
 
     def __init__(self, records: Records, entities: int, at: int) -> None:
         age = at - records.fields["at"]
@@ -94,7 +97,8 @@ class History:
         self._records, self._entities, self._age = records, entities, age
         self._start = np.flatnonzero(_changes(records.entity))
         self._who = records.entity[self._start]
-        self._size = np.diff(self._start, append=len(records))
+        self._size = _lengths(self._start, len(records))
+        self._all_there = len(self._who) == entities
         self._order: Integers | None = None
         self._masks: dict[tuple[int | None, Windows], Mask] = {}
         self._sums: dict[tuple[int | None, str, Windows], Floats] = {}
@@ -102,10 +106,10 @@ class History:
 
     def answers(self, question: Question) -> list[Values]:
         """Per window the values of the entities."""
-        if question not in self._answers:
-            with np.errstate(all="ignore"):
-                self._answers[question] = list(self._answer(question))
-        return self._answers[question]
+        answers = self._answers.get(question)
+        if answers is None:
+            answers = self._answers[question] = list(self._answer(question))
+        return answers
 
     def _answer(self, question: Question) -> Iterable[Values]:
         fields, seen = self._records.fields, self._seen(question.bit, question.windows)
@@ -148,8 +152,11 @@ class History:
 
     def _reduced(self, reduce: np.ufunc, matrix: Any, empty: float) -> Any:
         """Matrix of each entity's records made one value; `empty` where there is no record."""
+        there = reduce.reduceat(matrix, self._start, axis=1)
+        if self._all_there:
+            return there
         found = np.full((len(matrix), self._entities), empty, dtype=matrix.dtype)
-        found[:, self._who] = reduce.reduceat(matrix, self._start, axis=1)
+        found[:, self._who] = there
         return found
 
     def _events(self, seen: Mask) -> Any:
@@ -171,7 +178,7 @@ class History:
         size = self._reduced(np.add, np.abs(values), 0.0)[:, self._who]
         rounding = size * self._size * _EPSILON
         doubtful = ~(rounding <= _TOLERATED * np.abs(total[:, self._who]))
-        for row, number in np.argwhere(doubtful):
+        for row, number in np.argwhere(doubtful) if doubtful.any() else ():
             first = self._start[number]
             terms = values[row, first : first + self._size[number]].tolist()
             total[row, self._who[number]] = _exact_sum(terms)
@@ -239,6 +246,13 @@ def _changes(values: npt.NDArray[np.generic]) -> Mask:
     changes = np.ones(len(values), dtype=bool)
     np.not_equal(values[1:], values[:-1], out=changes[1:])
     return changes
+
+
+def _lengths(start: Integers, stop: int) -> Integers:
+    """How long each run is, of those that begin at `start` and end where the next does."""
+    end = np.empty_like(start)
+    end[:-1], end[-1:] = start[1:], stop
+    return end - start
 
 
 def _exact_sum(values: list[float]) -> float:

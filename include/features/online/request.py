@@ -19,9 +19,16 @@ class Keys:
     place: Mapping[str, int]  #: entity key → position
     row_of: Integers | None  #: per row its entity, the number of them for null; None: row by row
 
+    @property
+    def entities(self) -> int:
+        """How many entities answer: one more than there are where a row is nobody's."""
+        return len(self.place) + (self.row_of is not None)
+
     def expand(self, values: Values) -> Values:
         """Per row the entity's value."""
-        rows = slice(0, len(self.place)) if self.row_of is None else self.row_of
+        rows = self.row_of
+        if rows is None:
+            return values
         if isinstance(values, Texts):
             return Texts(values.codes[rows], values.dictionary)
         return values[rows]
