@@ -30,7 +30,7 @@ from include.handoffs import (
     Scored,
     Trained,
 )
-from include.models.model import Model
+from include.models.model import Model, row_scores
 from include.models.serialise import from_bytes
 from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
@@ -189,7 +189,9 @@ def scoring(run: Run) -> Scored:
         TOP,
         registry=run.platform.registry,
         lake=run.platform.lake,
+        entity=use_case.entity,
         baseline=translate.shown_baseline(use_case),
+        reasons=use_case.reasons,
     )
 
 
@@ -206,7 +208,8 @@ def monitoring(run: Run) -> Monitored:
     if serving is not None:
         version, model = serving
         champion = evaluate.champion(run, version)
-        predictions = model.predict(run.platform.lake.get_table(ref, scored.features))
+        vectors = run.platform.lake.get_table(ref, scored.features)
+        predictions = row_scores(model, vectors, use_case.entity)
     return monitoring_stage.monitor(
         run.tenant,
         scored,

@@ -27,7 +27,7 @@ def data_needs(use_case: UseCase) -> DataNeeds:
     return DataNeeds(
         use_case=use_case.name,
         events=use_case.events,
-        entity_columns=(use_case.entity, *(key for key in use_case.keys if key != use_case.entity)),
+        entity_columns=tuple(dict.fromkeys((*use_case.keys, *use_case.judged))),
         attributes=tuple(sorted(looked_up)),
         label_event=use_case.events[0],
     )
@@ -52,8 +52,13 @@ def drift_policy(use_case: UseCase, tenant: TenantConfig) -> DriftPolicy:
     )
 
 
-def shown_baseline(use_case: UseCase) -> Model:
-    """The baseline whose score is stored beside every prediction: the last declared one."""
+def shown_baseline(use_case: UseCase) -> Model | None:
+    """The baseline whose score is stored beside every prediction: the last declared one.
+
+    None where models answer with lists, which hold other items than a baseline would.
+    """
+    if use_case.lists:
+        return None
     baseline = use_case.baselines[-1]
     return baseline_model(
         {"column": baseline.column, "descending": baseline.descending, "then": baseline.then}

@@ -14,9 +14,10 @@ _BATCH: Final = 10_000  #: rows per statement
 #: Postgres refuses COPY into a table with row-level security; arrays are the next best.
 _INSERT: Final = """
     INSERT INTO predictions (tenant_id, use_case, as_of, model_version, feature_fingerprint,
-                             entity_id, item_id, rank, score, baseline_score)
+                             entity_id, item_id, rank, score, baseline_score,
+                             details)
     SELECT %s, %s, %s, %s, %s, line.*
-    FROM unnest(%s::text[], %s::text[], %s::int[], %s::float8[], %s::float8[]) AS line
+    FROM unnest(%s::text[], %s::text[], %s::int[], %s::float8[], %s::float8[], %s::jsonb[]) AS line
 """
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Final
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 
 from include.errors import ConfigError, QualityError, UnknownNameError
 from include.models.model import Scores
+from include.registry.card import plain
 from include.storage.canonical import ENTITY_COLUMNS
 
-TASKS: Final = ("classification", "ranking")
-#: Columns: whom, what (empty unless ranked), place from 1, score, score of the baseline or null.
+TASKS: Final = ("classification", "regression", "ranking", "association")
+#: Columns: whom, what (empty unless ranked), place from 1, score, score of the baseline or null,
+#: and a JSON object of what else is known: bounds, reasons.
 SCHEMA: Final = pa.schema(
     [
         pa.field("entity_id", pa.string(), nullable=False),
@@ -20,18 +24,26 @@ SCHEMA: Final = pa.schema(
         pa.field("rank", pa.int32(), nullable=False),
         pa.field("score", pa.float64(), nullable=False),
         pa.field("baseline_score", pa.float64()),
+        pa.field("details", pa.string()),
     ]
 )
 
 
 def ranked(
-    features: pa.Table, task: str, top_k: int, *, scores: Scores, baseline: Scores | None
+    features: pa.Table,
+    task: str,
+    top_k: int,
+    *,
+    scores: Scores,
+    baseline: Scores | None,
+    details: Sequence[Mapping[str, Any]] | None = None,
 ) -> pa.Table:
     """Rows of `SCHEMA`, best first; equal scores are ordered by entity, then item.
 
     Args:
         features: one row per entity; per entity and `item_id` in a ranking.
         scores: of shape `(rows,)`, in row order.
+        details: of each row, kept where there are any.
 
     Raises:
         QualityError: a score is missing or not finite, a row has no entity, or two have the same.
@@ -52,6 +64,7 @@ def ranked(
             "item_id": _ids(features, "item_id") if ranking else [""] * features.num_rows,
             "score": scores + 0.0,  # -0.0 and 0.0 are one place
             "baseline_score": pa.array(known, mask=~np.isfinite(known)),
+            "details": pa.array([_json(one) for one in details or ({},) * len(known)], pa.string()),
         }
     )
     keys = rows.group_by(["entity_id", "item_id"]).aggregate([])
@@ -70,6 +83,43 @@ def ranked(
         rows, ranks = rows.filter(pa.array(ranks <= top_k)), ranks[ranks <= top_k]
     rows = rows.append_column("rank", pa.array(ranks, pa.int32()))
     return rows.select(SCHEMA.names).cast(SCHEMA)
+
+
+def listed(found: pa.Table, top_k: int) -> pa.Table:
+    """Rows of `SCHEMA` from the lists of a model: `entity_id, item_id, score`, best first.
+
+    Raises:
+        QualityError: a score is not finite, or a list names an item twice.
+    """
+    scores = found["score"].to_numpy()
+    if not np.isfinite(scores).all():
+        raise QualityError(
+            f"{int((~np.isfinite(scores)).sum())} scores of the lists are not finite; nothing was "
+            "written. Look at the features, then retrain"
+        )
+    if found.group_by(["entity_id", "item_id"]).aggregate([]).num_rows < found.num_rows:
+        raise QualityError("a list names an item twice; nothing was written. Retrain the model")
+    rows = found.select(["entity_id", "item_id", "score"]).sort_by(
+        [("entity_id", "ascending"), ("score", "descending"), ("item_id", "ascending")]
+    )
+    ranks = _places(rows["entity_id"])
+    rows, ranks = rows.filter(pa.array(ranks <= top_k)), ranks[ranks <= top_k]
+    return pa.table(
+        {
+            "entity_id": rows["entity_id"],
+            "item_id": rows["item_id"],
+            "rank": pa.array(ranks, pa.int32()),
+            "score": rows["score"],
+            "baseline_score": pa.nulls(rows.num_rows, pa.float64()),
+            "details": pa.nulls(rows.num_rows, pa.string()),
+        },
+        schema=SCHEMA,
+    )
+
+
+def _json(details: Mapping[str, Any]) -> str | None:
+    """The details as JSON, in which there is no NaN; None where there are none."""
+    return json.dumps(plain(details), sort_keys=True) if details else None
 
 
 def _places(entities: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

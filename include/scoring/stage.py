@@ -6,12 +6,12 @@ import logging
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import FeaturesBuilt, Scored
-from include.models.model import Model
+from include.models.model import Model, asking
 from include.models.serialise import from_bytes
 from include.registry import ledger
 from include.registry.port import ModelVersion, Registry
 from include.scoring.predictions import replace_predictions
-from include.scoring.ranks import ranked
+from include.scoring.ranks import listed, ranked
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
 
@@ -26,14 +26,18 @@ def score(
     *,
     registry: Registry,
     lake: Lake,
+    entity: str = "user_id",
     baseline: Model | None = None,
+    reasons: int = 0,
 ) -> Scored:
     """Make the champion's predictions all that `predictions` holds of the interval.
 
     Args:
-        task: the use case's, `classification` or `ranking`.
-        top_k: how many items an entity keeps in a ranking.
+        task: the use case's.
+        top_k: how many items an entity keeps in a ranking or a list.
+        entity: the features' column of whom or what is scored.
         baseline: gives `baseline_score`, null where it has no answer.
+        reasons: how many features are kept with each score as its explanation.
 
     Returns:
         An empty version and no rows where nothing serves yet; the table is then left alone.
@@ -67,13 +71,17 @@ def score(
             *(tenant.id, built.use_case, version.version),
             *(version.feature_fingerprint, built.feature_fingerprint),
         )
-    rows = ranked(
-        features,
-        task,
-        top_k,
-        scores=model.predict(features),
-        baseline=None if baseline is None else baseline.predict(features),
-    )
+    if model.lists:
+        rows = listed(model.recommend(asking(features, entity), top_k), top_k)
+    else:
+        rows = ranked(
+            features,
+            task,
+            top_k,
+            scores=model.predict(features),
+            baseline=None if baseline is None else baseline.predict(features),
+            details=model.details(features, reasons),
+        )
     replace_predictions(
         tenant,
         built.use_case,

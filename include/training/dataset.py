@@ -19,10 +19,17 @@ from include.handoffs import RecordedSet, TableVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.training.rows import Rows
+from include.training.rows import Rows, repeated
 from include.training.windows import Windows, plan
 from include.use_cases.declaration import UseCase
-from include.use_cases.spines import EVENT_COLUMNS, labels, relevant_items, scoring_spine
+from include.use_cases.spines import (
+    EVENT_COLUMNS,
+    basket_spine,
+    labels,
+    relevant_items,
+    scoring_spine,
+    wanted,
+)
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,22 @@ class _Labelled:
     label: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     relevant: npt.NDArray[np.int64]
+    wanted: npt.NDArray[np.object_]
+
+    @classmethod
+    def none(cls, use_case: UseCase) -> _Labelled:
+        """No rows at all."""
+        fields = [pa.field(key, pa.string()) for key in use_case.judged]
+        spine = pa.schema([*fields, pa.field("as_of", TIMESTAMP)]).empty_table()
+        nothing = np.empty(0)
+        return cls(spine, nothing, nothing, np.empty(0, np.int64), np.empty(0, object))
+
+    @classmethod
+    def stacked(cls, parts: Sequence[_Labelled]) -> _Labelled:
+        """The parts, of which there is at least one, below each other."""
+        names = ("label", "weight", "relevant", "wanted")
+        arrays = (np.concatenate([getattr(one, name) for one in parts]) for name in names)
+        return cls(pa.concat_tables([one.spine for one in parts]), *arrays)
 
 
 @dataclass(frozen=True)
@@ -165,47 +188,49 @@ class _Frame:
         return found, made, spine
 
     def _labelled(self, instants: Sequence[datetime], *, thin: bool) -> _Labelled:
-        case, events = self.use_case, self.inputs.events
-        draw = np.random.default_rng(case.seed)
-        spines, targets, weights, relevant = [], [], [], []
-        for at in instants:
+        draw = np.random.default_rng(self.use_case.seed)
+        parts = [self._at(at, draw, thin=thin) for at in instants]
+        return _Labelled.stacked(parts) if parts else _Labelled.none(self.use_case)
+
+    def _at(self, at: datetime, draw: np.random.Generator, *, thin: bool) -> _Labelled:
+        case, events, until = self.use_case, self.inputs.events, self.known_until
+        if case.task == "association":
+            spine = _some_entities(case, basket_spine(case, events, at, until), draw)
+            label = np.zeros(spine.num_rows)
+        else:
             spine = _some_entities(case, scoring_spine(case, events, at), draw)
-            label = labels(case, events, spine, self.known_until).to_numpy()
-            keep, weight = _thinned(case, label, draw) if thin else _all(label)
-            spine = spine.filter(pa.array(keep))
-            spines.append(spine)
-            targets.append(label[keep])
-            weights.append(weight[keep])
-            if case.items:
-                counts = relevant_items(case, events, at, self.known_until)
-                users = pd.Series(spine[case.entity].to_pandas(), dtype=object)
-                relevant.append(users.map(counts).fillna(0).to_numpy(dtype=np.int64))
-            else:
-                relevant.append(np.zeros(spine.num_rows, dtype=np.int64))
-        if not spines:
-            nobody = _no_spine(case)
-            return _Labelled(nobody, np.empty(0), np.empty(0), np.empty(0, np.int64))
-        return _Labelled(
-            pa.concat_tables(spines),
-            np.concatenate(targets),
-            np.concatenate(weights),
-            np.concatenate(relevant),
-        )
+            label = labels(case, events, spine, until).to_numpy()
+        keep, weight = _thinned(case, label, draw) if thin else _all(label)
+        spine = spine.filter(pa.array(keep))
+        if case.lists:
+            lists = _objects(wanted(case, events, spine, at, until))
+            sizes = pd.Series([len(one) for one in lists])
+        else:
+            lists = repeated((), spine.num_rows)
+            counts = relevant_items(case, events, at, until) if case.items else {}
+            sizes = pd.Series(spine[case.entity].to_pandas(), dtype=object).map(counts).fillna(0)
+        relevant = sizes.to_numpy(dtype=np.int64)
+        return _Labelled(spine, label[keep], weight[keep], relevant, lists)
 
     def _rows(self, one: _Labelled, features: pa.Table) -> Rows:
         case, spine, tenant = self.use_case, one.spine, self.inputs.tenant.id
-        entity = _texts(spine[case.entity], prefix=f"{tenant}/")
+        entity = _texts(spine[case.judged[0]], prefix=f"{tenant}/")
         stamps = spine["as_of"].to_numpy().astype("datetime64[us]")
+        group = np.char.add(np.char.add(entity, "@"), stamps.astype(str))
+        item = _texts(spine["item_id"]) if len(case.judged) > 1 else np.full(spine.num_rows, "")
+        if case.task == "association":  # each item of a basket asks for the others
+            group = np.char.add(np.char.add(group, "/"), item)
         return Rows(
             features,
             one.label,
             one.weight,
             entity,
-            _texts(spine["item_id"]) if case.items else np.full(spine.num_rows, ""),
-            np.char.add(np.char.add(entity, "@"), stamps.astype(str)),
+            item,
+            group,
             one.relevant,
             np.full(spine.num_rows, tenant),
             stamps,
+            one.wanted,
         )
 
 
@@ -214,11 +239,6 @@ def _recorded(made: TrainingSet, spine: pa.Table, pinned: Pinned, lake: Lake) ->
     recipe = made.recipe
     path = f"spines/{recipe.known_at:%Y-%m-%dT%H%M%S}-{recipe.spine_digest}.parquet"
     return RecordedSet(recipe, made.digest, lake.put_table(pinned.tenant.ref, path, spine))
-
-
-def _no_spine(use_case: UseCase) -> pa.Table:
-    fields = [pa.field(key, pa.string()) for key in use_case.keys]
-    return pa.schema([*fields, pa.field("as_of", TIMESTAMP)]).empty_table()
 
 
 def _span(use_case: UseCase, events: pa.Table, as_of: datetime) -> tuple[datetime, datetime] | None:
@@ -234,11 +254,12 @@ def _span(use_case: UseCase, events: pa.Table, as_of: datetime) -> tuple[datetim
 
 
 def _some_entities(use_case: UseCase, spine: pa.Table, draw: np.random.Generator) -> pa.Table:
-    entities = pc.unique(spine[use_case.entity])
+    key = use_case.judged[0]
+    entities = pc.unique(spine[key])
     if len(entities) <= use_case.snapshots.entities:
         return spine
     chosen = draw.choice(len(entities), use_case.snapshots.entities, replace=False)
-    return spine.filter(pc.is_in(spine[use_case.entity], value_set=entities.take(pa.array(chosen))))
+    return spine.filter(pc.is_in(spine[key], value_set=entities.take(pa.array(chosen))))
 
 
 def _thinned(
@@ -256,6 +277,12 @@ def _thinned(
 
 def _all(label: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
     return np.ones(len(label), dtype=bool), np.ones(len(label))
+
+
+def _objects(values: Sequence[object]) -> npt.NDArray[np.object_]:
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found
 
 
 def _stacked(use_case: UseCase, parts: Sequence[Rows]) -> Rows:

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from include.models.estimators import matrix
-from include.models.model import Model, Scores
+from include.models.model import Model
 from include.models.serialise import to_bytes
 from include.registry.decision import Comparison, Evidence, Measured, TenantEffect
-from include.training.metrics import Bootstrap, Estimate
+from include.training.metrics import Answers, Bootstrap, Estimate, Lists, pick
 from include.training.rows import Rows
-from include.use_cases.declaration import UseCase
+from include.use_cases.declaration import TOP, UseCase
 
 _LIBRARIES: Final = ("lightgbm", "numpy", "pyarrow", "scikit-learn", "skops")
 _SEGMENTS: Final = ("low", "medium", "high")
@@ -73,7 +73,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure every contender, and the incumbent, on the same rows with the same draws."""
     everyone = [*contenders, *([incumbent] if incumbent else [])]
-    scores = {one.key: one.model.predict(holdout.features) for one in everyone if one.fresh}
+    scores = {one.key: answers(one.model, holdout) for one in everyone if one.fresh}
     bootstrap = Bootstrap(holdout, use_case.seed)
     nothing = dict.fromkeys(use_case.metrics, Estimate(None, None, None))
     estimates = {one.key: dict(nothing) for one in everyone}
@@ -110,6 +110,18 @@ def evaluate(
         ],
         evidence,
     )
+
+
+def answers(model: Model, rows: Rows) -> Answers:
+    """What the model says: a score per row, or a list per group."""
+    if not model.lists:
+        return model.predict(rows.features)
+    found = model.recommend(rows.history, TOP)
+    lists: dict[str, list[str]] = {}
+    columns = (found[name].to_pylist() for name in ("entity_id", "item_id"))
+    for group, item in zip(*columns, strict=True):
+        lists.setdefault(group, []).append(item)
+    return Lists(lists)
 
 
 def document(
@@ -154,7 +166,7 @@ def _pairs(
 def _difference(
     bootstrap: Bootstrap,
     metric: str,
-    scores: Mapping[str, Scores],
+    scores: Mapping[str, Answers],
     one: Contender,
     other: Contender,
 ) -> tuple[float | None, float | None, float | None]:
@@ -171,14 +183,18 @@ def _measured(
 
 
 def _judged_entities(use_case: UseCase, holdout: Rows) -> int:
-    judged = holdout.relevant > 0 if use_case.items else np.ones(len(holdout), dtype=bool)
+    judged = (
+        holdout.relevant > 0
+        if use_case.items or use_case.lists
+        else np.ones(len(holdout), dtype=bool)
+    )
     return len(np.unique(holdout.entity[judged]))
 
 
 def _tenant_effects(
     use_case: UseCase,
     holdout: Rows,
-    scores: Mapping[str, Scores],
+    scores: Mapping[str, Answers],
     contenders: Sequence[Contender],
     incumbent: Contender | None,
 ) -> Iterator[TenantEffect]:
@@ -190,13 +206,13 @@ def _tenant_effects(
         for one in contenders:
             if one.key in scores:
                 found = bootstrap.difference(
-                    use_case.metric, scores[one.key][mask], scores[incumbent.key][mask]
+                    use_case.metric, pick(scores[one.key], mask), pick(scores[incumbent.key], mask)
                 )
                 yield TenantEffect(tenant, one.key, found.value, found.low, found.high)
 
 
 def _segments(
-    use_case: UseCase, holdout: Rows, scores: Mapping[str, Scores], per_tenant: bool
+    use_case: UseCase, holdout: Rows, scores: Mapping[str, Answers], per_tenant: bool
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """The deciding metric per tercile of activity, and per tenant of a global model."""
     if len(holdout) == 0:
@@ -210,7 +226,7 @@ def _segments(
         rows = holdout.where(mask)
         bootstrap = Bootstrap(rows, use_case.seed)
         for key, values in scores.items():
-            estimate = asdict(bootstrap.estimate(use_case.metric, values[mask]))
+            estimate = asdict(bootstrap.estimate(use_case.metric, pick(values, mask)))
             found[key][name] = {"rows": len(rows), "entities": bootstrap.entities, **estimate}
     return found
 

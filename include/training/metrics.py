@@ -11,7 +11,7 @@ compares with always predicting the base rate; Murphy 1988).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -25,10 +25,29 @@ from include.use_cases.declaration import TOP
 REPLICATES: Final = 400
 #: Share of replicates in which a metric must be defined for its interval to mean anything.
 _DEFINED: Final = 0.8
+#: Of a place in a ranking, and of the best ranking of so many relevant items (Järvelin 2002).
+_DISCOUNT: Final = 1.0 / np.log2(np.arange(TOP) + 2.0)
+_IDEAL: Final = np.concatenate([[0.0], np.cumsum(_DISCOUNT)])
 
 Weights = npt.NDArray[np.float64]
 #: From weights per row to the metric; NaN where it is undefined (one class only, no outcome).
 Statistic = Callable[[Weights], float]
+
+
+@dataclass(frozen=True)
+class Lists:
+    """What a list model answered: group → item ids, best first. A group without one got nothing."""
+
+    items: Mapping[str, Sequence[str]]
+
+
+#: A score per row, or lists.
+Answers = Scores | Lists
+
+
+def pick(answers: Answers, mask: npt.NDArray[np.bool_]) -> Answers:
+    """The answers for the rows of the mask."""
+    return answers if isinstance(answers, Lists) else answers[mask]
 
 
 @dataclass(frozen=True)
@@ -40,7 +59,7 @@ class Estimate:
     high: float | None
 
 
-def measure(metric: str, rows: Rows, scores: Scores) -> float | None:
+def measure(metric: str, rows: Rows, scores: Answers) -> float | None:
     """The metric's plain value, rows counted with their own weight."""
     value = _statistic(metric, rows, scores)(rows.weight)
     return None if np.isnan(value) else float(value)
@@ -82,20 +101,22 @@ class Bootstrap:
         self._draws = Draws(rows.entity, seed)
         self.entities = self._draws.entities
 
-    def estimate(self, metric: str, scores: Scores) -> Estimate:
+    def estimate(self, metric: str, scores: Answers) -> Estimate:
         """The metric of one model."""
         return self._draws.interval(_statistic(metric, self._rows, scores))
 
-    def difference(self, metric: str, scores: Scores, against: Scores) -> Estimate:
+    def difference(self, metric: str, scores: Answers, against: Answers) -> Estimate:
         """How much better the first model is than the second, on the same draws."""
         ours = _statistic(metric, self._rows, scores)
         theirs = _statistic(metric, self._rows, against)
         return self._draws.interval(lambda weights: ours(weights) - theirs(weights))
 
 
-def _statistic(metric: str, rows: Rows, scores: Scores) -> Statistic:
+def _statistic(metric: str, rows: Rows, scores: Answers) -> Statistic:
     if len(rows) == 0:
         return lambda _: float("nan")
+    if isinstance(scores, Lists):
+        return mean_of(**_list_values(metric, rows, scores))
     if metric in _STATISTICS:
         return _STATISTICS[metric](rows, scores)
     return mean_of(**_group_values(metric, rows, scores))
@@ -161,13 +182,26 @@ def _group_values(metric: str, rows: Rows, scores: Scores) -> dict[str, npt.NDAr
     if metric == f"hit@{TOP}":
         value = np.maximum.reduceat(bought, starts).astype(np.float64)
     else:
-        discount = 1.0 / np.log2(np.arange(TOP) + 2.0)
-        gain = np.where(bought, discount[np.minimum(position, TOP - 1)], 0.0)
-        ideal = np.concatenate([[0.0], np.cumsum(discount)])
-        most = ideal[np.minimum(rows.relevant[order][starts], TOP)]
+        gain = np.where(bought, _DISCOUNT[np.minimum(position, TOP - 1)], 0.0)
+        most = _IDEAL[np.minimum(rows.relevant[order][starts], TOP)]
         value = np.add.reduceat(gain, starts) / np.where(most > 0, most, 1.0)
     judged = rows.relevant[order][starts] > 0
     return {"value": value[judged], "row": order[starts][judged]}
+
+
+def _list_values(metric: str, rows: Rows, lists: Lists) -> dict[str, npt.NDArray[Any]]:
+    """`_group_values` where the answers are lists, which may hold what is no row."""
+    _, first = np.unique(rows.group, return_index=True)
+    first = first[rows.relevant[first] > 0]
+    value = np.zeros(len(first))
+    for place, row in enumerate(first.tolist()):
+        items = set(rows.wanted[row])
+        hits = [item in items for item in lists.items.get(str(rows.group[row]), ())[:TOP]]
+        if metric == f"hit@{TOP}":
+            value[place] = any(hits)
+        else:
+            value[place] = _DISCOUNT[: len(hits)][hits].sum() / _IDEAL[min(len(items), TOP)]
+    return {"value": value, "row": first}
 
 
 def _brier_skill(rows: Rows, scores: Scores) -> Statistic:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ class Rows:
     relevant: npt.NDArray[np.int64]  #: items the group's outcome holds; 0 unless ranked
     tenant: npt.NDArray[np.str_]
     as_of: npt.NDArray[np.datetime64]
+    #: The group's outcome as a tuple of item ids, for models that answer with lists; else ().
+    wanted: npt.NDArray[np.object_]
 
     def __len__(self) -> int:
         return len(self.label)
@@ -69,8 +71,32 @@ class Rows:
             whole,
             text,
             np.empty(0, "datetime64[us]"),
+            np.empty(0, object),
         )
+
+    @property
+    def history(self) -> pa.Table:
+        """What list models read: `entity_id` (the group), `item_id` and the features."""
+        keys = {"entity_id": pa.array(self.group, pa.string()), "item_id": pa.array(self.item)}
+        return pa.table(keys | {name: self.features[name] for name in self.features.column_names})
+
+
+def repeated(value: Any, count: int) -> npt.NDArray[np.object_]:
+    """An array that holds the very object `value`, `count` times."""
+    found = np.empty(count, object)
+    found.fill(value)
+    return found
 
 
 #: The arrays of `Rows`, in the order of its fields.
-_ARRAYS: Final = ("label", "weight", "entity", "item", "group", "relevant", "tenant", "as_of")
+_ARRAYS: Final = (
+    "label",
+    "weight",
+    "entity",
+    "item",
+    "group",
+    "relevant",
+    "tenant",
+    "as_of",
+    "wanted",
+)

@@ -9,20 +9,25 @@ from typing import Final, Literal
 from include.errors import ConfigError, UnknownNameError
 from include.features.views import FeatureService
 
-Task = Literal["classification", "regression", "ranking"]
+Task = Literal["classification", "regression", "ranking", "association"]
 
 #: Task → metrics that can judge it, all rising with quality; the first declared one decides.
 METRICS: Final[dict[Task, tuple[str, ...]]] = {
     "classification": ("auc", "average_precision", "brier_skill", "lift@10%", "precision@1%"),
     "regression": ("forecast_accuracy",),
     "ranking": ("hit@10", "ndcg@10"),
+    "association": ("hit@10", "ndcg@10"),
 }
 #: Task → estimators that training can fit for it.
 ESTIMATORS: Final[dict[Task, tuple[str, ...]]] = {
     "classification": ("logistic", "lightgbm"),
     "regression": ("lightgbm",),
-    "ranking": ("lightgbm",),
+    "ranking": ("lightgbm", "ease"),
+    "association": ("bought_together",),
 }
+#: Estimators that answer with lists, from what each entity has had; so do baselines of that name.
+LIST_ESTIMATORS: Final = ("ease", "bought_together")
+LIST_BASELINES: Final = ("popularity", "own_history", "co_count")
 #: What is scored, by its column of `events`.
 ENTITIES: Final = ("user_id", "account_id", "item_id")
 #: How far down a ranking is looked at.
@@ -61,15 +66,26 @@ class Items:
 
 
 @dataclass(frozen=True)
+class History:
+    """What list models read: the items that an entity has had, a row each."""
+
+    items: int  #: at most so many of an entity, those most often had first
+    weight: str = ""  #: feature: how much of an item it had, negative where disliked; else 1
+    seen: Literal["keep", "drop"] = "drop"  #: whether what an entity had may be listed again
+    category: str = ""  #: text feature by which lists are kept diverse, and rare items helped
+
+
+@dataclass(frozen=True)
 class Baseline:
     """A rule of thumb over one feature, which any model must beat.
 
     The score rises with `column`, or falls where `descending`. `then` breaks ties; it needs a
-    `column` of whole numbers.
+    `column` of whole numbers. Where models answer with lists the name alone says it, one of
+    `LIST_BASELINES`.
     """
 
     name: str
-    column: str
+    column: str = ""
     descending: bool = False
     then: str = ""
 
@@ -129,7 +145,9 @@ class UseCase:
     retrain_every: timedelta
     drift: DriftPolicy
     items: Items | None = None
+    history: History | None = None
     entity: str = "user_id"  #: of whom or what is scored; a ranking's items are ranked for it
+    reasons: int = 0  #: features kept with each score as its explanation, the weightiest first
     latency: Literal["batch", "online"] = "batch"
     seed: int = 20_170_101
 
@@ -143,12 +161,25 @@ class UseCase:
                 raise UnknownNameError("estimator", estimator, ESTIMATORS[self.task], where)
         if self.entity not in ENTITIES:
             raise UnknownNameError("entity column", self.entity, ENTITIES, where)
-        if (self.task == "regression") != (self.label.when == "total"):
-            raise ConfigError(f"{where}: a regression predicts a total, and nothing else does")
         if not self.metrics or not self.baselines or not self.estimators or not self.events:
             raise ConfigError(f"{where} needs events, a metric, a baseline and an estimator")
-        if (self.task == "ranking") != (self.items is not None):
-            raise ConfigError(f"{where}: `items` is for ranking, and ranking needs it")
+        if (self.task == "regression") != (self.label.when == "total"):
+            raise ConfigError(f"{where}: a regression predicts a total, and nothing else does")
+        self._check_items(where)
+        self._check_features(where)
+
+    def _check_items(self, where: str) -> None:
+        if (self.task == "ranking") != (self.items is not None) and not self.lists:
+            raise ConfigError(f"{where}: `items` is for ranking, which needs `items` or `history`")
+        if self.lists != (self.history is not None) or (self.items and self.history):
+            raise ConfigError(
+                f"{where}: estimators that answer with lists ({', '.join(LIST_ESTIMATORS)}) read "
+                "`history` instead of `items`, and only they do"
+            )
+        if self.task == "association" and self.entity != "item_id":
+            raise ConfigError(f"{where}: an association is of items; declare entity='item_id'")
+
+    def _check_features(self, where: str) -> None:
         if self.features.unbound:
             raise ConfigError(
                 f"{where} reads a share whose categories are not known: every tenant, and the "
@@ -156,12 +187,28 @@ class UseCase:
                 "`categories=(…)`"
             )
         columns = self.features.columns
-        used = [b.column for b in self.baselines] + [b.then for b in self.baselines if b.then]
-        for column in (*used, self.segments_by):
+        used = [self.segments_by]
+        for baseline in self.baselines:
+            if self.lists and baseline.name not in LIST_BASELINES:
+                raise UnknownNameError("baseline", baseline.name, LIST_BASELINES, where)
+            if not self.lists:
+                used += [baseline.column, *([baseline.then] if baseline.then else [])]
+        if self.history:
+            used += [self.history.weight] if self.history.weight else []
+            category = self.history.category
+            if category and columns.get(category) != "text":
+                texts = [name for name, kind in columns.items() if kind == "text"]
+                raise UnknownNameError("text feature", category, texts, where)
+        for column in used:
             if column not in columns:
                 raise UnknownNameError("feature", column, columns, where)
             if columns[column] == "text":
                 raise ConfigError(f"{where} calculates with the text feature {column!r}")
+
+    @property
+    def lists(self) -> bool:
+        """Whether models answer with lists instead of a score per row."""
+        return any(name in LIST_ESTIMATORS for name in self.estimators)
 
     @property
     def metric(self) -> str:
@@ -176,7 +223,13 @@ class UseCase:
     @property
     def keys(self) -> tuple[str, ...]:
         """Join keys of a scoring row."""
-        return (self.entity, "item_id") if self.items else (self.entity,)
+        ranked = self.task == "ranking"
+        return (self.entity, "item_id") if ranked else (self.entity,)
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        """Columns of `events` that a label is about: whose it is, and of what."""
+        return ("group_id", "item_id") if self.task == "association" else self.keys
 
     @property
     def columns(self) -> tuple[str, ...]:

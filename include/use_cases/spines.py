@@ -24,6 +24,7 @@ EVENT_COLUMNS: Final = (
     "user_id",
     "account_id",
     "item_id",
+    "group_id",
     "quantity",
     "amount",
     "event_timestamp",
@@ -43,7 +44,51 @@ def scoring_spine(use_case: UseCase, events: pa.Table, as_of: datetime) -> pa.Ta
     rows = pa.table({use_case.entity: active})
     if use_case.items:
         rows = _candidates(use_case.items, use_case.entity, known, active, as_of)
+    elif use_case.history and use_case.task == "ranking":
+        rows = _own(known, use_case.entity, active, use_case.history.items)
     return rows.append_column("as_of", pa.array([as_of] * rows.num_rows, TIMESTAMP))
+
+
+def basket_spine(
+    use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
+) -> pa.Table:
+    """What was had together after `as_of`: `group_id, item_id, as_of`, baskets of two or more.
+
+    An association is learnt from such baskets, and judged on later ones: an item of a basket is
+    given, and the others are to be found.
+    """
+    lines = outcomes(use_case, events, as_of, known_until).select(["group_id", "item_id"])
+    pairs = lines.group_by(["group_id", "item_id"]).aggregate([])
+    sizes = pairs.group_by("group_id").aggregate([("item_id", "count")])
+    large = sizes.filter(pc.greater(sizes["item_id_count"], 1))["group_id"]
+    pairs = pairs.filter(pc.is_in(pairs["group_id"], value_set=large.combine_chunks()))
+    pairs = pairs.sort_by([("group_id", "ascending"), ("item_id", "ascending")])
+    instants = pa.array([as_of] * pairs.num_rows, TIMESTAMP)
+    return pairs.select(["group_id", "item_id"]).append_column("as_of", instants)
+
+
+def wanted(
+    use_case: UseCase, events: pa.Table, spine: pa.Table, as_of: datetime, known_until: datetime
+) -> list[tuple[str, ...]]:
+    """Per row of the spine at `as_of`, the items that a list should have held, sorted.
+
+    Those of the entity's outcome; without what it had already where the use case drops that. In an
+    association, those that stand with the row's item in its basket.
+    """
+    key = use_case.judged[0]
+    happened = outcomes(use_case, events, as_of, known_until)
+    found: dict[str, set[str]] = {}
+    for owner, item in zip(happened[key].to_pylist(), happened["item_id"].to_pylist(), strict=True):
+        found.setdefault(owner, set()).add(item)
+    owners, items = spine[key].to_pylist(), spine["item_id"].to_pylist()
+    if use_case.task == "association":
+        pairs = zip(owners, items, strict=True)
+        return [tuple(sorted(found.get(owner, set()) - {item})) for owner, item in pairs]
+    if use_case.history and use_case.history.seen == "drop":
+        for owner, item in zip(owners, items, strict=True):
+            found.get(owner, set()).discard(item)
+    answers = {owner: tuple(sorted(items)) for owner, items in found.items()}
+    return [answers.get(owner, ()) for owner in owners]
 
 
 def labels(use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: datetime) -> pa.Array:
@@ -92,7 +137,7 @@ def outcomes(
             f"the {use_case.name} label of {as_of} is known at {end}, not at {known_until}; "
             "take an earlier snapshot"
         )
-    return _between(events, use_case.outcomes, use_case.keys, as_of, end, known_until)
+    return _between(events, use_case.outcomes, use_case.judged, as_of, end, known_until)
 
 
 def _totals(use_case: UseCase, happened: pa.Table) -> pd.Series[float]:
@@ -134,20 +179,7 @@ def _candidates(
     items: Items, entity: str, known: pa.Table, active: pa.Array, as_of: datetime
 ) -> pa.Table:
     """Own items most often and most recently had, and the tenant's popular ones."""
-    own = known.filter(pc.is_in(known[entity], value_set=active))
-    history = own.group_by([entity, "item_id"]).aggregate(
-        [("event_timestamp", "count"), ("event_timestamp", "max")]
-    )
-    history = history.sort_by(
-        [
-            (entity, "ascending"),
-            ("event_timestamp_count", "descending"),
-            ("event_timestamp_max", "descending"),
-            ("item_id", "ascending"),
-        ]
-    )
-    own_rows = history.select([entity, "item_id"]).to_pandas()
-    own_rows = own_rows.groupby(entity, sort=False).head(items.own)
+    own_rows = _own(known, entity, active, items.own).to_pandas()
 
     since = pa.scalar(as_of - items.popular_window, TIMESTAMP)
     recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
@@ -161,8 +193,30 @@ def _candidates(
     ).to_frame(index=False)
 
     rows = pd.concat([own_rows, crossed]).drop_duplicates().sort_values([entity, "item_id"])
-    schema = pa.schema([(entity, pa.string()), ("item_id", pa.string())])
-    return pa.Table.from_pandas(rows, schema, preserve_index=False)
+    return pa.Table.from_pandas(rows, _pairs(entity), preserve_index=False)
+
+
+def _own(known: pa.Table, entity: str, active: pa.Array, most: int) -> pa.Table:
+    """The items that each active entity has had, those most often and most recently had first."""
+    own = known.filter(pc.is_in(known[entity], value_set=active))
+    history = own.group_by([entity, "item_id"]).aggregate(
+        [("event_timestamp", "count"), ("event_timestamp", "max")]
+    )
+    history = history.sort_by(
+        [
+            (entity, "ascending"),
+            ("event_timestamp_count", "descending"),
+            ("event_timestamp_max", "descending"),
+            ("item_id", "ascending"),
+        ]
+    )
+    rows = history.select([entity, "item_id"]).to_pandas()
+    rows = rows.groupby(entity, sort=False).head(most).sort_values([entity, "item_id"])
+    return pa.Table.from_pandas(rows, _pairs(entity), preserve_index=False)
+
+
+def _pairs(entity: str) -> pa.Schema:
+    return pa.schema([(entity, pa.string()), ("item_id", pa.string())])
 
 
 def _index(table: pa.Table, keys: tuple[str, ...]) -> pd.Index:

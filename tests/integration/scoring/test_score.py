@@ -132,6 +132,7 @@ def test_predictions_name_what_made_them(
         "item_id": "",
         "rank": 1,
         "score": 3.0,
+        "details": None,
         "baseline_score": 1.0,
         "model_version": "1",
         "feature_fingerprint": "f1",

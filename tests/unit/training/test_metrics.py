@@ -9,20 +9,26 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
-from include.training.metrics import Bootstrap, measure
-from include.training.rows import Rows
+from include.training.metrics import Bootstrap, Lists, measure
+from include.training.rows import Rows, repeated
 
 
 def rows(
-    label: list[int], group: list[str] | None = None, relevant: list[int] | None = None
+    label: list[int] | list[float],
+    group: list[str] | None = None,
+    relevant: list[int] | None = None,
+    wanted: list[tuple[str, ...]] | None = None,
 ) -> Rows:
     count = len(label)
+    lists = repeated((), count)
+    if wanted is not None:
+        lists[:] = wanted
     names = np.array(group or [f"u{i}" for i in range(count)], dtype=np.str_)
     return Rows(
         features=pa.table({"x": np.zeros(count)}),
-        label=np.array(label, np.int8),
+        label=np.array(label, np.float64),
         weight=np.ones(count),
         entity=names,
         item=np.full(count, ""),
@@ -30,6 +36,7 @@ def rows(
         relevant=np.array(relevant or [0] * count, np.int64),
         tenant=np.full(count, "acme"),
         as_of=np.full(count, np.datetime64("2024-01-01", "us")),
+        wanted=lists,
     )
 
 
@@ -122,3 +129,66 @@ def test_without_rows_or_classes_nothing_is_measured() -> None:
     for metric, label in product(("auc", "hit@10"), ([], [0, 0])):
         found = Bootstrap(rows(label), 1).estimate(metric, np.zeros(len(label)))
         assert (found.value, found.low, found.high) == (None, None, None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=2, max_size=40))
+def test_the_brier_skill_is_what_is_gained_over_the_base_rate(
+    pairs: list[tuple[int, float]],
+) -> None:
+    """1 for certainty that is right, 0 for the base rate, undefined where there is one class."""
+    label, score = [p[0] for p in pairs], np.array([p[1] for p in pairs])
+    found = measure("brier_skill", rows(label), score)
+    rate = sum(label) / len(label)
+    if rate in (0, 1):
+        assert found is None
+    else:
+        usual = brier_score_loss(label, np.full(len(label), rate))
+        assert found == pytest.approx(1 - brier_score_loss(label, score) / usual)
+
+
+def test_forecast_accuracy_is_one_minus_the_weighted_absolute_percentage_error() -> None:
+    """Errors of 1 and 2 on a total of 10 leave 0.7; without a total there is no figure."""
+    assert measure("forecast_accuracy", rows([4.0, 6.0]), np.array([5.0, 4.0])) == 0.7
+    assert measure("forecast_accuracy", rows([0.0, 0.0]), np.array([5.0, 4.0])) is None
+
+
+def test_lift_counts_the_best_tenth_against_the_base_rate() -> None:
+    """Of 20 rows two are looked at: both are positive, where one in five is."""
+    label = [1, 1, 1, 1] + [0] * 16
+    scores = np.arange(20, 0, -1.0)
+    assert measure("lift@10%", rows(label), scores) == 5.0
+    assert measure("precision@1%", rows(label), scores) == 1.0
+
+
+def test_rows_of_equal_score_share_the_room_at_the_top() -> None:
+    """A model that cannot tell rows apart has a lift of one, in whatever order they stand."""
+    label = [1] * 5 + [0] * 15
+    for each in (label, label[::-1]):
+        assert measure("lift@10%", rows(each), np.zeros(20)) == pytest.approx(1.0)
+
+
+def test_lists_are_judged_by_all_that_was_wanted() -> None:
+    """A group without a list has missed; one without an outcome is not judged."""
+    group = ["a", "a", "b", "c"]
+    data = rows([0] * 4, group, [2, 2, 1, 0], [("x", "y")] * 2 + [("z",), ()])
+    lists = Lists({"a": ["w", "x"], "c": ["x"]})
+    assert measure("hit@10", data, lists) == 0.5
+    best = 1 + 1 / np.log2(3)
+    assert measure("ndcg@10", data, lists) == pytest.approx((1 / np.log2(3)) / best / 2)
+
+
+def test_a_list_scores_as_the_same_order_of_rows_does() -> None:
+    """Where every candidate is a row, both ways to answer come to the same figure."""
+    group = [name for name in "abc" for _ in range(15)]
+    items = [f"i{place}" for _ in "abc" for place in range(15)]
+    draw = np.random.default_rng(5)
+    label, scores = draw.integers(0, 2, 45), draw.random(45)
+    wanted = {
+        name: tuple(i for g, i, y in zip(group, items, label, strict=True) if g == name and y)
+        for name in "abc"
+    }
+    data = rows(label.tolist(), group, [len(wanted[g]) for g in group], [wanted[g] for g in group])
+    order = np.argsort(-scores)
+    lists = Lists({name: [items[i] for i in order if group[i] == name] for name in "abc"})
+    for metric in ("hit@10", "ndcg@10"):
+        assert measure(metric, data, lists) == pytest.approx(measure(metric, data, scores))

@@ -10,13 +10,22 @@ import pytest
 
 from include import use_cases
 from include.errors import ConfigError
+from include.features.library.items import ITEM_POPULARITY
+from include.features.views import FeatureService
 from include.storage.canonical import EVENTS
-from include.use_cases.declaration import Items, UseCase
-from include.use_cases.spines import labels, relevant_items, scoring_spine
+from include.use_cases.declaration import Baseline, History, Items, Label, UseCase
+from include.use_cases.spines import (
+    basket_spine,
+    labels,
+    relevant_items,
+    scoring_spine,
+    wanted,
+)
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
 CHURN = use_cases.get("churn")
 RANKING = use_cases.get("recommendation")
+BOUGHT = ("Order Completed",)
 
 
 def days(number: float) -> timedelta:
@@ -150,3 +159,122 @@ def test_the_order_of_events_does_not_matter(case: UseCase) -> None:
     events = history(*[(f"u{n % 5}", f"i{n % 7}", -n - 1, 0) for n in range(50)])
     shuffled = events.take(pa.array(list(reversed(range(50)))))
     assert scoring_spine(case, events, AS_OF) == scoring_spine(case, shuffled, AS_OF)
+
+
+def baskets(*rows: tuple[str, str, float]) -> pa.Table:
+    """Order lines from (basket, item, days after AS_OF)."""
+    lines = history(*[(f"of {basket}", item, after, 0) for basket, item, after in rows])
+    column = lines.schema.get_field_index("group_id")
+    return lines.set_column(column, EVENTS.field("group_id"), pa.array([r[0] for r in rows]))
+
+
+DEMAND = replace(
+    CHURN,
+    task="regression",
+    label=Label("total", days(7), value="quantity"),
+    estimators=("lightgbm",),
+    metrics=("forecast_accuracy",),
+)
+
+
+def test_a_total_adds_up_what_an_entity_had_within_the_horizon() -> None:
+    """Nothing bought is nothing, a return counts against, and a missing quantity is none."""
+    events = history(
+        ("a", None, -1, 0), ("b", None, -1, 0), ("a", None, 1, 0), ("a", None, 2, 0),
+        ("a", None, 3, 0), ("a", None, 7, 0),
+    )  # fmt: skip
+    column = events.schema.get_field_index("quantity")
+    sold = pa.array([9.0, 9.0, 4.0, -1.5, None, 100.0])
+    events = events.set_column(column, EVENTS.field("quantity"), sold)
+    spine = scoring_spine(DEMAND, events, AS_OF)
+    assert labels(DEMAND, events, spine, AS_OF + days(7)).to_pylist() == [2.5, 0.0]
+
+
+def test_days_with_an_outcome_are_counted_once_each() -> None:
+    """Two orders on one day are one active day."""
+    case = replace(DEMAND, label=Label("total", days(30), value="days"))
+    events = history(
+        ("a", None, -1, 0), ("a", None, 1.1, 0), ("a", None, 1.2, 0), ("a", None, 4, 0)
+    )
+    spine = scoring_spine(case, events, AS_OF)
+    assert labels(case, events, spine, AS_OF + days(30)).to_pylist() == [2.0]
+
+
+def test_outcomes_may_be_other_events_than_activity() -> None:
+    """A lead is active by what it looks at, and converts by what it orders."""
+    case = replace(CHURN, events=("Product Viewed",), label=Label("present", days(30), BOUGHT))
+    events = history(("a", None, -1, 0), ("b", None, -1, 0), ("a", None, 2, 0), ("c", None, -1, 0))
+    names = pa.array(["Product Viewed", "Product Viewed", BOUGHT[0], BOUGHT[0]])
+    events = events.set_column(3, EVENTS.field("event"), names)
+    spine = scoring_spine(case, events, AS_OF)
+    assert spine["user_id"].to_pylist() == ["a", "b"]
+    assert labels(case, events, spine, AS_OF + days(30)).to_pylist() == [1.0, 0.0]
+
+
+def test_items_can_be_what_is_scored() -> None:
+    """The spine holds the items that sold lately."""
+    case = replace(DEMAND, entity="item_id", active_window=days(28))
+    events = history((None, "tea", -1, 0), ("a", "ale", -30, 0), ("a", None, -1, 0))
+    assert scoring_spine(case, events, AS_OF)["item_id"].to_pylist() == ["tea"]
+
+
+def test_a_label_that_is_a_total_needs_a_value() -> None:
+    """And one that is not has none."""
+    with pytest.raises(ConfigError, match="a total needs a `value`"):
+        Label("total", days(7))
+    with pytest.raises(ConfigError, match="nothing else has one"):
+        Label("absent", days(7), value="amount")
+
+
+LISTS = replace(
+    RANKING,
+    items=None,
+    history=History(2, "user_item__count_all"),
+    estimators=("ease",),
+    baselines=(Baseline("popularity"),),
+)
+
+
+def test_a_list_model_reads_the_items_that_active_entities_have_had() -> None:
+    """Most often had first, then most recently; as many as the use case takes."""
+    events = history(
+        ("a", "tea", -9, 0), ("a", "tea", -8, 0), ("a", "ale", -7, 0), ("a", "ink", -1, 0),
+        ("b", "tea", -90, 0),
+    )  # fmt: skip
+    spine = scoring_spine(LISTS, events, AS_OF).select(["user_id", "item_id"]).to_pylist()
+    assert [tuple(row.values()) for row in spine] == [("a", "ink"), ("a", "tea")]
+
+
+def test_what_was_had_already_is_not_wanted_again() -> None:
+    """Unless the use case lets it be listed again."""
+    events = history(("a", "tea", -1, 0), ("a", "tea", 1, 0), ("a", "ale", 2, 0))
+    spine = scoring_spine(LISTS, events, AS_OF)
+    until = AS_OF + days(28)
+    assert wanted(LISTS, events, spine, AS_OF, until) == [("ale",)]
+    again = replace(LISTS, history=replace(LISTS.history, seen="keep"))
+    assert wanted(again, events, spine, AS_OF, until) == [("ale", "tea")]
+
+
+ASSOCIATION = replace(
+    LISTS,
+    task="association",
+    entity="item_id",
+    estimators=("bought_together",),
+    features=FeatureService("items", (ITEM_POPULARITY,)),
+    segments_by="item_popularity__count_90d",
+    history=History(1),
+)
+
+
+def test_an_association_asks_each_item_of_a_later_basket_for_the_others() -> None:
+    """Baskets of one item ask nothing; those before the instant and beyond the horizon don't."""
+    events = baskets(
+        ("old", "tea", -1), ("old", "ale", -1), ("new", "tea", 1), ("new", "ink", 1),
+        ("new", "ale", 1), ("one", "tea", 2), ("late", "tea", 28), ("late", "ale", 28),
+    )  # fmt: skip
+    until = AS_OF + days(28)
+    spine = basket_spine(ASSOCIATION, events, AS_OF, until)
+    assert spine["item_id"].to_pylist() == ["ale", "ink", "tea"]
+    found = wanted(ASSOCIATION, events, spine, AS_OF, until)
+    assert found == [("ink", "tea"), ("ale", "tea"), ("ale", "ink")]
+    assert scoring_spine(ASSOCIATION, events, AS_OF)["item_id"].to_pylist() == ["ale", "tea"]
