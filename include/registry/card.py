@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -35,8 +35,49 @@ def card(tenant: str, use_case: str, new: NewVersion) -> bytes:
         "parameters": plain(new.parameters),
         "metrics": plain(new.metrics),
         "lineage": plain(new.lineage),
+        "judged": plain(new.judged),
     }
     return json.dumps(content, sort_keys=True, indent=2, allow_nan=False).encode()
+
+
+def judged(key: str, document: Mapping[str, Any], decision: Sequence[str]) -> dict[str, Any]:
+    """What an evaluation says about the model of a key beside the others.
+
+    Args:
+        key: `rung/name`.
+        decision: the reasons of what was decided on it.
+    """
+    evidence, models = document["evidence"], document["models"]
+    ours = models[key]
+    compared = [
+        {"metric": evidence["metric"], **one}
+        for one in evidence["comparisons"]
+        if one["candidate"] == key
+    ]
+    return {
+        "metric": evidence["metric"],
+        "metrics": ours["metrics"],
+        "entities": evidence["entities"],
+        "minimum_entities": evidence["minimum_entities"],
+        "baselines": {
+            name.removeprefix("baseline/"): one["metrics"]
+            for name, one in sorted(models.items())
+            if name.startswith("baseline/")
+        },
+        "others": {
+            name: one["metrics"]
+            for name, one in sorted(models.items())
+            if name != key and not name.startswith("baseline/")
+        },
+        "comparisons": [
+            *compared,
+            *(one for one in document.get("secondary_comparisons", ()) if one["candidate"] == key),
+        ],
+        "tenants": [one for one in evidence["tenants"] if one["candidate"] == key],
+        "groups": ours.get("groups", {}),
+        "parents": sorted({one.get("parent_version", "") for one in models.values()} - {""}),
+        "decision": list(decision),
+    }
 
 
 def lines(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

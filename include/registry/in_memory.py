@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 
 from include.errors import IntegrityError
+from include.registry.card import card
 from include.registry.port import (
     ModelVersion,
     NewVersion,
@@ -24,9 +25,11 @@ _Scope = tuple[str, str]  #: workspace and model name
 class InMemoryRegistry:
     """Keeps everything until the process ends."""
 
-    #: Bytes by (workspace, use case, version, `model` or `reference`); tests tamper with them.
+    #: Bytes by (workspace, use case, version, `model`, `reference` or `card`); tests tamper with
+    #: them.
     files: dict[tuple[str, str, str, str], bytes] = field(default_factory=dict)
     _versions: dict[_Scope, dict[str, ModelVersion]] = field(default_factory=dict)  #: by key
+    _cards: dict[tuple[str, str, str], str] = field(default_factory=dict)  #: digests
     _aliases: dict[tuple[_Scope, str], str] = field(default_factory=dict)
     _lock: RLock = field(default_factory=RLock)
 
@@ -39,6 +42,8 @@ class InMemoryRegistry:
                 number = str(len(versions) + 1)
                 self.files[(*scope, number, "model")] = new.model
                 self.files[(*scope, number, "reference")] = new.reference
+                self.files[(*scope, number, "card")] = card(tenant.id, use_case, new)
+                self._cards[(*scope, number)] = _digest(card(tenant.id, use_case, new))
                 versions[new.key] = new.at(tenant, use_case, number)
             return versions[new.key]
 
@@ -71,13 +76,23 @@ class InMemoryRegistry:
         """See `Registry.reference`."""
         return self._read(tenant, version, "reference", version.reference_digest)
 
+    def card(self, tenant: TenantRef, version: ModelVersion) -> bytes:
+        """See `Registry.card`."""
+        scope = _scope(tenant, version.use_case)
+        digest = self._cards.get((*scope, version.version), "")
+        return self._read(tenant, version, "card", digest)
+
     def _read(self, tenant: TenantRef, version: ModelVersion, kind: str, digest: str) -> bytes:
         recorded = self.get(tenant, version.use_case, version.version)
         check_same(tenant, version, recorded)
         content = self.files[(*_scope(tenant, version.use_case), version.version, kind)]
-        if hashlib.sha256(content).hexdigest() != digest:
+        if _digest(content) != digest:
             raise IntegrityError(f"{kind} of {version.use_case}@{version.version} was changed")
         return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _scope(tenant: TenantRef, use_case: str) -> _Scope:

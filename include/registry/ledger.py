@@ -1,12 +1,14 @@
 """The promotions ledger: every decision about who serves, once and for ever.
 
+Postgres lets the tenants' role add rows and read them, and neither change nor delete one.
+
 What serves at an instant is read here and not from the registry's alias, so that a rerun of an old
 interval scores with the version that served then. The alias follows the ledger.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +23,7 @@ from include.tenants.namespace import TenantRef, model_name
 
 _COLUMNS: Final = (
     "use_case, as_of, trigger, promoted, version, rung, incumbent_version, digest, reasons, "
-    "evidence, decided_at"
+    "evidence, actor, withdrawn, decided_at"
 )
 _FIND: Final = f"""
     SELECT {_COLUMNS} FROM promotions
@@ -40,21 +42,22 @@ _HISTORY: Final = f"""
 """  # noqa: S608
 _RECORD: Final = """
     INSERT INTO promotions (tenant_id, use_case, as_of, trigger, promoted, version, rung,
-                            incumbent_version, digest, reasons, evidence)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                            incumbent_version, digest, reasons, evidence, actor, withdrawn)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING
 """
+ROLLBACK: Final = "rollback"
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """One decision, for one training."""
+    """One decision: about a training, or to go back to a version that served before."""
 
     tenant: str
     use_case: str
     as_of: datetime
-    trigger: str  #: `scheduled`, `drift` or `manual`
+    trigger: str  #: `scheduled`, `drift` or `manual`; `rollback-1`, … where nothing was trained
     promoted: bool
     version: str  #: champion after the decision; empty when there is none
     rung: str
@@ -62,7 +65,14 @@ class Promotion:
     incumbent_version: str  #: champion before the decision; empty when there was none
     reasons: tuple[str, ...]
     evidence: Mapping[str, Any]
+    actor: str = "system"  #: or the user who decided
+    withdrawn: tuple[str, ...] = ()  #: versions that must not serve again until one is put back
     decided_at: datetime | None = field(default=None, compare=False)  #: set by Postgres
+
+    @property
+    def trained(self) -> bool:
+        """Whether a training was decided upon."""
+        return not self.trigger.startswith(ROLLBACK)
 
 
 def record(tenant: TenantRef, promotion: Promotion) -> Promotion:
@@ -80,6 +90,8 @@ def record(tenant: TenantRef, promotion: Promotion) -> Promotion:
                 promotion.digest,
                 Jsonb(list(promotion.reasons)),
                 Jsonb(plain(promotion.evidence)),
+                promotion.actor,
+                Jsonb(list(promotion.withdrawn)),
             ],
         )
         standing = connection.execute(_FIND, key).fetchone()
@@ -122,4 +134,19 @@ def exclusive(tenant: TenantRef, use_case: str) -> Iterator[None]:
 
 
 def _promotion(tenant: TenantRef, row: DictRow) -> Promotion:
-    return Promotion(tenant=tenant.id, **{**row, "reasons": tuple(row["reasons"])})
+    listed = {name: tuple(row[name]) for name in ("reasons", "withdrawn")}
+    return Promotion(tenant=tenant.id, **{**row, **listed})
+
+
+def withdrawn(decided: Sequence[Promotion]) -> dict[str, str]:
+    """Versions that were withdrawn and not put back since, each with what it was withdrawn for.
+
+    Args:
+        decided: as `history` gives them.
+    """
+    found: dict[str, str] = {}
+    for one in decided:
+        found |= dict.fromkeys(one.withdrawn, " ".join(one.reasons))
+        if one.promoted:
+            found.pop(one.version, None)
+    return found

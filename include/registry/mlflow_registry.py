@@ -8,6 +8,7 @@ run and files, is found by its key and used again.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,15 +31,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 from mlflow.utils.workspace_context import ServerWorkspaceContext
 
-from include.errors import TenantryError, UnavailableError
+from include.errors import TenantryError, UnavailableError, UnknownNameError
 from include.handoffs import StoredObject
 from include.registry.card import card, from_tags, lines, to_tags
+from include.registry.model_card import page
 from include.registry.port import (
     ModelVersion,
     NewVersion,
     check_alias,
     check_same,
-    known_version,
 )
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef, lake_prefix, model_name, workspace
@@ -46,7 +47,10 @@ from include.tenants.namespace import TenantRef, lake_prefix, model_name, worksp
 _TAG: Final = "tenantry."
 _LOCK_SPACE: Final = 0x7E4A  #: first key of the advisory locks taken here
 _MODEL, _REFERENCE, _CARD = "model.json", "reference.parquet", "card.json"
-_EXISTS, _MISSING = "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"
+_PAGE: Final = "card.html"  #: the card for people; made from the other
+_EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
+#: Of what is not there: a model, a version, an alias.
+_MISSING: Final = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def prepare(tracking_uri: str) -> None:
@@ -77,7 +81,9 @@ class MlflowRegistry:
             lake = Lake(self.artifact_root)
             lake.put(tenant, f"{folder}/{_MODEL}", new.model)
             lake.put(tenant, f"{folder}/{_REFERENCE}", new.reference)
-            written = lake.put(tenant, f"{folder}/{_CARD}", card(tenant.id, use_case, new))
+            content = card(tenant.id, use_case, new)
+            lake.put(tenant, f"{folder}/{_PAGE}", page(json.loads(content)).encode())
+            written = lake.put(tenant, f"{folder}/{_CARD}", content)
             client.set_terminated(run_id)
             _unless_there(lambda: client.create_registered_model(name))
             own = {"key": new.key, "folder": folder, "card_digest": written.digest}
@@ -92,7 +98,7 @@ class MlflowRegistry:
 
     def get(self, tenant: TenantRef, use_case: str, version: str) -> ModelVersion:
         """See `Registry.get`."""
-        return known_version(version, self.versions(tenant, use_case), f"{tenant.id}/{use_case}")
+        return self._recorded(tenant, use_case, version)[1]
 
     def versions(self, tenant: TenantRef, use_case: str) -> Sequence[ModelVersion]:
         """See `Registry.versions`."""
@@ -101,15 +107,11 @@ class MlflowRegistry:
 
     def alias(self, tenant: TenantRef, use_case: str, name: str) -> ModelVersion | None:
         """See `Registry.alias`."""
+        check_alias(name)
         with self._scope(tenant) as client:
-            try:
-                model = client.get_registered_model(model_name(use_case))
-            except MlflowException as error:
-                if error.error_code == _MISSING:
-                    return None
-                raise
-            number = model.aliases.get(check_alias(name))
-        return None if number is None else self.get(tenant, use_case, str(number))
+            found = _if_there(lambda: client.get_model_version_by_alias(model_name(use_case), name))
+        ours = None if found is None else _ours(tenant, use_case, found)
+        return None if ours is None else ours[1]
 
     def set_alias(self, tenant: TenantRef, use_case: str, name: str, version: str) -> None:
         """See `Registry.set_alias`."""
@@ -127,15 +129,28 @@ class MlflowRegistry:
         """See `Registry.reference`."""
         return self._read(tenant, version, _REFERENCE, version.reference_digest)
 
+    def card(self, tenant: TenantRef, version: ModelVersion) -> bytes:
+        """See `Registry.card`."""
+        tags, _ = self._recorded(tenant, version.use_case, version.version)
+        return self._read(tenant, version, _CARD, tags.get("card_digest", ""))
+
     def _read(self, tenant: TenantRef, version: ModelVersion, file: str, digest: str) -> bytes:
-        where = f"{tenant.id}/{version.use_case}"
-        with self._scope(tenant) as client:
-            found = self._found(client, tenant, version.use_case)
-        recorded = known_version(version.version, [each for _, each in found], where)
+        tags, recorded = self._recorded(tenant, version.use_case, version.version)
         check_same(tenant, version, recorded)
-        folder = next(tags["folder"] for tags, each in found if each == recorded)
-        stored = StoredObject(tenant.id, f"{folder}/{file}", digest, 0)
+        stored = StoredObject(tenant.id, f"{tags['folder']}/{file}", digest, 0)
         return Lake(self.artifact_root).get(tenant, stored)
+
+    def _recorded(
+        self, tenant: TenantRef, use_case: str, version: str
+    ) -> tuple[Mapping[str, str], ModelVersion]:
+        """Tags and version of that number. Raises: UnknownNameError, listing those there are."""
+        with self._scope(tenant) as client:
+            found = _if_there(lambda: client.get_model_version(model_name(use_case), version))
+        ours = None if found is None else _ours(tenant, use_case, found)
+        if ours is None:
+            there = [one.version for one in self.versions(tenant, use_case)]
+            raise UnknownNameError("model version", version, there, f"{tenant.id}/{use_case}")
+        return ours
 
     def _found(
         self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str
@@ -153,13 +168,7 @@ class MlflowRegistry:
             page = listed.token
             if not page:
                 break
-        ours: list[tuple[Mapping[str, str], ModelVersion]] = []
-        for each in found:
-            tags = {k.removeprefix(_TAG): v for k, v in each.tags.items() if k.startswith(_TAG)}
-            version = from_tags(tenant.id, use_case, str(each.version), tags)
-            if version is not None and {"key", "folder"} <= tags.keys():
-                ours.append((tags, version))
-        return ours
+        return [one for each in found if (one := _ours(tenant, use_case, each)) is not None]
 
     def _run(
         self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str, new: NewVersion
@@ -243,6 +252,24 @@ def _locked(tracking_uri: str, name: str) -> Iterator[None]:
     with connection:
         connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_LOCK_SPACE, name])
         yield
+
+
+def _ours(
+    tenant: TenantRef, use_case: str, found: MlflowVersion
+) -> tuple[Mapping[str, str], ModelVersion] | None:
+    """Our tags and our version in MLflow's; None where somebody made it by hand."""
+    tags = {k.removeprefix(_TAG): v for k, v in found.tags.items() if k.startswith(_TAG)}
+    version = from_tags(tenant.id, use_case, str(found.version), tags)
+    return (tags, version) if version is not None and {"key", "folder"} <= tags.keys() else None
+
+
+def _if_there(get: Callable[[], MlflowVersion]) -> MlflowVersion | None:
+    try:
+        return get()
+    except MlflowException as error:
+        if error.error_code in _MISSING:
+            return None
+        raise
 
 
 def _unavailable(error: Exception) -> TenantryError:

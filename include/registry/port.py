@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -47,6 +47,8 @@ class NewVersion:
     parameters: Mapping[str, Any]
     metrics: Mapping[str, float]
     lineage: Mapping[str, Any]  #: table versions, code revision, seed, windows, segments
+    #: Baselines, comparisons and the decision's reasons: what a model card sets beside its figures.
+    judged: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, tenant: TenantRef, use_case: str, version: str) -> ModelVersion:
         """What is recorded of it under a number."""
@@ -92,6 +94,9 @@ class Registry(Protocol):
 
     def reference(self, tenant: TenantRef, version: ModelVersion) -> bytes:
         """The reference window's bytes (Parquet), digest checked likewise."""
+
+    def card(self, tenant: TenantRef, version: ModelVersion) -> bytes:
+        """The version's card (JSON, see `registry.card`), digest checked likewise."""
 
 
 def known_version(version: str, known: Sequence[ModelVersion], where: str) -> ModelVersion:

@@ -1,57 +1,124 @@
-"""Back to a version that served before: one more row in the ledger, and the alias follows."""
+"""Back to a version that served before: one more row in the ledger, and the alias follows.
+
+Whoever is left behind is withdrawn: no training promotes it again, nor a model of the same bytes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
-from include.errors import UnknownNameError
+from include.errors import TenantryError, UnknownNameError
 from include.registry import ledger
+from include.registry.ancestry import ModelName
 from include.registry.ledger import Promotion
-from include.registry.port import Registry
+from include.registry.port import NewVersion, Registry
 from include.registry.stage import follow_ledger
+from include.registry.withdrawal import Withdrawn, check_whole, earlier, newest_usable
 from include.tenants.namespace import TenantRef
+
+#: A tenant's baseline as a version, for those that have nothing else to go back to.
+Fallback = Callable[[TenantRef, str], NewVersion | None]
 
 
 def roll_back(
-    tenant: TenantRef, use_case: str, *, to: str | None, as_of: datetime, registry: Registry
+    tenant: TenantRef,
+    use_case: str,
+    *,
+    to: str | None,
+    as_of: datetime,
+    registry: Registry,
+    by: str = "system",
 ) -> Promotion:
     """Let an earlier champion serve again from `as_of` on. Nothing is deleted.
 
     Args:
-        to: a version that was promoted before; the one before the current when None.
+        to: a version that was promoted before, also one that was withdrawn since; the newest
+            earlier one that can take over when None. The one that serves changes nothing.
         as_of: end of the newest interval; older intervals keep the version that served them.
+        by: who asked for it.
 
     Raises:
         UnknownNameError: the version was never promoted, or there is none to go back to.
+        TenantryError: it comes from a global version that is withdrawn, or none can take over.
+        IntegrityError: its files are not what was promoted.
     """
+    where = f"{tenant.id}/{use_case}"
     with ledger.exclusive(tenant, use_case):
         decided = ledger.history(tenant, use_case)
-        promoted = {one.version: one for one in decided if one.promoted}
         current = ledger.champion_at(tenant, use_case)
-        earlier = [version for version in promoted if not current or version != current.version]
-        version = to or (earlier[-1] if earlier else "")
-        if version not in earlier or current is None:
-            where = f"{tenant.id}/{use_case}"
-            raise UnknownNameError("version to roll back to", version, earlier, where)
-        made = promoted[version]
-        registry.artifact(tenant, registry.get(tenant, use_case, version))  # still whole
-        instant = max(as_of, current.as_of)
-        before = sum(one.trigger.startswith("rollback") for one in decided)
-        done = ledger.record(
-            tenant,
-            Promotion(
-                tenant=tenant.id,
-                use_case=use_case,
-                as_of=instant,
-                trigger=f"rollback-{before + 1}",
-                promoted=True,
-                version=version,
-                rung=made.rung,
-                digest=made.digest,
-                incumbent_version=current.version,
-                reasons=(f"Rolled back by hand from version {current.version} to {version}.",),
-                evidence=made.evidence,
-            ),
-        )
+        before = earlier(decided, current) if current else []
+        known = [one.version for one in before]
+        if current is None or not (before or to == current.version):
+            raise UnknownNameError("version to roll back to", to or "", known, where)
+        gone = Withdrawn.of(tenant, use_case, decided)
+        if to is None:
+            serving = registry.get(tenant, use_case, current.version)
+            made, passed = newest_usable(tenant, serving, before, gone, registry)
+            if made is None:
+                raise TenantryError(
+                    f"no earlier version of {where} can take over from {current.version}. "
+                    f"{' '.join(passed)} `--to VERSION` takes one all the same"
+                )
+        elif to == current.version:
+            follow_ledger(tenant, use_case, registry)
+            return current
+        else:
+            made, passed = _named(to, before, where), ()
+            version = registry.get(tenant, use_case, to)
+            if reason := gone.why_model("", version.parent_version, registry):
+                raise TenantryError(
+                    f"{ModelName.of(version)} cannot serve: {reason}; put that one back first "
+                    "(tenantry rollback global …), or go back to another"
+                )
+            check_whole(tenant, version, made.digest, registry)
+        reason = f"Rolled back by hand from version {current.version} to {made.version}."
+        done = move(tenant, decided, current, made, as_of, (*passed, reason), by)
         follow_ledger(tenant, use_case, registry)
     return done
+
+
+def move(
+    tenant: TenantRef,
+    decided: Sequence[Promotion],
+    current: Promotion,
+    to: Promotion,
+    as_of: datetime,
+    reasons: Sequence[str],
+    by: str,
+    withdrawn: Sequence[str] | None = None,
+) -> Promotion:
+    """Write that `to` serves instead of `current`, within `ledger.exclusive`.
+
+    Args:
+        decided: the ledger as it is.
+        to: a decision that promoted the version, whose evidence stands again.
+        withdrawn: `current` when None.
+    """
+    return ledger.record(
+        tenant,
+        replace(
+            to,
+            as_of=max(as_of, current.as_of),
+            trigger=next_trigger(decided),
+            promoted=True,
+            incumbent_version=current.version,
+            reasons=tuple(reasons),
+            evidence={**to.evidence, "challenger": ""},
+            actor=by,
+            withdrawn=(current.version,) if withdrawn is None else tuple(withdrawn),
+        ),
+    )
+
+
+def next_trigger(decided: Sequence[Promotion]) -> str:
+    """`rollback-1`, `rollback-2`, …: what tells rollbacks of one instant apart."""
+    return f"{ledger.ROLLBACK}-{1 + sum(not one.trained for one in decided)}"
+
+
+def _named(version: str, before: Sequence[Promotion], where: str) -> Promotion:
+    for one in before:
+        if one.version == version:
+            return one
+    raise UnknownNameError("version to roll back to", version, [o.version for o in before], where)

@@ -13,16 +13,20 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from include.errors import IntegrityError, UnknownNameError
 from include.handoffs import Candidate, Registered, Trained
 from include.models.serialise import from_bytes
 from include.registry import ledger
+from include.registry.card import judged
 from include.registry.decision import Evidence, PromotionDecision, decide_promotion
 from include.registry.ledger import Promotion
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
+from include.registry.withdrawal import Withdrawn
 from include.storage.lake import Lake
 from include.tenants.namespace import GLOBAL, TenantRef
 
@@ -82,17 +86,26 @@ def _decide(
 ) -> Promotion:
     """The decision, with every version it speaks of registered."""
     document = json.loads(lake.get(tenant, trained.evaluation))
-    evidence = Evidence.from_document(document)
+    refused = _withdrawn(tenant, trained, registry)
+    evidence = _without(Evidence.from_document(document), refused)
     serving = ledger.champion_at(tenant, trained.use_case, trained.as_of)
     decision = _decision(evidence, serving)
 
     def put(candidate: Candidate) -> ModelVersion:
-        new = _new_version(tenant, trained, candidate, document, lake, feature_fingerprint)
+        new = new_version(
+            tenant,
+            trained,
+            candidate,
+            document,
+            lake=lake,
+            feature_fingerprint=feature_fingerprint,
+            decision=decision.reasons,
+        )
         return registry.register(tenant, trained.use_case, new)
 
     winner = _winner(trained, decision)
     champion = None if winner is None else put(winner)
-    runner_up = _runner_up(tenant, trained, {winner}, serving)
+    runner_up = _runner_up(tenant, trained, {winner, *refused}, serving)
     challenger = None if runner_up is None else put(runner_up)
     before, after = serving, champion or serving
     return Promotion(
@@ -115,6 +128,42 @@ def _decide(
             "evaluation": {"path": trained.evaluation.path, "digest": trained.evaluation.digest},
         },
     )
+
+
+def promoted_from(tenant: TenantRef, version: ModelVersion, as_of: datetime) -> Promotion:
+    """A promotion, not recorded, of a version that no training was decided for."""
+    model = {"rung": version.rung, "name": version.name, "digest": version.digest, "value": None}
+    return Promotion(
+        tenant=tenant.id,
+        use_case=version.use_case,
+        as_of=as_of,
+        trigger="",
+        promoted=True,
+        version=version.version,
+        rung=version.rung,
+        digest=version.digest,
+        incumbent_version="",
+        reasons=(),
+        evidence={"metric": "", "candidates": [model], "incumbent": None, "champion": None},
+    )
+
+
+def _withdrawn(tenant: TenantRef, trained: Trained, registry: Registry) -> Mapping[Candidate, str]:
+    """The candidates that must not serve, each with a sentence why."""
+    gone = Withdrawn.of(tenant, trained.use_case)
+    found = {}
+    for one in trained.candidates:
+        why = gone.why_model(one.artifact.digest, one.parent_version, registry)
+        if why:
+            found[one] = f"{one.rung}/{one.name} is not considered: {why}."
+    return found
+
+
+def _without(evidence: Evidence, refused: Mapping[Candidate, str]) -> Evidence:
+    """The evidence on the other candidates, and a note on each that is left out."""
+    keys = {(one.rung, one.name, one.artifact.digest) for one in refused}
+    kept = (c for c in evidence.candidates if (c.rung, c.name, c.digest) not in keys)
+    return replace(evidence, candidates=tuple(kept), notes=(*evidence.notes, *refused.values()))
 
 
 def _figures(winner: Candidate) -> dict[str, float]:
@@ -168,21 +217,33 @@ def _runner_up(
     return min(lost, key=lambda c: (math.isnan(c.metric), -c.metric, c.name), default=None)
 
 
-def _new_version(
+def new_version(
     tenant: TenantRef,
     trained: Trained,
     candidate: Candidate,
     document: Mapping[str, Any],
+    *,
     lake: Lake,
     feature_fingerprint: str,
+    decision: Sequence[str] = (),
 ) -> NewVersion:
+    """A candidate as it is registered, with what its training's evaluation says of it.
+
+    Args:
+        document: the evaluation.
+        decision: the reasons of the decision about its training, for the model card.
+
+    Raises:
+        IntegrityError: a file is not what training wrote, or is no model.
+    """
     content = lake.get(tenant, candidate.artifact)
     model = from_bytes(content)  # what cannot be loaded must not be promoted
     training = f"{trained.as_of.isoformat()}/{trained.trigger}"
-    measured = document["models"][f"{candidate.rung}/{candidate.name}"]
+    key = f"{candidate.rung}/{candidate.name}"
+    measured = document["models"][key]
     facts = {name: value for name, value in document.items() if name not in _NOT_LINEAGE}
     return NewVersion(
-        key=f"{training}/{candidate.rung}/{candidate.name}/{candidate.artifact.digest}",
+        key=f"{training}/{key}/{candidate.artifact.digest}",
         rung=candidate.rung,
         name=candidate.name,
         model=content,
@@ -198,6 +259,7 @@ def _new_version(
             if value is not None
         },
         lineage={**facts, "segments": measured["segments"]},
+        judged=judged(key, document, decision),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 from starlette.testclient import TestClient
 
@@ -75,7 +76,8 @@ def pages(
         with tenant_transaction(tenant) as connection:
             for table in ("drift_verdicts", "quality_results", "retrain_ledger", "incidents"):
                 connection.execute(f"DELETE FROM {table}")
-            connection.execute("DELETE FROM promotions")
+    with psycopg.connect(postgres.dsn("tenantry")) as owner:  # a tenant cannot
+        owner.execute("TRUNCATE tenantry.promotions")
 
 
 def _links(page: str) -> list[str]:

@@ -116,7 +116,7 @@ def test_a_killed_registration_is_completed(
     assert [run.info.status for run in runs(registry, tenant)] == ["FINISHED"]
     assert registry.artifact(tenant, registry.versions(tenant, "churn")[0]) == NEW.model
     home = registry.artifact_root / "eu" / tenant.id
-    assert len([path for path in home.rglob("*") if path.is_file()]) == 3
+    assert len([path for path in home.rglob("*") if path.is_file()]) == 4
 
 
 def test_people_can_read_a_version_in_mlflow(
@@ -130,7 +130,9 @@ def test_people_can_read_a_version_in_mlflow(
     assert run.data.params["lineage.windows"] == '{"holdout": ["2017-01-01", "2017-02-01"]}'
     assert run.data.metrics == {"auc": 0.87, "hit_at_10": 0.7}
     files = within(registry, tenant, lambda client: client.list_artifacts(run.info.run_id))
-    assert {file.path for file in files} == {"model.json", "reference.parquet", "card.json"}
+    assert {file.path for file in files} == {
+        *("model.json", "reference.parquet", "card.json", "card.html")
+    }
     assert run.info.artifact_uri.startswith((lake.root / "eu" / tenant.id / "models").as_uri())
     version = within(registry, tenant, lambda client: client.get_model_version("churn", "1"))
     assert version.run_id == run.info.run_id

@@ -33,6 +33,9 @@ type_values: dict[str, Any] = {
     "bytea": b"x",
 }
 
+#: Ledgers: rows can be added and read, and Postgres refuses everything else.
+APPEND_ONLY = {"promotions"}
+
 TENANT_TABLES = """
     SELECT n.nspname AS schema, c.relname AS table, c.oid,
            c.relrowsecurity AND c.relforcerowsecurity AS confined,
@@ -183,6 +186,13 @@ def test_a_tenant_sees_nothing_of_another_on_any_table(
                 "DELETE FROM {table} WHERE tenant_id = {id} RETURNING *",
             ):
                 asked = sql.SQL(query).format(table=name, id=sql.Literal(one.id))
+                if table in APPEND_ONLY and not query.startswith("SELECT"):
+                    with (
+                        pytest.raises(psycopg.errors.InsufficientPrivilege, match="denied"),
+                        connection.transaction(),
+                    ):
+                        connection.execute(asked)
+                    continue
                 assert connection.execute(asked).fetchall() == [], (table, query)
         with tenant_transaction(one) as connection:
             left = connection.execute(sql.SQL("SELECT * FROM {}").format(name)).fetchall()
@@ -206,11 +216,40 @@ def test_a_tenant_cannot_write_a_row_of_another_on_any_table(
             (insert + sql.SQL(" ON CONFLICT DO NOTHING"), [*row.values()]),
             (update, []),
         ):
+            refusal = "row-level security"
+            if table in APPEND_ONLY and statement is update:
+                refusal = "permission denied"
             with (
-                pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"),
+                pytest.raises(psycopg.errors.InsufficientPrivilege, match=refusal),
                 tenant_transaction(other) as connection,
             ):
                 connection.execute(statement, arguments or None)
+
+
+@pytest.mark.parametrize("table", sorted(APPEND_ONLY))
+def test_a_ledgers_rows_stay_as_they_were_written(
+    platform: Postgres, silo_tenant: TenantRef, pool_tenants: tuple[TenantRef, ...], table: str
+) -> None:
+    """Not even its own tenant can change, delete, replace or truncate a row, in pool or silo."""
+    for tenant in (pool_tenants[0], silo_tenant):
+        row = _fill(platform, table, tenant)
+        name = sql.Identifier(table)
+        replacing = sql.SQL(" ON CONFLICT (tenant_id, use_case, as_of, trigger) DO UPDATE SET ")
+        for statement, arguments in (
+            (sql.SQL("UPDATE {} SET reasons = '[]'").format(name), []),
+            (sql.SQL("DELETE FROM {}").format(name), []),
+            (sql.SQL("TRUNCATE {}").format(name), []),
+            (sql.SQL("SELECT * FROM {} FOR UPDATE").format(name), []),
+            (_insert(table, row) + replacing + sql.SQL("version = '9'"), [*row.values()]),
+        ):
+            with (
+                pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"),
+                tenant_transaction(tenant) as connection,
+            ):
+                connection.execute(statement, arguments or None)
+        with tenant_transaction(tenant) as connection:
+            found = connection.execute(sql.SQL("SELECT * FROM {}").format(name)).fetchall()
+        assert [one["version"] for one in found] == [row["version"]]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""Names of versions across tenants, and which version came from which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from include.errors import ConfigError, UnknownNameError
+from include.registry.port import ModelVersion, Registry
+from include.tenants.namespace import GLOBAL
+
+_NAME: Final = re.compile(r"([a-z][a-z0-9-]{1,40})[./]([a-z][a-z0-9_]{0,62})(?:@([1-9][0-9]*))?")
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A model of a tenant's or of all tenants', and one version of it."""
+
+    tenant: str
+    use_case: str
+    version: str = ""  #: empty where the model is meant with all its versions
+
+    def __str__(self) -> str:
+        """As ledgers and versions write it: `global/churn@7`."""
+        return f"{self.tenant}/{self.use_case}{'@' if self.version else ''}{self.version}"
+
+    @classmethod
+    def parse(cls, text: str) -> ModelName:
+        """The name in `global.churn@7`, `global/churn@7` or `global.churn`.
+
+        Raises:
+            ConfigError: it is none.
+        """
+        found = _NAME.fullmatch(text)
+        if found is None:
+            raise ConfigError(f"{text[:80]!r} is no model; write TENANT.USE_CASE@VERSION")
+        return cls(found[1], found[2], found[3] or "")
+
+    @classmethod
+    def of(cls, version: ModelVersion) -> ModelName:
+        """The version's name."""
+        return cls(version.tenant, version.use_case, version.version)
+
+
+def ancestors(parent_version: str, registry: Registry) -> Iterator[str]:
+    """Names of the versions that something came from, the nearest first.
+
+    Only global models have descendants, so the chain ends where a parent is no global version.
+
+    Args:
+        parent_version: as versions and candidates carry it; empty where there is none.
+    """
+    seen: set[str] = set()
+    while parent_version and parent_version not in seen:
+        seen.add(parent_version)
+        yield parent_version
+        parent = ModelName.parse(parent_version)
+        if parent.tenant != GLOBAL.id:
+            return
+        try:
+            parent_version = registry.get(GLOBAL, parent.use_case, parent.version).parent_version
+        except UnknownNameError:
+            return

@@ -1,0 +1,242 @@
+"""Everything that came from one global version, rolled back in one go.
+
+The global version is withdrawn first, so that from then on no training can promote a descendant;
+then every tenant that serves one goes back, each in a transaction of its own. Killed anywhere and
+run again, it does what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+import psycopg
+
+from include.errors import ConfigError, TenantryError
+from include.registry import ledger
+from include.registry.ancestry import ModelName, ancestors
+from include.registry.decay import fall_back
+from include.registry.ledger import Promotion
+from include.registry.port import ModelVersion, Registry
+from include.registry.rollback import Fallback, move, next_trigger
+from include.registry.stage import follow_ledger
+from include.registry.withdrawal import Withdrawn, earlier, newest_usable
+from include.tenants.namespace import GLOBAL, TenantRef
+
+Outcome = Literal["rolled back", "withdrawn", "done before", "not affected", "stays", "failed"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What became of one owner's champion, or would."""
+
+    tenant: str
+    use_case: str
+    outcome: Outcome
+    version: str  #: champion before; empty where nothing serves
+    to: str  #: champion after; in a dry run `baseline` for one that is not registered yet
+    reason: str
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing withdrawn serves here any more."""
+        return self.outcome not in ("stays", "failed")
+
+
+def roll_back_derived(
+    source: ModelName,
+    tenants: Iterable[TenantRef],
+    *,
+    as_of: Callable[[TenantRef], datetime | None],
+    registry: Registry,
+    fallback: Fallback,
+    by: str = "system",
+    dry_run: bool = False,
+) -> Iterator[Effect]:
+    """Withdraw a global version and roll back every champion that is it or came from it.
+
+    A champion goes back to the newest earlier one that did not come from it, reads the same
+    features and is whole; where there is none, to what `fallback` offers; where that offers
+    nothing it stays, and the effect says so. A tenant that cannot be reached holds up no other.
+
+    Args:
+        as_of: end of a tenant's newest interval, from which the earlier version serves; None where
+            it has none yet.
+        dry_run: only say what would be done.
+
+    Returns:
+        An effect for the global model, then one per tenant, each as soon as it is done.
+
+    Raises:
+        ConfigError: the version is no global one.
+        UnknownNameError: there is no such version.
+    """
+    if source.tenant != GLOBAL.id or not source.version:
+        raise ConfigError(
+            f"{source} is no version of a global model, and only those have descendants; "
+            "write --derived-from global.USE_CASE@VERSION"
+        )
+    registry.get(GLOBAL, source.use_case, source.version)
+    work = _Work(source, as_of, registry, fallback, by, dry_run)
+    yield work.withdraw()
+    for tenant in tenants:
+        try:
+            yield work.roll_back(tenant)
+        except (TenantryError, psycopg.Error) as error:
+            yield Effect(tenant.id, source.use_case, "failed", "", "", str(error))
+
+
+@dataclass(frozen=True)
+class _Work:
+    source: ModelName
+    as_of: Callable[[TenantRef], datetime | None]
+    registry: Registry
+    fallback: Fallback
+    by: str
+    dry_run: bool
+
+    def withdraw(self) -> Effect:
+        """Write that the global version and its global descendants are withdrawn, once."""
+        case, registry = self.source.use_case, self.registry
+        derived = [v.version for v in registry.versions(GLOBAL, case) if self._path(v)]
+        with ledger.exclusive(GLOBAL, case):
+            decided = ledger.history(GLOBAL, case)
+            current = ledger.champion_at(GLOBAL, case)
+            new = [version for version in derived if version not in ledger.withdrawn(decided)]
+            if current is None or (not new and current.version not in derived):
+                if not self.dry_run:
+                    follow_ledger(GLOBAL, case, registry)
+                return self._effect(GLOBAL, "done before", current, current, "")
+            gone = Withdrawn.of(GLOBAL, case, decided).plus(self.source)
+            reason = f"{self.source} was withdrawn."
+            at = max(self.as_of(GLOBAL) or current.as_of, current.as_of)
+            to: Promotion = current
+            passed: tuple[str, ...] = ()
+            if current.version in derived:
+                found, passed = self._target(GLOBAL, decided, current, at, gone)
+                to = found or current
+            outcome: Outcome = "withdrawn" if to is current else "rolled back"
+            if to is current and not new:
+                return self._effect(GLOBAL, "done before", current, current, "")
+            if not self.dry_run:
+                if to is current:
+                    ledger.record(GLOBAL, self._withdrawal(decided, current, at, reason, new))
+                else:
+                    told = f"{reason} Rolled back from version {current.version} to {to.version}."
+                    move(GLOBAL, decided, current, to, at, (*passed, told), self.by, new)
+                follow_ledger(GLOBAL, case, registry)
+            return self._effect(GLOBAL, outcome, current, to, " ".join((*passed, reason)))
+
+    def roll_back(self, tenant: TenantRef) -> Effect:
+        """One tenant, in one transaction."""
+        case, registry = self.source.use_case, self.registry
+        if ledger.champion_at(tenant, case) is None:
+            return Effect(tenant.id, case, "not affected", "", "", "Nothing serves.")
+        with ledger.exclusive(tenant, case):
+            decided = ledger.history(tenant, case)
+            current = ledger.champion_at(tenant, case)
+            assert current is not None  # nothing takes a champion away
+            path = self._path(registry.get(tenant, case, current.version))
+            if not path:
+                if not self.dry_run:
+                    follow_ledger(tenant, case, registry)
+                done = any(_cause(self.source) in one.reasons for one in decided)
+                return self._effect(
+                    tenant, "done before" if done else "not affected", current, current, ""
+                )
+            gone = Withdrawn.of(tenant, case, decided).plus(self.source)
+            at = max(self.as_of(tenant) or current.as_of, current.as_of)
+            to, passed = self._target(tenant, decided, current, at, gone)
+            cause = f"Version {current.version} comes from {' from '.join(path)}."
+            reasons = (_cause(self.source), cause, *passed)
+            if to is None:
+                left = "Nothing is left to go back to; train it again, or roll back with --to."
+                return self._effect(tenant, "stays", current, current, " ".join((*reasons, left)))
+            if not self.dry_run:
+                told = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
+                # the global ledger says what is withdrawn: putting that back frees its descendants
+                move(tenant, decided, current, to, at, (*reasons, told), self.by, ())
+                follow_ledger(tenant, case, registry)
+            return self._effect(tenant, "rolled back", current, to, " ".join(reasons))
+
+    def _target(
+        self,
+        owner: TenantRef,
+        decided: list[Promotion],
+        current: Promotion,
+        at: datetime,
+        gone: Withdrawn,
+    ) -> tuple[Promotion | None, tuple[str, ...]]:
+        """Whom to go back to, and who was passed over."""
+        serving = self.registry.get(owner, current.use_case, current.version)
+        before = [
+            one
+            for one in earlier(decided, current)
+            if not self._path(self.registry.get(owner, current.use_case, one.version))
+        ]
+        found, passed = newest_usable(owner, serving, before, gone, self.registry)
+        if found is not None:
+            return found, passed
+        if not self.dry_run:
+            return fall_back(owner, current.use_case, at, self.fallback, self.registry), passed
+        offered = self.fallback(owner, current.use_case)
+        if offered is None:
+            return None, passed
+        return replace(current, version=offered.rung, rung=offered.rung), passed
+
+    def _path(self, version: ModelVersion) -> list[str]:
+        """The versions from this one's parent to the source; empty where it did not come from it.
+
+        The source itself has a path of its own name.
+        """
+        if ModelName.of(version) == self.source:
+            return [str(self.source)]
+        path: list[str] = []
+        for name in ancestors(version.parent_version, self.registry):
+            path.append(name)
+            if name == str(self.source):
+                return path
+        return []
+
+    def _withdrawal(
+        self,
+        decided: list[Promotion],
+        current: Promotion,
+        at: datetime,
+        reason: str,
+        new: list[str],
+    ) -> Promotion:
+        return replace(
+            current,
+            as_of=at,
+            trigger=next_trigger(decided),
+            promoted=False,
+            incumbent_version=current.version,
+            reasons=(reason,),
+            evidence={**current.evidence, "challenger": ""},
+            actor=self.by,
+            withdrawn=tuple(new),
+        )
+
+    def _effect(
+        self,
+        owner: TenantRef,
+        outcome: Outcome,
+        before: Promotion | None,
+        after: Promotion | None,
+        reason: str,
+    ) -> Effect:
+        return Effect(
+            owner.id,
+            self.source.use_case,
+            outcome,
+            before.version if before else "",
+            after.version if after else "",
+            reason,
+        )
+
+
+def _cause(source: ModelName) -> str:
+    return f"{source} was withdrawn."

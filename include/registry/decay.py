@@ -1,0 +1,210 @@
+"""Back to the global model when a tenant's own decays: judged on labels that have matured.
+
+`decide_rollback` is the decision, `roll_back_if_decayed` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import NormalDist
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from include.models.model import Model
+from include.models.serialise import from_bytes
+from include.registry import ledger
+from include.registry.ancestry import ModelName
+from include.registry.ledger import Promotion
+from include.registry.port import ModelVersion, NewVersion, Registry
+from include.registry.rollback import Fallback, move
+from include.registry.stage import follow_ledger, promoted_from
+from include.registry.withdrawal import Withdrawn, earlier, newest_usable
+from include.tenants.namespace import GLOBAL, TenantRef
+
+
+@dataclass(frozen=True)
+class RollbackFacts:
+    """How the version that serves did on labels it had not seen, beside what it promised."""
+
+    version: str  #: made the predictions that were measured
+    rung: str
+    metric: str  #: higher is better
+    low: float | None  #: of the 95 % interval at promotion; None where it was never measured
+    live: float
+    live_error: float  #: standard error of `live`
+    baseline: float | None  #: the baseline's figure on the same labels
+    labels: int
+    measured_at: datetime  #: `as_of` of the predictions
+    minimum_labels: int = 30
+    tolerance: float = 0.0  #: how far below `low` is still good enough
+    error_rate: float = 0.01  #: of the one-sided test that the metric is below the floor
+
+
+@dataclass(frozen=True)
+class RollbackDecision:
+    """Whether to go back, with reasons either way."""
+
+    back: bool
+    reasons: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """The reasons as one text."""
+        return " ".join(self.reasons)
+
+
+def decide_rollback(facts: RollbackFacts) -> RollbackDecision:
+    """Go back where the live metric lies significantly below a floor.
+
+    There are two floors: what the version promised when it was promoted, less a tolerance; and its
+    baseline on the same labels. A baseline that serves has neither.
+    """
+    live = (
+        f"{facts.metric} {facts.live:.4f} on {facts.labels} labels of {facts.measured_at:%Y-%m-%d}"
+    )
+    if facts.rung == "baseline":
+        return RollbackDecision(False, ("A baseline serves, and it cannot decay below itself.",))
+    if facts.labels < facts.minimum_labels:
+        return RollbackDecision(
+            False, (f"{live} are too few to decide by (at least {facts.minimum_labels}).",)
+        )
+    floors = []
+    if facts.low is not None:
+        promised = f"its floor of {facts.low - facts.tolerance:.4f} at promotion"
+        floors.append((promised, facts.low - facts.tolerance))
+    if facts.baseline is not None:
+        floors.append((f"its baseline's {facts.baseline:.4f}", facts.baseline))
+    below = [f"{live} is significantly below {name}." for name, at in floors if _below(facts, at)]
+    if below:
+        return RollbackDecision(True, tuple(below))
+    beside = " or ".join(name for name, _ in floors) or "any floor: none is known"
+    return RollbackDecision(False, (f"{live} is not significantly below {beside}.",))
+
+
+def roll_back_if_decayed(
+    tenant: TenantRef,
+    use_case: str,
+    facts: RollbackFacts,
+    *,
+    as_of: datetime,
+    registry: Registry,
+    fallback: Fallback | None = None,
+) -> Promotion | None:
+    """The rollback from `as_of` on, where it is due and not done yet; None where it is not.
+
+    From a model of the tenant's own to the global champion, if that reads the same features and is
+    not withdrawn; else to the newest earlier version that can take over; else to `fallback`.
+    Nothing happens where another version serves by now, so a rerun changes nothing.
+    """
+    decision = decide_rollback(facts)
+    if not decision.back:
+        return None
+    with ledger.exclusive(tenant, use_case):
+        decided = ledger.history(tenant, use_case)
+        current = ledger.champion_at(tenant, use_case)
+        if current is None or current.version != facts.version or current.as_of > as_of:
+            return None
+        serving = registry.get(tenant, use_case, current.version)
+        gone = Withdrawn.of(tenant, use_case, decided)
+        passed: tuple[str, ...] = ()
+        to = None
+        if serving.rung == "own":
+            to = _global(tenant, serving, as_of, gone, registry)
+        if to is None:
+            before = earlier(decided, current)
+            to, passed = newest_usable(tenant, serving, before, gone, registry)
+        if to is None and fallback is not None:
+            to = fall_back(tenant, use_case, as_of, fallback, registry)
+        if to is None or to.version == current.version:
+            return None
+        told = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
+        done = move(
+            tenant, decided, current, to, as_of, (*decision.reasons, *passed, told), "system"
+        )
+        follow_ledger(tenant, use_case, registry)
+    return done
+
+
+def fall_back(
+    tenant: TenantRef, use_case: str, as_of: datetime, fallback: Fallback, registry: Registry
+) -> Promotion | None:
+    """A promotion, not yet recorded, of what `fallback` offers; None where it offers nothing."""
+    new = fallback(tenant, use_case)
+    if new is None:
+        return None
+    return promoted_from(tenant, registry.register(tenant, use_case, new), as_of)
+
+
+def _global(
+    tenant: TenantRef,
+    serving: ModelVersion,
+    as_of: datetime,
+    gone: Withdrawn,
+    registry: Registry,
+) -> Promotion | None:
+    """A promotion, not yet recorded, of the global champion as a version of the tenant's."""
+    world = ledger.champion_at(GLOBAL, serving.use_case, as_of)
+    if world is None:
+        return None
+    version = registry.get(GLOBAL, serving.use_case, world.version)
+    name = str(ModelName.of(version))
+    fits = version.rung == "global" and (
+        version.feature_fingerprint == serving.feature_fingerprint
+        and not gone.why_model(version.digest, name, registry)
+    )
+    if not fits:
+        return None
+    adopted = _adopted(registry.versions(tenant, serving.use_case), version, name)
+    if adopted is None:
+        content = registry.artifact(GLOBAL, version)
+        reference = _seen_by(from_bytes(content), registry.reference(tenant, serving))
+        if reference is None:
+            return None
+        new = NewVersion(
+            key=f"adopted/{name}/{version.digest}",
+            rung="global",
+            name=version.name,
+            model=content,
+            reference=reference,
+            parent_version=name,
+            as_of=as_of,
+            feature_fingerprint=version.feature_fingerprint,
+            parameters={},
+            metrics={},
+            lineage={"tenant": tenant.id, "use_case": serving.use_case, "as_of": as_of},
+        )
+        adopted = registry.register(tenant, serving.use_case, new)
+    return promoted_from(tenant, adopted, as_of)
+
+
+def _adopted(
+    versions: Sequence[ModelVersion], version: ModelVersion, name: str
+) -> ModelVersion | None:
+    for one in reversed(versions):
+        same = (one.rung, one.parent_version, one.digest) == ("global", name, version.digest)
+        if same and one.feature_fingerprint == version.feature_fingerprint:
+            return one
+    return None
+
+
+def _seen_by(model: Model, reference: bytes) -> bytes | None:
+    """The tenant's own reference window with the model's predictions; None where it cannot read it.
+
+    The global model's own window is other tenants'.
+    """
+    table = pq.read_table(pa.BufferReader(reference))
+    if not set(model.columns) <= set(table.column_names) or "prediction" not in table.column_names:
+        return None
+    at = table.column_names.index("prediction")
+    table = table.set_column(at, "prediction", pa.array(model.predict(table)))
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def _below(facts: RollbackFacts, floor: float) -> bool:
+    needed = NormalDist().inv_cdf(1 - facts.error_rate) * facts.live_error
+    return floor - facts.live > needed
