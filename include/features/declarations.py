@@ -37,6 +37,7 @@ from include.features.expressions import (
     Expression,
     Feature,
     Ratio,
+    check_size,
     features_of,
 )
 from include.storage.canonical import ENTITY_COLUMNS
@@ -385,5 +386,6 @@ class Derived:
 
     def __post_init__(self) -> None:
         check_name(self.name, "Derived")
+        check_size(self.expression, f"Derived {self.name!r}")
         if not tuple(features_of(self.expression)):
             raise ConfigError(f"Derived {self.name!r} reads no feature")

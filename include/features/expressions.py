@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from include.errors import ConfigError
 
@@ -77,6 +77,10 @@ class OnlyIf:
             raise ConfigError(f"OnlyIf.minimum is a whole number from 1, got {self.minimum!r}")
 
 
+#: How many expressions may be inside one another, and how many there may be in all.
+MOST_DEEP: Final = 50
+MOST_NODES: Final = 1_000
+
 Expression: TypeAlias = Feature | Constant | Ratio | Difference | Log1p | OnlyIf
 #: Null, as a quotient without value.
 NOTHING = Ratio(Constant(0), Constant(0))
@@ -99,6 +103,21 @@ def operands(expression: Expression) -> tuple[Expression, ...]:
         f"{expression!r} is no expression; known: Constant, Difference, Feature, Log1p, OnlyIf, "
         "Ratio"
     )
+
+
+def check_size(expression: Expression, where: str) -> None:
+    """Refuse an expression that is nested too deeply or too large to be evaluated step by step."""
+    waiting, nodes = [(expression, 1)], 0
+    while waiting:
+        one, depth = waiting.pop()
+        nodes += 1
+        if depth > MOST_DEEP or nodes > MOST_NODES:
+            raise ConfigError(
+                f"{where} is too large: it may nest {MOST_DEEP} expressions and have "
+                f"{MOST_NODES:,} in all, each counted wherever it is used; split it into several "
+                "derived features, or let an aggregation do part of it"
+            )
+        waiting += [(operand, depth + 1) for operand in operands(one)]
 
 
 def features_of(expression: Expression) -> Iterator[str]:

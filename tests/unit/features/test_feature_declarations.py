@@ -26,7 +26,15 @@ from include.features.declarations import (
     EventStream,
 )
 from include.features.engine import required_columns
-from include.features.expressions import Constant, Difference, Feature, Log1p, OnlyIf, Ratio
+from include.features.expressions import (
+    Constant,
+    Difference,
+    Expression,
+    Feature,
+    Log1p,
+    OnlyIf,
+    Ratio,
+)
 from include.features.library.users import SPEND
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
@@ -39,6 +47,22 @@ NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
 def view(*aggregations: Aggregation, name: str = "v", **fields: object) -> FeatureView:
     return FeatureView(name, USER, ORDERS, aggregations, **fields)  # type: ignore[arg-type]
+
+
+def nested(depth: int) -> Expression:
+    """As many expressions inside one another."""
+    expression: Expression = Feature("count_all")
+    for _ in range(depth - 1):
+        expression = Log1p(expression)
+    return expression
+
+
+def doubled(times: int) -> Expression:
+    """Two of the same in each other, which are few objects and many operands."""
+    expression: Expression = Feature("count_all")
+    for _ in range(times):
+        expression = Difference(expression, expression)
+    return expression
 
 
 def shared(*aggregations: Aggregation, **fields: object) -> FeatureView:
@@ -87,6 +111,10 @@ MALFORMED: list[tuple[Callable[[], object], str]] = [
     (lambda: Constant(float("inf")), "finite number, got inf"),
     (lambda: Derived("d", Constant(1)), "Derived 'd' reads no feature"),
     (lambda: Derived("d", "a / b"), "'a / b' is no expression; known: Constant"),  # type: ignore[arg-type]
+    (lambda: Derived("d", nested(51)), "Derived 'd' is too large: it may nest 50 expressions"),
+    (lambda: Derived("d", nested(100_000)), "split it into several derived features"),
+    (lambda: Derived("d", doubled(10)), "and have 1,000 in all, each counted wherever"),
+    (lambda: Derived("d", doubled(49)), "and have 1,000 in all, each counted wherever"),
     (lambda: view(), "FeatureView 'v' declares no feature"),
     (lambda: view(Aggregation("count"), name="my__view"), "'my__view' must be lower_snake_case"),
     (
@@ -223,6 +251,22 @@ def test_engine_refuses_unusable_inputs(engine: object) -> None:
     rows = [required | instants | {"tenant_id": tenant} for tenant in ("acme", "zeta")]
     with pytest.raises(IsolationError, match="one tenant at a time"):
         compute(CHURN_FEATURES, spine, pa.Table.from_pylist(rows, EVENTS), attributes, "UTC")
+
+
+def test_the_deepest_expression_is_declared_fingerprinted_and_computed() -> None:
+    """Fifty expressions inside one another are none too many for any step."""
+    deepest = Derived("d", nested(50))
+    one = view(Aggregation("count"), derived=(deepest,))
+    assert (
+        one.fingerprint
+        != view(Aggregation("count"), derived=(Derived("d", nested(49)),)).fingerprint
+    )
+    at = datetime(2024, 1, 1, tzinfo=UTC)
+    spine = Spine.at({"user_id": ["ann"]}, at)
+    for engine in (in_memory, vectorized):
+        tables = (EVENTS.empty_table(), ATTRIBUTES.empty_table())
+        found = engine.compute(FeatureService("s", (one,)), spine, *tables, "UTC")
+        assert found["v__d"].to_pylist() == [0.0]
 
 
 def test_names_tell_view_function_value_and_window() -> None:
