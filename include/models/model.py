@@ -111,15 +111,16 @@ class Model:
         if reasons and isinstance(self.predictor, ExplainedPredictor):
             found = self.predictor.contributions(features)
             order = np.argsort(-np.abs(found.values), axis=1, kind="stable")[:, :reasons]
-            chosen = [features[name] for name in found.columns]
+            known = set(features.column_names)  # a model may make more of them
+            chosen = [features[name] if name in known else None for name in found.columns]
             for number, row in enumerate(rows):
                 row["reasons"] = [
                     {
                         "feature": found.columns[column],
-                        "value": chosen[column][number].as_py(),
+                        "value": None if values is None else values[number].as_py(),
                         "contribution": float(found.values[number, column]),
                     }
-                    for column in order[number].tolist()
+                    for column, values in ((at, chosen[at]) for at in order[number].tolist())
                     if found.values[number, column] != 0
                 ]
         return rows

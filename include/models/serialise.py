@@ -1,14 +1,15 @@
 """Models as bytes: one JSON document, deterministic, in which nothing can execute.
 
-`{"format", "kind", "columns", "parameters", "payload"}`: the payload of trees is LightGBM's own
-text, that of a pipeline a skops archive in base64, that of a baseline nothing. Callers verify the
-digest before they come here; this module nevertheless trusts no byte.
+`{"format", "kind", "columns", "parameters", "payload"}`: what the payload is, each family of models
+says in its own file. Callers verify the digest before they come here; this module nevertheless
+trusts no byte.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from include.errors import IntegrityError
@@ -16,13 +17,25 @@ from include.models import skops_archive
 from include.models.baselines import baseline_model
 from include.models.estimators import LightGBMPredictor, PipelinePredictor
 from include.models.lightgbm_text import booster_text, read_booster
-from include.models.model import Model
+from include.models.model import ListPredictor, Model, Predictor
+from include.models.text_match import TextMatchPredictor
 
 FORMAT: Final = "tenantry-model/1"
-KINDS: Final = ("baseline", "lightgbm", "logistic")
 LARGEST: Final = 64 * 1024 * 1024  #: bytes
 _KEYS: Final = {"format", "kind", "columns", "parameters", "payload"}
 _LARGEST_COLUMNS: Final = 10_000
+
+Columns = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How the predictors of a kind become JSON, and come back from it."""
+
+    dump: Callable[[Any], Any]
+    #: From columns, payload and parameters; raises IntegrityError where they are not what was
+    #: dumped. What else a parser raises on hostile input is caught here.
+    load: Callable[[Columns, Any, Mapping[str, Any]], Predictor | ListPredictor]
 
 
 def to_bytes(model: Model) -> bytes:
@@ -31,24 +44,22 @@ def to_bytes(model: Model) -> bytes:
     Raises:
         IntegrityError: the kind of model has no format here.
     """
-    predictor = model.predictor
-    payload = ""
-    if isinstance(predictor, LightGBMPredictor):
-        payload = booster_text(predictor.booster)
-    elif isinstance(predictor, PipelinePredictor):
-        payload = skops_archive.dump(predictor.pipeline)
+    return json.dumps(to_document(model), sort_keys=True, allow_nan=False).encode()
+
+
+def to_document(model: Model) -> dict[str, Any]:
+    """The model in JSON's types, for a model that contains it; `from_document` reads it back."""
     if model.kind not in KINDS:
         raise IntegrityError(
             f"no format for models of kind {model.kind!r}; known: {', '.join(KINDS)}"
         )
-    document = {
+    return {
         "format": FORMAT,
         "kind": model.kind,
         "columns": list(model.columns),
         "parameters": dict(model.parameters),
-        "payload": payload,
+        "payload": KINDS[model.kind].dump(model.predictor),
     }
-    return json.dumps(document, sort_keys=True, allow_nan=False).encode()
 
 
 def from_bytes(content: bytes) -> Model:
@@ -63,25 +74,25 @@ def from_bytes(content: bytes) -> Model:
         document = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError):
         raise IntegrityError("these bytes are no model: not a JSON document") from None
+    return from_document(document)
+
+
+def from_document(document: Any) -> Model:
+    """The model in a document of ours.
+
+    Raises:
+        IntegrityError: it is none.
+    """
     _check(document)
     kind, columns = document["kind"], tuple(document["columns"])
     parameters, payload = document["parameters"], document["payload"]
     try:
-        if kind == "baseline":
-            return _baseline(parameters, columns, payload)
-        if kind == "lightgbm":
-            return Model(
-                kind,
-                columns,
-                LightGBMPredictor(columns, read_booster(payload, columns)),
-                parameters,
-            )
-        pipeline = skops_archive.load(payload, len(columns))
-        return Model(kind, columns, PipelinePredictor(columns, pipeline), parameters)
+        predictor = KINDS[kind].load(columns, payload, parameters)
     except IntegrityError:
         raise
     except Exception as error:  # parsers of hostile input raise what they like
         raise IntegrityError(f"the {kind} model cannot be read: {type(error).__name__}") from None
+    return Model(kind, columns, predictor, parameters)
 
 
 def _check(document: Any) -> None:
@@ -89,7 +100,7 @@ def _check(document: Any) -> None:
         raise IntegrityError(f"a model document has exactly the keys {', '.join(sorted(_KEYS))}")
     if document["format"] != FORMAT:
         raise IntegrityError(f"model format {str(document['format'])[:40]!r} is not {FORMAT!r}")
-    if document["kind"] not in KINDS:
+    if not isinstance(document["kind"], str) or document["kind"] not in KINDS:
         raise IntegrityError(
             f"unknown kind of model {str(document['kind'])[:40]!r}; known: {', '.join(KINDS)}"
         )
@@ -97,11 +108,29 @@ def _check(document: Any) -> None:
     named = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
     if not named or not 0 < len(columns) <= _LARGEST_COLUMNS or len(set(columns)) < len(columns):
         raise IntegrityError("a model's columns are a list of different names")
-    if not isinstance(document["parameters"], dict) or not isinstance(document["payload"], str):
-        raise IntegrityError("a model's parameters are a mapping and its payload is text")
+    if not isinstance(document["parameters"], dict) or not isinstance(
+        document["payload"], str | dict
+    ):
+        raise IntegrityError("a model's parameters are a mapping, its payload text or a mapping")
 
 
-def _baseline(parameters: Mapping[str, Any], columns: tuple[str, ...], payload: str) -> Model:
+def _lightgbm(columns: Columns, payload: Any, _: Mapping[str, Any]) -> Predictor:
+    return LightGBMPredictor(columns, read_booster(_text(payload), columns))
+
+
+def _logistic(columns: Columns, payload: Any, _: Mapping[str, Any]) -> Predictor:
+    return PipelinePredictor(columns, skops_archive.load(_text(payload), len(columns)))
+
+
+def _text(payload: Any) -> str:
+    if not isinstance(payload, str):
+        raise IntegrityError("the payload of this kind of model is text")
+    return payload
+
+
+def _baseline(
+    columns: Columns, payload: Any, parameters: Mapping[str, Any]
+) -> Predictor | ListPredictor:
     types = {"column": str, "descending": bool, "then": str}
     fits = set(parameters) == set(types) and all(
         isinstance(parameters[name], kind) for name, kind in types.items()
@@ -111,4 +140,16 @@ def _baseline(parameters: Mapping[str, Any], columns: tuple[str, ...], payload: 
     model = baseline_model(parameters)
     if model.columns != columns:
         raise IntegrityError("the baseline's columns contradict its parameters")
-    return model
+    return model.predictor
+
+
+#: Kind → its format.
+KINDS: Final[Mapping[str, _Format]] = {
+    "baseline": _Format(lambda _: "", _baseline),
+    "lightgbm": _Format(lambda predictor: booster_text(predictor.booster), _lightgbm),
+    "logistic": _Format(lambda predictor: skops_archive.dump(predictor.pipeline), _logistic),
+    "text_match": _Format(
+        lambda predictor: predictor.payload(),
+        lambda columns, payload, _: TextMatchPredictor.from_payload(columns, payload),
+    ),
+}

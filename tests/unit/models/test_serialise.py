@@ -23,11 +23,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from include.errors import IntegrityError
+from include.models import serialise
 from include.models.baselines import baseline_model
 from include.models.estimators import LightGBMPredictor, PipelinePredictor
 from include.models.model import Model
 from include.models.serialise import from_bytes, to_bytes
-from include.registry import serialise
 
 COLUMNS = ("recency__days", "spend__sum")
 GENERATOR = np.random.default_rng(3)
