@@ -187,6 +187,15 @@ class Registered:
 
 
 @dataclass(frozen=True)
+class GroupExposure:
+    """How much of the attention a group of items had in the rankings of an interval."""
+
+    group: str
+    candidates: float  #: its share of what could have been shown
+    exposure: float  #: its share of the attention, see `scoring.exposure`
+
+
+@dataclass(frozen=True)
 class Scored:
     """scoring → monitoring: predictions of the interval, in Postgres.
 
@@ -204,6 +213,7 @@ class Scored:
     attributes: TableVersion
     rows: int
     pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
+    exposure: tuple[GroupExposure, ...] = ()  #: where the use case declares groups of items
 
 
 @dataclass(frozen=True)

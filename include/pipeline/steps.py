@@ -192,6 +192,8 @@ def scoring(run: Run) -> Scored:
         entity=use_case.entity,
         baseline=translate.shown_baseline(use_case),
         reasons=use_case.reasons,
+        item_groups=use_case.exposure.group if use_case.exposure else "",
+        parity=run.tenant.use_cases[use_case.name].exposure_parity,
     )
 
 

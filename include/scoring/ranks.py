@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +14,7 @@ import pyarrow as pa
 from include.errors import ConfigError, QualityError, UnknownNameError
 from include.models.model import Scores
 from include.registry.card import plain
+from include.scoring.exposure import fair_order
 from include.storage.canonical import ENTITY_COLUMNS
 
 TASKS: Final = ("classification", "regression", "ranking", "association")
@@ -37,6 +40,7 @@ def ranked(
     scores: Scores,
     baseline: Scores | None,
     details: Sequence[Mapping[str, Any]] | None = None,
+    parity: Sequence[str] | None = None,
 ) -> pa.Table:
     """Rows of `SCHEMA`, best first; equal scores are ordered by entity, then item.
 
@@ -44,6 +48,7 @@ def ranked(
         features: one row per entity; per entity and `item_id` in a ranking.
         scores: of shape `(rows,)`, in row order.
         details: of each row, kept where there are any.
+        parity: group of each row's item; lists then give every group its share, see `exposure`.
 
     Raises:
         QualityError: a score is missing or not finite, a row has no entity, or two have the same.
@@ -78,11 +83,27 @@ def ranked(
         rows = rows.sort_by(best_first)
         ranks = np.arange(1, rows.num_rows + 1)
     else:
+        if parity is not None:
+            rows = rows.append_column("group", pa.array(parity, pa.string()))
         rows = rows.sort_by([("entity_id", "ascending"), *best_first])
+        if parity is not None:
+            rows = rows.take(pa.array(_fairly(rows, top_k)))
         ranks = _places(rows["entity_id"])
         rows, ranks = rows.filter(pa.array(ranks <= top_k)), ranks[ranks <= top_k]
     rows = rows.append_column("rank", pa.array(ranks, pa.int32()))
     return rows.select(SCHEMA.names).cast(SCHEMA)
+
+
+def _fairly(rows: pa.Table, top_k: int) -> list[int]:
+    """The rows to show in their order: per entity, each group with its share of all candidates."""
+    groups = rows["group"].to_pylist()
+    shares = {group: count / len(groups) for group, count in Counter(groups).items()}
+    starts = np.flatnonzero(_places(rows["entity_id"]) == 1).tolist()
+    chosen: list[int] = []
+    for start, end in pairwise([*starts, rows.num_rows]):
+        order = fair_order(groups[start:end], shares, top_k)
+        chosen += [start + place for place in order]
+    return chosen
 
 
 def listed(found: pa.Table, top_k: int) -> pa.Table:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+
+import pyarrow as pa
 
 from include.errors import ConfigError, IntegrityError
-from include.handoffs import FeaturesBuilt, Scored
+from include.handoffs import FeaturesBuilt, GroupExposure, Scored
 from include.models.model import Model, asking
 from include.models.serialise import from_bytes
 from include.registry import ledger
 from include.registry.port import ModelVersion, Registry
+from include.scoring.exposure import groups_of, measured
 from include.scoring.predictions import replace_predictions
 from include.scoring.ranks import listed, ranked
 from include.storage.lake import Lake
@@ -29,6 +33,8 @@ def score(
     entity: str = "user_id",
     baseline: Model | None = None,
     reasons: int = 0,
+    item_groups: str = "",
+    parity: bool = False,
 ) -> Scored:
     """Make the champion's predictions all that `predictions` holds of the interval.
 
@@ -38,6 +44,8 @@ def score(
         entity: the features' column of whom or what is scored.
         baseline: gives `baseline_score`, null where it has no answer.
         reasons: how many features are kept with each score as its explanation.
+        item_groups: text feature that names an item's group, whose exposure is then measured.
+        parity: whether every group is given its share of each ranking.
 
     Returns:
         An empty version and no rows where nothing serves yet; the table is then left alone.
@@ -71,6 +79,7 @@ def score(
             *(tenant.id, built.use_case, version.version),
             *(version.feature_fingerprint, built.feature_fingerprint),
         )
+    groups = groups_of(features, item_groups) if item_groups else []
     if model.lists:
         rows = listed(model.recommend(asking(features, entity), top_k), top_k)
     else:
@@ -81,6 +90,7 @@ def score(
             scores=model.predict(features),
             baseline=None if baseline is None else baseline.predict(features),
             details=model.details(features, reasons),
+            parity=groups if parity and groups else None,
         )
     replace_predictions(
         tenant,
@@ -94,7 +104,21 @@ def score(
         "scoring: %s/%s@%s wrote %d rows at %s",
         *(tenant.id, built.use_case, version.version, rows.num_rows, built.as_of),
     )
-    return _scored(built, version.version, rows.num_rows)
+    exposure = _exposure(rows, features, groups) if groups else ()
+    for one in exposure:
+        log.info(
+            "scoring: %s/%s group %s has %.1f %% of the candidates and %.1f %% of the exposure",
+            *(tenant.id, built.use_case, one.group, 100 * one.candidates, 100 * one.exposure),
+        )
+    return _scored(built, version.version, rows.num_rows, exposure)
+
+
+def _exposure(
+    rows: pa.Table, features: pa.Table, groups: Sequence[str]
+) -> tuple[GroupExposure, ...]:
+    of = dict(zip(features["item_id"].to_pylist(), groups, strict=True))
+    shown = [of[item] for item in rows["item_id"].to_pylist()]
+    return measured(shown, rows["rank"].to_numpy(), groups)
 
 
 def _check_columns(model: Model, version: ModelVersion, there: list[str]) -> None:
@@ -107,7 +131,9 @@ def _check_columns(model: Model, version: ModelVersion, there: list[str]) -> Non
         )
 
 
-def _scored(built: FeaturesBuilt, version: str, rows: int) -> Scored:
+def _scored(
+    built: FeaturesBuilt, version: str, rows: int, exposure: tuple[GroupExposure, ...] = ()
+) -> Scored:
     return Scored(
         tenant=built.tenant,
         use_case=built.use_case,
@@ -119,4 +145,5 @@ def _scored(built: FeaturesBuilt, version: str, rows: int) -> Scored:
         attributes=built.attributes,
         rows=rows,
         pool=built.pool,
+        exposure=exposure,
     )

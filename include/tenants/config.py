@@ -213,6 +213,8 @@ class UseCaseOverrides(Model):
     minimum_rows: int | None = Field(default=None, ge=1)
     drift_threshold: float | None = Field(default=None, gt=0)
     cooldown: Duration | None = None
+    #: Whether rankings give every group of items its share, where the use case knows groups.
+    exposure_parity: bool = False
 
 
 class Pooling(Model):

@@ -209,7 +209,7 @@ class _Frame:
             lists = repeated((), spine.num_rows)
             counts = relevant_items(case, events, at, until) if case.items else {}
             sizes = pd.Series(spine[case.entity].to_pandas(), dtype=object).map(counts).fillna(0)
-        relevant = sizes.to_numpy(dtype=np.int64)
+        relevant = np.asarray(sizes.to_numpy(), dtype=np.int64)
         return _Labelled(spine, label[keep], weight[keep], relevant, lists)
 
     def _rows(self, one: _Labelled, features: pa.Table) -> Rows:

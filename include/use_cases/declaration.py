@@ -22,7 +22,7 @@ METRICS: Final[dict[Task, tuple[str, ...]]] = {
 ESTIMATORS: Final[dict[Task, tuple[str, ...]]] = {
     "classification": ("logistic", "lightgbm"),
     "regression": ("lightgbm",),
-    "ranking": ("lightgbm", "ease"),
+    "ranking": ("lightgbm", "text_match", "ease"),
     "association": ("bought_together",),
 }
 #: Estimators that answer with lists, from what each entity has had; so do baselines of that name.
@@ -73,6 +73,13 @@ class History:
     weight: str = ""  #: feature: how much of an item it had, negative where disliked; else 1
     seen: Literal["keep", "drop"] = "drop"  #: whether what an entity had may be listed again
     category: str = ""  #: text feature by which lists are kept diverse, and rare items helped
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Groups of items whose share of the rankings is reported, and kept where a tenant says so."""
+
+    group: str  #: text feature that names an item's group
 
 
 @dataclass(frozen=True)
@@ -146,6 +153,8 @@ class UseCase:
     drift: DriftPolicy
     items: Items | None = None
     history: History | None = None
+    exposure: Exposure | None = None
+    texts: tuple[str, str] | None = None  #: text features whose likeness `text_match` reads
     entity: str = "user_id"  #: of whom or what is scored; a ranking's items are ranked for it
     reasons: int = 0  #: features kept with each score as its explanation, the weightiest first
     latency: Literal["batch", "online"] = "batch"
@@ -193,12 +202,21 @@ class UseCase:
                 raise UnknownNameError("baseline", baseline.name, LIST_BASELINES, where)
             if not self.lists:
                 used += [baseline.column, *([baseline.then] if baseline.then else [])]
-        if self.history:
-            used += [self.history.weight] if self.history.weight else []
-            category = self.history.category
-            if category and columns.get(category) != "text":
+        if self.history and self.history.weight:
+            used.append(self.history.weight)
+        read_as_text = [
+            *(self.texts or ()),
+            *([self.history.category] if self.history and self.history.category else []),
+            *([self.exposure.group] if self.exposure else []),
+        ]
+        for column in read_as_text:
+            if columns.get(column) != "text":
                 texts = [name for name, kind in columns.items() if kind == "text"]
-                raise UnknownNameError("text feature", category, texts, where)
+                raise UnknownNameError("text feature", column, texts, where)
+        if ("text_match" in self.estimators) != (self.texts is not None):
+            raise ConfigError(f"{where}: `text_match` and `texts` come together")
+        if self.exposure and not self.items:
+            raise ConfigError(f"{where}: `exposure` is about a ranking of `items`")
         for column in used:
             if column not in columns:
                 raise UnknownNameError("feature", column, columns, where)
