@@ -71,9 +71,8 @@ def fair_order(groups: Sequence[str], shares: Mapping[str, float], top: int) -> 
         open_to = [group for group, places in waiting.items() if places]
         behind = [g for g in open_to if shown[g] < int(np.floor(shares.get(g, 0.0) * k + 1e-9))]
         below = [g for g in open_to if shown[g] < int(np.ceil(shares.get(g, 0.0) * k - 1e-9))]
-        best = max(
-            behind or below or open_to, key=lambda g: (scores[waiting[g][-1]], -waiting[g][-1])
-        )
+        # candidates come best first: the group whose next one stands first has the best
+        best = min(behind or below or open_to, key=lambda group: waiting[group][-1])
         order.append(waiting[best].pop())
         shown[best] += 1
     return order
