@@ -1,7 +1,8 @@
 """The online store as an engine: what it answers at each `as_of` of a spine, one after another.
 
 Before each answer everything known by then was appended, delivered by the lake or both, in some
-interleaving with materializations that a seed decides.
+interleaving with materializations that a seed decides. Copies of what was delivered stream in once
+more, as if only then known. What happened too long ago for the stream is delivered in any case.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.features.online.delivered import REMEMBERED
 from include.features.online.store import OnlineStore, pool_store
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
@@ -20,7 +22,10 @@ from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import GLOBAL, TenantRef
 
 TENANT = TenantRef("acme", "eu", "pool")
-_TABLES = ("online_partials", "online_groups", "online_views", "online_events", "online_facts")
+_TABLES = (
+    *("online_partials", "online_groups", "online_views"),
+    *("online_events", "online_facts", "online_delivered"),
+)
 _SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -85,10 +90,14 @@ def _advance(
     for stop in (*stops, at):
         new, facts = _between(events, after, stop), _between(attributes, after, stop)
         streams = rng.random() < 0.7
+        too_old = _happened_by(new, stop - REMEMBERED)
         if streams:
             store.append(new, facts)
-        if not streams or rng.random() < 0.5:
-            store.materialize(stop, None if streams and rng.random() < 0.3 else new, facts)
+        if not streams or too_old or rng.random() < 0.5:
+            kept_back = streams and not too_old and rng.random() < 0.3
+            store.materialize(stop, None if kept_back else new, facts)
+            if rng.random() < 0.5:
+                store.append(_known_at(new, stop + timedelta(microseconds=1)))
         after = stop
 
 
@@ -101,6 +110,21 @@ def _between(table: pa.Table | None, after: datetime | None, until: datetime) ->
     if after is not None:
         inside = pc.and_(inside, pc.greater(created, pa.scalar(after, created.type)))
     return table.filter(inside)
+
+
+def _happened_by(table: pa.Table | None, at: datetime) -> bool:
+    if table is None:
+        return False
+    happened = table["event_timestamp"]
+    return bool(pc.any(pc.less_equal(happened, pa.scalar(at, happened.type))).as_py())
+
+
+def _known_at(table: pa.Table | None, at: datetime) -> pa.Table | None:
+    if table is None:
+        return None
+    place = table.column_names.index("created_timestamp")
+    known = pa.repeat(pa.scalar(at, table["created_timestamp"].type), len(table))
+    return table.set_column(place, table.schema.field(place), known)
 
 
 def _repeated(table: pa.Table, rows: int) -> pa.Table:

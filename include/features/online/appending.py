@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from include.features.online import partials, tables
+from include.features.online import delivered, partials, tables
 from include.features.online.layout import Layout
 from include.features.online.partials import Row
 from include.storage.postgres import Connection
@@ -30,14 +30,17 @@ def append(connection: Connection, tenant: TenantRef, events: pa.Table, facts: p
 
     Args:
         events: of `tables.canonical_events`; those created at or before the watermark are left to
-            the lake, as the batch up to there is closed.
+            the lake, as the batch up to there is closed, and so are those that a batch may hold.
         facts: of `tables.canonical_facts`.
     """
     connection.execute(_ENTER, [tenant.id])
     groups = partials.groups(connection, tenant).values()
     closed = max((group.watermark for group in groups), default=None)
     tables.insert_facts(connection, tenant, facts)
-    new = tables.insert_events(connection, tenant, tables.known(events, closed, None))
+    events = tables.known(events, closed, None)
+    if closed is not None:
+        events = delivered.undelivered(connection, tenant, events, closed)
+    new = tables.insert_events(connection, tenant, events)
     taken = tables.among(events, new)
     again = touched(connection, tenant, closed, facts)
     old = set(tables.event_keys(again))

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from include.features.online import partials, tables
+from include.features.online import delivered, partials, tables
 from include.features.online.appending import shut, states
 from include.features.online.codec import decode
 from include.features.online.folding import fold
@@ -66,8 +66,11 @@ def materialize(
             for key in there:
                 partials.forget_batches(connection, tenant, key)
             tables.forget_facts(connection, tenant, until)
+            delivered.forget_all(connection, tenant)
         tables.insert_facts(connection, tenant, facts)
-        work = _Work(connection, tenant, until, tables.known(events, None, until), facts)
+        events = tables.known(events, None, until)
+        delivered.remember(connection, tenant, events, until)
+        work = _Work(connection, tenant, until, events, facts)
         wanted = layouts(views, tenant.region, timezone)
         old = {} if rebuild else there
         groups = {layout: work.group(layout, old.get(layout.key)) for layout in wanted}

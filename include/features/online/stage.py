@@ -11,7 +11,7 @@ from typing import Final
 import pyarrow as pa
 
 from include.errors import ConfigError, IsolationError
-from include.features.online import partials, tables
+from include.features.online import delivered, partials, tables
 from include.features.online.appending import shut
 from include.features.online.materialize import LOCK
 from include.features.online.served import serve
@@ -123,6 +123,7 @@ def _forget_strangers(pool: TenantRef, members: Sequence[str]) -> None:
     with tenant_transaction(pool) as connection:
         connection.execute(LOCK, [pool.id])
         shut(connection, pool)
+        delivered.forget_other_owners(connection, pool, members)
         gone = tables.forget_other_owners(connection, pool, members)
         for key in partials.groups(connection, pool):
             partials.forget_streamed(connection, pool, key, gone)

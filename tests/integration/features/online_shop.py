@@ -24,7 +24,10 @@ from include.tenants.namespace import TenantRef
 START = datetime(2024, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-TABLES = ("online_partials", "online_groups", "online_views", "online_events", "online_facts")
+TABLES = (
+    *("online_partials", "online_groups", "online_views"),
+    *("online_events", "online_facts", "online_delivered"),
+)
 
 LINES = EventStream(("Order Completed",), lookups=(AttributeLookup("item", "category"),))
 SPEND = FeatureView(

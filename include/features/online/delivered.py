@@ -1,0 +1,88 @@
+"""Which events of the last days the lake has delivered: a streamed copy that lags is known by them.
+
+Both copies of an event say when it happened, however late either arrives. So what happened within
+`REMEMBERED` before the watermark is either on the list or new, and what happened earlier is left to
+the lake, as nothing tells whether it is in a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.features.online import tables
+from include.storage.postgres import Connection
+from include.tenants.namespace import TenantRef
+
+#: How far a stream may lag behind the lake, and an event behind the stream.
+REMEMBERED: Final = timedelta(days=7)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_ROWS_PER_STATEMENT: Final = 20_000
+_INSERT: Final = """
+    INSERT INTO online_delivered (tenant_id, region, owner, digest, event_timestamp)
+    SELECT %s, %s, * FROM unnest(%s::text[], %b::bytea[], %s::timestamptz[])
+    ON CONFLICT DO NOTHING
+"""
+_SELECT: Final = """
+    SELECT digest FROM online_delivered
+    WHERE tenant_id = %s AND region = %s AND digest = ANY(%b::bytea[])
+"""
+_FORGET: Final = """
+    DELETE FROM online_delivered WHERE tenant_id = %s AND region = %s AND event_timestamp <= %s
+"""
+_FORGET_ALL: Final = "DELETE FROM online_delivered WHERE tenant_id = %s AND region = %s"
+_FORGET_OWNERS: Final = f"{_FORGET_ALL} AND owner <> ALL(%s::text[])"
+
+
+def remember(connection: Connection, tenant: TenantRef, events: pa.Table, until: datetime) -> None:
+    """Put the recent ones of delivered events on the list, and take off what is too old for it."""
+    connection.execute(_FORGET, [tenant.id, tenant.region, _from(until)])
+    recent = _happened_after(events, _from(until))
+    for start in range(0, len(recent), _ROWS_PER_STATEMENT):
+        part = recent.slice(start, _ROWS_PER_STATEMENT)
+        columns = [part["tenant_id"].to_pylist(), _digests(part)]
+        happened = part["event_timestamp"].to_pylist()
+        connection.execute(_INSERT, [tenant.id, tenant.region, *columns, happened])
+
+
+def undelivered(
+    connection: Connection, tenant: TenantRef, events: pa.Table, closed: datetime
+) -> pa.Table:
+    """The streamed events that are certainly in no batch up to `closed`, the watermark."""
+    recent = _happened_after(events, _from(closed))
+    if not len(recent):
+        return recent
+    digests = _digests(recent)
+    found = connection.cursor(binary=True).execute(_SELECT, [tenant.id, tenant.region, digests])
+    known = {bytes(row["digest"]) for row in found}
+    return recent.filter(pa.array([one not in known for one in digests], pa.bool_()))
+
+
+def forget_all(connection: Connection, tenant: TenantRef) -> None:
+    """Empty the list."""
+    connection.execute(_FORGET_ALL, [tenant.id, tenant.region])
+
+
+def forget_other_owners(connection: Connection, tenant: TenantRef, owners: Sequence[str]) -> None:
+    """Take everybody's events but the owners' off the list."""
+    connection.execute(_FORGET_OWNERS, [tenant.id, tenant.region, list(owners)])
+
+
+def _from(watermark: datetime) -> datetime:
+    return watermark - min(REMEMBERED, watermark - _FIRST)
+
+
+def _happened_after(events: pa.Table, after: datetime) -> pa.Table:
+    happened = events["event_timestamp"]
+    return events.filter(pc.greater(happened, pa.scalar(after, happened.type)))
+
+
+def _digests(events: pa.Table) -> list[bytes]:
+    """Sixteen bytes that stand for whose event it is, its source and its id."""
+    keys = tables.event_keys(events)
+    return [blake2b(key.encode(), digest_size=16).digest() for key in keys]
