@@ -21,6 +21,7 @@ from include.features.declarations import AttributeLookup
 from include.features.engine import answer
 from include.features.online.codec import decode
 from include.features.online.layout import Layout
+from include.features.online.limits import may_be_kept
 from include.features.online.reductions import History, Step, steps
 from include.features.online.request import Request
 from include.features.online.served import stale_reason
@@ -176,7 +177,7 @@ class _Part:
                 texts = "\n".join(asked.keys(layout.join_keys).place)
                 queries.append((_PARTIALS, [owner.id, key, texts, asked.at]))
             for kind, attributes in self._lookups.items():
-                ids = list({one for one in asked.entities[ENTITY_COLUMNS[kind]] if one is not None})
+                ids = list(filter(may_be_kept, set(asked.entities[ENTITY_COLUMNS[kind]])))
                 queries.append((_FACTS, [owner.id, kind, ids, list(attributes), asked.at]))
             views, *rows = snapshot(owner, queries)
             served = {

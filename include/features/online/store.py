@@ -44,11 +44,17 @@ class OnlineStore:
     def append(self, events: pa.Table | None = None, attributes: pa.Table | None = None) -> int:
         """Take canonical rows that streamed in; returns how many events are new.
 
-        Appending again changes nothing. An event created at or before the watermark is not taken:
-        that batch is closed, and the lake delivers it.
+        Appending again changes nothing, and neither does a copy of what the lake has delivered. An
+        event created at or before the watermark is not taken, as that batch is closed, nor one
+        that happened `delivered.REMEMBERED` before it or earlier: the lake delivers these.
+
+        Raises:
+            QualityError: Postgres cannot keep a row; nothing was taken.
         """
         new = tables.canonical_events(self._tenant, events)
         facts = tables.canonical_facts(self._tenant, attributes)
+        tables.check_events(new)
+        tables.check_facts(facts)
         with pooled_transaction(self._tenant) as connection:
             return append(connection, self._tenant, new, facts)
 
@@ -76,16 +82,23 @@ class OnlineStore:
             attributes: likewise.
             rebuild: forget what is there; the tables then hold all there is.
             source: where the tables come from, for `freshness`.
+
+        Raises:
+            QualityError: Postgres cannot keep a row; nothing was changed.
         """
         if until.utcoffset() is None:
             raise ConfigError(f"until must be an aware datetime, got {until!r}")
+        new = tables.canonical_events(self._tenant, events)
+        facts = tables.canonical_facts(self._tenant, attributes)
+        tables.check_entities(new)
+        tables.check_facts(facts)
         done = batches.materialize(
             self._tenant,
             self._views,
             self._timezone,
             until=until,
-            events=tables.canonical_events(self._tenant, events),
-            facts=tables.canonical_facts(self._tenant, attributes),
+            events=new,
+            facts=facts,
             rebuild=rebuild,
             source=source,
         )

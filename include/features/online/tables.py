@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import IsolationError
+from include.features.columns import JOIN_KEYS
 from include.features.declarations import AttributeLookup
 from include.features.engine import usable
+from include.features.online.limits import check_keys, check_texts, may_be_kept
 from include.features.online.records import key_of
 from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS
 from include.storage.postgres import Connection
@@ -20,6 +22,8 @@ from include.tenants.namespace import GLOBAL, TenantRef
 
 _EVENT: Final = tuple(name for name in EVENTS.names if name != "month")
 _FACT: Final = tuple(name for name in ATTRIBUTES.names if name not in ("tenant_id", "month"))
+_TEXTS_OF_EVENT: Final = tuple(n for n in _EVENT if EVENTS.field(n).type == pa.string())
+_TEXTS_OF_FACT: Final = tuple(n for n in _FACT if ATTRIBUTES.field(n).type == pa.string())
 _ROWS_PER_STATEMENT: Final = 20_000
 #: More entities than this are not worth naming: all their facts are read.
 _NAMED: Final = 20_000
@@ -47,7 +51,7 @@ _INSERT_FACTS: Final = """
 """
 _FORGET_EVENTS: Final = """
     DELETE FROM online_events WHERE tenant_id = %s AND region = %s AND
-    (created_timestamp <= %s OR (owner, source, event_id) IN
+    (GREATEST(created_timestamp, event_timestamp) <= %s OR (owner, source, event_id) IN
         (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])))
 """
 _FORGET_OWNERS: Final = """
@@ -76,6 +80,23 @@ def canonical_facts(tenant: TenantRef, attributes: pa.Table | None) -> pa.Table:
     names = ("tenant_id", *_FACT)
     table = _canonical(attributes, ATTRIBUTES, names, "valid_from", tenant).select(_FACT)
     return _first(table, ("entity", "entity_id", "name", "source", "event_id"))
+
+
+def check_events(events: pa.Table) -> None:
+    """Refuse streamed events that Postgres cannot keep; raises `QualityError`."""
+    check_texts(events, "event", _TEXTS_OF_EVENT)
+    check_keys(events, "event", ("tenant_id", "source", "event_id", *JOIN_KEYS))
+
+
+def check_entities(events: pa.Table) -> None:
+    """Refuse delivered events whose entities Postgres cannot keep; raises `QualityError`."""
+    check_keys(events, "event", JOIN_KEYS)
+
+
+def check_facts(facts: pa.Table) -> None:
+    """Refuse facts that Postgres cannot keep; raises `QualityError`."""
+    check_texts(facts, "fact", _TEXTS_OF_FACT)
+    check_keys(facts, "fact", ("entity", "entity_id", "name", "source", "event_id"))
 
 
 def known(table: pa.Table, after: datetime | None, until: datetime | None) -> pa.Table:
@@ -127,7 +148,7 @@ def streamed_events(connection: Connection, tenant: TenantRef) -> pa.Table:
 def forget_events(
     connection: Connection, tenant: TenantRef, events: pa.Table, until: datetime
 ) -> None:
-    """Keep these streamed events, and all that were created by `until`, no longer."""
+    """Keep these streamed events, and all that are over and known by `until`, no longer."""
     ids = [events[name].to_pylist() for name in ("tenant_id", "source", "event_id")]
     connection.execute(_FORGET_EVENTS, [tenant.id, tenant.region, until, *ids])
 
@@ -161,8 +182,10 @@ def facts_of(
     """The facts that the events can look up."""
     rows: list[dict[str, Any]] = []
     for lookup in lookups:
-        ids = pc.drop_null(pc.unique(events[ENTITY_COLUMNS[lookup.entity_kind]])).to_pylist()
-        query, arguments = _SELECT_FACTS, [tenant.id, lookup.entity_kind, lookup.name]
+        values = pc.unique(events[ENTITY_COLUMNS[lookup.entity_kind]]).to_pylist()
+        ids = [one for one in values if may_be_kept(one)]
+        query = _SELECT_FACTS
+        arguments: list[Any] = [tenant.id, lookup.entity_kind, lookup.name]
         if len(ids) <= _NAMED:
             query, arguments = f"{query} AND entity_id = ANY(%s)", [*arguments, ids]
         rows += connection.execute(query, arguments).fetchall()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+import string
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -20,9 +22,10 @@ from online_shop import (
     lines,
 )
 
-from include.errors import ConfigError, IsolationError
+from include.errors import ConfigError, IsolationError, QualityError
 from include.features import in_memory
 from include.features.declarations import ALL_HISTORY, Aggregation
+from include.features.online.limits import MOST_BYTES
 from include.features.online.store import OnlineStore, pool_store
 from include.features.spine import Spine
 from include.features.views import FeatureService
@@ -81,6 +84,94 @@ def test_the_lake_may_be_first(store: OnlineStore) -> None:
     store.materialize(hour(12), lines("a ann tea 5 10"))
     assert store.append(lines("a ann tea 5 10", "b ann tea 5 11", "c ann tea 5 13")) == 1
     assert value(store, "count_all", 14) == 2
+
+
+def test_a_streamed_copy_that_lags_behind_the_lake_is_none(store: OnlineStore) -> None:
+    """An event in a batch does not count again where the stream brings it after the watermark."""
+    store.materialize(hour(12), lines("a ann tea 5 10", "b ann tea 5 11"))
+    copies = lines("a ann tea 5 10 13", "b ann tea 5 11 13", "c ann tea 5 11 13")
+    assert store.append(copies) == 1
+    assert value(store, "count_all", 14) == 3
+    store.materialize(hour(36))
+    assert store.append(lines("a ann tea 5 10 37")) == 0
+    assert value(store, "count_all", 37) == 3
+
+
+def test_a_copy_is_known_after_everything_was_built_again(store: OnlineStore) -> None:
+    """A rebuild remembers what it delivers, and forgets what is delivered no more."""
+    store.materialize(hour(12), lines("a ann tea 5 10", "b ann tea 5 11"))
+    store.materialize(hour(13), lines("a ann tea 5 10"), rebuild=True)
+    assert store.append(lines("a ann tea 5 10 14", "b ann tea 5 11 14")) == 1
+    assert value(store, "count_all", 15) == 2
+
+
+def test_what_happened_long_ago_is_left_to_the_lake(store: OnlineStore) -> None:
+    """Nobody can tell whether it is in a batch: it counts once it is delivered, and once."""
+    store.materialize(hour(240), lines("a ann tea 5 10"))
+    assert kept(ACME)["online_delivered"] == []
+    old = lines("a ann tea 5 10 241", "b ann tea 5 71.9 241", "c ann tea 5 72.1 241")
+    assert store.append(old) == 1
+    assert value(store, "count_all", 242) == 2
+    store.materialize(hour(260), old.slice(1))
+    assert value(store, "count_all", 260) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (
+            "a\0b ann tea 5 13",
+            r"event 'a\\x00b' of source 'pos' has the character NUL in 'event_id'",
+        ),
+        ("a an\0n tea 5 13", "NUL in 'user_id', which Postgres cannot keep; take it out"),
+        (f"a ann {'t' * 3_000} 5 13", "has ids of 3,011 bytes together .*hold 2,400; shorten"),
+        (f"{'a' * 3_000} ann tea 5 13", "event 'aaa.*…' of source 'pos' has ids of 3,013 bytes"),
+    ],
+)
+def test_a_row_that_postgres_cannot_keep_is_named(
+    store: OnlineStore, line: str, complaint: str
+) -> None:
+    """NUL and ids beyond an index row are refused with the row, the column and the remedy."""
+    store.materialize(hour(12))
+    before = kept(ACME)
+    with pytest.raises(QualityError, match=complaint):
+        store.append(lines("z bob tea 5 13", line))
+    assert kept(ACME) == before
+
+
+def test_ids_of_almost_any_length_are_kept(store: OnlineStore) -> None:
+    """The longest ids that are let through fit the indexes, even if nothing compresses them."""
+    rng = random.Random(1)
+    left = MOST_BYTES - len("acmepostea") - 1_200
+    user, event = (
+        "".join(rng.choice(string.ascii_letters + string.digits) for _ in range(length))
+        for length in (1_200, left)
+    )
+    store.materialize(hour(12))
+    assert store.append(lines(f"{event} {user} tea 5 13")) == 1
+    assert value(store, "count_all", 14, user) == 1
+    store.materialize(hour(15), lines(f"{event} {user} tea 5 13"))
+    assert value(store, "count_all", 16, user) == 1
+
+
+def test_a_delivered_entity_or_fact_that_cannot_be_kept_is_named(store: OnlineStore) -> None:
+    """A materialization says which row of the lake is in its way, and changes nothing."""
+    before = kept(ACME)
+    with pytest.raises(QualityError, match=r"event 'a' of source 'pos' has ids of 3,00\d bytes"):
+        store.materialize(hour(12), lines(f"a {'u' * 3_000} tea 5 10"))
+    with pytest.raises(QualityError, match=r"fact .* of source 'erp' has the character NUL in"):
+        store.materialize(hour(12), attributes=facts("user ann segment go\0ld 9"))
+    with pytest.raises(QualityError, match=r"fact .* has ids of .* bytes together"):
+        store.materialize(hour(12), attributes=facts(f"user {'u' * 3_000} segment gold 9"))
+    assert kept(ACME) == before
+
+
+def test_nul_in_a_delivered_event_harms_nobody(store: OnlineStore) -> None:
+    """Where an event's texts go into a batch alone they may be any, and are read by them."""
+    store.materialize(hour(12), lines("a\0 an\0n te\0a 5 10"), facts("user ann segment gold 9"))
+    assert value(store, "last_item_id_all", 13, "an\0n") == "te\0a"
+    assert value(store, "segment", 13, "an\0n") is None
+    assert value(store, "count_all", 13) == 0
 
 
 def test_a_late_event_lands_in_the_past(store: OnlineStore) -> None:
