@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from include.models.estimators import matrix
-from include.models.model import Model, Scores
+from include.models.model import Contributions, Model, Scores
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,22 @@ class BaselinePredictor:
 
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`."""
-        value = _amounts(features, self.column)
-        if self.then:
-            tie = _amounts(features, self.then)
-            value = value + tie / (1.0 + tie)
+        value: Scores = self._parts(features).sum(axis=1)
         return 1.0 / (1.0 + value) if self.descending else value
+
+    def contributions(self, features: pa.Table) -> Contributions:
+        """`x` and `y / (1 + y)` on the margin, which is their sum, or less of it where falling."""
+        parts = self._parts(features)
+        columns = (self.column, self.then) if self.then else (self.column,)
+        return Contributions(columns, -parts if self.descending else parts, np.zeros(len(parts)))
+
+    def _parts(self, features: pa.Table) -> npt.NDArray[np.float64]:
+        """Of shape `(rows, 1 or 2)`: the value, and what breaks its ties."""
+        value = _amounts(features, self.column)
+        if not self.then:
+            return value[:, None]
+        tie = _amounts(features, self.then)
+        return np.stack([value, tie / (1.0 + tie)], axis=1)
 
 
 def baseline_model(parameters: Mapping[str, Any]) -> Model:

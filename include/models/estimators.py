@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
 from include.errors import UnknownNameError
-from include.models.model import Scores
+from include.models import explanations
+from include.models.model import Contributions, Scores
 
 
 def matrix(features: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.float64]:
@@ -45,6 +46,11 @@ class LightGBMPredictor:
         found = self.booster.predict(matrix(features, self.columns), num_threads=1)
         return np.asarray(found, dtype=np.float64)
 
+    def contributions(self, features: pa.Table) -> Contributions:
+        """Shapley values on the margin."""
+        values = matrix(features, self.columns)
+        return explanations.of_trees(self.booster, self.columns, values)
+
 
 @dataclass(frozen=True)
 class PipelinePredictor:
@@ -59,6 +65,11 @@ class PipelinePredictor:
             return np.empty(0)
         values = signed_log(matrix(features, self.columns))
         return np.asarray(self.pipeline.predict_proba(values)[:, 1], dtype=np.float64)
+
+    def contributions(self, features: pa.Table) -> Contributions:
+        """Coefficient × standardised value, on the log odds."""
+        values = signed_log(matrix(features, self.columns))
+        return explanations.of_logistic(self.pipeline, self.columns, values)
 
 
 def signed_log(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
