@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from include.features.library.items import ITEM_POPULARITY, ITEM_PRICE, USER_ITEM_HISTORY
+from include.features.library.items import (
+    ITEM_FACTS,
+    ITEM_POPULARITY,
+    ITEM_PRICE,
+    USER_ITEM_HISTORY,
+)
+from include.features.library.listening import CONTENT, LISTENING, USER_CONTENT
+from include.features.library.matching import JOB_POSTING, JOB_SEEKER, USER_JOB
 from include.features.library.users import (
     BASKET_SIZE,
     CATEGORY_MIX,
@@ -39,3 +46,12 @@ RECOMMENDATION_FEATURES: Final = FeatureService(
     "recommendation",
     (RECENCY, FREQUENCY, REGULARITY, ITEM_POPULARITY, ITEM_PRICE, USER_ITEM_HISTORY),
 )
+
+#: Spine: user_id and item_id, the items a user has put on.
+PLAYLIST_FEATURES: Final = FeatureService("weekly_playlist", (LISTENING, CONTENT, USER_CONTENT))
+
+#: Spine: user_id (the profile) and item_id (the job).
+MATCHING_FEATURES: Final = FeatureService("matching", (JOB_SEEKER, JOB_POSTING, USER_JOB))
+
+#: Spine: item_id.
+ASSORTMENT_FEATURES: Final = FeatureService("bought_together", (ITEM_POPULARITY, ITEM_FACTS))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import lightgbm
 import numpy as np
@@ -16,8 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from include.models import text_match
 from include.models.estimators import LightGBMPredictor, PipelinePredictor, matrix, signed_log
 from include.models.model import Model
+from include.models.text_match import TextMatchPredictor
 from include.training.metrics import measure
 from include.training.rows import Rows
 from include.training.windows import Windows
@@ -43,6 +45,7 @@ _OBJECTIVES: Final[Mapping[Task, Mapping[str, Any]]] = {
 SETTINGS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
     "logistic": ({"C": 0.01}, {"C": 0.1}),
     "lightgbm": ({"rounds": 60, "num_leaves": 8, "min_data_in_leaf": 40},),
+    "text_match": ({"rounds": 60, "num_leaves": 8, "min_data_in_leaf": 40},),
 }
 
 
@@ -95,7 +98,12 @@ def _logistic(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Mod
 
 
 def _lightgbm(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Model:
-    columns = use_case.columns
+    return _trees(use_case, settings, rows, use_case.columns)
+
+
+def _trees(
+    use_case: UseCase, settings: Mapping[str, Any], rows: Rows, columns: tuple[str, ...]
+) -> Model:
     parameters = {**_TREES, **_OBJECTIVES[use_case.task], **settings, "seed": use_case.seed}
     rounds = parameters.pop("rounds")
     ranking = use_case.task == "ranking"
@@ -112,6 +120,20 @@ def _lightgbm(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Mod
     return Model("lightgbm", columns, predictor, {**parameters, "rounds": rounds})
 
 
+def _text_match(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Model:
+    """Trees that also read the likeness of the use case's two texts, in words training knows."""
+    assert use_case.texts is not None  # the declaration checks it
+    left, right = (rows.features[name].to_pylist() for name in use_case.texts)
+    weights = text_match.inverse_document_frequencies([*left, *right])
+    likeness = text_match.similarities(weights, left, right)
+    widened = replace(rows, features=text_match.with_similarity(rows.features, likeness))
+    numeric = (*use_case.columns, text_match.SIMILARITY)
+    trees = _trees(use_case, settings, widened, numeric)
+    columns = (*use_case.columns, *use_case.texts)
+    predictor = TextMatchPredictor(columns, weights, cast(LightGBMPredictor, trees.predictor))
+    return Model("text_match", columns, predictor, trees.parameters)
+
+
 def _group_sizes(rows: Rows) -> npt.NDArray[np.int64]:
     """Lengths of the rankings, whose rows follow each other."""
     starts = np.flatnonzero(np.concatenate([[True], rows.group[1:] != rows.group[:-1]]))
@@ -125,4 +147,5 @@ def _both_classes(rows: Rows) -> bool:
 _FITTERS: Final[Mapping[str, Callable[[UseCase, Mapping[str, Any], Rows], Model]]] = {
     "logistic": _logistic,
     "lightgbm": _lightgbm,
+    "text_match": _text_match,
 }
