@@ -16,6 +16,8 @@ Answer = Literal["retrain", "wait", "suppress"]
 
 #: How many drifted columns a reason names.
 _NAMED = 5
+#: Standard errors below last year's metric up to which the metric is what the season brings.
+_SAME_SEASON = 1.645
 
 
 class Compared(Protocol):
@@ -27,6 +29,8 @@ class Compared(Protocol):
     def psi(self) -> float: ...
     @property
     def drifted(self) -> bool: ...
+    @property
+    def explained(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -40,14 +44,32 @@ class Performance:
     live: float
     live_error: float  #: standard error of `live`
     as_of: datetime  #: of the predictions measured
+    #: The metric in the same weeks a year before, with its standard error, where there was one.
+    season: float | None = None
+    season_error: float = 0.0
 
     @property
     def significance(self) -> float:
         """Standard errors by which the live metric lies below the promoted one."""
         promoted_error = (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975))
-        error = math.hypot(promoted_error, self.live_error)
-        fall = self.promoted - self.live
-        return fall / error if error > 0 else math.copysign(math.inf, fall) if fall else 0.0
+        return self._below(self.promoted, promoted_error)
+
+    @property
+    def seasonal(self) -> bool:
+        """Whether the metric is about as low at this time of every year.
+
+        The same weeks a year before account for at least half of the fall, and the rest is noise.
+        """
+        if self.season is None:
+            return False
+        most_of_it = self.promoted - self.season >= (self.promoted - self.live) / 2
+        return most_of_it and self._below(self.season, self.season_error) < _SAME_SEASON
+
+    def _below(self, expected: float, error: float) -> float:
+        """Standard errors by which the live metric lies below an expectation."""
+        total = math.hypot(error, self.live_error)
+        fall = expected - self.live
+        return fall / total if total > 0 else math.copysign(math.inf, fall) if fall else 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +110,7 @@ class RetrainFacts:
     last_retrain_at: datetime | None  #: `as_of` of the newest other request
     retrains_today: int  #: requests of this tenant, of any use case, on the day of `as_of`
     retrains_per_day: int
+    incident: str = ""  #: the platform incident that this drift is part of, see `storms`
 
 
 @dataclass(frozen=True)
@@ -137,6 +160,8 @@ def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
         return RetrainDecision("wait", f"too few rows: {verdict.reason}")
     if verdict.name == "stable":
         return RetrainDecision("wait", f"stable: {verdict.reason}")
+    if facts.incident:
+        return RetrainDecision("suppress", f"platform incident {facts.incident}")
     if facts.trained_as_of is not None and facts.trained_as_of >= facts.as_of:
         return RetrainDecision("wait", f"trained already as of {_day(facts.trained_as_of)}")
     if facts.in_flight is not None:
@@ -163,7 +188,7 @@ def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
 def _performance_reasons(found: Performance | None, policy: DriftPolicy) -> list[str]:
     if found is None or found.live >= found.low - policy.performance_drop:
         return []
-    if found.significance < NormalDist().inv_cdf(1 - policy.error_rate):
+    if found.seasonal or found.significance < NormalDist().inv_cdf(1 - policy.performance_level):
         return []
     return [
         f"{found.metric} fell to {found.live:.3f} on labels of {_day(found.as_of)}, "
@@ -190,7 +215,12 @@ def _calm(columns: Sequence[Compared]) -> str:
     drifted = sum(c.drifted for c in columns)
     if drifted:
         return f"{drifted} of {len(columns)} features drifted, fewer than the policy's share"
-    return f"none of {len(columns)} features drifted"
+    calm = f"none of {len(columns)} features drifted"
+    explained = [c for c in columns if c.explained]
+    if not explained:
+        return calm
+    why = ", ".join(dict.fromkeys(c.explained for c in explained))
+    return f"{calm}; {len(explained)} changed as they should ({why})"
 
 
 def _day(instant: datetime) -> str:

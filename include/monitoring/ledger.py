@@ -8,9 +8,9 @@ change of state is a compare-and-set: repeating it changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
@@ -19,12 +19,16 @@ from include.errors import UnknownNameError
 from include.storage.postgres import tenant_transaction, tenant_transaction_async
 from include.tenants.namespace import TenantRef
 
+if TYPE_CHECKING:
+    from include.monitoring.effects import Effect
+
 Decision = Literal["retrain", "wait", "suppress"]
 Outcome = Literal["promoted", "kept", "failed"]
 OUTCOMES: Final = ("promoted", "kept", "failed")
 
 _COLUMNS: Final = (
-    "use_case, as_of, decision, reason, details, state, dag_run_id, outcome, outcome_details"
+    "use_case, as_of, decision, reason, details, state, dag_run_id, outcome, outcome_details, "
+    "effect, effect_details"
 )
 _OPEN: Final = (
     f"SELECT {_COLUMNS} FROM retrain_ledger "  # noqa: S608
@@ -50,6 +54,8 @@ class Entry:
     dag_run_id: str
     outcome: str  #: `promoted`, `kept`, `failed`, or empty until finished
     outcome_details: Mapping[str, Any]  #: `before`, `after` and `helped` once finished
+    effect: str  #: on the live metric: `helped`, `hurt`, `no difference`, or empty until known
+    effect_details: Mapping[str, Any]  #: the fields of `effects.Effect`
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,29 @@ def finish(
             "finished_at = now() WHERE tenant_id = %s AND use_case = %s AND as_of = %s "
             "AND state IN ('requested', 'triggered')",
             [outcome, Jsonb(recorded), tenant.id, use_case, as_of],
+        )
+        return done.rowcount == 1
+
+
+def enter_effect(tenant: TenantRef, use_case: str, as_of: datetime, effect: Effect) -> bool:
+    """Say what a promoted retrain did to the live metric.
+
+    What is known stays, except that a comparison on the same labels replaces one over time.
+
+    Returns:
+        False when it stays as it was.
+    """
+    details = {**asdict(effect), "as_of": effect.as_of.astimezone(UTC).isoformat()}
+    del details["name"]
+    with tenant_transaction(tenant) as connection:
+        done = connection.execute(
+            "UPDATE retrain_ledger SET effect = %s, effect_details = %s "
+            "WHERE tenant_id = %s AND use_case = %s AND as_of = %s AND outcome = 'promoted' "
+            "AND (effect = '' OR (%s AND effect_details->>'method' = 'before and after'))",
+            [
+                *(effect.name, Jsonb(details), tenant.id, use_case, as_of),
+                effect.method == "same labels",
+            ],
         )
         return done.rowcount == 1
 

@@ -4,54 +4,34 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from include.handoffs import Scored
-from include.monitoring import evidently_report
 from include.monitoring.decisions import Performance, Verdict
+from include.monitoring.gate import Comparison
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.windows import Windows
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """The current window against the reference."""
-
-    windows: Windows
-    columns: tuple[ColumnDrift, ...]
-    prediction: ColumnDrift | None
-    skipped: Mapping[str, str]  #: column → why it was not judged
-
-    @property
-    def judged(self) -> tuple[ColumnDrift, ...]:
-        """The columns, and the prediction where there is one."""
-        return (*self.columns, *filter(None, [self.prediction]))
-
-
 def numbers(
     verdict: Verdict, comparison: Comparison | None, performance: Performance | None
 ) -> dict[str, Any]:
-    """Everything the verdict rests on, as JSON knows it; Evidently's count is part of it."""
+    """Everything the verdict rests on, as JSON knows it."""
     details: dict[str, Any] = {"reasons": list(verdict.reasons)}
     if comparison is not None:
-        windows = comparison.windows
-        count = evidently_report.count_drifted(
-            comparison.judged, windows.reference, windows.current
-        )
         details |= {
-            "reference_entities": windows.reference_entities,
-            "current_entities": windows.current_entities,
+            "reference_entities": comparison.reference_entities,
+            "current_entities": comparison.current_entities,
             "features": [_finite(asdict(c)) for c in comparison.columns],
             "prediction": None
             if comparison.prediction is None
             else _finite(asdict(comparison.prediction)),
             "skipped": dict(sorted(comparison.skipped.items())),
-            "evidently": None if count is None else asdict(count),
         }
     if performance is not None:
         details["performance"] = _finite(
@@ -68,29 +48,54 @@ def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def is_due(
+    verdict: Verdict, drawn_at: datetime | None, as_of: datetime, every: timedelta | None
+) -> bool:
+    """Whether a page is drawn unasked: on a breach, and so long after the last one."""
+    if verdict.name == "drift":
+        return True
+    return every is not None and drawn_at is not None and as_of - drawn_at >= every
+
+
 def write(
     tenant: TenantRef,
     scored: Scored,
     verdict: Verdict,
-    comparison: Comparison | None,
     details: Mapping[str, Any],
     lake: Lake,
-    report: bool,
-) -> str:
-    """Path of the page, or of the numbers where no page was drawn; empty without numbers."""
-    if comparison is None:
-        return ""
-    stem = f"reports/drift/{scored.use_case}/{_instant(scored.as_of)}-v{scored.version}"
+) -> None:
+    """Keep the numbers, at `path_of`."""
     text = json.dumps({"verdict": verdict.name, **details}, indent=1, sort_keys=True)
-    path = lake.put(tenant, f"{stem}.json", text.encode()).path
-    if report or verdict.name == "drift":
-        windows = comparison.windows
-        page = evidently_report.render(
-            comparison.judged, windows.reference, windows.current, scored.as_of
-        )
-        if page:
-            path = lake.put(tenant, f"{stem}.html", page.encode()).path
-    return path
+    lake.put(tenant, path_of(scored), text.encode())
+
+
+def path_of(scored: Scored) -> str:
+    """Where the numbers are, relative to the tenant's part of the lake."""
+    return f"{_stem(scored)}.json"
+
+
+def draw(
+    tenant: TenantRef,
+    scored: Scored,
+    judged: Sequence[ColumnDrift],
+    windows: Windows,
+    lake: Lake,
+) -> tuple[str, dict[str, Any] | None]:
+    """Path of Evidently's page about the judged columns, and its count; nothing to show: empty."""
+    from include.monitoring import evidently_report  # takes seconds, and most runs draw nothing
+
+    shown = [c for c in judged if c.column in windows.current]
+    sides = (windows.reference, windows.current)
+    page = evidently_report.render(shown, *sides, scored.as_of)
+    if not page:
+        return "", None
+    count = evidently_report.count_drifted(shown, *sides)
+    path = lake.put(tenant, f"{_stem(scored)}.html", page.encode()).path
+    return path, None if count is None else asdict(count)
+
+
+def _stem(scored: Scored) -> str:
+    return f"reports/drift/{scored.use_case}/{_instant(scored.as_of)}-v{scored.version}"
 
 
 def _instant(as_of: datetime) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -13,7 +13,14 @@ import pyarrow as pa
 
 from include.errors import ConfigError
 from include.handoffs import Monitored, Scored
-from include.monitoring import ledger, reports, verdicts
+from include.monitoring import (
+    effects,
+    ledger,
+    profile_store,
+    reports,
+    storm_ledger,
+    verdicts,
+)
 from include.monitoring.decisions import (
     Evidence,
     Performance,
@@ -23,9 +30,9 @@ from include.monitoring.decisions import (
     decide_retrain,
     judge_drift,
 )
+from include.monitoring.gate import Comparison, Gate, Past, compare_windows
 from include.monitoring.policy import DriftPolicy
-from include.monitoring.reports import Comparison
-from include.monitoring.statistics import compare
+from include.monitoring.season import NEAR, YEAR, StoredWindow
 from include.monitoring.windows import PREDICTION, align, bounded
 from include.registry import ledger as promotions
 from include.storage.lake import Lake
@@ -41,13 +48,18 @@ class Champion:
 
     version: str
     as_of: datetime  #: until when its training knew the data
-    #: Features and `prediction` of its holdout. With `as_of` and the entity's join key (or a code
-    #: in its place) the weight of repeated snapshots is known, otherwise it is guessed low.
-    reference: pa.Table
+    #: Features and `prediction` of its holdout, or what reads them: they are needed once, and for
+    #: pages. With `as_of` and the entity's join key (or a code in its place) the weight of repeated
+    #: snapshots is known, otherwise it is guessed low.
+    reference: pa.Table | Callable[[], pa.Table]
     metric: str = ""  #: the metric that decided, e.g. `auc`; empty when there is no interval
     value: float = math.nan
     low: float = math.nan  #: 95 % interval
     high: float = math.nan
+
+    def read(self) -> pa.Table:
+        """The reference's rows."""
+        return self.reference() if callable(self.reference) else self.reference
 
 
 def monitor(
@@ -61,11 +73,12 @@ def monitor(
     lake: Lake,
     predictions: Predictions | None = None,
     report: bool = False,
+    past: Past | None = None,
 ) -> Monitored:
     """Judge the window scored at `scored.as_of` against the champion's reference.
 
-    Writes the verdict, the decision about a retrain, a JSON file with all numbers and, on drift
-    and on demand, Evidently's page. A rerun writes the same again.
+    Writes the window's profile, the verdict, the decision about a retrain, a JSON file with all
+    numbers and, on drift, weekly and on demand, Evidently's page. A rerun writes the same again.
 
     Args:
         champion: the model that made the predictions; None where none serves.
@@ -74,19 +87,36 @@ def monitor(
         predictions: scores in the order of the features' rows. None reads the stored ones, which
             for a ranking are too few to be judged.
         report: draw the page whatever the verdict.
+        past: features of an earlier instant, with the champion's `prediction`; asked on a breach
+            only, where no profile was kept of the season or the weekday that would explain it.
     """
     if champion is not None and champion.version != scored.version:
         raise ConfigError(
             f"{scored.tenant}/{scored.use_case}: scored by version {scored.version or '(none)'}, "
             f"but the reference is of version {champion.version}; monitor what was scored"
         )
-    comparison = None
-    if champion is not None and not data_loss:
-        comparison = _compare(tenant.ref, scored, policy, champion, keys, lake, predictions)
-    performance = None if champion is None else _performance(tenant.ref, scored, champion)
+    window = comparison = None
+    if not data_loss:
+        window = _window(tenant.ref, scored, policy, keys, lake, predictions)
+    if champion is not None and window is not None:
+        comparison = _compare(tenant.ref, scored, policy, champion, keys, window, past)
+    performance = None if champion is None else _performance(tenant.ref, scored, champion, policy)
     verdict = judge_drift(_evidence(champion, data_loss, comparison, performance), policy)
     details = reports.numbers(verdict, comparison, performance)
-    path = reports.write(tenant.ref, scored, verdict, comparison, details, lake, report)
+    path = ""
+    if champion is not None and window is not None and comparison is not None:
+        drawn_at = verdicts.last_page(tenant.ref, scored.use_case, scored.as_of)
+        due = reports.is_due(verdict, drawn_at, scored.as_of, policy.report_every)
+        page = ""
+        if report or due:
+            before, after = (
+                bounded(side, policy.sample_rows, policy.seed) for side in (champion.read(), window)
+            )
+            page, details["evidently"] = reports.draw(
+                tenant.ref, scored, comparison.judged, align(before, after, keys), lake
+            )
+        path = page or reports.path_of(scored)
+        reports.write(tenant.ref, scored, verdict, details, lake)
     verdicts.store(
         tenant.ref,
         scored.use_case,
@@ -97,6 +127,10 @@ def monitor(
         details=details,
         report_path=path,
     )
+    if champion is not None and champion.metric and not data_loss:
+        effects.settle_from_history(
+            tenant.ref, scored.use_case, champion.metric, scored.as_of, policy.minimum_rows
+        )
     decision = _decide(tenant, scored, policy, champion, verdict)
     return Monitored(
         scored.tenant,
@@ -108,15 +142,15 @@ def monitor(
     )
 
 
-def _compare(
+def _window(
     tenant: TenantRef,
     scored: Scored,
     policy: DriftPolicy,
-    champion: Champion,
     keys: Sequence[str],
     lake: Lake,
     predictions: Predictions | None,
-) -> Comparison:
+) -> pa.Table:
+    """The features that were scored, and the prediction where there is one for every row."""
     features = lake.get_table(tenant, scored.features)
     if predictions is None:
         predictions = verdicts.stored_predictions(
@@ -126,47 +160,60 @@ def _compare(
         raise ConfigError(
             f"{len(predictions)} predictions for {features.num_rows} rows of {scored.features.path}"
         )
-    current = features
-    if predictions is not None:
-        current = features.append_column(PREDICTION, pa.array(predictions, pa.float64()))
-    skipped = {n: why for n in features.column_names if (why := policy.reason_to_skip(n))}
-    windows = align(
-        bounded(champion.reference, policy.sample_rows, policy.seed),
-        bounded(current.drop_columns(list(skipped)), policy.sample_rows, policy.seed),
-        keys,
-    )
-    skipped |= windows.skipped
     if predictions is None:
+        return features
+    return features.append_column(PREDICTION, pa.array(predictions, pa.float64()))
+
+
+def _compare(
+    tenant: TenantRef,
+    scored: Scored,
+    policy: DriftPolicy,
+    champion: Champion,
+    keys: Sequence[str],
+    window: pa.Table,
+    past: Past | None,
+) -> Comparison:
+    """The comparison, after which the window's own profile is kept for later ones."""
+    gate = Gate(tenant, scored.use_case, champion.version, champion.as_of, keys, policy)
+    reference = gate.reference(champion.read)
+    skipped = {n: why for n in window.column_names if (why := policy.reason_to_skip(n))}
+    current = gate.profile(window.drop_columns(list(skipped)), reference)
+    found = compare_windows(reference, current, policy)
+    if found.differs:
+        found = gate.explained(found, reference, current, scored.as_of, past)
+    profile_store.store_window(
+        tenant,
+        scored.use_case,
+        StoredWindow(scored.as_of, champion.version, current, found.differs),
+    )
+    if PREDICTION not in window.column_names:
         skipped[PREDICTION] = "not stored for every row"
-    before, after = dict(windows.reference), dict(windows.current)
-    prediction = None
-    if PREDICTION in after:
-        (prediction,) = compare(
-            {PREDICTION: before.pop(PREDICTION)},
-            {PREDICTION: after.pop(PREDICTION)},
-            policy.prediction_threshold,
-            policy.error_rate,
-        )
-    columns = compare(before, after, policy.threshold, policy.error_rate)
-    return Comparison(windows, columns, prediction, skipped)
+    return replace(found, skipped={**skipped, **found.skipped})
 
 
-def _performance(tenant: TenantRef, scored: Scored, champion: Champion) -> Performance | None:
+def _performance(
+    tenant: TenantRef, scored: Scored, champion: Champion, policy: DriftPolicy
+) -> Performance | None:
     if not champion.metric or not all(map(math.isfinite, (champion.low, champion.high))):
         return None
-    live = verdicts.newest_live(
-        tenant, scored.use_case, champion.version, champion.metric, scored.as_of
-    )
-    if live is None:
+    metric = champion.metric
+    figures = verdicts.live_figures(tenant, scored.use_case, champion.version, metric, scored.as_of)
+    enough = [one for one in figures if one.labels >= policy.minimum_rows]
+    if not enough:
         return None
+    live = enough[-1]
+    year = verdicts.season_figure(tenant, scored.use_case, metric, live.as_of - YEAR, NEAR)
     return Performance(
-        champion.metric,
+        metric,
         champion.value,
         champion.low,
         champion.high,
         live.value,
         live.error,
         live.as_of,
+        None if year is None else year.value,
+        0.0 if year is None else year.error,
     )
 
 
@@ -182,8 +229,8 @@ def _evidence(
     return Evidence(
         version,
         data_loss,
-        comparison.windows.reference_entities,
-        comparison.windows.current_entities,
+        comparison.reference_entities,
+        comparison.current_entities,
         comparison.columns,
         comparison.prediction,
         performance,
@@ -208,6 +255,7 @@ def _decide(
             last_retrain_at=past.last_retrain_at,
             retrains_today=past.retrains_today,
             retrains_per_day=tenant.quota.trainings_per_day,
+            incident=_storm(tenant.ref, scored, verdict),
         )
         decision = decide_retrain(facts, policy)
         ledger.record(
@@ -216,15 +264,30 @@ def _decide(
             scored.as_of,
             decision=decision.answer,
             reason=decision.reason,
-            details={"verdict": verdict.name, "model_version": version, "score": verdict.score},
+            details={
+                "verdict": verdict.name,
+                "model_version": version,
+                "score": verdict.score,
+                **({"incident": facts.incident} if facts.incident else {}),
+            },
         )
         return decision
     made = past.decided
+    if made.details.get("model_version") == version:
+        _storm(tenant.ref, scored, verdict)
     if made.details.get("model_version") != version:
         return RetrainDecision(
             "wait", f"decided before at this as_of: {made.decision}, {made.reason}"
         )
     return RetrainDecision(made.decision, made.reason)
+
+
+def _storm(tenant: TenantRef, scored: Scored, verdict: Verdict) -> str:
+    """The platform incident that the drift is part of. Of unjudged windows nobody hears."""
+    if verdict.name not in ("drift", "stable"):
+        return ""
+    breached = verdict.name == "drift"
+    return storm_ledger.report(tenant, scored.use_case, scored.as_of, breached=breached)
 
 
 def _trained_as_of(tenant: TenantRef, scored: Scored, champion: Champion | None) -> datetime | None:

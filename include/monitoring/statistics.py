@@ -6,7 +6,8 @@ B - 1 degrees of freedom (B. Yurdakul and J. Naranjo, "Statistical properties of
 stability index", Journal of Risk Model Validation 14(4), 2020). The familiar threshold alone is
 therefore wrong for small windows: 50 rows against 50 in ten bins reach 0.36 by chance on average.
 A column has drifted only where PSI reaches the threshold *and* its p-value passes Benjamini and
-Hochberg's procedure (JRSS B 57(1), 1995) over all judged columns.
+Hochberg's procedure (JRSS B 57(1), 1995) over all judged columns. Where nothing changed, the chance
+that any column at all passes is the error rate, however many columns there are.
 
 n and m count entities, not rows, because the rows of one entity repeat each other: see `windows`.
 """
@@ -21,15 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtrc, chdtri
 
-from include.monitoring.windows import Sample
+from include.monitoring.profiles import Counts, Profile
 
 _MOST_BINS: Final = 10
 #: Entities of the smaller window per bin: fewer, and the chi-square approximation fails.
 _ENTITIES_PER_BIN: Final = 8
 #: Added to every bin's count, so that an empty bin has a finite logarithm.
 _SMOOTHING: Final = 0.5
-
-Counts = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class ColumnDrift:
     current_entities: int
     reference_nulls: float  #: share of the values
     current_nulls: float
+    explained: str = ""  #: why a change of this size is none: see `season`
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Distance:
 
 
 def compare(
-    reference: Mapping[str, Sample],
-    current: Mapping[str, Sample],
+    reference: Mapping[str, Profile],
+    current: Mapping[str, Profile],
     threshold: float,
     error_rate: float,
 ) -> tuple[ColumnDrift, ...]:
@@ -91,19 +91,19 @@ def compare(
     )
 
 
-def distance(reference: Sample, current: Sample) -> Distance:
+def distance(reference: Profile, current: Profile) -> Distance:
     """PSI over the reference's deciles (fewer for few entities), or its commonest values."""
     smaller = min(reference.entities, current.entities)
     bins = min(_MOST_BINS, max(2, smaller // _ENTITIES_PER_BIN))
-    before, after = _counts(reference.values, current.values, bins)
+    before, after = _counts(reference, current, bins)
     return Distance(_psi(before, after), len(before), reference.entities, current.entities)
 
 
 def _judge(
     name: str,
     found: Distance,
-    reference: Sample,
-    current: Sample,
+    reference: Profile,
+    current: Profile,
     threshold: float,
     level: float,
 ) -> ColumnDrift:
@@ -129,48 +129,60 @@ def _accepted_level(p_values: Sequence[float], error_rate: float) -> float:
     return float(steps[passed[-1]]) if len(passed) else error_rate / max(len(ordered), 1)
 
 
-def _counts(before: npt.NDArray[Any], after: npt.NDArray[Any], bins: int) -> tuple[Counts, Counts]:
+def comparable(
+    reference: Mapping[str, Profile], current: Mapping[str, Profile]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The columns of `current` that can be compared, in its order; and why others cannot."""
+    names: list[str] = []
+    skipped: dict[str, str] = {}
+    for name, after in current.items():
+        before = reference.get(name)
+        if before is None:
+            skipped[name] = "not in the reference"
+        elif not before.rows or not after.rows:
+            skipped[name] = "empty"
+        elif before.nulls == before.rows:
+            skipped[name] = "all null in the reference"
+        elif before.kind != after.kind and after.nulls < after.rows:
+            skipped[name] = "numbers in one window, texts in the other"
+        else:
+            names.append(name)
+    return tuple(names), skipped
+
+
+def _counts(before: Profile, after: Profile, bins: int) -> tuple[Counts, Counts]:
     """Rows per bin: of values, one bin for nulls, and bins that neither window uses left out."""
-    codes_before, codes_after, used = _codes(before, after, bins)
-    counted = [
-        np.bincount(c, minlength=used).astype(np.float64) for c in (codes_before, codes_after)
-    ]
+    if before.kind == "texts" or (len(before.cuts) <= bins and not before.between.any()):
+        commonest = np.sort(before.cuts[np.argsort(-before.at, kind="stable")[:bins]])
+        counted = [_of_values(side, commonest) for side in (before, after)]
+    else:
+        edges = _quantiles(before, bins)
+        counted = [_of_ranges(side, edges) for side in (before, after)]
     seen = (counted[0] + counted[1]) > 0
     return counted[0][seen], counted[1][seen]
 
 
-def _codes(
-    before: npt.NDArray[Any], after: npt.NDArray[Any], bins: int
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], int]:
-    known = before[~_is_null(before)]
-    values, frequency = np.unique(known, return_counts=True)
-    if before.dtype.kind != "f" or len(values) <= bins:
-        commonest = np.sort(values[np.argsort(-frequency, kind="stable")[:bins]])
-        return _matched(before, commonest), _matched(after, commonest), len(commonest) + 2
-    edges = np.unique(np.quantile(known, np.arange(1, bins) / bins))
-    return _binned(before, edges), _binned(after, edges), len(edges) + 2
+def _quantiles(profile: Profile, bins: int) -> npt.NDArray[Any]:
+    """The cuts that come closest to dividing the values into so many equal parts."""
+    below = np.cumsum(profile.at + profile.between)
+    wanted = below[-1] * np.arange(1, bins) / bins
+    return np.unique(profile.cuts[np.searchsorted(below, wanted - 1e-6)])
 
 
-def _binned(values: npt.NDArray[Any], edges: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    codes = np.searchsorted(edges, values, side="left")
-    return np.where(_is_null(values), len(edges) + 1, codes)
+def _of_ranges(profile: Profile, edges: npt.NDArray[Any]) -> Counts:
+    known = profile.rows - profile.nulls
+    below = profile.up_to(edges) if profile.kind == "numbers" else np.zeros(len(edges))
+    return np.concatenate([np.diff([0.0, *below, known]), [profile.nulls]])
 
 
-def _matched(values: npt.NDArray[Any], categories: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
-    """Position of each value among the sorted categories; then one for others, one for nulls."""
-    nulls = _is_null(values)
-    if not len(categories):
-        return np.where(nulls, 1, 0).astype(np.intp)
-    safe = np.where(nulls, categories[0], values)
-    codes = np.minimum(np.searchsorted(categories, safe), len(categories) - 1)
-    codes = np.where(categories[codes] == safe, codes, len(categories))
-    return np.where(nulls, len(categories) + 1, codes)
-
-
-def _is_null(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    if values.dtype.kind == "f":
-        return np.asarray(np.isnan(values))
-    return np.asarray([value is None for value in values], dtype=bool)
+def _of_values(profile: Profile, values: npt.NDArray[Any]) -> Counts:
+    known = profile.rows - profile.nulls
+    found = (
+        profile.exactly(values)
+        if profile.cuts.dtype.kind == values.dtype.kind
+        else (np.zeros(len(values)))
+    )
+    return np.concatenate([found, [known - found.sum(), profile.nulls]])
 
 
 def _psi(before: Counts, after: Counts) -> float:

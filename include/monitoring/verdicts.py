@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,10 @@ class Live:
     """A metric of stored predictions on labels that matured later."""
 
     as_of: datetime  #: of the predictions
+    version: str
     value: float
     error: float  #: standard error
+    labels: int  #: entities measured
 
 
 def store(
@@ -76,18 +78,47 @@ def stored_predictions(
     return np.asarray(scores, dtype=np.float64)
 
 
-def newest_live(
+def live_figures(
     tenant: TenantRef, use_case: str, model_version: str, metric: str, as_of: datetime
+) -> list[Live]:
+    """The figures of one model that are known at `as_of`, oldest first."""
+    figures = _live(tenant, use_case, metric, as_of)
+    return [one for one in figures if one.version == model_version]
+
+
+def season_figure(
+    tenant: TenantRef, use_case: str, metric: str, at: datetime, near: timedelta
 ) -> Live | None:
-    """The newest figure of this model known at `as_of`."""
+    """The figure, of whatever model, closest to an instant of the past; None if none is near."""
+    figures = _live(tenant, use_case, metric, at + 2 * near, measured=False)
+    close = [one for one in figures if abs(one.as_of - at) <= near]
+    return min(close, key=lambda one: (abs(one.as_of - at), one.as_of), default=None)
+
+
+def last_page(tenant: TenantRef, use_case: str, as_of: datetime) -> datetime | None:
+    """When Evidently's page was drawn last before `as_of`; of the first verdict if never."""
     with tenant_transaction(tenant) as connection:
         row = connection.execute(
-            "SELECT m.as_of, m.value, e.value AS error FROM live_metrics m JOIN live_metrics e "
+            "SELECT coalesce(max(as_of) FILTER (WHERE report_path LIKE '%%.html'), min(as_of)) "
+            "AS drawn FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s AND as_of < %s",
+            [tenant.id, use_case, as_of],
+        ).fetchone()
+    return None if row is None else row["drawn"]
+
+
+def _live(
+    tenant: TenantRef, use_case: str, metric: str, as_of: datetime, *, measured: bool = True
+) -> list[Live]:
+    """Figures known at `as_of`, or of predictions up to then, whichever model made them."""
+    with tenant_transaction(tenant) as connection:
+        rows = connection.execute(
+            "SELECT m.as_of, m.model_version, m.value, e.value AS error, m.labels "
+            "FROM live_metrics m JOIN live_metrics e "
             "ON (e.tenant_id, e.use_case, e.as_of, e.model_version, e.metric) = "
             "(m.tenant_id, m.use_case, m.as_of, m.model_version, m.metric || %s) "
-            "WHERE m.tenant_id = %s AND m.use_case = %s AND m.model_version = %s "
-            "AND m.metric = %s AND m.measured_as_of <= %s "
-            "AND m.value IS NOT NULL AND e.value IS NOT NULL ORDER BY m.as_of DESC LIMIT 1",
-            [ERROR_SUFFIX, tenant.id, use_case, model_version, metric, as_of],
-        ).fetchone()
-    return None if row is None else Live(row["as_of"], row["value"], row["error"])
+            "WHERE m.tenant_id = %s AND m.use_case = %s AND m.metric = %s "
+            "AND CASE WHEN %s THEN m.measured_as_of ELSE m.as_of END <= %s "
+            "AND m.value IS NOT NULL AND e.value IS NOT NULL ORDER BY m.as_of",
+            [ERROR_SUFFIX, tenant.id, use_case, metric, measured, as_of],
+        ).fetchall()
+    return [Live(r["as_of"], r["model_version"], r["value"], r["error"], r["labels"]) for r in rows]

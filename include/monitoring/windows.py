@@ -50,6 +50,29 @@ class Windows:
     current_entities: int
 
 
+@dataclass(frozen=True)
+class Read:
+    """The columns of one table, and how they were read."""
+
+    samples: Mapping[str, Sample]
+    levels: Mapping[str, str]  #: column → join key that determines it, or empty
+    entities: int
+
+
+def read_samples(table: pa.Table, keys: Sequence[str], levels: Mapping[str, str]) -> Read:
+    """Every feature column, each read at its level of `levels`, or else at the table's own."""
+    everybody, rows = _weights(table, keys[0])
+    found: dict[str, Sample] = {}
+    used: dict[str, str] = {}
+    for name in [n for n in table.column_names if n not in (*keys, AS_OF)]:
+        level = levels[name] if name in levels else _level((table,), name, keys)
+        if level not in table.column_names:
+            level = ""
+        found[name] = _sample(table, name, level, everybody if level else rows)
+        used[name] = level
+    return Read(found, used, everybody)
+
+
 def bounded(table: pa.Table, rows: int, seed: int) -> pa.Table:
     """At most `rows` rows, a seeded sample in the table's order."""
     if table.num_rows <= rows:

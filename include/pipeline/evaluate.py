@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,7 +42,7 @@ def champion(run: Run, version: ModelVersion) -> Champion:
 def measure_matured(run: Run, scored: Scored) -> None:
     """Store the live metric of every earlier instant whose labels are known by now."""
     use_case, ref = run.the_use_case(), run.tenant.ref
-    metric = cast(live.LiveMetricName, use_case.metric)
+    metric = use_case.metric
     waiting = live.awaiting_labels(ref, use_case.name, use_case.label.horizon, run.as_of, metric)
     if not waiting:
         return

@@ -19,6 +19,7 @@ from include.monitoring.policy import DriftPolicy
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
+from include.tenants.namespace import GLOBAL
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 POLICY = DriftPolicy(cooldown=timedelta(days=14))
@@ -127,6 +128,7 @@ class Watched:
         return {
             "verdicts": self.query("SELECT * FROM drift_verdicts ORDER BY 1, 2, 3, 4"),
             "ledger": self.query("SELECT * FROM retrain_ledger ORDER BY 1, 2, 3"),
+            "profiles": self.query("SELECT * FROM drift_profiles ORDER BY 1, 2, 3, 4, 5"),
             "live": self.query("SELECT * FROM live_metrics ORDER BY 1, 2, 3, 4"),
             "reports": {
                 str(path.relative_to(home)): path.read_bytes()
@@ -137,7 +139,15 @@ class Watched:
 
 
 @pytest.fixture
-def new_tenant(database: None, tmp_path: Path) -> Callable[..., Watched]:
+def calm_platform(database: None) -> None:
+    """A platform on which no tenant has drifted yet: the tests' tenants all live in one week."""
+    with tenant_transaction(GLOBAL) as connection:
+        connection.execute("DELETE FROM drift_breaches")
+        connection.execute("DELETE FROM incidents")
+
+
+@pytest.fixture
+def new_tenant(calm_platform: None, tmp_path: Path) -> Callable[..., Watched]:
     """Makes a tenant nobody else has."""
 
     def make(**changes: Any) -> Watched:

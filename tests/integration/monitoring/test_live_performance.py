@@ -124,7 +124,7 @@ def test_a_model_that_fails_live_asks_for_a_retrain(tenant: Watched) -> None:
 def test_ill_formed_questions_are_refused(tenant: Watched) -> None:
     """Unknown metrics and labels without their columns are errors that name what is known."""
     when = {"as_of": week(1), "measured_as_of": week(6)}
-    with pytest.raises(UnknownNameError, match="auc, hit@10"):
-        measure_live(tenant.config.ref, "churn", labels_of([], set()), metric="f1", **when)  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="known: auc, average_precision"):
+        measure_live(tenant.config.ref, "churn", labels_of([], set()), metric="f1", **when)
     with pytest.raises(ConfigError, match="got columns: label"):
         measure_live(tenant.config.ref, "churn", pa.table({"label": [1]}), metric="auc", **when)

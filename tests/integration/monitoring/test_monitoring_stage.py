@@ -26,7 +26,7 @@ def test_a_quiet_week_is_stable(tenant: Watched) -> None:
     (row,) = tenant.state()["verdicts"]
     assert row["verdict"] == "stable"
     assert row["details"]["skipped"] == {"frequency__count_all": "grows with time by construction"}
-    assert row["details"]["evidently"]["drifted"] == 0
+    assert "evidently" not in row["details"]
     assert row["details"]["prediction"]["drifted"] is False
     assert {f["column"] for f in row["details"]["features"]} == {
         "spend__sum_amount_30d",

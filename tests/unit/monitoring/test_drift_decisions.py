@@ -29,6 +29,7 @@ class Column:
     column: str
     psi: float
     drifted: bool
+    explained: str = ""
 
 
 def columns(drifted: int, of: int) -> list[Column]:
@@ -58,6 +59,10 @@ FALLEN = Performance("auc", 0.86, 0.82, 0.90, 0.60, 0.04, AS_OF - 30 * DAY)
         ({"performance": replace(FALLEN, live=0.83)}, "stable", "none of"),
         ({"performance": replace(FALLEN, live=0.80)}, "stable", "none of"),
         ({"performance": replace(FALLEN, live_error=0.2)}, "stable", "none of"),
+        ({"performance": replace(FALLEN, season=0.62, season_error=0.04)}, "stable", "none of"),
+        ({"performance": replace(FALLEN, season=0.80, season_error=0.20)}, "drift", "auc fell"),
+        ({"performance": replace(FALLEN, season=0.73, season_error=0.01)}, "drift", "auc fell"),
+        ({"columns": [Column("c0", 0.9, False, "as in March")]}, "stable", "1 changed as they"),
     ],
 )
 def test_verdict_table(changes: dict[str, Any], verdict: str, said: str) -> None:
@@ -93,6 +98,8 @@ def facts(**changes: Any) -> RetrainFacts:
         ({"verdict": Verdict("no_model", None, ("none",))}, "wait", "no model"),
         ({"verdict": Verdict("too_few_rows", None, ("5",))}, "wait", "too few rows"),
         ({"verdict": Verdict("stable", 0.1, ("calm",))}, "wait", "stable: calm"),
+        ({"incident": "churn/2024-05-08"}, "suppress", "platform incident churn/2024-05-08"),
+        ({"incident": "x", "verdict": Verdict("stable", 0.1, ("calm",))}, "wait", "stable: calm"),
         ({"in_flight": AS_OF - 7 * DAY}, "wait", "run in flight: retrain as of 2024-05-01"),
         ({"trained_as_of": AS_OF}, "wait", "trained already as of 2024-05-08"),
         ({"trained_as_of": None}, "retrain", "spend"),
@@ -120,11 +127,12 @@ VERDICTS = st.sampled_from(["stable", "drift", "data_loss", "too_few_rows", "no_
     last=INSTANTS,
     today=st.integers(0, 5),
     quota=st.integers(0, 5),
+    incident=st.sampled_from(["", "churn/2024-05-08"]),
 )
 def test_a_retrain_needs_everything_to_speak_for_it(
-    name: Any, champion: Any, running: Any, last: Any, today: int, quota: int
+    name: Any, champion: Any, running: Any, last: Any, today: int, quota: int, incident: str
 ) -> None:
-    """Retrain means drift, nothing in flight, cooled down, within quota, nothing trained since."""
+    """Retrain means drift of one's own, nothing in flight, cooled down, quota left, no training."""
     given_facts = facts(
         verdict=Verdict(name, None, ("why",)),
         trained_as_of=champion,
@@ -132,10 +140,12 @@ def test_a_retrain_needs_everything_to_speak_for_it(
         last_retrain_at=last,
         retrains_today=today,
         retrains_per_day=quota,
+        incident=incident,
     )
     decision = decide_retrain(given_facts, POLICY)
     allowed = (
         name == "drift"
+        and not incident
         and running is None
         and (last is None or AS_OF - last >= POLICY.cooldown)
         and (champion is None or champion < AS_OF)

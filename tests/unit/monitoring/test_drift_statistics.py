@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import chi2
 
+from include.monitoring.profiles import Profile, profile
 from include.monitoring.statistics import compare, distance
 from include.monitoring.windows import Sample
 
@@ -17,7 +19,11 @@ Floats = npt.NDArray[np.float64]
 VALUES = st.floats(-1e6, 1e6) | st.just(float("nan")) | st.sampled_from([0.0, 1.0, 2.0])
 
 
-def columns(draw: np.random.Generator, entities: int, count: int = 20) -> dict[str, Sample]:
+def column(values: npt.NDArray[Any], entities: int | None = None) -> Profile:
+    return profile(Sample(values, len(values) if entities is None else entities))
+
+
+def raw(draw: np.random.Generator, entities: int, count: int = 20) -> dict[str, Floats]:
     """Columns as features are: counts with many zeros, long tails with nulls, shares, flags."""
     shapes = [
         lambda: draw.normal(size=entities),
@@ -26,15 +32,19 @@ def columns(draw: np.random.Generator, entities: int, count: int = 20) -> dict[s
         lambda: draw.poisson(4, size=entities).astype(np.float64),
         lambda: (draw.random(entities) < 0.1).astype(np.float64),
     ]
-    return {f"c{i}": Sample(shapes[i % len(shapes)](), entities) for i in range(count)}
+    return {f"c{i}": shapes[i % len(shapes)]() for i in range(count)}
 
 
-def drifted(before: Mapping[str, Sample], after: Mapping[str, Sample]) -> list[str]:
+def columns(draw: np.random.Generator, entities: int, count: int = 20) -> dict[str, Profile]:
+    return {name: column(values) for name, values in raw(draw, entities, count).items()}
+
+
+def drifted(before: Mapping[str, Profile], after: Mapping[str, Profile]) -> list[str]:
     return [c.column for c in compare(before, after, 0.2, 0.01) if c.drifted]
 
 
-def one(values: Floats, entities: int | None = None) -> dict[str, Sample]:
-    return {"x": Sample(values, len(values) if entities is None else entities)}
+def one(values: Floats, entities: int | None = None) -> dict[str, Profile]:
+    return {"x": column(values, entities)}
 
 
 @pytest.mark.parametrize(("m", "n"), [(30, 30), (32, 56), (100, 50), (300, 100), (2_000, 2_000)])
@@ -57,7 +67,7 @@ def test_repeated_snapshots_do_not_create_evidence() -> None:
     draw = np.random.default_rng(3)
     alarms = 0
     for _ in range(200):
-        before = {n: Sample(np.repeat(s.values, 10), 60) for n, s in columns(draw, 60).items()}
+        before = {n: column(np.repeat(v, 10), 60) for n, v in raw(draw, 60).items()}
         alarms += bool(drifted(before, columns(draw, 60)))
     assert alarms <= 6
 
@@ -66,8 +76,9 @@ def test_repeated_snapshots_do_not_create_evidence() -> None:
 def test_a_shift_of_a_standard_deviation_is_found(entities: int) -> None:
     """A mean that moves by one standard deviation has drifted, and only that column."""
     draw = np.random.default_rng(5)
-    before, after = columns(draw, entities), columns(draw, entities)
-    after["c0"] = Sample(after["c0"].values + 1.0, entities)
+    before, moved = columns(draw, entities), raw(draw, entities)
+    moved["c0"] += 1.0
+    after = {name: column(values) for name, values in moved.items()}
     assert drifted(before, after) == ["c0"]
 
 
@@ -108,14 +119,14 @@ def test_texts_are_compared_by_their_commonest_values() -> None:
     """A new value that takes over is drift, the same mix is not."""
     before = np.array(["tea", "milk", None, "rye"] * 50, dtype=object)
     after = np.array(["gin", "milk", None, "rye"] * 50, dtype=object)
-    assert drifted({"x": Sample(before, 200)}, {"x": Sample(after, 200)}) == ["x"]
-    assert drifted({"x": Sample(before, 200)}, {"x": Sample(before[::-1], 200)}) == []
+    assert drifted({"x": column(before)}, {"x": column(after)}) == ["x"]
+    assert drifted({"x": column(before)}, {"x": column(before[::-1])}) == []
 
 
 def test_p_value_is_the_chi_square_tail() -> None:
     """The p-value is chi-square's upper tail of PSI * nm / (n + m) with bins - 1 degrees."""
     draw = np.random.default_rng(4)
-    found = distance(Sample(draw.normal(size=300), 300), Sample(draw.normal(1, size=100), 100))
+    found = distance(column(draw.normal(size=300)), column(draw.normal(1, size=100)))
     expected = chi2.sf(found.psi * 300 * 100 / 400, found.bins - 1)
     assert found.p_value == pytest.approx(expected, rel=1e-9)
     assert found.significant_from(expected) == pytest.approx(found.psi, rel=1e-6)
@@ -123,8 +134,8 @@ def test_p_value_is_the_chi_square_tail() -> None:
 
 def test_psi_matches_a_hand_calculation() -> None:
     """Two halves against a quarter and three quarters: 0.25 * ln 2 + 0.25 * ln 1.5."""
-    before = Sample(np.repeat([0.0, 1.0], 50_000), 100)
-    after = Sample(np.repeat([0.0, 1.0], [25_000, 75_000]), 100)
+    before = column(np.repeat([0.0, 1.0], 50_000), 100)
+    after = column(np.repeat([0.0, 1.0], [25_000, 75_000]), 100)
     expected = 0.25 * np.log(2) + 0.25 * np.log(1.5)
     assert distance(before, after).psi == pytest.approx(expected, rel=1e-3)
 
@@ -136,13 +147,13 @@ def test_psi_matches_a_hand_calculation() -> None:
 )
 def test_distance_is_sound_on_any_numbers(before: Floats, after: Floats, seed: int) -> None:
     """PSI is finite, not negative, 0 against itself, and blind to the order of rows."""
-    first, second = Sample(before, len(before)), Sample(after, len(after))
+    first, second = column(before), column(after)
     found = distance(first, second)
     assert np.isfinite(found.psi)
     assert found.psi >= 0
     assert 0 <= found.p_value <= 1
     assert distance(first, first).psi == pytest.approx(0, abs=1e-12)
-    shuffled = Sample(np.random.default_rng(seed).permutation(after), len(after))
+    shuffled = column(np.random.default_rng(seed).permutation(after))
     assert distance(first, shuffled).psi == pytest.approx(found.psi, abs=1e-12)
 
 
@@ -150,8 +161,8 @@ def test_distance_is_sound_on_any_numbers(before: Floats, after: Floats, seed: i
 def test_a_column_has_drifted_exactly_from_its_limit_on(shift: float, seed: int) -> None:
     """`limit` is the border that `drifted` was decided by, whatever the other columns did."""
     draw = np.random.default_rng(seed)
-    before, after = columns(draw, 60, 6), columns(draw, 60, 6)
-    after["c0"] = Sample(after["c0"].values + shift, 60)
-    for column in compare(before, after, 0.2, 0.01):
-        assert column.drifted == (column.psi >= column.limit)
-        assert column.limit >= 0.2
+    before, moved = columns(draw, 60, 6), raw(draw, 60, 6)
+    moved["c0"] += shift
+    for found in compare(before, {n: column(v) for n, v in moved.items()}, 0.2, 0.01):
+        assert found.drifted == (found.psi >= found.limit)
+        assert found.limit >= 0.2

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from include.monitoring.evidently_report import count_drifted, render
+from include.monitoring.profiles import profile
 from include.monitoring.statistics import ColumnDrift, compare
 from include.monitoring.windows import Sample
 
@@ -27,7 +28,14 @@ def windows(hostile: bool = False) -> tuple[tuple[ColumnDrift, ...], Side, Side]
         after["kind"] = Sample(
             np.array(["new", "</script><script>alert(1)"] * 40, dtype=object), 80
         )
-    return compare(before, after, 0.2, 0.01), before, after
+    return compared(before, after), before, after
+
+
+def compared(before: Side, after: Side) -> tuple[ColumnDrift, ...]:
+    profiles = (
+        {name: profile(sample) for name, sample in side.items()} for side in (before, after)
+    )
+    return compare(*profiles, 0.2, 0.01)
 
 
 def test_the_count_is_the_verdicts() -> None:
@@ -47,9 +55,10 @@ def test_columns_that_evidently_cannot_take_are_kept_from_it() -> None:
 def test_there_is_no_count_of_nothing() -> None:
     """No usable column is no failure: there is no count, and no page."""
     column = {"void": Sample(np.full(50, np.nan), 50)}
-    compared = compare({"void": Sample(np.zeros(50), 50)}, column, 0.2, 0.01)
-    assert count_drifted(compared, {"void": Sample(np.zeros(50), 50)}, column) is None
-    assert render(compared, {"void": Sample(np.zeros(50), 50)}, column, AS_OF) == ""
+    reference = {"void": Sample(np.zeros(50), 50)}
+    judged = compared(reference, column)
+    assert count_drifted(judged, reference, column) is None
+    assert render(judged, reference, column, AS_OF) == ""
 
 
 def test_the_page_is_the_same_every_time_and_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,146 @@
+"""The gate of every run: profile against profile, in milliseconds, and the season taken out.
+
+The champion's reference is profiled once, when its version is first monitored. Every window leaves
+a profile behind, so that a later one can be compared with its like. See `profiles`, `season`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import pyarrow as pa
+
+from include.monitoring import profile_store, season
+from include.monitoring.policy import DriftPolicy
+from include.monitoring.profiles import WindowProfile, profile_window, weighed_against
+from include.monitoring.season import NEAR, YEAR, StoredWindow
+from include.monitoring.statistics import ColumnDrift, comparable, compare
+from include.monitoring.windows import PREDICTION, bounded
+from include.tenants.namespace import TenantRef
+
+#: Features, and `prediction` where the champion can make it, of an earlier instant; None where the
+#: tenant's history does not reach back that far.
+Past = Callable[[datetime], pa.Table | None]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The current window against the reference, with what the season explains."""
+
+    columns: tuple[ColumnDrift, ...]
+    prediction: ColumnDrift | None
+    skipped: Mapping[str, str]  #: column → why it was not judged
+    reference_entities: int
+    current_entities: int
+
+    @property
+    def judged(self) -> tuple[ColumnDrift, ...]:
+        """The columns, and the prediction where there is one."""
+        return (*self.columns, *filter(None, [self.prediction]))
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything is beyond its limit."""
+        return any(column.drifted for column in self.judged)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a champion's windows of one use case are held against."""
+
+    tenant: TenantRef
+    use_case: str
+    version: str
+    trained_as_of: datetime
+    keys: Sequence[str]
+    policy: DriftPolicy
+
+    def reference(self, read: Callable[[], pa.Table]) -> WindowProfile:
+        """The profile of the champion's reference; `read` is called only for the first one."""
+        found = profile_store.reference(self.tenant, self.use_case, self.version)
+        if found is None:
+            found = self.profile(read())
+            profile_store.store_reference(
+                self.tenant, self.use_case, self.version, self.trained_as_of, found
+            )
+        return found
+
+    def profile(self, table: pa.Table, like: WindowProfile | None = None) -> WindowProfile:
+        """The profile of a window's bounded sample, its columns read as the reference's were."""
+        levels = {name: one.level for name, one in like.columns.items()} if like else {}
+        sample = bounded(table, self.policy.sample_rows, self.policy.seed)
+        return profile_window(sample, self.keys, levels)
+
+    def explained(
+        self,
+        found: Comparison,
+        reference: WindowProfile,
+        current: WindowProfile,
+        as_of: datetime,
+        past: Past | None,
+    ) -> Comparison:
+        """`found`, with the columns that only changed with the season marked as such."""
+        year, weekday = self._likes(reference, as_of, past)
+        if not year and not weekday:
+            return found
+        columns = season.excuse(found.columns, current.columns, year, weekday, self.policy, as_of)
+        prediction = found.prediction
+        if prediction is not None and prediction.drifted:
+            own = [one for one in weekday if one.model_version == self.version]
+            (prediction,) = season.excuse(
+                [prediction], current.columns, year, own, self.policy, as_of
+            )
+            seasonal = [one.explained for one in columns if one.explained]
+            if prediction.drifted and seasonal and not any(one.drifted for one in columns):
+                why = f"it follows features that changed {seasonal[0]}"
+                prediction = replace(prediction, drifted=False, explained=why)
+        return replace(found, columns=columns, prediction=prediction)
+
+    def _likes(
+        self, reference: WindowProfile, as_of: datetime, past: Past | None
+    ) -> tuple[list[StoredWindow], list[StoredWindow]]:
+        if past is not None:
+            self._build(reference, as_of, past)
+        since, until = as_of - YEAR - NEAR, as_of - YEAR + NEAR
+        near = profile_store.windows(self.tenant, self.use_case, since, until)
+        year = season.same_season(near, as_of)
+        if not season.lacks_weekday(reference, as_of):
+            return year, []
+        around = season.around(self.trained_as_of)
+        stored = profile_store.windows(self.tenant, self.use_case, *around)
+        return year, season.same_weekday(stored, as_of, self.trained_as_of)
+
+    def _build(self, reference: WindowProfile, as_of: datetime, past: Past) -> None:
+        """Profile the windows that would tell, as far as nobody did and the history reaches."""
+        for instant in season.wanted(reference, as_of, self.trained_as_of):
+            there = profile_store.windows(self.tenant, self.use_case, instant, instant)
+            table = None if there else past(instant)
+            if table is not None and table.num_rows:
+                found = StoredWindow(instant, self.version, self.profile(table, reference))
+                profile_store.store_window(self.tenant, self.use_case, found)
+
+
+def compare_windows(
+    reference: WindowProfile, current: WindowProfile, policy: DriftPolicy
+) -> Comparison:
+    """Every column that both windows have, against each other."""
+    before = weighed_against(reference, current)
+    names, skipped = comparable(before.columns, current.columns)
+    features = [name for name in names if name != PREDICTION]
+    columns = compare(
+        {name: before.columns[name] for name in features},
+        {name: current.columns[name] for name in features},
+        policy.threshold,
+        policy.input_level,
+    )
+    prediction = None
+    if PREDICTION in names:
+        (prediction,) = compare(
+            {PREDICTION: before.columns[PREDICTION]},
+            {PREDICTION: current.columns[PREDICTION]},
+            policy.prediction_threshold,
+            policy.prediction_level,
+        )
+    return Comparison(columns, prediction, skipped, before.entities, current.entities)
