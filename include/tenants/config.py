@@ -206,6 +206,14 @@ class Source(Model):
         return self
 
 
+class Fairness(Model):
+    """Groups of users, or whatever is scored, for which a model has to do equally well."""
+
+    attribute: Name  #: of the entity: its value is the group; never a feature
+    largest_gap: float | None = Field(default=None, gt=0)  #: of the metric; None only reports it
+    minimum_entities: int = Field(default=30, ge=2)  #: of a group below which it decides nothing
+
+
 class UseCaseOverrides(Model):
     """What a tenant may change about a use case; everything else is the use case's own."""
 
@@ -215,6 +223,7 @@ class UseCaseOverrides(Model):
     cooldown: Duration | None = None
     #: Whether rankings give every group of items its share, where the use case knows groups.
     exposure_parity: bool = False
+    fairness: Fairness | None = None
 
 
 class Pooling(Model):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.features import inputs, training_set
+from include.features.declarations import ACCOUNT, ITEM, USER, AttributeLookup
 from include.features.inputs import Inputs
+from include.features.spine import Spine
 from include.features.training_set import TrainingSet
+from include.features.views import FeatureService, FeatureView
 from include.handoffs import RecordedSet, TableVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
@@ -30,6 +34,11 @@ from include.use_cases.spines import (
     scoring_spine,
     wanted,
 )
+
+#: What can be scored, and so have a group.
+ENTITY_KINDS: Final = (USER, ACCOUNT, ITEM)
+#: Group of an entity of which the tenant says none.
+NONE: Final = "unknown"
 
 
 @dataclass(frozen=True)
@@ -100,6 +109,8 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
             continue
         frame = _Frame(use_case, alone or _inputs(use_case, pinned, as_of, lake), reach)
         parts, made, spine = frame.rows([(earlier, True), (later, False)])
+        if len(sources) == 1:
+            parts = [_grouped(use_case, pinned, rows, as_of, lake) for rows in parts]
         sets.append(_recorded(made, spine, pinned, lake))
         for rows, place in zip(parts, (training, holdout), strict=True):
             place += [rows] if len(rows) else []
@@ -119,6 +130,36 @@ def labelled_rows(
     if not told:
         return None
     return _Frame(use_case, read, reach).rows([(told, False)])[0][0]
+
+
+def _grouped(use_case: UseCase, pinned: Pinned, rows: Rows, as_of: datetime, lake: Lake) -> Rows:
+    """The rows with each entity's group as it was at the row's instant, where fairness asks."""
+    override = pinned.tenant.use_cases.get(use_case.name)
+    if override is None or override.fairness is None or use_case.task == "association":
+        return rows
+    kind = next(one for one in ENTITY_KINDS if one.join_keys == (use_case.entity,))
+    lookup = AttributeLookup(kind.name, override.fairness.attribute)
+    view = FeatureView("sensitive", kind, attributes=(lookup,), owner="platform")
+    service = FeatureService("fairness", (view,))
+    prefix = len(f"{pinned.tenant.id}/")
+    spine = Spine(
+        pa.table(
+            {
+                use_case.entity: pa.array([one[prefix:] for one in rows.entity.tolist()]),
+                "as_of": pa.array(rows.as_of, TIMESTAMP),
+            }
+        )
+    )
+    read = inputs.read(
+        pinned.tenant,
+        service,
+        events=pinned.events,
+        attributes=pinned.attributes,
+        known_at=as_of,
+        lake=lake,
+    )
+    found = pc.fill_null(read.compute(service, spine)[view.column(lookup.feature)], NONE)
+    return replace(rows, sensitive=np.array(found.to_pylist(), dtype=np.str_))
 
 
 def _inputs(use_case: UseCase, pinned: Pinned, as_of: datetime, lake: Lake) -> Inputs:
@@ -231,6 +272,7 @@ class _Frame:
             np.full(spine.num_rows, tenant),
             stamps,
             one.wanted,
+            np.full(spine.num_rows, ""),
         )
 
 

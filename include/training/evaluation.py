@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -15,7 +15,9 @@ import numpy.typing as npt
 from include.models.estimators import matrix
 from include.models.model import Model
 from include.models.serialise import to_bytes
-from include.registry.decision import Comparison, Evidence, Measured, TenantEffect
+from include.registry.evidence import Comparison, Evidence, GroupGap, Measured, TenantEffect
+from include.tenants.config import Fairness
+from include.training.fairness import figures, gap
 from include.training.metrics import Answers, Bootstrap, Estimate, Lists, pick
 from include.training.rows import Rows
 from include.use_cases.declaration import TOP, UseCase
@@ -70,8 +72,13 @@ def evaluate(
     incumbent: Contender | None,
     notes: Sequence[str],
     per_tenant: bool,
+    fairness: Fairness | None = None,
 ) -> Evaluation:
-    """Measure every contender, and the incumbent, on the same rows with the same draws."""
+    """Measure every contender, and the incumbent, on the same rows with the same draws.
+
+    Args:
+        fairness: which groups the tenant compares; `holdout.sensitive` holds them.
+    """
     everyone = [*contenders, *([incumbent] if incumbent else [])]
     scores = {one.key: answers(one.model, holdout) for one in everyone if one.fresh}
     bootstrap = Bootstrap(holdout, use_case.seed)
@@ -100,9 +107,14 @@ def evaluate(
         else (),
         notes=tuple(notes),
     )
+    segments = _segments(use_case, holdout, scores, per_tenant)
+    if fairness is not None and len(holdout):
+        groups, gaps = _groups(use_case, holdout, scores, fairness)
+        segments = {key: {**segments[key], **groups[key]} for key in segments}
+        evidence = replace(evidence, groups=tuple(gaps))
     return Evaluation(
         estimates,
-        _segments(use_case, holdout, scores, per_tenant),
+        segments,
         [
             {"metric": metric, **asdict(one)}
             for metric in use_case.metrics[1:]
@@ -229,6 +241,26 @@ def _segments(
             estimate = asdict(bootstrap.estimate(use_case.metric, pick(values, mask)))
             found[key][name] = {"rows": len(rows), "entities": bootstrap.entities, **estimate}
     return found
+
+
+def _groups(
+    use_case: UseCase, holdout: Rows, scores: Mapping[str, Answers], fairness: Fairness
+) -> tuple[dict[str, dict[str, dict[str, Any]]], list[GroupGap]]:
+    """Per model its figures by group, as segments, and the gap between best and worst."""
+    segments: dict[str, dict[str, dict[str, Any]]] = {}
+    gaps = []
+    for key, found in scores.items():
+        measure = (use_case.metric, holdout, found)
+        groups = figures(*measure, use_case.seed, fairness.minimum_entities)
+        segments[key] = {
+            f"{fairness.attribute}={one.group}": {
+                name: value for name, value in asdict(one).items() if name != "group"
+            }
+            for one in groups
+        }
+        between = gap(key, *measure, groups, fairness.largest_gap, use_case.seed)
+        gaps += [between] if between else []
+    return segments, gaps
 
 
 def _terciles(use_case: UseCase, holdout: Rows) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:

@@ -61,7 +61,7 @@ class Estimate:
 
 def measure(metric: str, rows: Rows, scores: Answers) -> float | None:
     """The metric's plain value, rows counted with their own weight."""
-    value = _statistic(metric, rows, scores)(rows.weight)
+    value = statistic_of(metric, rows, scores)(rows.weight)
     return None if np.isnan(value) else float(value)
 
 
@@ -103,16 +103,17 @@ class Bootstrap:
 
     def estimate(self, metric: str, scores: Answers) -> Estimate:
         """The metric of one model."""
-        return self._draws.interval(_statistic(metric, self._rows, scores))
+        return self._draws.interval(statistic_of(metric, self._rows, scores))
 
     def difference(self, metric: str, scores: Answers, against: Answers) -> Estimate:
         """How much better the first model is than the second, on the same draws."""
-        ours = _statistic(metric, self._rows, scores)
-        theirs = _statistic(metric, self._rows, against)
+        ours = statistic_of(metric, self._rows, scores)
+        theirs = statistic_of(metric, self._rows, against)
         return self._draws.interval(lambda weights: ours(weights) - theirs(weights))
 
 
-def _statistic(metric: str, rows: Rows, scores: Answers) -> Statistic:
+def statistic_of(metric: str, rows: Rows, scores: Answers) -> Statistic:
+    """The metric of a model's answers as a function of the rows' weights."""
     if len(rows) == 0:
         return lambda _: float("nan")
     if isinstance(scores, Lists):

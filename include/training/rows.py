@@ -29,6 +29,7 @@ class Rows:
     as_of: npt.NDArray[np.datetime64]
     #: The group's outcome as a tuple of item ids, for models that answer with lists; else ().
     wanted: npt.NDArray[np.object_]
+    sensitive: npt.NDArray[np.str_]  #: the entity's group where fairness is looked at; else empty
 
     def __len__(self) -> int:
         return len(self.label)
@@ -72,6 +73,7 @@ class Rows:
             text,
             np.empty(0, "datetime64[us]"),
             np.empty(0, object),
+            text,
         )
 
     @property
@@ -99,4 +101,5 @@ _ARRAYS: Final = (
     "tenant",
     "as_of",
     "wanted",
+    "sensitive",
 )

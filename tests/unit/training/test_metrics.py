@@ -37,6 +37,7 @@ def rows(
         tenant=np.full(count, "acme"),
         as_of=np.full(count, np.datetime64("2024-01-01", "us")),
         wanted=lists,
+        sensitive=np.full(count, ""),
     )
 
 
