@@ -11,11 +11,8 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from include.simulate.seeds import Name, stream
-
-Array = NDArray[np.float64]
+from include.simulate.seeds import Array, Name, stream
 
 #: Share of the variance of a score that comes from products, hinges and steps.
 NONLINEAR: Final = 0.35

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from include.errors import ConfigError
+from include.simulate.faults import Drift as Drift
 from include.simulate.mechanisms import (
-    Array,
     draw_latent,
     expose,
     mechanism,
@@ -25,52 +24,7 @@ from include.simulate.mechanisms import (
     solve_intercept,
     standard_form,
 )
-from include.simulate.seeds import Name, stream
-
-DriftKind = Literal["covariate", "concept", "prior", "seasonal"]
-DRIFT_KINDS: Final[tuple[DriftKind, ...]] = ("covariate", "concept", "prior", "seasonal")
-YEAR: Final = 365.0
-
-
-@dataclass(frozen=True)
-class Drift:
-    """A change of a known kind at a known day.
-
-    kind     | what changes, and what does not
-    ---------+-------------------------------------------------------------------------------
-    covariate| a third of the features move by `size` deviations; labels follow as ever
-    concept  | `size` (0 to 1) of the mechanism's variance follows another mechanism from then
-             | on; features stay as they are
-    prior    | the odds of a positive are multiplied by exp(`size`); positives look like
-             | positives and negatives like negatives, as ever (label shift)
-    seasonal | no drift: since always, a third of the features swing by `size` deviations with
-             | a period of `over` days (365 where 0), highest at day `at`
-
-    `over` is the number of days that a change takes: 0 is sudden, more is gradual.
-    """
-
-    kind: DriftKind
-    at: float
-    size: float = 1.0
-    over: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.kind not in DRIFT_KINDS:
-            known = ", ".join(DRIFT_KINDS)
-            raise ConfigError(f"unknown kind of drift {self.kind!r}; known: {known}")
-        if self.over < 0:
-            raise ConfigError(f"a drift cannot take {self.over} days; 0 is sudden")
-        if self.kind == "concept" and not 0 <= self.size <= 1:
-            raise ConfigError(f"a concept drift is a share from 0 to 1, not {self.size}")
-
-    def strength(self, days: NDArray[np.int64]) -> Array:
-        """How much of the change has come by each day: 0 before `at`, in the end 1."""
-        if self.kind == "seasonal":
-            swing: Array = np.cos(2 * np.pi * (days - self.at) / (self.over or YEAR))
-            return swing
-        if not self.over:
-            return (days >= self.at).astype(np.float64)
-        return np.clip((days - self.at + 1) / self.over, 0.0, 1.0)
+from include.simulate.seeds import Array, Name, stream
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,130 @@
+"""What a tenant knows about its users, items and accounts: exported and canonical attributes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from include.simulate.businesses import crm, jobs, payments
+from include.simulate.catalogue import OWNERS, Catalogue, words
+from include.simulate.population import PRICE, THRIFT, Population
+from include.simulate.rows import account_ids, item_ids, user_ids
+from include.simulate.visits import midnight
+from include.storage.canonical import ATTRIBUTES, TIMESTAMP
+
+#: Column of an exported table of facts → what it is.
+KNOWN_SINCE = "known_since"
+_USERS = 20_000  #: whose skills are spelled at a time
+
+
+def facts(population: Population, items: Catalogue) -> dict[str, pa.Table]:
+    """Entity → its exported table: the id, `known_since` and one column per attribute."""
+    business = population.world.business
+    found = {"user": _users(population)}
+    if len(items):
+        found["item"] = _items(population, items)
+    if business in ("crm", "jobs"):
+        found["account"] = _accounts(population, items)
+    return found
+
+
+def attributes(population: Population, items: Catalogue) -> pa.Table:
+    """The facts in the canonical shape, as ingestion would map them."""
+    tables = [ATTRIBUTES.empty_table()]
+    for entity, table in facts(population, items).items():
+        for name in table.column_names[2:]:
+            tables.append(_canonical(population, entity, name, table))
+    order = [("created_timestamp", "ascending"), ("event_id", "ascending")]
+    return pa.concat_tables(tables).sort_by(order).combine_chunks()
+
+
+def _canonical(population: Population, entity: str, name: str, table: pa.Table) -> pa.Table:
+    ids, since, value = table[f"{entity}_id"], table[KNOWN_SINCE], table[name].cast(pa.string())
+    count = len(table)
+    stamp = pc.strftime(since, format="%Y-%m-%dT%H:%M:%S")
+    columns = {
+        "tenant_id": pa.repeat(population.plan.id, count),
+        "source": pa.repeat(f"{entity}s", count),
+        "event_id": pc.binary_join_element_wise(
+            entity, ids, name, stamp, pc.fill_null(value, ""), "|"
+        ),
+        "entity": pa.repeat(entity, count),
+        "entity_id": ids,
+        "name": pa.repeat(name, count),
+        "value": value,
+        "valid_from": since,
+        "created_timestamp": since,
+        "month": pc.strftime(since, format="%Y-%m"),
+    }
+    return pa.table([columns[field] for field in ATTRIBUTES.names], schema=ATTRIBUTES)
+
+
+def _users(population: Population) -> pa.Table:
+    business = population.world.business
+    columns = {
+        "user_id": user_ids(np.arange(population.users)),
+        KNOWN_SINCE: _since(population, population.joined),
+        "group": pa.array(np.where(population.in_b, "b", "a")),
+    }
+    if business == "payments":
+        countries = pa.array(payments.COUNTRIES)
+        columns["country"] = countries.take(pa.array(payments.home(population)))
+    if business == "crm":
+        columns["source"] = _binned(population.traits[THRIFT], ("ads", "event", "partner", "web"))
+    if business == "jobs":
+        known = [
+            _spelled(jobs.profile_skills(population, low, low + _USERS), words(population.world))
+            for low in range(0, population.users, _USERS)
+        ]
+        columns["skills"] = pa.chunked_array(known, pa.string())
+    return pa.table(columns)
+
+
+def _items(population: Population, items: Catalogue) -> pa.Table:
+    world = population.world
+    opens = world.opening(population.plan)
+    columns = {
+        "item_id": item_ids(items.number),
+        KNOWN_SINCE: _since(population, np.maximum(items.released, opens)),
+        "category": pa.array(world.kind.categories).take(pa.array(items.category)),
+    }
+    if world.business == "shop":
+        columns["price"] = pa.array(items.price)
+    if world.business == "jobs":
+        columns["skills"] = _spelled(items.skills, words(world))
+        columns["owner"] = account_ids(items.owner)
+        columns["group"] = pa.array(np.where(items.in_b, "b", "a"))
+    return pa.table(columns)
+
+
+def _accounts(population: Population, items: Catalogue) -> pa.Table:
+    """A company's size among leads; an employer's group among jobs."""
+    opens = population.world.opening(population.plan)
+    if population.world.business == "jobs":
+        number = np.arange(OWNERS)
+        in_b = np.isin(number, items.owner[items.in_b])
+        name, value = "group", pa.array(np.where(in_b, "b", "a"))
+    else:
+        number = np.arange(-(-population.users // crm.ACCOUNTS))
+        leader = population.traits[PRICE][number * crm.ACCOUNTS]
+        name, value = "size", _binned(leader, ("1-9", "10-49", "50-249", "250+"))
+    since = _since(population, np.full(len(number), opens))
+    return pa.table({"account_id": account_ids(number), KNOWN_SINCE: since, name: value})
+
+
+def _since(population: Population, days: NDArray[np.int64]) -> pa.Array:
+    return pa.array(midnight(population, days)).cast(TIMESTAMP)
+
+
+def _binned(trait: NDArray[np.float64], names: tuple[str, ...]) -> pa.Array:
+    """Quarters of a normal trait by name."""
+    place = np.digitize(trait, (-0.674, 0.0, 0.674))
+    return pa.array(names).take(pa.array(place))
+
+
+def _spelled(known: NDArray[np.bool_], names: list[str]) -> pa.Array:
+    return pa.array(
+        [" ".join(names[place] for place in np.flatnonzero(row)) for row in known], pa.string()
+    )
