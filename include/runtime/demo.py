@@ -1,6 +1,7 @@
-"""The demo: seven stores of a grocery chain as tenants, a load, a cut, then week after week.
+"""The demo: tenants, a load of their history, a cut, then week after week, all through Airflow.
 
-Everything runs through Airflow. A second run finds the work done and only shows it.
+Seven stores of a grocery chain are the usual tenants; the other story is told by simulated tenants
+that together have every template. A second run finds the work done and only shows it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Final
 
 from rich.console import Console
@@ -18,22 +20,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from include import use_cases, wiring
 from include.errors import TenantryError
 from include.pipeline.report import fleet_status
-from include.runtime import control, demo_sources
+from include.runtime import control
 from include.runtime.airflow_api import OVER, AirflowApi
 from include.runtime.progress import reporter
 from include.runtime.tables import print_table
-from include.storage.postgres import database_url
 from include.tenants.loader import Fleet, load_fleet, tenants_folder
 from include.tenants.namespace import dag_id, global_dag_id
 
-#: Everything before is history; the weeks after it are backfilled one by one.
-CUT: Final = datetime(2017, 10, 16, tzinfo=UTC)
 WEEK: Final = timedelta(days=7)
-WEEKS: Final = 6
 _PATIENCE: Final = 1_800.0  #: seconds for one phase before the demo gives up
 
 
-def run_demo(console: Console) -> None:
+@dataclass(frozen=True)
+class Story:
+    """What a demo plays."""
+
+    cut: datetime  #: everything before is history; the weeks after it are backfilled one by one
+    weeks: int
+    prepare: Callable[[], None]  #: makes the outside world: databases and files of the tenants
+    ask: str  #: a command that shows what there is to see
+
+
+def run_demo(console: Console, story: Story) -> None:
     """Start everything, onboard the tenants, run their weeks, print what came out."""
     began = time.monotonic()
     control.up(reporter(console))
@@ -44,13 +52,13 @@ def run_demo(console: Console) -> None:
     console.print(f"Airflow is at {status.airflow_url}, login {status.user} / {password}")
 
     step = reporter(console)
-    _timed(step, "Onboarding the tenants", lambda: _onboard(fleet, api))
-    _phase(console, api, "Loading the history", _load(fleet, api))
-    _phase(console, api, "Training the global models", _train_global(fleet, api))
-    _phase(console, api, f"Backfilling {WEEKS} weeks", _backfill(fleet, api))
+    _timed(step, "Onboarding the tenants", lambda: _onboard(fleet, api, story))
+    _phase(console, api, "Loading the history", _load(fleet, api, story))
+    _phase(console, api, "Training the global models", _train_global(fleet, api, story))
+    _phase(console, api, f"Backfilling {story.weeks} weeks", _backfill(fleet, api, story))
     _phase(console, api, "Retraining after drift", _retrains(fleet, api))
     show(console, fleet, status.airflow_url)
-    console.print(f"Done in {time.monotonic() - began:.0f} s. Next: tenantry why store-367 churn")
+    console.print(f"Done in {time.monotonic() - began:.0f} s. Next: {story.ask}")
     console.print(f"Airflow  {status.airflow_url}  login {status.user} / {password}")
     console.print(f"MLflow   {status.mlflow_url}")
     console.print("`make down` stops it all; `make clean` forgets it.")
@@ -61,14 +69,19 @@ def show(console: Console, fleet: Fleet, airflow_url: str) -> None:
     print_table(console, fleet_status(fleet, airflow_url), title="What serves each tenant")
 
 
-def _onboard(fleet: Fleet, api: AirflowApi) -> None:
+def _shared_use_cases(fleet: Fleet) -> list[str]:
+    """Those that have a global model: some tenant has them, and consented to pooling."""
+    pooled = (tenant for tenant in fleet.tenants.values() if tenant.pooling.consent)
+    return sorted({name for tenant in pooled for name in tenant.use_cases})
+
+
+def _onboard(fleet: Fleet, api: AirflowApi, story: Story) -> None:
     """Prepare the outside world of the demo, the tenants' databases, and wait for their DAGs."""
-    demo_sources.prepare_postgres(database_url("TENANTRY_ADMIN_DATABASE_URL", "postgres"))
-    demo_sources.prepare_files(control.status().home / "demo" / "store-356")
+    story.prepare()
     for tenant in fleet.tenants.values():
         wiring.provision(tenant.ref)
     wanted = {dag_id(t, "pipeline") for t in fleet.tenants} | {
-        global_dag_id(name) for name in use_cases.names()
+        global_dag_id(name) for name in _shared_use_cases(fleet)
     }
     deadline = time.monotonic() + _PATIENCE
     while missing := wanted - api.dag_ids():
@@ -77,20 +90,22 @@ def _onboard(fleet: Fleet, api: AirflowApi) -> None:
         time.sleep(1)
 
 
-def _load(fleet: Fleet, api: AirflowApi) -> set[tuple[str, str]]:
+def _load(fleet: Fleet, api: AirflowApi, story: Story) -> set[tuple[str, str]]:
     """The week before the cut; as a tenant's first run it brings the whole history along."""
-    return _backfills(fleet, api, CUT - WEEK, CUT - WEEK, {"use_cases": []})
+    before = story.cut - WEEK
+    return _backfills(fleet, api, before, before, {"use_cases": []})
 
 
-def _train_global(fleet: Fleet, api: AirflowApi) -> set[tuple[str, str]]:
-    runs = {(global_dag_id(name), f"demo__{CUT:%Y-%m-%d}") for name in use_cases.names()}
-    for dag, run in runs:
-        api.trigger(dag, run, {"as_of": CUT.isoformat()})
+def _train_global(fleet: Fleet, api: AirflowApi, story: Story) -> set[tuple[str, str]]:
+    run = f"demo__{story.cut:%Y-%m-%d}"
+    runs = {(global_dag_id(name), run) for name in _shared_use_cases(fleet)}
+    for dag, _ in runs:
+        api.trigger(dag, run, {"as_of": story.cut.isoformat()})
     return runs
 
 
-def _backfill(fleet: Fleet, api: AirflowApi) -> set[tuple[str, str]]:
-    return _backfills(fleet, api, CUT, CUT + (WEEKS - 1) * WEEK, {})
+def _backfill(fleet: Fleet, api: AirflowApi, story: Story) -> set[tuple[str, str]]:
+    return _backfills(fleet, api, story.cut, story.cut + (story.weeks - 1) * WEEK, {})
 
 
 def _backfills(
