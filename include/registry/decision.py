@@ -4,94 +4,44 @@ Rules, in order:
 
 1. Without an incumbent, the better of the best baseline and the global model starts; where nothing
    could be measured, the global model does, and a baseline where there is none.
-2. Whatever else wants to serve, a tenant's own model first of all, must have the lower bound of its
-   paired comparison with who serves above zero, and must itself beat the best baseline.
-3. A global model that is reliably worse for any one tenant than the incumbent is refused.
+2. Whatever else wants to serve must have the lower bound of its paired comparison with who serves
+   above zero, and must itself beat the best baseline.
+3. A model of the tenant's own must moreover have the rows, labels and days that it takes, and the
+   same proof against the global model. Its bounds are those of what one decision may err by, so
+   that an incumbent is wrongly replaced by an own model with a chance of at most
+   `false_promotions`, over all the challenges it will ever face (`error_rates.level_of`). Of
+   several own models the first is tested first, and the next one only where it has won: a fixed
+   sequence, for which the level need not be divided (Maurer, Hothorn and Lehmacher 1995; Westfall
+   and Krishen 2001).
+4. A global model that is reliably worse for any one tenant than the incumbent is refused
+   (`worst_tenant`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from include.errors import ConfigError
+from include.registry.error_rates import level_of, lower_bound
+from include.registry.evidence import Comparison, Evidence, Measured, Need, TenantEffect
+from include.registry.worst_tenant import find_harm
+
+__all__ = [
+    "Comparison",
+    "Evidence",
+    "Measured",
+    "Need",
+    "PromotionDecision",
+    "TenantEffect",
+    "bound_of",
+    "decide_promotion",
+]
 
 _RUNGS: Final = ("baseline", "global", "own")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A model's figure on the holdout; `value` is None where nothing could be measured."""
-
-    rung: str
-    name: str
-    digest: str
-    value: float | None
-
-    @property
-    def key(self) -> str:
-        """`rung/name`, e.g. `own/lightgbm`."""
-        return f"{self.rung}/{self.name}"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How much better `candidate` is than `against`, both as keys; bounds of 95 %."""
-
-    candidate: str
-    against: str
-    difference: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class TenantEffect:
-    """A global candidate against the incumbent, on one consenting tenant's rows."""
-
-    tenant: str
-    candidate: str
-    difference: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Everything the decision may look at."""
-
-    metric: str
-    entities: int  #: in the holdout
-    minimum_entities: int  #: below which its figures decide nothing
-    candidates: tuple[Measured, ...]
-    incumbent: Measured | None  #: key `incumbent/…`; None where none can serve
-    comparisons: tuple[Comparison, ...]
-    tenants: tuple[TenantEffect, ...] = ()
-    notes: tuple[str, ...] = ()  #: why something is not among the candidates
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Evidence:
-        """The evidence within an evaluation document.
-
-        Raises:
-            ConfigError: the document lacks a part.
-        """
-        try:
-            part = document["evidence"]
-            incumbent = part["incumbent"]
-            return cls(
-                metric=part["metric"],
-                entities=part["entities"],
-                minimum_entities=part["minimum_entities"],
-                candidates=tuple(Measured(**one) for one in part["candidates"]),
-                incumbent=None if incumbent is None else Measured(**incumbent),
-                comparisons=tuple(Comparison(**one) for one in part["comparisons"]),
-                tenants=tuple(TenantEffect(**one) for one in part["tenants"]),
-                notes=tuple(part["notes"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"the evaluation holds no usable evidence: {error}") from None
+#: One-sided level of a 95 % interval, by which all but own models are judged.
+_PLAIN: Final = 0.025
+_NAMED: Final = 10  #: tenants at most that a reason names
 
 
 @dataclass(frozen=True)
@@ -142,6 +92,13 @@ def decide_promotion(evidence: Evidence) -> PromotionDecision:
     return PromotionDecision(better, tuple(reasons))
 
 
+def bound_of(evidence: Evidence, found: Comparison) -> float | None:
+    """The lower bound that must be above zero: for an own model at this decision's level."""
+    if found.low is None or found.difference is None:
+        return None
+    return lower_bound(found.difference, found.low, _level(evidence, found.candidate))
+
+
 def _start(
     evidence: Evidence, baseline: Measured | None, measured: bool, reasons: list[str]
 ) -> Measured | None:
@@ -171,15 +128,21 @@ def _winner(
     baseline: Measured | None,
     reasons: list[str],
 ) -> Measured | None:
-    """The best challenger that passes every gate against who serves."""
+    """The best challenger that passes every gate against who serves.
+
+    An own one has proven itself against the global model too, so it goes first.
+    """
     passed = []
-    for one in sorted(challengers, key=lambda c: (c.rung, c.name)):
+    others = [one for one in challengers if one.rung != "own"]
+    for one in sorted(others, key=lambda c: (c.rung, c.name)):
         refusal = _refusal(evidence, one, against, baseline)
         if refusal:
             reasons.append(refusal)
         else:
             passed.append(one)
-    best = _best(passed)
+    own = [one for one in challengers if one.rung == "own"]
+    proven = _own_winners(evidence, own, against, baseline, reasons)
+    best = _most_gained(evidence, proven, against) or _best(passed)
     if best is not None:
         found = _comparison(evidence, best, against)
         assert found is not None  # it passed the gate that needs one
@@ -187,35 +150,124 @@ def _winner(
             f"{best.key} replaces {against.key}: {evidence.metric} better by "
             f"{_interval(found)}, {_figure(evidence, best)} in all."
         )
+        reasons += _suspicions(evidence, best)
     return best
+
+
+def _own_winners(
+    evidence: Evidence,
+    own: Sequence[Measured],
+    against: Measured,
+    baseline: Measured | None,
+    reasons: list[str],
+) -> list[Measured]:
+    """Own models in their order, up to the first that does not win."""
+    lacking = [str(need) for need in evidence.needs if need.missing]
+    if own and lacking:
+        reasons.append(f"A model of the tenant's own takes {', '.join(lacking)}.")
+        return []
+    passed: list[Measured] = []
+    for place, one in enumerate(own):
+        refusal = _refusal(evidence, one, against, baseline) or _worse_than_global(evidence, one)
+        if not refusal:
+            passed.append(one)
+            continue
+        reasons.append(refusal)
+        left = [other.key for other in own[place + 1 :]]
+        if left:
+            reasons.append(f"{', '.join(left)} would have been tested next, had {one.key} won.")
+        break
+    return passed
+
+
+def _most_gained(
+    evidence: Evidence, proven: Sequence[Measured], against: Measured
+) -> Measured | None:
+    """The own winner with the greatest gain; of equals the one tested first."""
+
+    def gain(one: Measured) -> float:
+        found = _comparison(evidence, one, against)
+        return float("-inf") if found is None or found.difference is None else found.difference
+
+    return max(proven, key=gain, default=None)
+
+
+def _worse_than_global(evidence: Evidence, one: Measured) -> str:
+    """Why the global model is to be preferred to an own one; empty where it is not."""
+    for shared in _of_rung(evidence, "global"):
+        if shared.value is not None:
+            refusal = _unproven(evidence, one, shared)
+            if refusal:
+                return refusal
+    return ""
 
 
 def _refusal(
     evidence: Evidence, one: Measured, against: Measured, baseline: Measured | None
 ) -> str:
     """Why `one` may not replace `against`; empty where it may."""
-    found = _comparison(evidence, one, against)
-    if one.value is None or found is None or found.low is None or found.difference is None:
-        return f"{one.key} was not compared with {against.key}, so it is not promoted."
-    if not found.low > 0:
-        return (
-            f"{one.key} is not reliably better than {against.key}: {evidence.metric} differs by "
-            f"{_interval(found)}."
-        )
-    if one.rung != "baseline" and baseline is not None and not one.value > _value(baseline):
+    refusal = _unproven(evidence, one, against)
+    if refusal:
+        return refusal
+    if one.rung != "baseline" and baseline is not None and not _value(one) > _value(baseline):
         return (
             f"{one.key} with {_figure(evidence, one)} does not beat its baseline "
             f"{baseline.key} with {_figure(evidence, baseline)}."
         )
-    hurt = [
-        effect
-        for effect in sorted(evidence.tenants, key=lambda e: e.tenant)
-        if effect.candidate == one.key and effect.high is not None and effect.high < 0
-    ]
+    unfair = [gap for gap in evidence.groups if gap.candidate == one.key and gap.refused]
+    if unfair:
+        return (
+            f"{one.key} is refused, since its {evidence.metric} for group {unfair[0]}, more than "
+            f"the {unfair[0].largest:.4f} that the tenant allows."
+        )
+    hurt = find_harm(evidence.tenants, one.key, evidence.minimum_entities).hurt
     if hurt:
-        named = ", ".join(f"{effect.tenant} by {_interval(effect)}" for effect in hurt)
-        return f"{one.key} is refused, since it makes {evidence.metric} worse for {named}."
+        return f"{one.key} is refused, since it makes {evidence.metric} worse for {_listed(hurt)}."
     return ""
+
+
+def _unproven(evidence: Evidence, one: Measured, against: Measured) -> str:
+    """Why `one` is not known to be better than `against`; empty where it is."""
+    found = _comparison(evidence, one, against)
+    bound = None if found is None else bound_of(evidence, found)
+    if one.value is None or found is None or bound is None:
+        return f"{one.key} was not compared with {against.key}, so it is not promoted."
+    if bound > 0:
+        return ""
+    level = _level(evidence, one.key)
+    stricter = ""
+    if level < _PLAIN:
+        stricter = (
+            f", and by at least {bound:+.4f} at the {100 * level:.2g} % that challenge number "
+            f"{evidence.challenges + 1} may err by"
+        )
+    return (
+        f"{one.key} is not reliably better than {against.key}: {evidence.metric} differs by "
+        f"{_interval(found)}{stricter}."
+    )
+
+
+def _level(evidence: Evidence, key: str) -> float:
+    if not key.startswith("own/"):
+        return _PLAIN
+    return min(_PLAIN, level_of(evidence.false_promotions, evidence.challenges + 1))
+
+
+def _suspicions(evidence: Evidence, one: Measured) -> list[str]:
+    """Tenants for whom the promoted model may be worse, for people to look at."""
+    found = find_harm(evidence.tenants, one.key, evidence.minimum_entities)
+    if not found.suspected:
+        return []
+    return [
+        f"Beyond their own interval, but not beyond what chance does among {found.judged} tests, "
+        f"it is worse for {_listed(found.suspected)}."
+    ]
+
+
+def _listed(effects: Sequence[TenantEffect]) -> str:
+    named = [f"{effect.tenant} by {_interval(effect)}" for effect in effects[:_NAMED]]
+    more = len(effects) - len(named)
+    return ", ".join(named) + (f" and {more:,} more" if more else "")
 
 
 def _comparison(evidence: Evidence, one: Measured, against: Measured) -> Comparison | None:

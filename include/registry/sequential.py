@@ -1,0 +1,177 @@
+"""A/B tests that may be looked at after every batch, and that stop by themselves on harm.
+
+The difference of two arms is estimated without bias from who was sent where by chance: with
+challenger share p, an entity with outcome y counts as (y − m) / p in the challenger's arm and as
+−(y − m) / (1 − p) in the champion's, where m is the mean of all outcomes before it and only lowers
+the variance (Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro 2024, "Anytime-valid off-policy
+inference for contextual bandits"). Around the mean of these bounded terms lies a confidence
+sequence, the predictable plug-in empirical Bernstein one (Waudby-Smith and Ramdas 2024, "Estimating
+means of bounded random variables by betting", theorem 2; Howard, Ramdas, McAuliffe and Sekhon 2021,
+"Time-uniform, nonparametric, nonasymptotic confidence sequences"): it holds at all times at once,
+however often anybody looks, and whenever anybody stops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from include.errors import ConfigError
+from include.registry.splitting import place
+
+Verdict = Literal["continue", "stop_for_harm", "promote", "no_difference"]
+Values = npt.NDArray[np.float64]
+
+#: Most of the range that is bet on one entity; below 1 for the logarithm's sake.
+_LARGEST_BET: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What became of one entity in one batch: known by now, and better the higher."""
+
+    batch: str  #: when it became known, sorting in the order of time, e.g. in ISO 8601
+    entity: str
+    challenger: bool  #: whether it saw the challenger, as the hash said beforehand
+    outcome: float  #: within the policy's bounds: a hit 0 or 1, or 1 − the Brier score
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When an experiment ends."""
+
+    share: float  #: of entities that see the challenger
+    #: Chance that an experiment without any difference is ever stopped for harm or promoted.
+    alpha: float = 0.05
+    lowest: float = 0.0  #: an outcome's bounds
+    highest: float = 1.0
+    harm: float = 0.0  #: loss that is tolerated; stopped once it is certainly greater
+    indifference: float = 0.0  #: differences of this size either way count as none
+    most: int = 100_000  #: entities after which it ends without a difference
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1 or not 0 < self.alpha < 1:
+            raise ConfigError(
+                f"an experiment's share and alpha lie between 0 and 1, not at {self.share} and "
+                f"{self.alpha}"
+            )
+        if not math.isfinite(self.lowest) or not self.lowest < self.highest < math.inf:
+            raise ConfigError(f"outcomes lie between two bounds, not {self.lowest}, {self.highest}")
+        if self.harm < 0 or self.indifference < 0 or self.most < 1:
+            raise ConfigError("harm and indifference are 0 or more, and entities 1 or more")
+
+
+@dataclass(frozen=True)
+class ExperimentDecision:
+    """What happens to the experiment, and what is known of the difference by now."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    difference: float | None  #: challenger − champion; None before the first outcome
+    low: float | None  #: bounds that have held at every moment so far
+    high: float | None
+    champion_entities: int
+    challenger_entities: int
+
+
+def decide_experiment(
+    observations: Sequence[Observation], policy: Policy, salt: str = ""
+) -> ExperimentDecision:
+    """Go on, or end it, by everything observed so far.
+
+    An entity counts once, by its first outcome: what the same one does again tells little that is
+    new, and would count as if it did. The order within a batch is that of a hash, and whatever was
+    concluded after some entity stands, so the answer does not depend on how often anybody looked.
+
+    Args:
+        salt: of the experiment; orders the entities of one batch.
+
+    Raises:
+        ConfigError: an outcome lies outside the policy's bounds.
+    """
+    once = _first_outcomes(observations, salt)[: policy.most]
+    challenger = np.array([one.challenger for one in once], dtype=bool)
+    outcome = np.array([one.outcome for one in once], dtype=np.float64)
+    within = (outcome >= policy.lowest) & (outcome <= policy.highest)
+    if not within.all():
+        worst = once[int(np.flatnonzero(~within)[0])]
+        raise ConfigError(
+            f"an outcome of {worst.outcome} in batch {worst.batch} lies outside "
+            f"{policy.lowest} to {policy.highest}; declare the bounds in the policy"
+        )
+    counts = int((~challenger).sum()), int(challenger.sum())
+    if not once:
+        reason = "No outcome has matured yet."
+        return ExperimentDecision("continue", (reason,), None, None, None, *counts)
+    middle, low, high = confidence_sequence(_terms(challenger, outcome, policy), policy)
+    harmed, won = high < -policy.harm, low > 0
+    alike = (low > -policy.indifference) & (high < policy.indifference)
+    ends = [int(np.argmax(found)) for found in (harmed, won, alike) if found.any()]
+    at = min([*ends, len(once) - 1])
+    figures = (float(middle[at]), float(low[at]), float(high[at]))
+    told = "challenger − champion {:+.4f} ({:g} % at all times {:+.4f} to {:+.4f})".format(
+        figures[0], 100 * (1 - policy.alpha), *figures[1:]
+    )
+    told += f" after {at + 1:,} of {len(once):,} entities, {counts[1]:,} of them the challenger's"
+    verdict: Verdict
+    if harmed[at]:
+        verdict, reason = "stop_for_harm", f"The challenger does harm: {told}."
+    elif won[at]:
+        verdict, reason = "promote", f"The challenger is better: {told}."
+    elif alike[at]:
+        verdict = "no_difference"
+        reason = f"The arms differ by less than {policy.indifference:g}: {told}."
+    elif len(once) >= policy.most:
+        verdict, reason = "no_difference", f"No difference shows: {told}."
+    else:
+        verdict, reason = "continue", f"Nothing is certain yet: {told}."
+    return ExperimentDecision(verdict, (reason,), *figures, *counts)
+
+
+def confidence_sequence(terms: Values, policy: Policy) -> tuple[Values, Values, Values]:
+    """Weighted mean, lower and upper bound of the difference after each term.
+
+    Either bound is crossed by the truth, ever, with a chance of at most alpha / 2. Bounds only
+    tighten: what was excluded once stays excluded.
+    """
+    reach = (policy.highest - policy.lowest) / min(policy.share, 1 - policy.share)
+    unit = (terms + reach) / (2 * reach)  # to [0, 1]
+    count = np.arange(1, len(unit) + 1)
+    doubt = math.log(2 / policy.alpha)
+    mean = (0.5 + np.cumsum(unit)) / (count + 1)
+    spread = (0.25 + np.cumsum((unit - mean) ** 2)) / (count + 1)
+    mean_before = np.concatenate([[0.5], mean[:-1]])
+    spread_before = np.concatenate([[0.25], spread[:-1]])
+    bet = np.minimum(np.sqrt(2 * doubt / (spread_before * count * np.log(1 + count))), _LARGEST_BET)
+    cost = (unit - mean_before) ** 2 * (-np.log1p(-bet) - bet)
+    total = np.cumsum(bet)
+    middle = np.cumsum(bet * unit) / total
+    width = (doubt + np.cumsum(cost)) / total
+    low = np.maximum.accumulate(np.clip(middle - width, 0, 1))
+    high = np.minimum.accumulate(np.clip(middle + width, 0, 1))
+    return tuple((2 * one - 1) * reach for one in (middle, low, high))  # type: ignore[return-value]
+
+
+def _terms(challenger: npt.NDArray[np.bool_], outcome: Values, policy: Policy) -> Values:
+    """Per entity a term whose mean is the difference, given who was drawn for which arm."""
+    count = np.arange(len(outcome))
+    start = (policy.lowest + policy.highest) / 2
+    before = (start + np.concatenate([[0.0], np.cumsum(outcome)[:-1]])) / (count + 1)
+    sign = np.where(challenger, 1 / policy.share, -1 / (1 - policy.share))
+    return np.asarray(sign * (outcome - before))
+
+
+def _first_outcomes(observations: Sequence[Observation], salt: str) -> list[Observation]:
+    """One per entity, in the order of batches and, within one, of a hash."""
+    first: dict[str, Observation] = {}
+    for one in observations:
+        known = first.get(one.entity)
+        if known is None or one.batch < known.batch:
+            first[one.entity] = one
+    order = f"{salt}/order"
+    return sorted(first.values(), key=lambda one: (one.batch, place(order, "", one.entity)))
