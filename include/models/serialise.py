@@ -18,6 +18,8 @@ from include.models.baselines import baseline_model
 from include.models.estimators import LightGBMPredictor, PipelinePredictor
 from include.models.lightgbm_text import booster_text, read_booster
 from include.models.model import ListPredictor, Model, Predictor
+from include.models.recalibrated import RecalibratedPredictor
+from include.models.residual import ResidualPredictor
 from include.models.text_match import TextMatchPredictor
 
 FORMAT: Final = "tenantry-model/1"
@@ -143,11 +145,40 @@ def _baseline(
     return model.predictor
 
 
+def _on_top(
+    read: Callable[[Mapping[str, Any], Model], Predictor],
+) -> Callable[[Columns, Any, Mapping[str, Any]], Predictor]:
+    """Reads a predictor that contains the model it builds on, under `base`."""
+
+    def load(columns: Columns, payload: Any, _: Mapping[str, Any]) -> Predictor:
+        base = payload.get("base") if isinstance(payload, dict) else None
+        if not isinstance(base, dict) or base.get("kind") in ON_TOP:
+            raise IntegrityError(f"a model of kind {' or '.join(ON_TOP)} has a base of other kinds")
+        model = from_document(base)
+        rest = {name: value for name, value in payload.items() if name != "base"}
+        if model.lists:
+            raise IntegrityError("a base scores rows, it gives no lists")
+        predictor = read(rest, model)
+        if set(columns) != {*model.columns, *getattr(predictor, "columns", ())}:
+            raise IntegrityError("the columns are not those of the base and of what is added")
+        return predictor
+
+    return load
+
+
+def _with_base(predictor: Any) -> dict[str, Any]:
+    return {"base": to_document(predictor.base), **predictor.payload()}
+
+
+#: Kinds that contain another model.
+ON_TOP: Final = ("recalibrated", "residual")
 #: Kind → its format.
 KINDS: Final[Mapping[str, _Format]] = {
     "baseline": _Format(lambda _: "", _baseline),
     "lightgbm": _Format(lambda predictor: booster_text(predictor.booster), _lightgbm),
     "logistic": _Format(lambda predictor: skops_archive.dump(predictor.pipeline), _logistic),
+    "recalibrated": _Format(_with_base, _on_top(RecalibratedPredictor.from_payload)),
+    "residual": _Format(_with_base, _on_top(ResidualPredictor.from_payload)),
     "text_match": _Format(
         lambda predictor: predictor.payload(),
         lambda columns, payload, _: TextMatchPredictor.from_payload(columns, payload),
