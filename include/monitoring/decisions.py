@@ -73,6 +73,42 @@ class Performance:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """By how much outcomes are more frequent than predicted, in log odds: calibration in the large.
+
+    A change of the base rate alone moves neither a feature nor a ranking metric by much, but makes
+    every probability wrong (label shift; Z. Lipton, Y.-X. Wang and A. Smola, ICML 2018).
+    """
+
+    promoted: float  #: on the champion's holdout
+    promoted_error: float
+    live: float
+    live_error: float  #: standard error
+    outcome_rate: float
+    expected_rate: float
+    as_of: datetime  #: of the predictions measured
+    season: float | None = None  #: in the same weeks a year before, where there was one
+
+    @property
+    def shift(self) -> float:
+        """Log odds by which outcomes have become more frequent beyond what was predicted."""
+        return self.live - self.promoted
+
+    @property
+    def significance(self) -> float:
+        """Standard errors of the shift."""
+        error = math.hypot(self.promoted_error, self.live_error)
+        return abs(self.shift) / error if error > 0 else math.inf
+
+    def seasonal(self, size: float) -> bool:
+        """Whether the same weeks a year before were off by most of it, in the same direction."""
+        if self.season is None:
+            return False
+        usual = self.season - self.promoted
+        return usual * self.shift >= self.shift**2 / 2 and abs(self.live - self.season) < size
+
+
+@dataclass(frozen=True)
 class Evidence:
     """Everything a verdict rests on."""
 
@@ -83,6 +119,7 @@ class Evidence:
     columns: Sequence[Compared] = ()
     prediction: Compared | None = None
     performance: Performance | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +178,7 @@ def judge_drift(evidence: Evidence, policy: DriftPolicy) -> Verdict:
         return Verdict("too_few_rows", score, tuple(too_few))
     reasons = [
         *_performance_reasons(evidence.performance, policy),
+        *_calibration_reasons(evidence.calibration, policy),
         *_prediction_reasons(evidence.prediction),
         *_input_reasons(evidence.columns, policy),
     ]
@@ -193,6 +231,18 @@ def _performance_reasons(found: Performance | None, policy: DriftPolicy) -> list
     return [
         f"{found.metric} fell to {found.live:.3f} on labels of {_day(found.as_of)}, "
         f"promoted with {found.promoted:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    ]
+
+
+def _calibration_reasons(found: Calibration | None, policy: DriftPolicy) -> list[str]:
+    if found is None or abs(found.shift) < policy.rate_shift or found.seasonal(policy.rate_shift):
+        return []
+    if found.significance < NormalDist().inv_cdf(1 - policy.performance_level / 2):
+        return []
+    return [
+        f"outcomes of {_day(found.as_of)} came to {found.outcome_rate:.1%} where "
+        f"{found.expected_rate:.1%} were predicted: odds changed by a factor of "
+        f"{math.exp(found.shift):.1f}"
     ]
 
 

@@ -81,36 +81,24 @@ class Gate:
         as_of: datetime,
         past: Past | None,
     ) -> Comparison:
-        """`found`, with the columns that only changed with the season marked as such."""
-        year, weekday = self._likes(reference, as_of, past)
-        if not year and not weekday:
-            return found
-        columns = season.excuse(found.columns, current.columns, year, weekday, self.policy, as_of)
-        prediction = found.prediction
-        if prediction is not None and prediction.drifted:
-            own = [one for one in weekday if one.model_version == self.version]
-            (prediction,) = season.excuse(
-                [prediction], current.columns, year, own, self.policy, as_of
-            )
-            seasonal = [one.explained for one in columns if one.explained]
-            if prediction.drifted and seasonal and not any(one.drifted for one in columns):
-                why = f"it follows features that changed {seasonal[0]}"
-                prediction = replace(prediction, drifted=False, explained=why)
-        return replace(found, columns=columns, prediction=prediction)
-
-    def _likes(
-        self, reference: WindowProfile, as_of: datetime, past: Past | None
-    ) -> tuple[list[StoredWindow], list[StoredWindow]]:
+        """`found`, with what only changed with the season marked as such; see `explain`."""
         if past is not None:
             self._build(reference, as_of, past)
         since, until = as_of - YEAR - NEAR, as_of - YEAR + NEAR
-        near = profile_store.windows(self.tenant, self.use_case, since, until)
-        year = season.same_season(near, as_of)
-        if not season.lacks_weekday(reference, as_of):
-            return year, []
-        around = season.around(self.trained_as_of)
-        stored = profile_store.windows(self.tenant, self.use_case, *around)
-        return year, season.same_weekday(stored, as_of, self.trained_as_of)
+        windows = profile_store.windows(self.tenant, self.use_case, since, until)
+        if season.lacks_weekday(reference, as_of):
+            around = season.around(self.trained_as_of)
+            windows += profile_store.windows(self.tenant, self.use_case, *around)
+        return explain(
+            found,
+            reference,
+            current,
+            windows,
+            version=self.version,
+            trained_as_of=self.trained_as_of,
+            as_of=as_of,
+            policy=self.policy,
+        )
 
     def _build(self, reference: WindowProfile, as_of: datetime, past: Past) -> None:
         """Profile the windows that would tell, as far as nobody did and the history reaches."""
@@ -144,3 +132,36 @@ def compare_windows(
             policy.prediction_level,
         )
     return Comparison(columns, prediction, skipped, before.entities, current.entities)
+
+
+def explain(
+    found: Comparison,
+    reference: WindowProfile,
+    current: WindowProfile,
+    windows: Sequence[StoredWindow],
+    *,
+    version: str,
+    trained_as_of: datetime,
+    as_of: datetime,
+    policy: DriftPolicy,
+) -> Comparison:
+    """`found`, with the columns that only changed with the season marked as explained.
+
+    A prediction is also explained by features that are: it is made of them. Windows of the same
+    weekday tell about the prediction only where the same version made theirs.
+    """
+    year, weekday = season.same_season(windows, as_of), []
+    if season.lacks_weekday(reference, as_of):
+        weekday = season.same_weekday(windows, as_of, trained_as_of)
+    if not year and not weekday:
+        return found
+    columns = season.excuse(found.columns, current.columns, year, weekday, policy, as_of)
+    prediction = found.prediction
+    if prediction is not None and prediction.drifted:
+        own = [one for one in weekday if one.model_version == version]
+        (prediction,) = season.excuse([prediction], current.columns, year, own, policy, as_of)
+        seasonal = [one.explained for one in columns if one.explained]
+        if prediction.drifted and seasonal and not any(one.drifted for one in columns):
+            why = f"it follows features that changed {seasonal[0]}"
+            prediction = replace(prediction, drifted=False, explained=why)
+    return replace(found, columns=columns, prediction=prediction)

@@ -76,18 +76,27 @@ def measure_live(
     baseline = _baseline(metric, predictions, judge)
     version, count = predictions[0]["model_version"], len(measured.entities)
     error = measured.error if np.isfinite(measured.error) else None
-    figures = ((metric, measured.value, baseline), (metric + ERROR_SUFFIX, error, None))
+    rates = measured.rates
+    beside = [rates.outcome, rates.expected, rates.error] if rates else [None] * 3
+    figures = (
+        (metric, measured.value, baseline, beside),
+        (metric + ERROR_SUFFIX, error, None, [None] * 3),
+    )
     with tenant_transaction(tenant) as connection:
-        for name, figure, beside in figures:
+        for name, figure, compared, three in figures:
             connection.execute(
                 "INSERT INTO live_metrics (tenant_id, use_case, as_of, metric, model_version, "
-                "value, baseline, labels, measured_as_of) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) "
+                "value, baseline, labels, measured_as_of, outcome_rate, expected_rate, rate_error) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT (tenant_id, use_case, as_of, metric) DO UPDATE SET "
                 "model_version = excluded.model_version, value = excluded.value, "
                 "baseline = excluded.baseline, labels = excluded.labels, "
-                "measured_as_of = excluded.measured_as_of",
-                [tenant.id, use_case, as_of, name, version, figure, beside, count, measured_as_of],
+                "measured_as_of = excluded.measured_as_of, outcome_rate = excluded.outcome_rate, "
+                "expected_rate = excluded.expected_rate, rate_error = excluded.rate_error",
+                [
+                    *(tenant.id, use_case, as_of, name, version, figure, compared, count),
+                    *(measured_as_of, *three),
+                ],
             )
     return LiveMetric(as_of, metric, version, measured.value, measured.error, baseline, count)
 

@@ -29,12 +29,22 @@ TOP: Final = 10
 
 
 @dataclass(frozen=True)
+class Rates:
+    """How often it happened, how often the scores said it would, and the difference's error."""
+
+    outcome: float
+    expected: float
+    error: float
+
+
+@dataclass(frozen=True)
 class Measured:
     """A metric of one model on one set of entities."""
 
     value: float
     entities: tuple[str, ...]
     influence: Floats
+    rates: Rates | None = None  #: where scores are probabilities
 
     @property
     def error(self) -> float:
@@ -47,7 +57,9 @@ def measure_rows(
 ) -> Measured | None:
     """A row measure; None where the metric means nothing, as with outcomes all alike."""
     judged = ROWS[metric](outcome, score) if len(outcome) else None
-    return None if judged is None else Measured(judged[0], tuple(entities), judged[1])
+    if judged is None:
+        return None
+    return Measured(judged[0], tuple(entities), judged[1], _rates(outcome, score))
 
 
 def measure_lists(
@@ -73,6 +85,14 @@ def area_under_curve(positive: npt.NDArray[np.bool_], score: Floats) -> float:
     up, down = int(positive.sum()), int((~positive).sum())
     ranks = rankdata(score)
     return float((ranks[positive].sum() - up * (up + 1) / 2) / (up * down))
+
+
+def _rates(outcome: Floats, score: Floats) -> Rates | None:
+    probabilities = bool(((score >= 0) & (score <= 1)).all() and np.isin(outcome, (0, 1)).all())
+    if not probabilities or len(outcome) < 2:
+        return None
+    error = float(np.std(outcome - score, ddof=1)) / math.sqrt(len(outcome))
+    return Rates(float(outcome.mean()), float(score.mean()), error)
 
 
 def _error(influence: Floats) -> float:

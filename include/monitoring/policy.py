@@ -25,6 +25,7 @@ class DriftPolicy:
     share: float = 0.0  #: share of the judged columns that must have drifted; at least one always
     prediction_threshold: float = 0.2  #: the same as `threshold`, for the prediction
     performance_drop: float = 0.0  #: how far the metric must fall below the champion's interval
+    rate_shift: float = 0.5  #: change of the odds (log) of outcomes, beyond what was predicted
     minimum_rows: int = 30  #: entities in either window below which nothing is concluded
     cooldown: timedelta = timedelta(days=28)  #: between two retrains, in `as_of` time
     #: Chance of an alarm in a window where nothing changed: half of it for the features, however
@@ -52,8 +53,10 @@ class DriftPolicy:
             )
         if self.report_every is not None and self.report_every <= timedelta(0):
             raise ConfigError("DriftPolicy.report_every must be above 0, or None for never")
-        if self.cooldown < timedelta(0) or self.performance_drop < 0:
-            raise ConfigError("DriftPolicy.cooldown and .performance_drop cannot be negative")
+        if min(self.performance_drop, self.rate_shift) < 0 or self.cooldown < timedelta(0):
+            raise ConfigError(
+                "DriftPolicy: cooldown, performance_drop and rate_shift cannot be negative"
+            )
 
     @property
     def input_level(self) -> float:
@@ -67,8 +70,8 @@ class DriftPolicy:
 
     @property
     def performance_level(self) -> float:
-        """Chance of an alarm from the live metric."""
-        return self.error_rate / 4
+        """Chance of an alarm from the live metric; as much again is for the rate of outcomes."""
+        return self.error_rate / 8
 
     def reason_to_skip(self, column: str) -> str:
         """Why a feature column is not judged; empty when it is."""

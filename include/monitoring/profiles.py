@@ -10,6 +10,7 @@ windows can be compared, but no value can be read.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -50,6 +51,15 @@ class Profile:
     def null_share(self) -> float:
         """Share of nulls among the values."""
         return self.nulls / self.rows if self.rows else 0.0
+
+    @property
+    def mean(self) -> float:
+        """Of the numbers, those between two cuts taken as halfway; NaN where there is none."""
+        known = self.rows - self.nulls
+        if not known or self.kind != "numbers":
+            return math.nan
+        halfway = (self.cuts + np.concatenate([self.cuts[:1], self.cuts[:-1]])) / 2
+        return float((self.at * self.cuts + self.between * halfway).sum() / known)
 
     def up_to(self, edges: npt.NDArray[Any]) -> Counts:
         """Rows whose number is at most each edge; between two cuts they are spread evenly."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from include.handoffs import Scored
-from include.monitoring.decisions import Performance, Verdict
+from include.monitoring.decisions import Calibration, Performance, Verdict
 from include.monitoring.gate import Comparison
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.windows import Windows
@@ -19,7 +19,10 @@ from include.tenants.namespace import TenantRef
 
 
 def numbers(
-    verdict: Verdict, comparison: Comparison | None, performance: Performance | None
+    verdict: Verdict,
+    comparison: Comparison | None,
+    performance: Performance | None,
+    calibration: Calibration | None,
 ) -> dict[str, Any]:
     """Everything the verdict rests on, as JSON knows it."""
     details: dict[str, Any] = {"reasons": list(verdict.reasons)}
@@ -36,6 +39,10 @@ def numbers(
     if performance is not None:
         details["performance"] = _finite(
             {**asdict(performance), "as_of": performance.as_of.astimezone(UTC).isoformat()}
+        )
+    if calibration is not None:
+        details["calibration"] = _finite(
+            {**asdict(calibration), "as_of": calibration.as_of.astimezone(UTC).isoformat()}
         )
     return details
 

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.errors import IntegrityError, IsolationError
+from include.features.columns import JOIN_KEYS
 from include.features.inputs import read
 from include.features.spine import Spine
 from include.features.views import FeatureService
@@ -49,9 +50,9 @@ class Sample:
 
     @property
     def spine(self) -> pa.Table:
-        """Join keys and `as_of`."""
+        """Join keys and `as_of`, without what an event said of itself."""
         names = self.vectors.column_names
-        return self.vectors.select(names[: names.index("as_of") + 1])
+        return self.vectors.select([n for n in names if n in (*JOIN_KEYS, "as_of")])
 
     def told(self, mismatch: Mismatch, path: Literal["offline", "online"], cause: Cause) -> Found:
         """A finding, whose first row is a place in the file."""

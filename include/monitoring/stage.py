@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -23,7 +22,6 @@ from include.monitoring import (
 )
 from include.monitoring.decisions import (
     Evidence,
-    Performance,
     RetrainDecision,
     RetrainFacts,
     Verdict,
@@ -31,35 +29,18 @@ from include.monitoring.decisions import (
     judge_drift,
 )
 from include.monitoring.gate import Comparison, Gate, Past, compare_windows
+from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.policy import DriftPolicy
-from include.monitoring.season import NEAR, YEAR, StoredWindow
+from include.monitoring.season import StoredWindow
 from include.monitoring.windows import PREDICTION, align, bounded
 from include.registry import ledger as promotions
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
 
+__all__ = ["Champion", "monitor"]
+
 Predictions = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Champion:
-    """What the model that serves was judged on when it was promoted."""
-
-    version: str
-    as_of: datetime  #: until when its training knew the data
-    #: Features and `prediction` of its holdout, or what reads them: they are needed once, and for
-    #: pages. With `as_of` and the entity's join key (or a code in its place) the weight of repeated
-    #: snapshots is known, otherwise it is guessed low.
-    reference: pa.Table | Callable[[], pa.Table]
-    metric: str = ""  #: the metric that decided, e.g. `auc`; empty when there is no interval
-    value: float = math.nan
-    low: float = math.nan  #: 95 % interval
-    high: float = math.nan
-
-    def read(self) -> pa.Table:
-        """The reference's rows."""
-        return self.reference() if callable(self.reference) else self.reference
 
 
 def monitor(
@@ -100,9 +81,11 @@ def monitor(
         window = _window(tenant.ref, scored, policy, keys, lake, predictions)
     if champion is not None and window is not None:
         comparison = _compare(tenant.ref, scored, policy, champion, keys, window, past)
-    performance = None if champion is None else _performance(tenant.ref, scored, champion, policy)
-    verdict = judge_drift(_evidence(champion, data_loss, comparison, performance), policy)
-    details = reports.numbers(verdict, comparison, performance)
+    known = Matured()
+    if champion is not None:
+        known = matured(tenant.ref, scored.use_case, champion, policy, scored.as_of)
+    verdict = judge_drift(_evidence(champion, data_loss, comparison, known), policy)
+    details = reports.numbers(verdict, comparison, known.performance, known.calibration)
     path = ""
     if champion is not None and window is not None and comparison is not None:
         drawn_at = verdicts.last_page(tenant.ref, scored.use_case, scored.as_of)
@@ -192,48 +175,18 @@ def _compare(
     return replace(found, skipped={**skipped, **found.skipped})
 
 
-def _performance(
-    tenant: TenantRef, scored: Scored, champion: Champion, policy: DriftPolicy
-) -> Performance | None:
-    if not champion.metric or not all(map(math.isfinite, (champion.low, champion.high))):
-        return None
-    metric = champion.metric
-    figures = verdicts.live_figures(tenant, scored.use_case, champion.version, metric, scored.as_of)
-    enough = [one for one in figures if one.labels >= policy.minimum_rows]
-    if not enough:
-        return None
-    live = enough[-1]
-    year = verdicts.season_figure(tenant, scored.use_case, metric, live.as_of - YEAR, NEAR)
-    return Performance(
-        metric,
-        champion.value,
-        champion.low,
-        champion.high,
-        live.value,
-        live.error,
-        live.as_of,
-        None if year is None else year.value,
-        0.0 if year is None else year.error,
-    )
-
-
 def _evidence(
-    champion: Champion | None,
-    data_loss: bool,
-    comparison: Comparison | None,
-    performance: Performance | None,
+    champion: Champion | None, data_loss: bool, comparison: Comparison | None, known: Matured
 ) -> Evidence:
-    version = champion.version if champion else ""
-    if comparison is None:
-        return Evidence(version, data_loss, performance=performance)
     return Evidence(
-        version,
+        champion.version if champion else "",
         data_loss,
-        comparison.reference_entities,
-        comparison.current_entities,
-        comparison.columns,
-        comparison.prediction,
-        performance,
+        comparison.reference_entities if comparison else 0,
+        comparison.current_entities if comparison else 0,
+        comparison.columns if comparison else (),
+        comparison.prediction if comparison else None,
+        known.performance,
+        known.calibration,
     )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from psycopg.types.json import Jsonb
 
+from include.monitoring.measures import Rates
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
 
@@ -28,6 +29,7 @@ class Live:
     value: float
     error: float  #: standard error
     labels: int  #: entities measured
+    rates: Rates | None = None  #: of outcomes, where scores are probabilities
 
 
 def store(
@@ -112,7 +114,8 @@ def _live(
     """Figures known at `as_of`, or of predictions up to then, whichever model made them."""
     with tenant_transaction(tenant) as connection:
         rows = connection.execute(
-            "SELECT m.as_of, m.model_version, m.value, e.value AS error, m.labels "
+            "SELECT m.as_of, m.model_version, m.value, e.value AS error, m.labels, "
+            "m.outcome_rate, m.expected_rate, m.rate_error "
             "FROM live_metrics m JOIN live_metrics e "
             "ON (e.tenant_id, e.use_case, e.as_of, e.model_version, e.metric) = "
             "(m.tenant_id, m.use_case, m.as_of, m.model_version, m.metric || %s) "
@@ -121,4 +124,13 @@ def _live(
             "AND m.value IS NOT NULL AND e.value IS NOT NULL ORDER BY m.as_of",
             [ERROR_SUFFIX, tenant.id, use_case, metric, measured, as_of],
         ).fetchall()
-    return [Live(r["as_of"], r["model_version"], r["value"], r["error"], r["labels"]) for r in rows]
+    return [
+        Live(r["as_of"], r["model_version"], r["value"], r["error"], r["labels"], _rates(r))
+        for r in rows
+    ]
+
+
+def _rates(row: Mapping[str, Any]) -> Rates | None:
+    if row["outcome_rate"] is None:
+        return None
+    return Rates(row["outcome_rate"], row["expected_rate"], row["rate_error"])

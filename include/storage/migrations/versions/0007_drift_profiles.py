@@ -51,10 +51,18 @@ def upgrade() -> None:
         "CHECK (effect IN ('', 'helped', 'hurt', 'no difference')), "
         "ADD COLUMN effect_details jsonb NOT NULL DEFAULT '{}'"
     )
+    op.execute(
+        "ALTER TABLE tenantry.live_metrics ADD COLUMN outcome_rate double precision, "
+        "ADD COLUMN expected_rate double precision, ADD COLUMN rate_error double precision"
+    )
 
 
 def downgrade() -> None:
     """Drop what this revision created."""
     op.execute("ALTER TABLE tenantry.retrain_ledger DROP COLUMN effect_details, DROP COLUMN effect")
+    op.execute(
+        "ALTER TABLE tenantry.live_metrics DROP COLUMN rate_error, DROP COLUMN expected_rate, "
+        "DROP COLUMN outcome_rate"
+    )
     for table in reversed(TABLES):
         op.execute(f"DROP TABLE tenantry.{table}")
