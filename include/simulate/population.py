@@ -37,7 +37,7 @@ class Population:
     draws: Draws
     traits: Array  #: 6 × users, each about normal
     joined: Days
-    leaves: Days  #: first day without the user; `NEVER` where that is after the world's end
+    leaves: Days  #: first day without the user; `NEVER` where that is after the end
     visits: Array  #: a day, where the season is average
     in_b: NDArray[np.bool_]  #: member of group b
     hour: Array  #: of the day, around which the user is active
@@ -99,7 +99,7 @@ def populate(world: World, plan: TenantPlan) -> Population:
         draws=draws,
         traits=traits,
         joined=joined,
-        leaves=np.where(leaves > world.days, NEVER, leaves),
+        leaves=np.where(leaves > world.closing(plan), NEVER, leaves),
         visits=visits,
         in_b=in_b,
         hour=_hour(traits[LATENESS], cumulative_hours),

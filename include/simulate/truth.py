@@ -186,10 +186,9 @@ class Truth:
         return 0.0 - np.expm1(population.hazard_until(day) - population.hazard_until(day + 1))
 
     def _within(self, day: int) -> None:
-        if day > self.population.world.days:
-            raise ConfigError(
-                f"the world ends with day {self.population.world.days}, before day {day}"
-            )
+        end = self.population.world.closing(self.population.plan)
+        if day > end:
+            raise ConfigError(f"nothing is simulated from day {end} on, so not until day {day}")
 
     def _midnights(self, days: NDArray[np.int64]) -> pa.Array:
         return pa.array(midnight(self.population, days)).cast(TIMESTAMP)

@@ -32,6 +32,7 @@ class Visits:
     index: Index  #: of draws, and unique within the tenant
     day: Positions
     at: NDArray[np.int64]  #: microseconds since 1970
+    users: Positions  #: all whose visits these are, those without any included
 
 
 def visits(population: Population, low: int, high: int) -> Visits:
@@ -57,7 +58,7 @@ def visits(population: Population, low: int, high: int) -> Visits:
     day = np.searchsorted(population.clock, clock, side="left") - 1
     day = np.clip(day, first[place], last[place] - 1).astype(np.int64)
     index = within(user.astype(np.uint64), ordinal, MOST)
-    return Visits(user, index, day, moments(population, user, day, index))
+    return Visits(user, index, day, moments(population, user, day, index), rows)
 
 
 def moments(

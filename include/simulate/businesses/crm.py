@@ -35,15 +35,12 @@ def per_visit(population: Population) -> Array:
 
 def happenings(population: Population, items: Catalogue, visits: Visits) -> list[Rows]:
     """Everything that happens with the leads of these visits."""
-    if not len(visits.user):
-        return []
     draws = population.draws.named("crm")
-    leads = np.unique(visits.user)
     return [
         _pages(population, visits, draws),
         _forms(population, visits, draws),
-        *_mails(population, leads, draws),
-        *_deals(population, leads, draws),
+        *_mails(population, visits.users, draws),
+        *_deals(population, visits.users, draws),
     ]
 
 
