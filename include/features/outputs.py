@@ -64,7 +64,7 @@ def _column(
 ) -> Values | pa.Array:
     if isinstance(expression, Feature):
         return values[expression.name]
-    numbers = _evaluate(expression, values)
+    numbers = calculate(expression, values)
     if numbers.shape != (rows,):  # of constants alone
         numbers = np.broadcast_to(numbers, (rows,))
     if not integer:
@@ -73,8 +73,8 @@ def _column(
     return pa.array(np.where(missing, 0, numbers).astype(np.int64), mask=missing)
 
 
-def _evaluate(expression: Expression, values: Mapping[str, Values]) -> Floats:
-    """The expression with NaN for null."""
+def calculate(expression: Expression, values: Mapping[str, Values]) -> Floats:
+    """The value of an expression over arrays of one length, NaN for null."""
     match expression:
         case Constant(value):
             return np.float64(value).reshape(1)
@@ -83,14 +83,14 @@ def _evaluate(expression: Expression, values: Mapping[str, Values]) -> Floats:
             assert not isinstance(found, Texts)  # refused by FeatureView
             return found.astype(np.float64)
         case OnlyIf(operand, support, minimum):
-            enough = _evaluate(support, values) >= minimum
-            return np.where(enough, _evaluate(operand, values), np.nan)
+            enough = calculate(support, values) >= minimum
+            return np.where(enough, calculate(operand, values), np.nan)
         case Log1p(operand):
-            result = np.log1p(_evaluate(operand, values))
+            result = np.log1p(calculate(operand, values))
         case Ratio(numerator, denominator):
-            result = _evaluate(numerator, values) / _evaluate(denominator, values)
+            result = calculate(numerator, values) / calculate(denominator, values)
         case Difference(left, right):
-            result = _evaluate(left, values) - _evaluate(right, values)
+            result = calculate(left, values) - calculate(right, values)
     return np.where(np.isfinite(result), result, np.nan)
 
 

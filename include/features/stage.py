@@ -7,6 +7,8 @@ from datetime import datetime
 import pyarrow as pa
 
 from include.features.inputs import Inputs
+from include.features.request_columns import with_request
+from include.features.requests import Request
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.handoffs import StoredObject
@@ -21,6 +23,7 @@ def build(
     *,
     as_of: datetime,
     lake: Lake,
+    request: Request | None = None,
 ) -> StoredObject:
     """Features for every row of a scoring spine, in its order.
 
@@ -28,7 +31,10 @@ def build(
 
     Args:
         spine: join keys and `as_of`, shape `(rows, keys + 1)`.
+        request: its columns are stored too, before `as_of`.
     """
     table = inputs.compute(service, Spine(spine))
+    if request:
+        table = with_request(request, table, inputs.events, inputs.timezone)
     path = f"features/{use_case}/{as_of:%Y-%m-%dT%H%M%S}.parquet"
     return lake.put_table(inputs.tenant, path, table)

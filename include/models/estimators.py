@@ -24,11 +24,14 @@ def matrix(features: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.float64
         UnknownNameError: the table lacks one of the columns.
     """
     values = np.empty((features.num_rows, len(columns)), dtype=np.float64)
+    known = dict(zip(features.column_names, features.columns, strict=True))
     for position, name in enumerate(columns):
-        if name not in features.column_names:
-            raise UnknownNameError("feature column", name, features.column_names, "the features")
-        column = pc.cast(features[name], pa.float64())
-        values[:, position] = pc.fill_null(column, float("nan")).to_numpy()
+        if name not in known:
+            raise UnknownNameError("feature column", name, known, "the features")
+        column, number = known[name], pa.float64()
+        values[:, position] = (
+            column if column.type == number else pc.cast(column, number)
+        ).to_numpy()
     return values
 
 

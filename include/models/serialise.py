@@ -15,6 +15,7 @@ from typing import Any, Final
 from include.errors import IntegrityError
 from include.models import skops_archive
 from include.models.baselines import baseline_model
+from include.models.ecod import EcodPredictor
 from include.models.estimators import LightGBMPredictor, PipelinePredictor
 from include.models.lightgbm_text import booster_text, read_booster
 from include.models.model import ListPredictor, Model, Predictor
@@ -175,6 +176,10 @@ ON_TOP: Final = ("recalibrated", "residual")
 #: Kind → its format.
 KINDS: Final[Mapping[str, _Format]] = {
     "baseline": _Format(lambda _: "", _baseline),
+    "ecod": _Format(
+        lambda predictor: predictor.payload(),
+        lambda columns, payload, _: EcodPredictor.from_payload(columns, payload),
+    ),
     "lightgbm": _Format(lambda predictor: booster_text(predictor.booster), _lightgbm),
     "logistic": _Format(lambda predictor: skops_archive.dump(predictor.pipeline), _logistic),
     "recalibrated": _Format(_with_base, _on_top(RecalibratedPredictor.from_payload)),

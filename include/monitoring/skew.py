@@ -70,6 +70,7 @@ def replay(
     lake: Lake,
     pool: str = "",
     online: OnlineReader | None = None,
+    fingerprint: str = "",
 ) -> Replayed:
     """Compute a sample of logged vectors again, and record every feature that differs.
 
@@ -80,6 +81,7 @@ def replay(
     Args:
         earlier: logs of earlier instants; of those made by the same declarations, some are drawn.
         pool: what shared views see now, see `inputs.record_pool`.
+        fingerprint: of the declarations as they are, where these are more than the service.
 
     Raises:
         IsolationError: the log is another tenant's.
@@ -98,7 +100,8 @@ def replay(
     for sample, vectors in zip(samples, again, strict=True):
         compared = [*features, *(n for n in _features(sample.vectors) if n not in features)]
         differing = compare(sample.vectors, vectors, compared)
-        causes = _causes(tenant, service, sample, differing, now, pool, lake)
+        defined = sample.scored.feature_fingerprint == (fingerprint or service.fingerprint)
+        causes = _causes(tenant, service, sample, differing, now, pool, lake, defined)
         found += [
             sample.told(one, "offline", cause)
             for one, cause in zip(differing, causes, strict=True)
@@ -195,12 +198,17 @@ def _causes(
     now: tuple[TableVersion, TableVersion],
     pool: str,
     lake: Lake,
+    defined: bool,
 ) -> list[Cause]:
-    """Why each feature differs; the versions that were read then tell past and engine apart."""
+    """Why each feature differs; the versions that were read then tell past and engine apart.
+
+    Args:
+        defined: whether the vectors were made by the declarations as they are.
+    """
     scored = sample.scored
     if not differing:
         return []
-    if scored.feature_fingerprint != service.fingerprint:
+    if not defined:
         return ["definition"] * len(differing)
     then = (scored.events, scored.attributes)
     if (then, scored.pool) == (now, pool):

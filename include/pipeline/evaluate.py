@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.errors import TenantryError
@@ -17,7 +19,8 @@ from include.registry import ledger as promotions
 from include.registry.port import ModelVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.postgres import tenant_transaction
-from include.use_cases.spines import EVENT_COLUMNS, labels, outcomes
+from include.use_cases.declaration import UseCase
+from include.use_cases.spines import EVENT_COLUMNS, labels, outcomes, request_spine
 
 
 def champion(run: Run, version: ModelVersion) -> Champion:
@@ -59,7 +62,10 @@ def measure_matured(run: Run, scored: Scored) -> None:
             truth = found.append_column("label", pa.repeat(pa.scalar(1, pa.int8()), len(found)))
         else:
             spine = _scored_entities(run, as_of)
-            truth = spine.append_column("label", labels(use_case, events, spine, run.as_of))
+            if use_case.request:
+                spine = _scored_events(use_case, events, spine, as_of)
+            label = labels(use_case, events, spine, run.as_of)
+            truth = spine.select([use_case.entity, "as_of"]).append_column("label", label)
         live.measure_live(
             ref, use_case.name, truth, metric=metric, as_of=as_of, measured_as_of=run.as_of
         )
@@ -100,6 +106,16 @@ def _before_and_after(decided: promotions.Promotion) -> tuple[float | None, floa
     measured = [*evidence["candidates"], *([incumbent] if incumbent else [])]
     after = [one["value"] for one in measured if one["digest"] == decided.digest]
     return incumbent.get("value"), next((value for value in after if value is not None), None)
+
+
+def _scored_events(
+    use_case: UseCase, events: pa.Table, scored: pa.Table, as_of: datetime
+) -> pa.Table:
+    """The scored rows with the keys of their events and at the instants of these."""
+    start = as_of - use_case.active_window
+    rows = request_spine(use_case, events, start, as_of, as_of)
+    ours = pc.is_in(rows[use_case.entity], value_set=scored[use_case.entity].combine_chunks())
+    return rows.filter(ours)
 
 
 def _scored_entities(run: Run, as_of: Any) -> pa.Table:

@@ -47,7 +47,7 @@ from include.tenants.loader import load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training import stage as training_stage
 from include.use_cases.declaration import TOP
-from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
+from include.use_cases.spines import event_columns, scoring_spine
 
 log = logging.getLogger(__name__)
 
@@ -129,11 +129,17 @@ def features(run: Run) -> FeaturesBuilt:
         known_at=run.as_of,
         lake=lake,
         pool=pool,
-        also=EVENT_COLUMNS,
+        also=event_columns(use_case),
     )
-    spine = scoring_spine(use_case, inputs.events, run.as_of)
+    spine = scoring_spine(use_case, inputs.events, run.as_of, run.interval.start)
     built = features_stage.build(
-        use_case.name, use_case.features, spine, inputs, as_of=run.as_of, lake=lake
+        use_case.name,
+        use_case.features,
+        spine,
+        inputs,
+        as_of=run.as_of,
+        lake=lake,
+        request=use_case.request,
     )
     due = history.training_due(run, events, data_loss=bool(checked and checked.data_loss))
     return FeaturesBuilt(
@@ -141,7 +147,7 @@ def features(run: Run) -> FeaturesBuilt:
         use_case=use_case.name,
         as_of=run.as_of,
         features=built,
-        feature_fingerprint=use_case.features.fingerprint,
+        feature_fingerprint=use_case.fingerprint,
         events=events,
         attributes=attributes,
         training_due=due.due,
@@ -175,7 +181,7 @@ def registry(run: Run) -> Registered:
         run.take(Trained, "training"),
         registry=run.platform.registry,
         lake=run.platform.lake,
-        feature_fingerprint=run.the_use_case().features.fingerprint,
+        feature_fingerprint=run.the_use_case().fingerprint,
     )
 
 
@@ -192,6 +198,7 @@ def scoring(run: Run) -> Scored:
         entity=use_case.entity,
         baseline=translate.shown_baseline(use_case),
         reasons=use_case.reasons,
+        beside=use_case.details,
         item_groups=use_case.exposure.group if use_case.exposure else "",
         parity=run.tenant.use_cases[use_case.name].exposure_parity,
     )
@@ -237,6 +244,7 @@ def skew(run: Run) -> Replayed:
         lake=lake,
         pool=record_pool(run.pool_members(), use_case.features, lake),
         online=OnlineVectors(run.tenant, use_case.features),
+        fingerprint=use_case.fingerprint,
     )
 
 
@@ -269,7 +277,7 @@ def global_registry(run: GlobalRun) -> Registered:
         run.received["training"],
         registry=run.platform.registry,
         lake=run.platform.lake,
-        feature_fingerprint=run.use_case.features.fingerprint,
+        feature_fingerprint=run.use_case.fingerprint,
     )
 
 

@@ -41,6 +41,7 @@ def ranked(
     baseline: Scores | None,
     details: Sequence[Mapping[str, Any]] | None = None,
     parity: Sequence[str] | None = None,
+    entity: str = "",
 ) -> pa.Table:
     """Rows of `SCHEMA`, best first; equal scores are ordered by entity, then item.
 
@@ -49,6 +50,8 @@ def ranked(
         scores: of shape `(rows,)`, in row order.
         details: of each row, kept where there are any.
         parity: group of each row's item; lists then give every group its share, see `exposure`.
+        entity: the column of whom or what is scored; else the first there is of a user's, an
+            account's and an item's.
 
     Raises:
         QualityError: a score is missing or not finite, a row has no entity, or two have the same.
@@ -65,7 +68,7 @@ def ranked(
     known = np.full(features.num_rows, np.nan) if baseline is None else baseline
     rows = pa.table(
         {
-            "entity_id": _ids(features, _entity_column(features, ranking)),
+            "entity_id": _ids(features, entity or _entity_column(features, ranking)),
             "item_id": _ids(features, "item_id") if ranking else [""] * features.num_rows,
             "score": scores + 0.0,  # -0.0 and 0.0 are one place
             "baseline_score": pa.array(known, mask=~np.isfinite(known)),

@@ -18,6 +18,7 @@ from include.scoring.predictions import replace_predictions
 from include.scoring.ranks import listed, ranked
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
+from include.use_cases.details import Detail
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,7 @@ def score(
     entity: str = "user_id",
     baseline: Model | None = None,
     reasons: int = 0,
+    beside: Sequence[Detail] = (),
     item_groups: str = "",
     parity: bool = False,
 ) -> Scored:
@@ -44,6 +46,7 @@ def score(
         entity: the features' column of whom or what is scored.
         baseline: gives `baseline_score`, null where it has no answer.
         reasons: how many features are kept with each score as its explanation.
+        beside: what else is kept with each score.
         item_groups: text feature that names an item's group, whose exposure is then measured.
         parity: whether every group is given its share of each ranking.
 
@@ -83,13 +86,19 @@ def score(
     if model.lists:
         rows = listed(model.recommend(asking(features, entity), top_k), top_k)
     else:
+        scores = model.predict(features)
+        details = model.details(features, reasons)
+        for detail in beside:
+            for row, value in zip(details, detail.values(features, scores), strict=True):
+                row |= {} if value is None else {detail.name: value}
         rows = ranked(
             features,
             task,
             top_k,
-            scores=model.predict(features),
+            scores=scores,
             baseline=None if baseline is None else baseline.predict(features),
-            details=model.details(features, reasons),
+            details=details,
+            entity=entity,
             parity=groups if parity and groups else None,
         )
     replace_predictions(

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from include.features import inputs, training_set
 from include.features.declarations import ACCOUNT, ITEM, USER, AttributeLookup
 from include.features.inputs import Inputs
+from include.features.request_columns import with_request
 from include.features.spine import Spine
 from include.features.training_set import TrainingSet
 from include.features.views import FeatureService, FeatureView
@@ -27,10 +28,11 @@ from include.training.rows import Rows, repeated
 from include.training.windows import Windows, plan
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import (
-    EVENT_COLUMNS,
     basket_spine,
+    event_columns,
     labels,
     relevant_items,
+    request_spine,
     scoring_spine,
     wanted,
 )
@@ -61,13 +63,13 @@ class Dataset:
     sets: tuple[RecordedSet, ...] = ()  #: one per tenant that gave rows: training, then holdout
 
 
-def read_events(pinned: Pinned, lake: Lake, as_of: datetime) -> pa.Table:
+def read_events(use_case: UseCase, pinned: Pinned, lake: Lake, as_of: datetime) -> pa.Table:
     """The events that spines and labels need, as known at `as_of`."""
     return lake.read(
         pinned.tenant.ref,
         "events",
         version=pinned.events.version,
-        columns=list(EVENT_COLUMNS),
+        columns=list(event_columns(use_case)),
         known_at=as_of,
     )
 
@@ -82,7 +84,9 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
     #: One tenant's rows are read once; of many tenants, one at a time is in memory.
     alone = _inputs(use_case, sources[0], as_of, lake) if len(sources) == 1 else None
     spans = [
-        _span(use_case, alone.events if alone else read_events(pinned, lake, as_of), as_of)
+        _span(
+            use_case, alone.events if alone else read_events(use_case, pinned, lake, as_of), as_of
+        )
         for pinned in sources
     ]
     known = [span for span in spans if span is not None]
@@ -100,7 +104,7 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
             continue
         reach = plan(use_case, *span, as_of).known_until
         oldest = span[0] + use_case.snapshots.minimum_history
-        newest = reach - use_case.label.horizon
+        newest = reach - use_case.reach
         earlier, later = (
             [at for at in instants if oldest <= at <= newest]
             for instants in (windows.training, windows.holdout)
@@ -126,7 +130,7 @@ def labelled_rows(
     if span is None:
         return None
     reach = plan(use_case, *span, as_of).known_until
-    told = [at for at in instants if at + use_case.label.horizon <= reach]
+    told = [at for at in instants if at + use_case.reach <= reach]
     if not told:
         return None
     return _Frame(use_case, read, reach).rows([(told, False)])[0][0]
@@ -137,7 +141,7 @@ def _grouped(use_case: UseCase, pinned: Pinned, rows: Rows, as_of: datetime, lak
     override = pinned.tenant.use_cases.get(use_case.name)
     if override is None or override.fairness is None or use_case.task == "association":
         return rows
-    kind = next(one for one in ENTITY_KINDS if one.join_keys == (use_case.entity,))
+    kind = next(one for one in ENTITY_KINDS if one.join_keys == use_case.judged[:1])
     lookup = AttributeLookup(kind.name, override.fairness.attribute)
     view = FeatureView("sensitive", kind, attributes=(lookup,), owner="platform")
     service = FeatureService("fairness", (view,))
@@ -145,7 +149,7 @@ def _grouped(use_case: UseCase, pinned: Pinned, rows: Rows, as_of: datetime, lak
     spine = Spine(
         pa.table(
             {
-                use_case.entity: pa.array([one[prefix:] for one in rows.entity.tolist()]),
+                use_case.judged[0]: pa.array([one[prefix:] for one in rows.entity.tolist()]),
                 "as_of": pa.array(rows.as_of, TIMESTAMP),
             }
         )
@@ -172,7 +176,7 @@ def _inputs(use_case: UseCase, pinned: Pinned, as_of: datetime, lake: Lake) -> I
         known_at=as_of,
         lake=lake,
         pool=pinned.pool,
-        also=EVENT_COLUMNS,
+        also=event_columns(use_case),
     )
 
 
@@ -181,6 +185,7 @@ class _Labelled:
     """Spine rows of some snapshots, and what became of them."""
 
     spine: pa.Table
+    snapshot: npt.NDArray[np.datetime64]
     label: npt.NDArray[np.float64]
     weight: npt.NDArray[np.float64]
     relevant: npt.NDArray[np.int64]
@@ -192,12 +197,13 @@ class _Labelled:
         fields = [pa.field(key, pa.string()) for key in use_case.judged]
         spine = pa.schema([*fields, pa.field("as_of", TIMESTAMP)]).empty_table()
         nothing = np.empty(0)
-        return cls(spine, nothing, nothing, np.empty(0, np.int64), np.empty(0, object))
+        none = np.empty(0, "datetime64[us]")
+        return cls(spine, none, nothing, nothing, np.empty(0, np.int64), np.empty(0, object))
 
     @classmethod
     def stacked(cls, parts: Sequence[_Labelled]) -> _Labelled:
         """The parts, of which there is at least one, below each other."""
-        names = ("label", "weight", "relevant", "wanted")
+        names = ("snapshot", "label", "weight", "relevant", "wanted")
         arrays = (np.concatenate([getattr(one, name) for one in parts]) for name in names)
         return cls(pa.concat_tables([one.spine for one in parts]), *arrays)
 
@@ -220,7 +226,10 @@ class _Frame:
         labelled = [self._labelled(instants, thin=thin) for instants, thin in parts]
         spine = pa.concat_tables([one.spine for one in labelled])
         made = training_set.build(self.use_case.features, spine, self.inputs)
-        features = made.table.select(list(self.use_case.features.columns))
+        case, table = self.use_case, made.table
+        if case.request:
+            table = with_request(case.request, table, self.inputs.events, self.inputs.timezone)
+        features = table.select(list(case.feature_columns))
         features = features.replace_schema_metadata(None)
         found, at = [], 0
         for one in labelled:
@@ -239,7 +248,7 @@ class _Frame:
             spine = _some_entities(case, basket_spine(case, events, at, until), draw)
             label = np.zeros(spine.num_rows)
         else:
-            spine = _some_entities(case, scoring_spine(case, events, at), draw)
+            spine = _some_entities(case, self._spine(at), draw)
             label = labels(case, events, spine, until).to_numpy()
         keep, weight = _thinned(case, label, draw) if thin else _all(label)
         spine = spine.filter(pa.array(keep))
@@ -251,14 +260,22 @@ class _Frame:
             counts = relevant_items(case, events, at, until) if case.items else {}
             sizes = pd.Series(spine[case.entity].to_pandas(), dtype=object).map(counts).fillna(0)
         relevant = np.asarray(sizes.to_numpy(), dtype=np.int64)
-        return _Labelled(spine, label[keep], weight[keep], relevant, lists)
+        snapshot = np.full(spine.num_rows, np.datetime64(at.replace(tzinfo=None), "us"))
+        return _Labelled(spine, snapshot, label[keep], weight[keep], relevant, lists)
+
+    def _spine(self, at: datetime) -> pa.Table:
+        case, events = self.use_case, self.inputs.events
+        if case.request:
+            end = at + case.snapshots.every
+            return request_spine(case, events, at, end, self.known_until)
+        return scoring_spine(case, events, at)
 
     def _rows(self, one: _Labelled, features: pa.Table) -> Rows:
         case, spine, tenant = self.use_case, one.spine, self.inputs.tenant.id
         entity = _texts(spine[case.judged[0]], prefix=f"{tenant}/")
-        stamps = spine["as_of"].to_numpy().astype("datetime64[us]")
-        group = np.char.add(np.char.add(entity, "@"), stamps.astype(str))
-        item = _texts(spine["item_id"]) if len(case.judged) > 1 else np.full(spine.num_rows, "")
+        group = np.char.add(np.char.add(entity, "@"), one.snapshot.astype(str))
+        itemised = "item_id" in case.judged[1:]
+        item = _texts(spine["item_id"]) if itemised else np.full(spine.num_rows, "")
         if case.task == "association":  # each item of a basket asks for the others
             group = np.char.add(np.char.add(group, "/"), item)
         return Rows(
@@ -270,7 +287,7 @@ class _Frame:
             group,
             one.relevant,
             np.full(spine.num_rows, tenant),
-            stamps,
+            one.snapshot,
             one.wanted,
             np.full(spine.num_rows, ""),
         )

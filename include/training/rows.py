@@ -26,6 +26,7 @@ class Rows:
     group: npt.NDArray[np.str_]  #: entity and instant: one ranking
     relevant: npt.NDArray[np.int64]  #: items the group's outcome holds; 0 unless ranked
     tenant: npt.NDArray[np.str_]
+    #: Of the snapshot, also where rows have instants of their own.
     as_of: npt.NDArray[np.datetime64]
     #: The group's outcome as a tuple of item ids, for models that answer with lists; else ().
     wanted: npt.NDArray[np.object_]
@@ -58,9 +59,7 @@ class Rows:
     def none(cls, use_case: UseCase) -> Rows:
         """The shape of a use case's rows, without any."""
         types = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
-        schema = pa.schema(
-            [(name, types[kind]) for name, kind in use_case.features.columns.items()]
-        )
+        schema = pa.schema([(name, types[kind]) for name, kind in use_case.feature_columns.items()])
         whole, text = np.empty(0, np.int64), np.empty(0, np.str_)
         return cls(
             schema.empty_table(),

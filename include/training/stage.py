@@ -16,7 +16,9 @@ import pyarrow as pa
 from include.errors import ConfigError, IntegrityError, IsolationError
 from include.features.inputs import pool_members, record_pool
 from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained, pack
+from include.models import ecod
 from include.models.baselines import baseline_model
+from include.models.estimators import matrix
 from include.models.model import Model
 from include.registry.port import ModelVersion
 from include.storage.canonical import TIMESTAMP
@@ -26,7 +28,7 @@ from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import Fitted, fit_best
-from include.use_cases.declaration import UseCase
+from include.use_cases.declaration import FITTED_BASELINES, UseCase
 
 Version = tuple[ModelVersion, Model]
 TRIGGERS: Final = ("scheduled", "drift", "manual")
@@ -54,7 +56,7 @@ def train(
     """
     if built.tenant != tenant.id:
         raise IsolationError(f"features of {built.tenant} cannot train a model of {tenant.id}")
-    if built.feature_fingerprint != use_case.features.fingerprint:
+    if built.feature_fingerprint != use_case.fingerprint:
         raise ConfigError(
             f"the features of {tenant.id} {use_case.name} were built by another declaration; "
             "run the features stage again"
@@ -62,7 +64,7 @@ def train(
     pinned = Pinned(tenant, built.events, built.attributes, built.pool)
     data = build(use_case, [pinned], built.as_of, lake)
     notes: list[str] = []
-    contenders = baselines(use_case)
+    contenders = baselines(use_case, data)
     if global_champion is not None:
         contenders += _as_is("global", global_champion, use_case, data, built.as_of, notes)
     override = tenant.use_cases.get(use_case.name)
@@ -108,7 +110,7 @@ def train_global(
     data = build(use_case, sources, as_of, lake)
     run = _Run(GLOBAL, use_case, as_of, trigger, code_revision, sources, data, lake)
     minimum = use_case.gates.minimum_rows
-    return run.finish("global", minimum, baselines(use_case), incumbent, [], None)
+    return run.finish("global", minimum, baselines(use_case, data), incumbent, [], None)
 
 
 @dataclass(frozen=True)
@@ -179,9 +181,9 @@ class _Run:
         return ""
 
     def _fit(self) -> Fitted:
-        horizon = self.use_case.label.horizon
-        fitted = fit_best(self.use_case, self.data.training, self.data.windows, horizon)
-        until = self.data.windows.training[-1] + horizon
+        reach = self.use_case.reach
+        fitted = fit_best(self.use_case, self.data.training, self.data.windows, reach)
+        until = self.data.windows.training[-1] + reach
         model = fitted.model
         parameters = {**model.parameters, _TRAINED_UNTIL: until.isoformat()}
         return Fitted(Model(model.kind, model.columns, model.predictor, parameters), fitted.trials)
@@ -210,16 +212,17 @@ class _Run:
         same one's, and nobody has to know whose.
         """
         held = self.data.holdout
-        names = list(self.use_case.features.columns)
+        names = list(self.use_case.feature_columns)
         if len(held) or recent is None:
             features = held.features
-            keys = {"user_id": held.entity, "item_id": held.item, "as_of": held.as_of}
+            keys = {"item_id": held.item, self.use_case.keys[0]: held.entity, "as_of": held.as_of}
         else:
             features = recent.select(names).replace_schema_metadata(None)
             keys = {key: recent[key].to_numpy() for key in (*self.use_case.keys, "as_of")}
         codes = {
             key: pa.array(np.unique(keys[key].astype(str), return_inverse=True)[1].astype(str))
             for key in self.use_case.keys
+            if key in keys
         }
         table = pa.table({**codes, "as_of": pa.array(keys["as_of"], TIMESTAMP)})
         for column in names:
@@ -242,7 +245,7 @@ class _Run:
             "trigger": self.trigger,
             "metric": self.use_case.metric,
             "code_revision": self.code_revision,
-            "feature_fingerprint": self.use_case.features.fingerprint,
+            "feature_fingerprint": self.use_case.fingerprint,
             "seed": self.use_case.seed,
             "tables": tables,
             "training_sets": [pack(one) for one in self.data.sets],
@@ -265,10 +268,17 @@ _TRAINED_UNTIL: Final = "trained_until"
 _WHOSE: Final = {"own": "the tenant's", "global": "the consenting tenants'"}
 
 
-def baselines(use_case: UseCase) -> list[Contender]:
-    """The use case's baselines as models."""
+def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]:
+    """The use case's baselines as models; those that learn from rows, where there are enough."""
     found = []
     for one in use_case.baselines:
+        if one.name in FITTED_BASELINES:
+            if data is not None and len(data.training) >= ecod.FEWEST_ROWS:
+                values = matrix(data.training.features, use_case.columns)
+                until = data.windows.training[-1] + use_case.reach
+                model = ecod.fit(values, use_case.columns, {_TRAINED_UNTIL: until.isoformat()})
+                found.append(Contender.of("baseline", one.name, model))
+            continue
         rule = {"column": one.column, "descending": one.descending, "then": one.then}
         found.append(Contender.of("baseline", one.name, baseline_model(rule)))
     return found
@@ -285,7 +295,7 @@ def _as_is(
     """A registered model as a contender, or nothing and a note why not."""
     registered, model = version
     which = f"{registered.tenant}/{registered.use_case}@{registered.version}"
-    if registered.feature_fingerprint != use_case.features.fingerprint:
+    if registered.feature_fingerprint != use_case.fingerprint:
         notes.append(f"{which} reads features as they were declared before, so it cannot serve.")
         return []
     if rung == "global" and registered.as_of > as_of:

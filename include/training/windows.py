@@ -40,7 +40,7 @@ def plan(
     Whole days without data at the end are days of which nothing is known, not days on which
     everybody stayed away: the windows move back by them.
     """
-    rules, horizon = use_case.snapshots, use_case.label.horizon
+    rules, horizon = use_case.snapshots, use_case.reach
     if first_event is None or last_event is None:
         return Windows((), (), as_of)
     known_until = as_of - timedelta(days=max(0, (as_of - last_event) // timedelta(days=1)))

@@ -7,7 +7,10 @@ from datetime import timedelta
 from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
+from include.features.declarations import Kind
+from include.features.requests import ENTITY, Request
 from include.features.views import FeatureService
+from include.use_cases.details import Detail
 
 Task = Literal["classification", "regression", "ranking", "association"]
 
@@ -28,6 +31,8 @@ ESTIMATORS: Final[dict[Task, tuple[str, ...]]] = {
 #: Estimators that answer with lists, from what each entity has had; so do baselines of that name.
 LIST_ESTIMATORS: Final = ("ease", "bought_together")
 LIST_BASELINES: Final = ("popularity", "own_history", "co_count")
+#: Baselines that learn from rows, not from labels; they read every numeric feature.
+FITTED_BASELINES: Final = ("ecod",)
 #: What is scored, by its column of `events`.
 ENTITIES: Final = ("user_id", "account_id", "item_id")
 #: How far down a ranking is looked at.
@@ -47,6 +52,7 @@ class Label:
     events: tuple[str, ...] = ()  #: that are outcomes; the use case's own where empty
     #: Of a total: `quantity`, `amount`, or `days` with an outcome, counted in UTC.
     value: Literal["", "quantity", "amount", "days"] = ""
+    once: bool = False  #: whoever had an outcome before is not scored any more
 
     def __post_init__(self) -> None:
         if (self.when == "total") != bool(self.value):
@@ -87,8 +93,8 @@ class Baseline:
     """A rule of thumb over one feature, which any model must beat.
 
     The score rises with `column`, or falls where `descending`. `then` breaks ties; it needs a
-    `column` of whole numbers. Where models answer with lists the name alone says it, one of
-    `LIST_BASELINES`.
+    `column` of whole numbers. The name alone says it where models answer with lists, one of
+    `LIST_BASELINES`, and of `FITTED_BASELINES`.
     """
 
     name: str
@@ -99,7 +105,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Snapshots:
-    """The past instants that training and holdout look at, newest first."""
+    """The past instants that training and holdout look at, newest first.
+
+    Of a use case with a `request` a snapshot is the events of `[at, at + every)`.
+    """
 
     every: timedelta
     training: int  #: at most this many
@@ -116,6 +125,10 @@ class Gates:
     minimum_rows: int  #: training rows
     minimum_positives: int  #: training rows of the rarer class
     minimum_entities: int  #: entities in the holdout for its figures to decide anything
+    minimum_days: int = 30  #: from the oldest training snapshot to the end of the data
+    #: Chance that an incumbent is ever replaced by an own model that is no better, over all the
+    #: retrainings in which it is challenged.
+    false_promotions: float = 0.05
 
 
 @dataclass(frozen=True)
@@ -156,6 +169,8 @@ class UseCase:
     exposure: Exposure | None = None
     texts: tuple[str, str] | None = None  #: text features whose likeness `text_match` reads
     entity: str = "user_id"  #: of whom or what is scored; a ranking's items are ranked for it
+    request: Request | None = None  #: rows are events, each at its own instant, see `Request`
+    details: tuple[Detail, ...] = ()  #: kept beside each score
     reasons: int = 0  #: features kept with each score as its explanation, the weightiest first
     latency: Literal["batch", "online"] = "batch"
     seed: int = 20_170_101
@@ -168,13 +183,15 @@ class UseCase:
         for estimator in self.estimators:
             if estimator not in ESTIMATORS[self.task]:
                 raise UnknownNameError("estimator", estimator, ESTIMATORS[self.task], where)
-        if self.entity not in ENTITIES:
-            raise UnknownNameError("entity column", self.entity, ENTITIES, where)
+        entities = (ENTITY,) if self.request else ENTITIES
+        if self.entity not in entities:
+            raise UnknownNameError("entity column", self.entity, entities, where)
         if not self.metrics or not self.baselines or not self.estimators or not self.events:
             raise ConfigError(f"{where} needs events, a metric, a baseline and an estimator")
         if (self.task == "regression") != (self.label.when == "total"):
             raise ConfigError(f"{where}: a regression predicts a total, and nothing else does")
         self._check_items(where)
+        self._check_request(where)
         self._check_features(where)
 
     def _check_items(self, where: str) -> None:
@@ -188,6 +205,19 @@ class UseCase:
         if self.task == "association" and self.entity != "item_id":
             raise ConfigError(f"{where}: an association is of items; declare entity='item_id'")
 
+    def _check_request(self, where: str) -> None:
+        if self.request is None:
+            return
+        if self.task != "classification" or self.label.when != "present" or self.label.once:
+            raise ConfigError(f"{where}: events are scored for whether an outcome follows them")
+        if not self.label.events or set(self.label.events) & set(self.events):
+            raise ConfigError(f"{where}: the outcome of an event is another event; name it")
+        if self.request.stream.events != self.events or self.request.stream.where:
+            raise ConfigError(
+                f"{where}: `request` is about the use case's own `events`, all of them"
+            )
+        self.request.check_known(self.features.columns)
+
     def _check_features(self, where: str) -> None:
         if self.features.unbound:
             raise ConfigError(
@@ -195,12 +225,12 @@ class UseCase:
                 "global model, must tell the same ones apart; name them in the declaration with "
                 "`categories=(…)`"
             )
-        columns = self.features.columns
+        columns = self.feature_columns
         used = [self.segments_by]
         for baseline in self.baselines:
             if self.lists and baseline.name not in LIST_BASELINES:
                 raise UnknownNameError("baseline", baseline.name, LIST_BASELINES, where)
-            if not self.lists:
+            if not self.lists and baseline.name not in FITTED_BASELINES:
                 used += [baseline.column, *([baseline.then] if baseline.then else [])]
         if self.history and self.history.weight:
             used.append(self.history.weight)
@@ -217,6 +247,12 @@ class UseCase:
             raise ConfigError(f"{where}: `text_match` and `texts` come together")
         if self.exposure and not self.items:
             raise ConfigError(f"{where}: `exposure` is about a ranking of `items`")
+        for detail in self.details:
+            for name in detail.reads:
+                if name not in self.features.columns:
+                    raise UnknownNameError(
+                        "feature", name, self.features.columns, f"{where}: {detail.name!r}"
+                    )
         for column in used:
             if column not in columns:
                 raise UnknownNameError("feature", column, columns, where)
@@ -240,7 +276,9 @@ class UseCase:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Join keys of a scoring row."""
+        """Join keys of a scoring row; those that tell rows apart as evidence first."""
+        if self.request:
+            return (self.request.by, self.entity)
         ranked = self.task == "ranking"
         return (self.entity, "item_id") if ranked else (self.entity,)
 
@@ -250,6 +288,29 @@ class UseCase:
         return ("group_id", "item_id") if self.task == "association" else self.keys
 
     @property
+    def feature_columns(self) -> dict[str, Kind]:
+        """Columns of labelled rows: what an event says of itself, then features of the service.
+
+        Those that only details are made of are not among them.
+        """
+        own: dict[str, Kind] = dict.fromkeys(self.request.columns if self.request else (), "number")
+        alone = {name for detail in self.details for name in detail.alone}
+        found = own | self.features.columns
+        return {name: kind for name, kind in found.items() if name not in alone}
+
+    @property
     def columns(self) -> tuple[str, ...]:
-        """The numeric features, which is what estimators read."""
-        return tuple(name for name, kind in self.features.columns.items() if kind != "text")
+        """The numeric ones of these, which is what estimators read."""
+        return tuple(name for name, kind in self.feature_columns.items() if kind != "text")
+
+    @property
+    def reach(self) -> timedelta:
+        """How long after a snapshot every label of its rows is known."""
+        horizon = self.label.horizon
+        return horizon + self.snapshots.every if self.request else horizon
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the meaning of the columns that models read."""
+        features = self.features.fingerprint
+        return self.request.fingerprint(features) if self.request else features

@@ -32,21 +32,73 @@ EVENT_COLUMNS: Final = (
 )
 
 
-def scoring_spine(use_case: UseCase, events: pa.Table, as_of: datetime) -> pa.Table:
+def event_columns(use_case: UseCase) -> tuple[str, ...]:
+    """The columns of `events` that spines, labels and requests of the use case read."""
+    also = use_case.request.reads if use_case.request else ()
+    return tuple(dict.fromkeys((*EVENT_COLUMNS, *also)))
+
+
+def scoring_spine(
+    use_case: UseCase, events: pa.Table, as_of: datetime, since: datetime | None = None
+) -> pa.Table:
     """The active entities at `as_of`, sorted: the use case's keys and `as_of`.
 
-    A ranking has one row per entity and item that could be shown to it.
+    A ranking has one row per entity and item that could be shown to it. Of a use case with a
+    `request` it is the events of the active window, each at its own instant.
+
+    Args:
+        since: end of the interval before; events that could be scored by then were.
     """
+    if use_case.request:
+        start = as_of - use_case.active_window
+        return request_spine(use_case, events, start, as_of, as_of, since)
     known = _between(events, use_case.events, use_case.keys, None, as_of, as_of)
     since = pa.scalar(as_of - use_case.active_window, TIMESTAMP)
     recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
     active = pc.unique(recent[use_case.entity]).sort()
+    if use_case.label.once:
+        before = _between(events, use_case.outcomes, (use_case.entity,), None, as_of, as_of)
+        active = active.filter(
+            pc.invert(pc.is_in(active, value_set=pc.unique(before[use_case.entity])))
+        )
     rows = pa.table({use_case.entity: active})
     if use_case.items:
         rows = _candidates(use_case.items, use_case.entity, known, active, as_of)
     elif use_case.history and use_case.task == "ranking":
         rows = _own(known, use_case.entity, active, use_case.history.items)
     return rows.append_column("as_of", pa.array([as_of] * rows.num_rows, TIMESTAMP))
+
+
+def request_spine(
+    use_case: UseCase,
+    events: pa.Table,
+    start: datetime,
+    end: datetime,
+    known_until: datetime,
+    since: datetime | None = None,
+) -> pa.Table:
+    """The events of `[start, end)` by time, each at its own instant: keys and `as_of`.
+
+    Several events of one `group_id` are one, the first; those without one are none.
+
+    Args:
+        since: leaves out what had happened, and was known, by then.
+    """
+    found = _between(events, use_case.events, use_case.keys, start, end, known_until)
+    if since is not None:
+        limit = pa.scalar(since, TIMESTAMP)
+        found = found.filter(
+            pc.or_(
+                pc.greater(found["created_timestamp"], limit),
+                pc.greater_equal(found["event_timestamp"], limit),
+            )
+        )
+    by_time = [("event_timestamp", "ascending"), (use_case.entity, "ascending")]
+    ids = [("event_id", "ascending")] if "event_id" in found.column_names else []
+    frame = found.sort_by([*by_time, *ids]).select([*use_case.keys, "event_timestamp"]).to_pandas()
+    frame = frame.drop_duplicates(use_case.entity).rename(columns={"event_timestamp": "as_of"})
+    schema = pa.schema([*((key, pa.string()) for key in use_case.keys), ("as_of", TIMESTAMP)])
+    return pa.Table.from_pandas(frame, schema, preserve_index=False)
 
 
 def basket_spine(
@@ -99,6 +151,8 @@ def labels(use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: da
     Raises:
         ConfigError: a label reaches beyond `known_until`, so nobody can know it yet.
     """
+    if use_case.request:
+        return _follows(use_case, events, spine, known_until)
     label = np.zeros(spine.num_rows)
     instants = spine["as_of"].to_numpy()
     for as_of in pc.unique(spine["as_of"]).to_pylist():
@@ -138,6 +192,40 @@ def outcomes(
             "take an earlier snapshot"
         )
     return _between(events, use_case.outcomes, use_case.judged, as_of, end, known_until)
+
+
+def _follows(
+    use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: datetime
+) -> pa.Array:
+    """1 for a row whose `group_id` has an outcome in `[as_of, as_of + horizon)` of its own."""
+    if not spine.num_rows:
+        return pa.array([], pa.float64())
+    horizon, key = use_case.label.horizon, use_case.entity
+    end = pc.max(spine["as_of"]).as_py() + horizon
+    if end > known_until:
+        raise ConfigError(
+            f"the {use_case.name} labels of these events are known at {end}, not at {known_until}; "
+            "take earlier events"
+        )
+    happened = _between(events, use_case.outcomes, (key,), None, end, known_until)
+    rows = spine.select([key, "as_of"]).to_pandas()
+    rows["row"] = np.arange(len(rows))
+    later = (
+        happened.select([key, "event_timestamp"])
+        .to_pandas()
+        .rename(columns={"event_timestamp": "outcome_at"})
+    )
+    joined = pd.merge_asof(
+        rows.sort_values("as_of", kind="stable"),
+        later.sort_values("outcome_at", kind="stable"),
+        left_on="as_of",
+        right_on="outcome_at",
+        by=key,
+        direction="forward",
+        tolerance=pd.Timedelta(horizon) - pd.Timedelta(1, "us"),
+    )
+    label = joined.sort_values("row")["outcome_at"].notna()
+    return pa.array(label.to_numpy(dtype=np.float64))
 
 
 def _totals(use_case: UseCase, happened: pa.Table) -> pd.Series[float]:

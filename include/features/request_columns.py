@@ -1,0 +1,91 @@
+"""Fills the columns of a `Request`: from the events that are scored, and those before them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from include.errors import ConfigError
+from include.features.asof import microseconds
+from include.features.columns import parse_column
+from include.features.engine import tenant_zone
+from include.features.expressions import features_of
+from include.features.outputs import calculate
+from include.features.requests import ENTITY, PREFIX, Request, column_of
+from include.features.spine import AS_OF
+from include.features.vectorized.columns import EventColumns
+from include.storage.canonical import ATTRIBUTES, TIMESTAMP
+
+Floats = npt.NDArray[np.float64]
+
+
+def with_request(request: Request, table: pa.Table, events: pa.Table, timezone: str) -> pa.Table:
+    """A table of features with the request's columns before `as_of`, in the same order.
+
+    Args:
+        table: join keys with `group_id`, `as_of` (of the event), features.
+        events: one tenant's, with the columns `request.reads` and those of any spine.
+
+    Raises:
+        ConfigError: a row is no event of the stream.
+    """
+    plain = EventColumns(events, ATTRIBUTES.empty_table(), tenant_zone(timezone))
+    ours = np.flatnonzero(plain.in_stream(request.stream))
+    events = events.take(pa.array(ours))
+    columns = EventColumns(events, ATTRIBUTES.empty_table(), tenant_zone(timezone))
+    rows = _rows(events, table)
+    found: dict[str, Floats] = {}
+    for name in request.numbers:
+        found[column_of(name)] = columns.numbers(parse_column(name, "Request"))[rows]
+    for name in request.new:
+        found[column_of(f"new_{name}")] = _new(columns, request.by, name)[rows]
+    read = {name for one in request.derived for name in features_of(one.expression)} - set(found)
+    known: dict[str, Floats] = {name: _floats(table[name]) for name in read} | found
+    with np.errstate(all="ignore"):
+        for one in request.derived:
+            found[f"{PREFIX}{one.name}"] = calculate(one.expression, known)
+    for name, values in found.items():
+        array = pa.array(values, mask=np.isnan(values))
+        table = table.add_column(table.column_names.index(AS_OF), name, array)
+    return table
+
+
+def _rows(events: pa.Table, table: pa.Table) -> npt.NDArray[np.int64]:
+    """Where the table's rows stand among the events; of several, the first by id."""
+    frame = pd.DataFrame(
+        {
+            ENTITY: events[ENTITY].to_pandas(),
+            "at": microseconds(events["event_timestamp"]),
+            "event_id": events["event_id"].to_pandas(),
+        }
+    )
+    frame = frame.dropna(subset=[ENTITY]).sort_values("event_id", kind="stable")
+    frame = frame.drop_duplicates([ENTITY, "at"])
+    wanted = pd.MultiIndex.from_arrays(
+        [table[ENTITY].to_pandas(), microseconds(table[AS_OF].cast(TIMESTAMP))]
+    )
+    place = pd.MultiIndex.from_frame(frame[[ENTITY, "at"]]).get_indexer(wanted)
+    if (place < 0).any():
+        raise ConfigError(
+            f"{int((place < 0).sum())} rows to score are no event of the stream; build spine and "
+            "features from the same version of the events"
+        )
+    return frame.index.to_numpy()[place]
+
+
+def _new(columns: EventColumns, by: str, name: str) -> Floats:
+    """Per event 1, 0 or NaN: whether nothing known before it had its text."""
+    texts = columns.texts(parse_column(name, "Request")).codes
+    owners = columns.texts(parse_column(by, "Request")).codes
+    pairs = pd.Series(owners * (int(texts.max(initial=0)) + 1) + texts)
+    #: An event is known to a later one from its own instant on, that excluded, or once it arrived.
+    since = np.maximum(columns.at + 1, columns.created)
+    first = pd.Series(since).groupby(pairs).transform("min").to_numpy()
+    return np.where((texts < 0) | (owners < 0), np.nan, (first > columns.at).astype(np.float64))
+
+
+def _floats(column: pa.ChunkedArray) -> Floats:
+    values: Floats = column.cast(pa.float64()).to_numpy()
+    return values

@@ -1,0 +1,135 @@
+"""What is kept beside a score for whoever acts on it, made of features and scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import ConfigError
+
+Scores = npt.NDArray[np.float64]
+HOURS: Final = 24
+
+
+class Detail(Protocol):
+    """One entry of a prediction's details."""
+
+    @property
+    def name(self) -> str:
+        """The entry's key."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The features it is made of."""
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Of these, the features that no model reads and no drift is looked for in."""
+
+    def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
+        """One per row, in JSON's types; None where there is nothing to say."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A feature as it is, rounded."""
+
+    name: str
+    feature: str
+    digits: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The feature."""
+        return (self.feature,)
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Models may read it too."""
+        return ()
+
+    def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
+        """The rounded value."""
+        return [
+            None if value is None else round(float(value), self.digits)
+            for value in features[self.feature].to_pylist()
+        ]
+
+
+@dataclass(frozen=True)
+class BestHour:
+    """The local hour, 0 to 23, in which the entity most likely responds.
+
+    An hour's weight is the entity's own responses in it, plus `prior` responses spread over the
+    day as those of the whole tenant are (each hour counting one more, so that none is ruled out):
+    the mean of a Dirichlet posterior. Of equal hours the earliest. Without a response by anybody
+    there is no best hour.
+    """
+
+    own: tuple[str, ...]  #: counts per hour, midnight first
+    everybody: tuple[str, ...]
+    prior: float
+    name: str = "best_hour"
+
+    def __post_init__(self) -> None:
+        if len(self.own) != HOURS or len(self.everybody) != HOURS or not self.prior > 0:
+            raise ConfigError(f"BestHour {self.name!r} needs {HOURS} hours of each and a prior")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Both sets of counts."""
+        return (*self.own, *self.everybody)
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.reads
+
+    def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
+        """The hours."""
+        own, everybody = (_matrix(features, names) for names in (self.own, self.everybody))
+        usual = (everybody + 1) / (everybody + 1).sum(axis=1, keepdims=True)
+        best = np.argmax(own + self.prior * usual, axis=1)
+        known = everybody.sum(axis=1) > 0
+        return [int(hour) if there else None for hour, there in zip(best, known, strict=True)]
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Which rows are worth a look: the best-scored `share` of the interval, rounded up."""
+
+    share: float
+    name: str = "alert"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ConfigError(f"an alert budget is a share between 0 and 1, not {self.share!r}")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Only scores."""
+        return ()
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """No feature."""
+        return ()
+
+    def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
+        """True within the budget; of equal scores at its edge, the rows that come first."""
+        budget = math.ceil(round(self.share * len(scores), 9))
+        flagged = np.zeros(len(scores), dtype=bool)
+        flagged[np.argsort(-scores, kind="stable")[:budget]] = True
+        return flagged.tolist()
+
+
+def _matrix(features: pa.Table, names: Sequence[str]) -> npt.NDArray[np.float64]:
+    columns = [pc.fill_null(pc.cast(features[name], pa.float64()), 0.0) for name in names]
+    return np.stack([column.to_numpy() for column in columns], axis=1)
