@@ -10,8 +10,21 @@ from include.features.library.items import (
     ITEM_PRICE,
     USER_ITEM_HISTORY,
 )
+from include.features.library.leads import (
+    LEAD_ACTIVITY,
+    LEAD_CONVERSIONS,
+    LEAD_ENGAGEMENT,
+    LEAD_INTENT,
+    RESPONSE_HOURS,
+    TENANT_RESPONSE_HOURS,
+)
 from include.features.library.listening import CONTENT, LISTENING, USER_CONTENT
 from include.features.library.matching import JOB_POSTING, JOB_SEEKER, USER_JOB
+from include.features.library.payments import (
+    PAYMENT_DISPUTES,
+    PAYMENT_HABITS,
+    PAYMENT_VELOCITY,
+)
 from include.features.library.users import (
     BASKET_SIZE,
     CATEGORY_MIX,
@@ -55,3 +68,24 @@ MATCHING_FEATURES: Final = FeatureService("matching", (JOB_SEEKER, JOB_POSTING, 
 
 #: Spine: item_id.
 ASSORTMENT_FEATURES: Final = FeatureService("bought_together", (ITEM_POPULARITY, ITEM_FACTS))
+
+#: Spine: user_id (the lead).
+LEAD_FEATURES: Final = FeatureService(
+    "lead_scoring",
+    (
+        LEAD_ACTIVITY,
+        LEAD_INTENT,
+        LEAD_ENGAGEMENT,
+        LEAD_CONVERSIONS,
+        RECENCY,
+        FREQUENCY,
+        SPEND,
+        RESPONSE_HOURS,
+        TENANT_RESPONSE_HOURS,
+    ),
+)
+
+#: Spine: user_id and group_id, a payment at its own instant.
+FRAUD_FEATURES: Final = FeatureService(
+    "fraud", (PAYMENT_VELOCITY, PAYMENT_HABITS, PAYMENT_DISPUTES)
+)

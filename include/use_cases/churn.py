@@ -1,4 +1,11 @@
-"""Churn: will a customer who is active now stay away for the next 30 days?"""
+"""Churn: will a customer who is active now stay away for the next 30 days?
+
+Censoring: whose 30 days are not over, or not wholly loaded, is no row, neither in training nor in
+the holdout nor when a live metric is measured. `training.windows.plan` takes no snapshot that the
+data does not outlast by the horizon, `training.dataset.build` asks the same of every tenant's own
+data, and `use_cases.spines.labels` refuses what reaches beyond it. Who was inactive already, or
+came later, is no row either: a label is about customers who were there to be lost.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +31,7 @@ USE_CASE: Final = UseCase(
     label=Label("absent", timedelta(days=30)),
     features=CHURN_FEATURES,
     estimators=("logistic", "lightgbm"),
-    metrics=("auc", "average_precision"),
+    metrics=("auc", "average_precision", "brier_skill", "lift@10%"),
     baselines=(
         Baseline("recency", "recency__time_since_last_all"),
         Baseline("frequency_90d", "frequency__distinct_count_group_id_90d", descending=True),
@@ -47,4 +54,5 @@ USE_CASE: Final = UseCase(
         minimum_rows=30,
         cooldown=timedelta(days=14),
     ),
+    reasons=3,
 )

@@ -52,7 +52,7 @@ class Label:
     events: tuple[str, ...] = ()  #: that are outcomes; the use case's own where empty
     #: Of a total: `quantity`, `amount`, or `days` with an outcome, counted in UTC.
     value: Literal["", "quantity", "amount", "days"] = ""
-    once: bool = False  #: whoever had an outcome before is not scored any more
+    final: tuple[str, ...] = ()  #: events after which an entity is not scored any more
 
     def __post_init__(self) -> None:
         if (self.when == "total") != bool(self.value):
@@ -208,7 +208,7 @@ class UseCase:
     def _check_request(self, where: str) -> None:
         if self.request is None:
             return
-        if self.task != "classification" or self.label.when != "present" or self.label.once:
+        if self.task != "classification" or self.label.when != "present" or self.label.final:
             raise ConfigError(f"{where}: events are scored for whether an outcome follows them")
         if not self.label.events or set(self.label.events) & set(self.events):
             raise ConfigError(f"{where}: the outcome of an event is another event; name it")

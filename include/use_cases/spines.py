@@ -56,8 +56,8 @@ def scoring_spine(
     since = pa.scalar(as_of - use_case.active_window, TIMESTAMP)
     recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
     active = pc.unique(recent[use_case.entity]).sort()
-    if use_case.label.once:
-        before = _between(events, use_case.outcomes, (use_case.entity,), None, as_of, as_of)
+    if use_case.label.final:
+        before = _between(events, use_case.label.final, (use_case.entity,), None, as_of, as_of)
         active = active.filter(
             pc.invert(pc.is_in(active, value_set=pc.unique(before[use_case.entity])))
         )

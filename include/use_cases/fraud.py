@@ -1,0 +1,75 @@
+"""Fraud: which payments will be disputed? Each is scored by itself, at the instant it is made."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from include.features.catalogue import FRAUD_FEATURES
+from include.features.declarations import Derived
+from include.features.expressions import Difference, Feature, Ratio
+from include.features.library.payments import PAYMENTS
+from include.features.requests import Request
+from include.use_cases.declaration import (
+    Baseline,
+    DriftPolicy,
+    Gates,
+    Label,
+    Snapshots,
+    UseCase,
+)
+from include.use_cases.details import Alerts
+
+_AMOUNT: Final = Feature("request__amount")
+_MEAN: Final = Feature("payment_habits__mean_amount_90d")
+
+USE_CASE: Final = UseCase(
+    name="fraud",
+    title="Payments that will be disputed",
+    task="classification",
+    events=PAYMENTS.events,
+    active_window=timedelta(days=31),
+    label=Label("present", timedelta(days=45), events=("Payment Disputed",)),
+    features=FRAUD_FEATURES,
+    estimators=("lightgbm",),
+    metrics=("average_precision", "precision@1%", "auc"),
+    baselines=(
+        Baseline("ecod"),
+        Baseline("rapid", "payment_velocity__count_1h"),
+        Baseline("large_amount", "request__amount"),
+    ),
+    segments_by="payment_habits__count_90d",
+    snapshots=Snapshots(
+        every=timedelta(days=14),
+        training=8,
+        holdout=2,
+        minimum_history=timedelta(days=28),
+        entities=2_000,
+    ),
+    gates=Gates(minimum_rows=2_000, minimum_positives=50, minimum_entities=50),
+    retrain_every=timedelta(days=28),
+    drift=DriftPolicy(
+        threshold=0.2,
+        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
+        prediction_threshold=0.2,
+        performance_drop=0.0,
+        minimum_rows=100,
+        cooldown=timedelta(days=14),
+    ),
+    request=Request(
+        PAYMENTS,
+        numbers=("amount", "local_hour", "local_weekday"),
+        new=("properties.device", "properties.country", "account_id"),
+        derived=(
+            Derived("amount_to_mean_90d", Ratio(_AMOUNT, _MEAN)),
+            Derived(
+                "amount_above_mean_90d",
+                Ratio(Difference(_AMOUNT, _MEAN), Feature("payment_habits__std_amount_90d")),
+            ),
+        ),
+    ),
+    entity="group_id",
+    details=(Alerts(0.01),),
+    reasons=3,
+    latency="online",
+)
