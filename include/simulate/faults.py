@@ -184,6 +184,12 @@ _SPELLED: Final[dict[str, tuple[type[Fault], dict[str, str]]]] = {
 }
 
 
+def drifts(faults: tuple[Fault, ...], kind: str) -> list[tuple[int, Drift]]:
+    """The drifts of that kind, each with its number among them."""
+    found = (fault for fault in faults if isinstance(fault, Drift) and fault.kind == kind)
+    return list(enumerate(found))
+
+
 def parse_fault(text: str) -> Fault:
     """A fault from text such as `concept,at=120,size=0.5` or `outage,at=80,lost=false`.
 

@@ -58,7 +58,7 @@ class Mechanism:
 
 
 @lru_cache(maxsize=4_096)
-def mechanism(seed: int, features: int, *names: Name) -> Mechanism:
+def mechanism(seed: int, features: int, *names: Name, exposed: bool = True) -> Mechanism:
     """The mechanism of that name, standardised on the world's reference rows."""
     draw = stream(seed, "mechanism", features, *names)
     # a few features matter much, most of them little
@@ -75,7 +75,7 @@ def mechanism(seed: int, features: int, *names: Name) -> Mechanism:
         hinges=tuple(zip(hinged.tolist(), knots[0].tolist(), sizes[1].tolist(), strict=True)),
         steps=tuple(zip(stepped.tolist(), knots[1].tolist(), sizes[2].tolist(), strict=True)),
     )
-    rows = reference(seed, features)
+    rows = reference(seed, features, exposed)
     linear, bent = raw.linear @ rows, raw._bent(rows)
     linear_scale = float(np.sqrt(1 - NONLINEAR) / max(linear.std(), 1e-9))
     bent_scale = float(np.sqrt(NONLINEAR) / max(bent.std(), 1e-9))
@@ -92,11 +92,37 @@ def mechanism(seed: int, features: int, *names: Name) -> Mechanism:
     )
 
 
+def mixed(score: Array, other: Array, share: Array | float, overlap: float) -> Array:
+    """A score that follows another one in a share of its variance.
+
+    Args:
+        overlap: their correlation, which is taken out of the other one first, so that what comes
+            correlates with `score` by √(1 − share) exactly.
+    """
+    apart = (other - overlap * score) / np.sqrt(max(1 - overlap**2, 1e-9))
+    answer: Array = np.sqrt(1 - share) * score + np.sqrt(share) * apart
+    return answer
+
+
+def overlap(one: Array, other: Array) -> float:
+    """Correlation of two scores of the reference rows; of scores without spread it is 0."""
+    spread = float(one.std() * other.std())
+    covariance = float(((one - one.mean()) * (other - other.mean())).mean())
+    return covariance / spread if spread > 1e-12 else 0.0
+
+
 @lru_cache(maxsize=64)
-def reference(seed: int, features: int) -> Array:
-    """Reference rows of the world in standard form, read-only: features × rows."""
-    latent = draw_latent(stream(seed, "reference", features), features, REFERENCE_ROWS)
-    rows = standard_form(expose(latent))
+def reference(seed: int, features: int, exposed: bool = True) -> Array:
+    """Reference rows of the world in standard form, read-only: features × rows.
+
+    Args:
+        exposed: rows of a feature table; else independent and normal.
+    """
+    draw = stream(seed, "reference", features)
+    if exposed:
+        rows = standard_form(expose(draw_latent(draw, features, REFERENCE_ROWS)))
+    else:
+        rows = draw.standard_normal((features, REFERENCE_ROWS))
     rows.flags.writeable = False
     return rows
 

@@ -9,22 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.simulate import seasons
-from include.simulate.faults import ColdStart, Drift, Fault
-from include.simulate.mechanisms import mechanism, reference, sigmoid, solve_intercept
+from include.simulate.faults import ColdStart, Fault, drifts
+from include.simulate.leaving import (
+    NEVER,
+    TRAITS,
+    conversion_chances,
+    days_of_a_lead,
+    hazards_of,
+    leaving_days,
+)
 from include.simulate.seeds import Array, Draws, numbered, within
 from include.simulate.world import TenantPlan, World
 
 Days = NDArray[np.int64]
 
 PACE, BREADTH, PRICE, THRIFT, TASTE, LATENESS = range(6)
-TRAITS: Final = 6
-#: A day after all days: somebody who does not leave.
-NEVER: Final = 2**31
 #: Days of one step of the path that a learner's activity takes.
 PERIOD: Final = 30
 _SPREAD_OF_PACE: Final = 0.7
-_SPREAD_OF_LEAVING: Final = 0.9
-_SPREAD_OF_CONVERSION: Final = 1.5
 
 
 @dataclass(frozen=True)
@@ -80,14 +82,14 @@ def populate(world: World, plan: TenantPlan) -> Population:
     visits = kind.visits * plan.activity * pace
     conversion = converts = None
     if kind.name == "crm":
-        conversion = _conversion(world, plan, faults, traits, in_b, joined)
+        conversion = conversion_chances(world, plan, faults, traits, in_b, joined)
         converts = draws.named("converts").uniform(index) < conversion
         visits = visits * np.where(converts, 1.5, 1.0)
         hazards: tuple[tuple[Array, Array], ...] = ()
-        leaves = joined + _life_of_a_lead(draws, index, converts)
+        leaves = joined + days_of_a_lead(draws, index, converts)
     else:
-        hazards = _hazards(world, plan, faults, traits, in_b)
-        leaves = _leaves(world, hazards, joined, draws.named("leaves").exponential(index))
+        hazards = hazards_of(world, plan, faults, traits, in_b)
+        leaves = leaving_days(world, hazards, joined, draws.named("leaves").exponential(index))
     factor = seasons.activity(kind.season, world.start, world.days, faults)
     factor[: world.opening(plan)] = 0.0
     factor[world.closing(plan) :] = 0.0
@@ -136,101 +138,6 @@ def _shift(traits: Array, world: World, faults: tuple[Fault, ...], joined: Days)
         moved = np.argsort(draw.uniform(np.arange(TRAITS, dtype=np.uint64)))[: TRAITS // 3]
         for trait in moved:
             traits[trait] += drift.size * drift.strength(joined)
-
-
-def drifts(faults: tuple[Fault, ...], kind: str) -> list[tuple[int, Drift]]:
-    """The drifts of that kind, each with its number among them."""
-    found = (fault for fault in faults if isinstance(fault, Drift) and fault.kind == kind)
-    return list(enumerate(found))
-
-
-def _score(world: World, plan: TenantPlan, what: str, traits: Array, *other: int) -> Array:
-    """The common mechanism's answer with the tenant's deviation, or that of another concept."""
-    names = (world.business, what, *(other or ("global",)))
-    score = mechanism(world.seed, TRAITS, *names).score(traits)
-    if plan.deviation and not other:
-        own = mechanism(world.seed, TRAITS, *names, plan.id).score(traits)
-        score = np.sqrt(1 - plan.deviation) * score + np.sqrt(plan.deviation) * own
-    return score
-
-
-def _hazards(
-    world: World,
-    plan: TenantPlan,
-    faults: tuple[Fault, ...],
-    traits: Array,
-    in_b: NDArray[np.bool_],
-) -> tuple[tuple[Array, Array], ...]:
-    days = np.arange(world.days)
-    prior = np.ones(world.days)
-    for _, drift in drifts(faults, "prior"):
-        prior *= np.exp(drift.size * drift.strength(days))
-    score = _score(world, plan, "leaving", traits)
-    remaining = np.ones(world.days)
-    found: list[tuple[Array, Array]] = []
-
-    def add(score: Array, share: Array) -> None:
-        log_rate = _SPREAD_OF_LEAVING * score + plan.group_effect * in_b
-        rate = world.kind.leaving * plan.leaving * np.exp(log_rate - _SPREAD_OF_LEAVING**2 / 2)
-        found.append((rate, np.concatenate([[0.0], np.cumsum(prior * share)])))
-
-    mixed = score
-    for number, drift in drifts(faults, "concept"):
-        add(mixed, remaining * (1 - drift.strength(days)))
-        remaining = remaining * drift.strength(days)
-        other = _score(world, plan, "leaving", traits, number)
-        mixed = np.sqrt(1 - drift.size) * mixed + np.sqrt(drift.size) * other
-    add(mixed, remaining)
-    return tuple(found)
-
-
-def _leaves(
-    world: World, hazards: tuple[tuple[Array, Array], ...], joined: Days, patience: Array
-) -> Days:
-    """First day on which the summed rate of leaving has used up everybody's patience."""
-
-    def until(day: Days) -> Array:
-        total: Array = sum((rate * days[day] for rate, days in hazards), np.zeros(len(day)))
-        return total
-
-    target = until(joined) + patience
-    low, high = joined.copy(), np.full(len(joined), world.days)
-    while (low < high).any():
-        middle = (low + high) // 2
-        reached = until(middle) >= target
-        high = np.where(reached, middle, high)
-        low = np.where(reached, low, np.minimum(middle + 1, high))
-    stays = until(np.full(len(joined), world.days)) < target
-    return np.where(stays, NEVER, np.maximum(high, joined + 1))
-
-
-def _conversion(
-    world: World,
-    plan: TenantPlan,
-    faults: tuple[Fault, ...],
-    traits: Array,
-    in_b: NDArray[np.bool_],
-    joined: Days,
-) -> Array:
-    score = _score(world, plan, "converts", traits)
-    for number, drift in drifts(faults, "concept"):
-        share = drift.size * drift.strength(joined)
-        other = _score(world, plan, "converts", traits, number)
-        score = np.sqrt(1 - share) * score + np.sqrt(share) * other
-    usual = _SPREAD_OF_CONVERSION * _score(world, plan, "converts", reference(world.seed, TRAITS))
-    log_odds = _SPREAD_OF_CONVERSION * score + solve_intercept(usual, plan.conversion)
-    for _, drift in drifts(faults, "prior"):
-        log_odds += drift.size * drift.strength(joined)
-    return sigmoid(log_odds + plan.group_effect * in_b)
-
-
-def _life_of_a_lead(draws: Draws, index: NDArray[np.uint64], converts: NDArray[np.bool_]) -> Days:
-    """Days until a deal is won, or until a lead has lost interest."""
-    won = 7 + 12 * (
-        draws.named("won").exponential(index) + draws.named("won", 2).exponential(index)
-    )
-    lost = 4 + 25 * draws.named("lost").exponential(index)
-    return np.ceil(np.where(converts, won, lost)).astype(np.int64)
 
 
 def _hour(lateness: Array, cumulative: Array) -> Array:

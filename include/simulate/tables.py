@@ -19,6 +19,8 @@ from include.simulate.mechanisms import (
     draw_latent,
     expose,
     mechanism,
+    mixed,
+    overlap,
     reference,
     sigmoid,
     solve_intercept,
@@ -108,7 +110,8 @@ def true_probability(
         if drift.kind == "concept":
             share = drift.size * drift.strength(day)
             other = mechanism(plan.seed, plan.features, "concept", number).score(standard)
-            score = np.sqrt(1 - share) * score + np.sqrt(share) * other
+            apart = _overlap(plan.seed, plan.tenant, plan.deviation, plan.features, number)
+            score = mixed(score, other, share, apart)
     probability = sigmoid(plan.signal * score + _intercept(plan))
     ratios = _prior_ratios(plan, day) if prior else None
     if ratios is not None:
@@ -122,8 +125,27 @@ def _tenant_score(plan: TablePlan, standard: Array) -> Array:
     score = mechanism(plan.seed, plan.features, "global").score(standard)
     if plan.deviation:
         own = mechanism(plan.seed, plan.features, "tenant", plan.tenant).score(standard)
-        score = np.sqrt(1 - plan.deviation) * score + np.sqrt(plan.deviation) * own
+        common = _common(plan.seed, plan.tenant, plan.features)
+        score = mixed(score, own, plan.deviation, common)
     return score
+
+
+@lru_cache(maxsize=4_096)
+def _common(seed: int, tenant: Name, features: int) -> float:
+    """What the tenant's own mechanism happens to have in common with the global one."""
+    rows = reference(seed, features)
+    own = mechanism(seed, features, "tenant", tenant).score(rows)
+    return overlap(mechanism(seed, features, "global").score(rows), own)
+
+
+@lru_cache(maxsize=4_096)
+def _overlap(seed: int, tenant: Name, deviation: float, features: int, number: int) -> float:
+    """What another concept happens to have in common with the tenant's mechanism."""
+    rows = reference(seed, features)
+    plan = TablePlan(seed, 0, deviation, features, tenant=tenant)
+    return overlap(
+        _tenant_score(plan, rows), mechanism(seed, features, "concept", number).score(rows)
+    )
 
 
 def _intercept(plan: TablePlan) -> float:

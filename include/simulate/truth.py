@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from include.errors import ConfigError
 from include.simulate.businesses import PER_VISIT, jobs, media, shop
 from include.simulate.catalogue import TOGETHER, Catalogue
-from include.simulate.population import NEVER, Population
+from include.simulate.leaving import NEVER
+from include.simulate.population import Population
 from include.simulate.rows import account_ids, item_ids, user_ids
 from include.simulate.seeds import Array
 from include.simulate.visits import expected_visits, midnight

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.simulate import seasons
-from include.simulate.population import PERIOD, Population, drifts
+from include.simulate.faults import drifts
+from include.simulate.population import PERIOD, Population
 from include.simulate.seeds import Array, Draws, Index, within
 
 Positions = NDArray[np.int64]

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from include.simulate.businesses.media import renamed
 from include.simulate.businesses.shared import MINUTE, MOST, by_taste, several
 from include.simulate.catalogue import Catalogue, Positions, draw_skills
+from include.simulate.faults import drifts
 from include.simulate.mechanisms import sigmoid
-from include.simulate.population import PACE, Population, drifts
+from include.simulate.population import PACE, Population
 from include.simulate.rows import Rows
 from include.simulate.seeds import Array
 from include.simulate.visits import Visits

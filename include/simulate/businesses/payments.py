@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from include.simulate.businesses.shared import MINUTE, several
 from include.simulate.catalogue import Catalogue, Positions
-from include.simulate.faults import FraudPattern
-from include.simulate.population import BREADTH, PRICE, Population, drifts
+from include.simulate.faults import FraudPattern, drifts
+from include.simulate.population import BREADTH, PRICE, Population
 from include.simulate.rows import Rows
 from include.simulate.seeds import Array, Draws, Index
 from include.simulate.visits import DAY, Visits, measure, midnight

@@ -25,7 +25,7 @@ from include.simulate.faults import (
     Outage,
     Shock,
 )
-from include.simulate.population import NEVER
+from include.simulate.leaving import NEVER
 from include.simulate.simulation import Simulated, simulate_tenant
 from include.simulate.world import TenantPlan, World
 

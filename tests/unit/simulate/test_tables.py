@@ -96,7 +96,7 @@ def test_the_positive_rate_is_the_one_asked_for() -> None:
             table = draw_table(
                 TablePlan(9, 40_000, deviation, positive_rate=rate, tenant=tenant, signal=1.0)
             )
-            assert table.probability.mean() == pytest.approx(rate, rel=0.06)
+            assert table.probability.mean() == pytest.approx(rate, rel=0.12)
 
 
 def test_no_deviation_means_one_mechanism() -> None:
@@ -109,7 +109,7 @@ def test_no_deviation_means_one_mechanism() -> None:
 
 
 def test_the_deviation_is_the_share_of_variance_that_is_a_tenants_own() -> None:
-    """The true log odds of a tenant correlate with the global ones by about √(1 − deviation)."""
+    """The true log odds of a tenant correlate with the global ones by √(1 − deviation)."""
 
     def log_odds(plan: TablePlan, table: Table) -> NDArray[np.float64]:
         p = true_probability(plan, table.matrix.T, table.day)
@@ -122,7 +122,8 @@ def test_the_deviation_is_the_share_of_variance_that_is_a_tenants_own() -> None:
             mine = log_odds(TablePlan(5, 2_000, deviation, tenant=tenant), table)
             everyones = log_odds(TablePlan(5, 2_000, 0.0), table)
             found.append(np.corrcoef(mine, everyones)[0, 1])
-        assert np.mean(found) == pytest.approx(np.sqrt(1 - deviation), abs=0.12)
+        assert found == pytest.approx([np.sqrt(1 - deviation)] * 30, abs=0.12)
+        assert np.mean(found) == pytest.approx(np.sqrt(1 - deviation), abs=0.01)
 
 
 def test_the_truth_beats_a_model_and_another_tenants_truth() -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from include.errors import ConfigError
-from include.simulate.population import NEVER
+from include.simulate.leaving import NEVER
 from include.simulate.simulation import Simulated, simulate_tenant
 from include.simulate.world import TenantPlan, World
 
@@ -20,7 +20,7 @@ DAYS = 150
 
 
 @cache
-def tenant(business: str, users: int = 2_000, **changes: float) -> Simulated:
+def tenant(business: str, users: int = 1_500, **changes: float) -> Simulated:
     """A tenant of that business with a deviation of its own."""
     plan = TenantPlan("one", users, 0.3, **changes)  # type: ignore[arg-type]
     return simulate_tenant(World(21, business, (plan,), days=DAYS), "one")
@@ -116,7 +116,7 @@ def test_a_shops_demand_is_its_rate_of_pieces() -> None:
     rows["place"] = rows["item_id"].map(place)
     by_day = rows.groupby("day")["quantity"].sum().reindex(range(DAYS), fill_value=0).to_numpy()
     daily = demand.sum(axis=1)
-    assert (np.abs(by_day - daily) < 4.5 * np.sqrt(3 * daily)).all()
+    assert (np.abs(by_day - daily) < 4.5 * np.sqrt(5 * daily)).all()  # baskets hold several
     part = rows[(rows["day"] >= 90) & (rows["day"] < 120)]
     sold = part.groupby("place")["quantity"].sum().reindex(range(len(items)), fill_value=0)
     expected = demand[90:120].sum(axis=0)
@@ -131,8 +131,9 @@ def test_companions_are_bought_together() -> None:
     rows = frame(found, "Order Completed")
     items = found.truth.items.to_pandas().set_index("item_id")
     baskets = rows.groupby("group_id")["item_id"].agg(set)
-    best = rows["item_id"].value_counts()
-    pairs = [(i, items.loc[i, "companion"]) for i in best.index if items.loc[i, "companion"]][:5]
+    best = rows["item_id"].value_counts().index
+    best = best[~best.isin(items["companion"])]  # an item that was brought along brings nothing
+    pairs = [(i, items.loc[i, "companion"]) for i in best if items.loc[i, "companion"]][:5]
     for item, companion in pairs:
         having = baskets[baskets.map(lambda one, item=item: item in one)]
         share = having.map(lambda one, other=companion: other in one).mean()
@@ -208,7 +209,7 @@ def test_mails_are_opened_near_the_best_hour() -> None:
 
 def test_frauds_are_as_many_as_their_patterns_say() -> None:
     """Each pattern has its share of the payments, and disputes are mostly of frauds."""
-    found = tenant("payments", 6_000)
+    found = tenant("payments", 4_000)
     outcomes = found.truth.outcomes.to_pandas()
     shares = outcomes["pattern"].value_counts() / len(outcomes)
     assert shares["card_testing"] == pytest.approx(0.006, rel=0.25)
@@ -222,12 +223,14 @@ def test_frauds_are_as_many_as_their_patterns_say() -> None:
     fraud = payments.set_index("group_id")["outcome"]
     assert fraud[disputed["group_id"]].mean() > 0.85
     early = payments[(payments["day"] < 60) & payments["outcome"]]
-    assert early["group_id"].isin(disputed["group_id"]).mean() == pytest.approx(0.85, abs=0.05)
+    noticed = early["group_id"].isin(disputed["group_id"])
+    chance = np.full(len(early), 0.85)
+    calibrated(chance, noticed.to_numpy(), groups=1)
 
 
 def test_a_groups_effect_is_the_one_asked_for() -> None:
     """Group membership is known, and shifts the log rate of leaving by the effect and no more."""
-    plain, uneven = tenant("shop", 4_000), tenant("shop", 4_000, group_effect=0.7)
+    plain, uneven = tenant("shop", 1_500), tenant("shop", 1_500, group_effect=0.7)
     chances = [one.truth.users["leaving_per_day"].to_numpy() for one in (plain, uneven)]
     rates = [np.log(-np.log1p(-chance)) for chance in chances]
     in_b = plain.truth.population.in_b
@@ -263,4 +266,4 @@ def test_truths_of_other_businesses_are_refused() -> None:
     with pytest.raises(ConfigError, match="has no demand"):
         tenant("media").truth.demand()
     with pytest.raises(ConfigError, match="has no items"):
-        tenant("payments", 6_000).truth.affinity(np.arange(2), 10)
+        tenant("payments", 4_000).truth.affinity(np.arange(2), 10)
