@@ -183,11 +183,11 @@ def _own_winners(
 def _most_gained(
     evidence: Evidence, proven: Sequence[Measured], against: Measured
 ) -> Measured | None:
-    """The own winner with the greatest gain; of equals the one tested first."""
+    """The own winner whose gain is certain to be the greatest; of equals the one tested first."""
 
     def gain(one: Measured) -> float:
         found = _comparison(evidence, one, against)
-        return float("-inf") if found is None or found.difference is None else found.difference
+        return float("-inf") if found is None or found.low is None else found.low
 
     return max(proven, key=gain, default=None)
 

@@ -1,12 +1,13 @@
 """The training stage: one tenant's candidates, or the global model of those who consented.
 
-What is promoted later is what was measured here: nothing is fitted again after the holdout.
+What is promoted later is what was measured here: nothing is fitted again after the holdout. Own
+models are moreover judged on later windows within training (see `candidates`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -20,15 +21,17 @@ from include.models import ecod
 from include.models.baselines import baseline_model
 from include.models.estimators import matrix
 from include.models.model import Model
+from include.registry.evidence import Comparison, Need
 from include.registry.port import ModelVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
-from include.tenants.config import TenantConfig
+from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
+from include.training.candidates import OwnModel, Parent, compare, own_models
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
-from include.training.fitting import Fitted, fit_best
-from include.use_cases.declaration import FITTED_BASELINES, UseCase
+from include.training.fitting import GLOBAL_SETTINGS, fit_best
+from include.use_cases.declaration import FITTED_BASELINES, Gates, UseCase
 
 Version = tuple[ModelVersion, Model]
 TRIGGERS: Final = ("scheduled", "drift", "manual")
@@ -47,7 +50,7 @@ def train(
     trigger: str,
     code_revision: str,
 ) -> Trained:
-    """Candidates of one tenant: baselines, the global champion as it is, and a model of its own.
+    """Candidates of one tenant: baselines, the global champion as it is, and models of its own.
 
     Args:
         built: pins the table versions and `as_of`.
@@ -69,9 +72,11 @@ def train(
         contenders += _as_is("global", global_champion, use_case, data, built.as_of, notes)
     override = tenant.use_cases.get(use_case.name)
     minimum = (override.minimum_rows if override else None) or use_case.gates.minimum_rows
+    gates = replace(use_case.gates, minimum_rows=minimum)
     run = _Run(tenant.ref, use_case, built.as_of, trigger, code_revision, (pinned,), data, lake)
     recent = lake.get_table(tenant.ref, built.features)
-    return run.finish("own", minimum, contenders, incumbent, notes, recent)
+    fairness = override.fairness if override else None
+    return run.finish("own", gates, contenders, incumbent, notes, recent, fairness)
 
 
 def train_global(
@@ -109,8 +114,7 @@ def train_global(
     )
     data = build(use_case, sources, as_of, lake)
     run = _Run(GLOBAL, use_case, as_of, trigger, code_revision, sources, data, lake)
-    minimum = use_case.gates.minimum_rows
-    return run.finish("global", minimum, baselines(use_case, data), incumbent, [], None)
+    return run.finish("global", use_case.gates, baselines(use_case, data), incumbent, [], None)
 
 
 @dataclass(frozen=True)
@@ -127,32 +131,50 @@ class _Run:
     def finish(
         self,
         rung: str,
-        minimum_rows: int,
+        gates: Gates,
         contenders: list[Contender],
         incumbent: Version | None,
         notes: list[str],
         recent: pa.Table | None,
+        fairness: Fairness | None = None,
     ) -> Trained:
         """Fit, measure and store; `recent` stands in for a holdout that has no rows."""
         if self.trigger not in TRIGGERS:
             raise ConfigError(f"trigger {self.trigger!r} is none of {', '.join(TRIGGERS)}")
-        trials: Sequence[Any] = ()
-        lacking = self._lacking(minimum_rows)
+        trials: list[Any] = []
+        own: tuple[OwnModel, ...] = ()
+        needs = self._needs(gates)
+        lacking = self._lacking(needs)
         if lacking:
             notes.append(f"No model of {_WHOSE[rung]} own was trained: {lacking}.")
+        elif rung == "global":
+            fitted = self._fit_global()
+            contenders = [*contenders, Contender.of(rung, fitted.kind, fitted)]
         else:
-            fitted = self._fit()
-            trials = fitted.trials
-            contenders = [*contenders, Contender.of(rung, fitted.model.kind, fitted.model)]
+            own = self._fit_own(contenders)
+            contenders = [
+                *contenders,
+                *(Contender.of(rung, one.name, one.model, one.parent_version) for one in own),
+            ]
+            trials = [trial for one in own for trial in one.trials]
         serving: Contender | None = None
         if incumbent is not None:
             found = _as_is("incumbent", incumbent, self.use_case, self.data, self.as_of, notes)
             serving = found[0] if found else None
-        evaluation = evaluate(
-            self.use_case, self.data.holdout, contenders, serving, notes, rung == "global"
-        )
+        judged = (self.data.holdout, contenders, serving, notes)
+        evaluation = evaluate(self.use_case, *judged, rung == "global", fairness)
+        if rung == "own":
+            others = [one for one in contenders if one.rung != "own"]
+            since = _learnt_until(incumbent) if incumbent is not None else None
+            evidence = replace(
+                evaluation.evidence,
+                comparisons=tuple(self._proven(evaluation, own, others, serving, since)),
+                needs=needs,
+                false_promotions=gates.false_promotions,
+            )
+            evaluation = replace(evaluation, evidence=evidence)
         everyone = [*contenders, *([serving] if serving else [])]
-        content = document(evaluation, everyone, {**self._facts(), "trials": list(trials)})
+        content = document(evaluation, everyone, {**self._facts(), "trials": trials})
         return Trained(
             tenant=self.owner.id,
             use_case=self.use_case.name,
@@ -168,25 +190,63 @@ class _Run:
     def _folder(self) -> str:
         return f"training/{self.use_case.name}/{self.as_of:%Y-%m-%dT%H%M%S}-{self.trigger}"
 
-    def _lacking(self, minimum_rows: int) -> str:
+    def _needs(self, gates: Gates) -> tuple[Need, ...]:
+        """What a model takes, and what there is."""
+        rows, windows = self.data.training, self.data.windows
+        days = (windows.known_until - windows.training[0]).days if windows.training else 0
+        needs = [Need("training rows", len(rows), gates.minimum_rows)]
+        if not self.use_case.lists and self.use_case.task in ("classification", "ranking"):
+            positives = int((rows.label == 1).sum())
+            rarer = min(positives, len(rows) - positives)
+            needs.append(Need("rows of the rarer class", rarer, gates.minimum_positives))
+        return (*needs, Need("days of history", days, gates.minimum_days))
+
+    def _lacking(self, needs: Sequence[Need]) -> str:
         """What is missing for a model; empty where nothing is."""
-        rows, gates = self.data.training, self.use_case.gates
-        rarer = min(int(rows.label.sum()), int((rows.label == 0).sum()))
         if len(self.data.holdout) == 0:
             return "the history is too short for a later window to judge it by"
-        if len(rows) < minimum_rows:
-            return f"{len(rows):,} training rows are fewer than the {minimum_rows:,} it takes"
-        if rarer < gates.minimum_positives:
-            return f"{rarer:,} rows of the rarer class are fewer than {gates.minimum_positives:,}"
+        for one in needs:
+            if one.missing:
+                return f"{one.has:,} {one.what} are fewer than the {one.needed:,} it takes"
         return ""
 
-    def _fit(self) -> Fitted:
-        reach = self.use_case.reach
-        fitted = fit_best(self.use_case, self.data.training, self.data.windows, reach)
-        until = self.data.windows.training[-1] + reach
-        model = fitted.model
-        parameters = {**model.parameters, _TRAINED_UNTIL: until.isoformat()}
-        return Fitted(Model(model.kind, model.columns, model.predictor, parameters), fitted.trials)
+    def _fit_global(self) -> Model:
+        data, reach = self.data, self.use_case.reach
+        tried = GLOBAL_SETTINGS
+        return self._dated(fit_best(self.use_case, data.training, data.windows, reach, tried).model)
+
+    def _fit_own(self, contenders: Sequence[Contender]) -> tuple[OwnModel, ...]:
+        """Every own model, on the global one where that is there."""
+        shared = next((one for one in contenders if one.rung == "global"), None)
+        parent = Parent(shared.model, shared.parent_version) if shared else None
+        found = own_models(self.use_case, self.data.training, self.data.windows, parent)
+        return tuple(replace(one, model=self._dated(one.model)) for one in found)
+
+    def _dated(self, model: Model) -> Model:
+        until = self.data.windows.training[-1] + self.use_case.reach
+        return replace(model, parameters={**model.parameters, _TRAINED_UNTIL: until.isoformat()})
+
+    def _proven(
+        self,
+        evaluation: Evaluation,
+        own: Sequence[OwnModel],
+        others: Sequence[Contender],
+        serving: Contender | None,
+        since: datetime | None,
+    ) -> Iterator[Comparison]:
+        """The comparisons, those of own models over later training windows too."""
+        through_time = {f"own/{one.name}": one for one in own if one.later}
+        against = {one.key: one for one in (*others, *([serving] if serving else []))}
+        holdout = self.data.holdout
+        for found in evaluation.evidence.comparisons:
+            one, other = through_time.get(found.candidate), against.get(found.against)
+            if one is None or other is None:
+                windows = len(self.data.windows.holdout)
+                yield replace(found, entities=evaluation.evidence.entities, windows=windows)
+            else:
+                fresh = holdout if other.fresh else None
+                learnt = since if other is serving else None
+                yield compare(self.use_case, one, other.model, other.key, fresh, learnt)
 
     def _candidate(
         self, one: Contender, evaluation: Evaluation, recent: pa.Table | None
@@ -282,6 +342,15 @@ def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]
         rule = {"column": one.column, "descending": one.descending, "then": one.then}
         found.append(Contender.of("baseline", one.name, baseline_model(rule)))
     return found
+
+
+def _learnt_until(incumbent: Version) -> datetime | None:
+    """Until when the incumbent learnt from this tenant alone; None where it never did."""
+    version, model = incumbent
+    until = model.parameters.get(_TRAINED_UNTIL)
+    if version.rung != "own":
+        return None
+    return version.as_of if until is None else datetime.fromisoformat(until)
 
 
 def _as_is(

@@ -1,0 +1,242 @@
+"""Fits what a tenant's rows add to a model that is not its own: a recalibration, or a residual.
+
+Both are shrunk towards the model they start from, by a fixed amount: with nothing to learn they
+leave it nearly as it is, so that what is learnt from a few hundred rows does little harm (van
+Houwelingen and Le Cessie 1990; Steyerberg et al. 2004, "Validation and updating of predictive
+logistic regression models").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+
+from include.models.estimators import matrix, signed_log
+from include.models.model import Model, Scores
+from include.models.recalibrated import (
+    Link,
+    RecalibratedPredictor,
+    log_halves,
+    margin_of,
+    sigmoid,
+)
+from include.models.residual import LinearPart, ResidualPredictor, raw_scores
+from include.training.metrics import measure
+from include.training.rows import Rows
+from include.training.windows import Windows
+from include.use_cases.declaration import Task, UseCase
+
+Vector = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float64]
+
+#: Penalty of a standardised feature's weight, in rows; that of the stretch, and of the intercept.
+PENALTY: Final = 60.0
+STRETCH_PENALTY: Final = 1.0
+INTERCEPT_PENALTY: Final = 0.01
+#: Penalty of a recalibration's parameters for leaving 1, 1 and 0.
+RECALIBRATION_PENALTY: Final = (10.0, 10.0, 0.01)
+#: Rows per tree at least: a tenant of 1,000 rows gets ten.
+ROWS_PER_TREE: Final = 100
+MOST_TREES: Final = 200
+#: Shares of the most trees at which the inner window is looked at.
+STOPS: Final = (0.25, 0.5, 0.75, 1.0)
+TREES: Final[Mapping[str, Any]] = {
+    "learning_rate": 0.06,
+    "num_leaves": 4,
+    "min_data_in_leaf": 30,
+    "lambda_l2": 5.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbosity": -1,
+}
+_LOSSES: Final[Mapping[Task, Mapping[str, Any]]] = {
+    "classification": {"objective": "binary"},
+    "regression": {"objective": "regression_l1"},
+    "ranking": {"objective": "lambdarank", "lambdarank_truncation_level": 15},
+}
+_STEPS: Final = 30  #: of Newton's method at most
+_CONVERGED: Final = 1e-8
+
+
+def link_of(use_case: UseCase) -> Link:
+    """How margins follow from scores: only classifiers answer with probabilities."""
+    return "log_odds" if use_case.task == "classification" else "identity"
+
+
+def fit_recalibrated(use_case: UseCase, base: Model, rows: Rows) -> Model:
+    """The base with its level and slope brought to the rows' outcomes."""
+    link, score = link_of(use_case), base.predict(rows.features)
+    penalty, ideal = np.array(RECALIBRATION_PENALTY), np.array([1.0, 1.0, 0.0])
+    ones = np.ones(len(rows))
+    if link == "log_odds":
+        design = np.column_stack([*log_halves(score), ones])
+        found = ideal + _logistic(design, design @ ideal, rows, penalty)
+    else:
+        design = np.column_stack([score, np.zeros(len(rows)), ones])
+        found = ideal + _least_squares(design, rows.label - score, rows, penalty)
+    rising, falling, offset = found.tolist()
+    predictor = RecalibratedPredictor(base, link, max(rising, 0.0), max(falling, 0.0), offset)
+    settings = {"penalty": list(RECALIBRATION_PENALTY), "seed": use_case.seed}
+    return Model("recalibrated", base.columns, predictor, settings)
+
+
+def fit_residual(
+    use_case: UseCase, base: Model, rows: Rows, windows: Windows, horizon: timedelta
+) -> Model | None:
+    """The base with a shrunken linear part and a few trees on top, or None where nothing is.
+
+    The number of trees is the one that did best on the inner window, none included.
+    """
+    link = link_of(use_case)
+    values = matrix(rows.features, use_case.columns)
+    margin = margin_of(base, rows.features, link)
+    rounds = _rounds(use_case, rows, values, margin, windows, horizon)
+    linear = _linear(use_case, values, margin, rows)
+    trees = _trees(use_case, rows, values, _plus(linear, values, margin), rounds)
+    if linear is None and trees is None:
+        return None
+    predictor = ResidualPredictor(use_case.columns, base, link, linear, trees)
+    extra = [name for name in base.columns if name not in use_case.columns]
+    settings = {"penalty": PENALTY, **TREES, "rounds": rounds, "seed": use_case.seed}
+    return Model("residual", (*use_case.columns, *extra), predictor, settings)
+
+
+def _rounds(
+    use_case: UseCase,
+    rows: Rows,
+    values: Matrix,
+    margin: Scores,
+    windows: Windows,
+    horizon: timedelta,
+) -> int:
+    """How many trees, by early stopping on the last window whose labels come later."""
+    earlier, last = windows.inner(horizon)
+    most = min(MOST_TREES, len(rows) // ROWS_PER_TREE)
+    if last is None or most == 0:
+        return 0
+    before, after = _taken_at(rows, earlier), _taken_at(rows, [last])
+    inner, outer = rows.where(before), rows.where(after)
+    if not (_varied(inner) and _varied(outer)):
+        return 0
+    linear = _linear(use_case, values[before], margin[before], inner)
+    start = _plus(linear, values, margin)
+    trees = _trees(use_case, inner, values[before], start[before], most)
+    assert trees is not None  # at least one was asked for
+    stops = sorted({round(most * share) for share in STOPS})
+    losses = [_loss(use_case, outer, start[after])]
+    for stop in stops:
+        found = raw_scores(trees, values[after], stop)
+        losses.append(_loss(use_case, outer, start[after] + found))
+    return [0, *stops][int(np.argmin(losses))]
+
+
+def _loss(use_case: UseCase, rows: Rows, margin: Scores) -> float:
+    """What boosting is to lower on the inner window."""
+    if use_case.task == "ranking":
+        return -(measure(use_case.metric, rows, margin) or 0.0)
+    each = np.abs(rows.label - margin)
+    if use_case.task == "classification":
+        each = np.logaddexp(0, margin) - rows.label * margin
+    return float((each * rows.weight).sum() / rows.weight.sum())
+
+
+def _linear(use_case: UseCase, values: Matrix, margin: Scores, rows: Rows) -> LinearPart | None:
+    """Ridge regression with the base's margin as offset; none for rankings."""
+    if use_case.task == "ranking":
+        return None
+    logs = signed_log(values)
+    known = ~np.isnan(logs)
+    count = np.maximum(known.sum(axis=0), 1)
+    centre = np.where(known, logs, 0.0).sum(axis=0) / count
+    spread = np.sqrt((np.where(known, logs - centre, 0.0) ** 2).sum(axis=0) / count)
+    scale = np.where(spread > _CONVERGED, spread, 1.0)
+    empty = tuple(np.zeros(values.shape[1]).tolist())
+    part = LinearPart(0.0, 0.0, tuple(centre.tolist()), tuple(scale.tolist()), empty)
+    design = np.column_stack([np.ones(len(rows)), margin, part.standardised(values)])
+    penalty = np.full(design.shape[1], PENALTY)
+    penalty[:2] = INTERCEPT_PENALTY, STRETCH_PENALTY
+    if use_case.task == "classification":
+        found = _logistic(design, margin, rows, penalty)
+    else:
+        found = _least_squares(design, rows.label - margin, rows, penalty)
+    intercept, stretch, *weight = found.tolist()
+    return LinearPart(intercept, stretch, part.centre, part.scale, tuple(weight))
+
+
+def _logistic(design: Matrix, offset: Vector, rows: Rows, penalty: Vector) -> Vector:
+    """Penalised logistic regression with an offset, by Newton's method with halved steps."""
+    label, weight = rows.label, rows.weight
+
+    def loss(at: Vector) -> float:
+        margin = offset + design @ at
+        each = np.logaddexp(0, margin) - label * margin
+        return float((weight * each).sum() + 0.5 * (penalty * at**2).sum())
+
+    found = np.zeros(design.shape[1])
+    now = loss(found)
+    for _ in range(_STEPS):
+        chance = sigmoid(offset + design @ found)
+        gradient = design.T @ (weight * (chance - label)) + penalty * found
+        curvature = weight * chance * (1 - chance)
+        hessian = (design * curvature[:, None]).T @ design + np.diag(penalty)
+        step = np.linalg.solve(hessian, gradient)
+        while True:
+            after = loss(found - step)
+            if after <= now or np.abs(step).max() < _CONVERGED:
+                break
+            step = step / 2
+        found, now = found - step, min(now, after)
+        if np.abs(step).max() < _CONVERGED:
+            break
+    return found
+
+
+def _least_squares(design: Matrix, target: Vector, rows: Rows, penalty: Vector) -> Vector:
+    """Penalised least squares; the penalty counts in rows of the target's own variance."""
+    weighted = design * rows.weight[:, None]
+    return np.asarray(np.linalg.solve(weighted.T @ design + np.diag(penalty), weighted.T @ target))
+
+
+def _trees(
+    use_case: UseCase, rows: Rows, values: Matrix, start: Scores, rounds: int
+) -> lightgbm.Booster | None:
+    if rounds == 0:
+        return None
+    ranking = use_case.task == "ranking"
+    data = lightgbm.Dataset(
+        values,
+        rows.label,
+        weight=None if ranking else rows.weight,
+        group=group_sizes(rows) if ranking else None,
+        init_score=start,
+        feature_name=list(use_case.columns),
+        params={"num_threads": 1, "verbosity": -1},
+    )
+    parameters = {**TREES, **_LOSSES[use_case.task], "seed": use_case.seed}
+    return lightgbm.train(parameters, data, rounds)
+
+
+def _plus(linear: LinearPart | None, values: Matrix, margin: Scores) -> Scores:
+    return margin if linear is None else margin + linear.added(values, margin)
+
+
+def group_sizes(rows: Rows) -> npt.NDArray[np.int64]:
+    """Lengths of the rankings, whose rows follow each other."""
+    starts = np.flatnonzero(np.concatenate([[True], rows.group[1:] != rows.group[:-1]]))
+    return np.diff(np.concatenate([starts, [len(rows)]]))
+
+
+def _taken_at(rows: Rows, instants: Sequence[datetime]) -> npt.NDArray[np.bool_]:
+    wanted = [np.datetime64(at.replace(tzinfo=None), "us") for at in instants]
+    return np.isin(rows.as_of, wanted)
+
+
+def _varied(rows: Rows) -> bool:
+    """Whether there is anything to tell apart."""
+    return len(rows) > 0 and bool((rows.label != rows.label[0]).any())
