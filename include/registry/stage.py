@@ -25,6 +25,7 @@ from include.registry import ledger
 from include.registry.card import judged
 from include.registry.decision import Evidence, PromotionDecision, decide_promotion
 from include.registry.ledger import Promotion
+from include.registry.lifecycle import challenges
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
 from include.registry.withdrawal import Withdrawn
 from include.storage.lake import Lake
@@ -89,6 +90,9 @@ def _decide(
     refused = _withdrawn(tenant, trained, registry)
     evidence = _without(Evidence.from_document(document), refused)
     serving = ledger.champion_at(tenant, trained.use_case, trained.as_of)
+    if serving is not None:
+        withstood = challenges(ledger.history(tenant, trained.use_case), serving.version)
+        evidence = replace(evidence, challenges=withstood)
     decision = _decision(evidence, serving)
 
     def put(candidate: Candidate) -> ModelVersion:
@@ -121,6 +125,7 @@ def _decide(
         reasons=decision.reasons,
         evidence={
             **document["evidence"],
+            "challenges": evidence.challenges,
             "champion": None if winner is None else _figures(winner),
             "challenger": challenger.version if challenger else "",
             "training_rows": trained.training_rows,

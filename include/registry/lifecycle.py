@@ -1,0 +1,180 @@
+"""Where a tenant's model stands, why, and what would have to change for its own model to serve.
+
+no data → global → shadow → own → back to global. A shadow is a challenger of the tenant's own that
+is registered and scored, and not served. Before there is a global model, a baseline serves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from include.errors import ConfigError
+from include.registry.error_rates import level_of, lower_bound
+from include.registry.evidence import Comparison, Evidence, Need
+from include.registry.ledger import Promotion
+
+StageName = Literal["no_data", "baseline", "global", "shadow", "own", "back_to_global"]
+STAGES: Final[tuple[StageName, ...]] = (
+    *("no_data", "baseline", "global", "shadow", "own", "back_to_global"),
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of one tenant's use case."""
+
+    version: str = ""  #: that serves; empty where none does
+    rung: str = ""
+    serves_because: tuple[str, ...] = ()  #: reasons of the decision that put it there
+    left_own: bool = False  #: whether it took the place of an own model, by going back
+    challenger: str = ""  #: version of the own model that lost last, registered and not serving
+    metric: str = ""
+    floor: float | None = None  #: lower bound of its metric at promotion
+    needs: tuple[Need, ...] = ()  #: of own models, at the last training
+    closest: Comparison | None = None  #: of the own model that came closest to who serves
+    challenges: int = 0  #: that who serves has withstood so far
+    false_promotions: float = 0.05
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where it stands, with reasons."""
+
+    name: StageName
+    reasons: tuple[str, ...]
+
+
+def stage_of(facts: Facts) -> Stage:
+    """The stage that the facts amount to."""
+    if not facts.version:
+        return Stage("no_data", ("Nothing has been trained or adopted yet, so nothing serves.",))
+    serves = f"Version {facts.version} serves, on the rung {facts.rung}."
+    why = (serves, *facts.serves_because)
+    if facts.rung == "own":
+        return Stage("own", why)
+    if facts.left_own:
+        return Stage("back_to_global", why)
+    if facts.challenger:
+        beside = f"Version {facts.challenger}, the tenant's own, is scored beside it."
+        return Stage("shadow", (serves, beside, *facts.serves_because))
+    return Stage("global" if facts.rung == "global" else "baseline", why)
+
+
+def what_would_have_to_change(facts: Facts) -> tuple[str, ...]:
+    """What stands between the tenant and a model of its own, or would end that model's time."""
+    if facts.rung == "own":
+        floor = "its floor" if facts.floor is None else f"{facts.floor:.4f}, its floor"
+        return (
+            f"it goes back to the global model once its live {facts.metric or 'metric'} is "
+            f"significantly below {floor} at promotion",
+        )
+    missing = tuple(str(need) for need in facts.needs if need.missing)
+    if missing:
+        return missing
+    if facts.closest is None:
+        return ("a training whose own models are compared with who serves on a later window",)
+    return (_proof(facts, facts.closest),)
+
+
+def facts_of(decided: Sequence[Promotion]) -> Facts:
+    """The facts in a ledger.
+
+    Args:
+        decided: as `ledger.history` gives them, oldest first.
+    """
+    promoted = [one for one in decided if one.promoted]
+    trained = [one for one in decided if one.trained]
+    if not promoted:
+        return Facts()
+    current = promoted[-1]
+    before = promoted[-2] if len(promoted) > 1 else None
+    champion = (current.evidence or {}).get("champion") or {}
+    last = trained[-1] if trained else None
+    evidence = None if last is None else _evidence(last)
+    lost = last is not None and last.version == current.version and current.rung != "own"
+    challenger = str(last.evidence.get("challenger", "")) if last is not None and lost else ""
+    return Facts(
+        version=current.version,
+        rung=current.rung,
+        serves_because=current.reasons,
+        left_own=not current.trained and before is not None and before.rung == "own",
+        challenger=challenger,
+        metric=evidence.metric if evidence else "",
+        floor=champion.get("low"),
+        needs=evidence.needs if evidence else (),
+        closest=_closest(evidence, current.digest) if evidence and lost else None,
+        challenges=challenges(decided, current.version),
+        false_promotions=evidence.false_promotions if evidence else Facts.false_promotions,
+    )
+
+
+def challenges(decided: Sequence[Promotion], version: str) -> int:
+    """How often own models have been compared with this version, in vain."""
+    return len(
+        [
+            one
+            for one in decided
+            if one.trained
+            and one.version == version
+            and not (one.promoted and one.rung == "own")
+            and any(candidate["rung"] == "own" for candidate in one.evidence.get("candidates", ()))
+        ]
+    )
+
+
+def _evidence(decision: Promotion) -> Evidence | None:
+    try:
+        return Evidence.from_document({"evidence": decision.evidence})
+    except ConfigError:  # a decision that was not about evidence
+        return None
+
+
+def _closest(evidence: Evidence, digest: str) -> Comparison | None:
+    """The own model's comparison with who serves whose lower bound is highest."""
+    serving = [one.key for one in evidence.candidates if one.digest == digest]
+    if evidence.incumbent is not None and evidence.incumbent.digest == digest:
+        serving = [evidence.incumbent.key]
+    found = [
+        one
+        for one in evidence.comparisons
+        if one.against in serving and one.candidate.startswith("own/") and one.low is not None
+    ]
+    return max(found, key=lambda one: one.low or 0.0, default=None)
+
+
+def _proof(facts: Facts, closest: Comparison) -> str:
+    """What the paired comparison lacks, and how many rows would settle it."""
+    if closest.difference is None or closest.low is None:
+        return f"{closest.candidate} has to be measured on a later window"
+    rests = "" if closest.entities is None else f" on {closest.entities:,} entities"
+    if closest.difference <= 0:
+        return (
+            f"{closest.candidate} has to be better than who serves: its {facts.metric} differs by "
+            f"{closest.difference:+.4f}{rests}, and more rows only help where they change that"
+        )
+    level = min(0.025, level_of(facts.false_promotions, facts.challenges + 1))
+    bound = lower_bound(closest.difference, closest.low, level)
+    told = (
+        f"the lower bound of {closest.candidate}'s paired comparison is {bound:+.4f} {facts.metric}"
+        f"{rests}, at the {100 * level:.2g} % that the next challenge may err by, and must be "
+        "above 0"
+    )
+    if bound > 0:
+        return f"{told}, as it is, so that another gate was in the way; see the decision's reasons"
+    if not closest.entities:
+        return told
+    needed = closest.entities * ((closest.difference - bound) / closest.difference) ** 2
+    more = max(1, math.ceil(needed - closest.entities))
+    return (
+        f"{told}; at the present difference of {closest.difference:+.4f} about {_rounded(more):,} "
+        "more labelled entities would do"
+    )
+
+
+def _rounded(count: int) -> int:
+    """To two digits, upwards: the estimate is no better than that."""
+    unit = int(10 ** max(0, len(str(count)) - 2))
+    return -(-count // unit) * unit
