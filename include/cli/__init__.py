@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from include.cli import features, tenants
+from include.cli import features, simulate, tenants
 from include.cli.shared import (
     Json,
     TenantId,
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(features.app, name="features")
+app.command()(simulate.simulate)
 
 
 def main() -> None:
