@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from include.features.library.demand import (
+    ITEM_DEMAND,
+    ITEM_OFFER,
+    ITEM_SEASON,
+    TENANT_HOURS,
+    TENANT_ORDERS,
+    TENANT_SEASON,
+)
+from include.features.library.engagement import TENANT_USAGE, USER_ACTIVITY
 from include.features.library.items import (
     ITEM_FACTS,
     ITEM_POPULARITY,
@@ -25,6 +34,7 @@ from include.features.library.payments import (
     PAYMENT_HABITS,
     PAYMENT_VELOCITY,
 )
+from include.features.library.tenants import TENANT_ACTIVITY
 from include.features.library.users import (
     BASKET_SIZE,
     CATEGORY_MIX,
@@ -89,3 +99,20 @@ LEAD_FEATURES: Final = FeatureService(
 FRAUD_FEATURES: Final = FeatureService(
     "fraud", (PAYMENT_VELOCITY, PAYMENT_HABITS, PAYMENT_DISPUTES)
 )
+
+#: Spine: item_id.
+DEMAND_FEATURES: Final = FeatureService(
+    "demand",
+    (
+        ITEM_DEMAND,
+        ITEM_OFFER,
+        ITEM_SEASON,
+        TENANT_ACTIVITY,
+        TENANT_ORDERS,
+        TENANT_SEASON,
+        TENANT_HOURS,
+    ),
+)
+
+#: Spine: user_id.
+ENGAGEMENT_FEATURES: Final = FeatureService("engagement", (USER_ACTIVITY, TENANT_USAGE))

@@ -32,7 +32,7 @@ _FIXED: Final = {
     "num_tree_per_iteration": "1",
     "label_index": "0",
 }
-_OBJECTIVES: Final = ("binary sigmoid:1", "lambdarank")
+_OBJECTIVES: Final = ("binary sigmoid:1", "lambdarank", "quantile", "regression_l1")
 #: Values per tree: one per inner node, or one per leaf.
 _PER_NODE: Final = (
     "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child",

@@ -17,6 +17,7 @@ from include.models import skops_archive
 from include.models.baselines import baseline_model
 from include.models.ecod import EcodPredictor
 from include.models.estimators import LightGBMPredictor, PipelinePredictor
+from include.models.forecast import ForecastPredictor
 from include.models.lightgbm_text import booster_text, read_booster
 from include.models.model import ListPredictor, Model, Predictor
 from include.models.recalibrated import RecalibratedPredictor
@@ -179,6 +180,10 @@ KINDS: Final[Mapping[str, _Format]] = {
     "ecod": _Format(
         lambda predictor: predictor.payload(),
         lambda columns, payload, _: EcodPredictor.from_payload(columns, payload),
+    ),
+    "forecast": _Format(
+        lambda predictor: predictor.payload(),
+        lambda columns, payload, _: ForecastPredictor.from_payload(columns, payload),
     ),
     "lightgbm": _Format(lambda predictor: booster_text(predictor.booster), _lightgbm),
     "logistic": _Format(lambda predictor: skops_archive.dump(predictor.pipeline), _logistic),

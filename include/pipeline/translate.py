@@ -9,6 +9,7 @@ from include.models.model import Model
 from include.monitoring.policy import DriftPolicy
 from include.quality.needs import DataNeeds
 from include.tenants.config import TenantConfig
+from include.training.forecasting import naive_model
 from include.use_cases.declaration import UseCase
 
 
@@ -60,6 +61,8 @@ def shown_baseline(use_case: UseCase) -> Model | None:
     if use_case.lists:
         return None
     baseline = use_case.baselines[-1]
+    if use_case.task == "regression":
+        return naive_model(use_case, baseline)
     return baseline_model(
         {"column": baseline.column, "descending": baseline.descending, "then": baseline.then}
     )

@@ -23,10 +23,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from include.models import forecast
 from include.models.model import Model, Scores
 from include.registry.evidence import Comparison
 from include.training import paired
 from include.training.fitting import fit_best
+from include.training.forecasting import recorrected
 from include.training.paired import Judged
 from include.training.rows import Rows
 from include.training.updating import fit_recalibrated, fit_residual
@@ -168,6 +170,15 @@ def _recipes(use_case: UseCase, parent: Parent | None) -> list[_Recipe]:
 
     if parent is None or use_case.lists:
         return [_Recipe("", alone)]
+    if parent.model.kind == forecast.KIND:  # whatever stands on it has to have its intervals
+
+        def corrected(rows: Rows, _: Windows) -> tuple[Model, tuple[Any, ...]]:
+            return recorrected(use_case, parent.model, rows), ()
+
+        return [
+            _Recipe("recalibrated", corrected, parent.version),
+            _Recipe("", alone, through_time=False),
+        ]
     # Where rows are few, what knows nothing but them has no chance beside the residual.
     recipes = [_Recipe("", alone, through_time=False)]
 

@@ -20,6 +20,7 @@ from include.models import text_match
 from include.models.estimators import LightGBMPredictor, PipelinePredictor, matrix, signed_log
 from include.models.model import Model
 from include.models.text_match import TextMatchPredictor
+from include.training.forecasting import fit_forecast
 from include.training.metrics import measure
 from include.training.rows import Rows
 from include.training.windows import Windows
@@ -46,6 +47,7 @@ SETTINGS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
     "logistic": ({"C": 0.01}, {"C": 0.1}),
     "lightgbm": ({"rounds": 60, "num_leaves": 8, "min_data_in_leaf": 40},),
     "text_match": ({"rounds": 60, "num_leaves": 8, "min_data_in_leaf": 40},),
+    "forecast": ({"rounds": 80, "num_leaves": 16, "min_data_in_leaf": 40},),
 }
 #: The same for the rows of many tenants, which bear larger trees.
 GLOBAL_SETTINGS: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
@@ -166,4 +168,5 @@ _FITTERS: Final[Mapping[str, Callable[[UseCase, Mapping[str, Any], Rows], Model]
     "logistic": _logistic,
     "lightgbm": _lightgbm,
     "text_match": _text_match,
+    "forecast": fit_forecast,
 }

@@ -31,6 +31,7 @@ from include.training.candidates import OwnModel, Parent, compare, own_models
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
+from include.training.forecasting import naive_model
 from include.use_cases.declaration import FITTED_BASELINES, Gates, UseCase
 
 Version = tuple[ModelVersion, Model]
@@ -338,6 +339,10 @@ def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]
                 until = data.windows.training[-1] + use_case.reach
                 model = ecod.fit(values, use_case.columns, {_TRAINED_UNTIL: until.isoformat()})
                 found.append(Contender.of("baseline", one.name, model))
+            continue
+        if use_case.task == "regression":
+            known = data.training if data else None
+            found.append(Contender.of("baseline", one.name, naive_model(use_case, one, known)))
             continue
         rule = {"column": one.column, "descending": one.descending, "then": one.then}
         found.append(Contender.of("baseline", one.name, baseline_model(rule)))

@@ -24,7 +24,7 @@ METRICS: Final[dict[Task, tuple[str, ...]]] = {
 #: Task → estimators that training can fit for it.
 ESTIMATORS: Final[dict[Task, tuple[str, ...]]] = {
     "classification": ("logistic", "lightgbm"),
-    "regression": ("lightgbm",),
+    "regression": ("forecast",),
     "ranking": ("lightgbm", "text_match", "ease"),
     "association": ("bought_together",),
 }
@@ -95,6 +95,10 @@ class Baseline:
     The score rises with `column`, or falls where `descending`. `then` breaks ties; it needs a
     `column` of whole numbers. The name alone says it where models answer with lists, one of
     `LIST_BASELINES`, and of `FITTED_BASELINES`.
+
+    Of a total, `column` is the forecast itself, and `then` stands in where it is unknown. The first
+    one declared is the seasonal naive forecast, the last one the level by which entities are told
+    apart; whoever has none is too young for it.
     """
 
     name: str
@@ -230,6 +234,8 @@ class UseCase:
         for baseline in self.baselines:
             if self.lists and baseline.name not in LIST_BASELINES:
                 raise UnknownNameError("baseline", baseline.name, LIST_BASELINES, where)
+            if baseline.descending and self.task == "regression":
+                raise ConfigError(f"{where}: a baseline of a total is a total, never descending")
             if not self.lists and baseline.name not in FITTED_BASELINES:
                 used += [baseline.column, *([baseline.then] if baseline.then else [])]
         if self.history and self.history.weight:

@@ -102,6 +102,95 @@ class BestHour:
 
 
 @dataclass(frozen=True)
+class PeakHours:
+    """The local hours, 0 to 23, in which most happens, the busiest first; of equals the earliest.
+
+    Hours in which nothing happens are left out.
+    """
+
+    counts: tuple[str, ...]  #: per hour, midnight first
+    top: int = 3
+    name: str = "peak_hours"
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != HOURS or not 1 <= self.top <= HOURS:
+            raise ConfigError(f"PeakHours {self.name!r} needs {HOURS} hours and some of them")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The counts."""
+        return self.counts
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """All of them."""
+        return self.counts
+
+    def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
+        """The hours."""
+        counts = _matrix(features, self.counts)
+        busiest = np.argsort(-counts, axis=1, kind="stable")[:, : self.top]
+        return [
+            [hour for hour in hours if row[hour] > 0]
+            for row, hours in zip(counts, busiest.tolist(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Change:
+    """How much more is forecast than `since` was; null where that is unknown."""
+
+    name: str
+    since: str
+    digits: int = 1
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """What is compared with."""
+        return (self.since,)
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """Models may read it too."""
+        return ()
+
+    def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
+        """The difference, rounded."""
+        return [
+            None if before is None else round(score - before, self.digits) + 0.0
+            for score, before in zip(scores.tolist(), features[self.since].to_pylist(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class State:
+    """A word for the score: the last of `words` whose bound it reaches."""
+
+    name: str
+    words: tuple[tuple[str, float], ...]  #: rising by bound; below the first it is that one too
+
+    def __post_init__(self) -> None:
+        bounds = [bound for _, bound in self.words]
+        if not bounds or bounds != sorted(set(bounds)):
+            raise ConfigError(f"State {self.name!r} needs words with rising bounds")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Only scores."""
+        return ()
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """No feature."""
+        return ()
+
+    def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
+        """The words."""
+        place = np.searchsorted([bound for _, bound in self.words], scores, side="right") - 1
+        return [self.words[max(one, 0)][0] for one in place.tolist()]
+
+
+@dataclass(frozen=True)
 class Alerts:
     """Which rows are worth a look: the best-scored `share` of the interval, rounded up."""
 

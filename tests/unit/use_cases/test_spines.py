@@ -172,7 +172,8 @@ DEMAND = replace(
     CHURN,
     task="regression",
     label=Label("total", days(7), value="quantity"),
-    estimators=("lightgbm",),
+    estimators=("forecast",),
+    baselines=(Baseline("usual", "frequency__count_30d"),),
     metrics=("forecast_accuracy",),
 )
 

@@ -1,0 +1,203 @@
+"""Fits forecasts: trees on earlier snapshots, and what corrects them on later ones.
+
+Nothing is fitted on the later snapshots but, band by band, who answers and how wide an interval has
+to be. The trees stay those of the earlier ones: that is what makes the intervals' coverage a
+promise, as far as the future resembles the later snapshots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final
+
+import lightgbm
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from include.models.estimators import matrix
+from include.models.forecast import (
+    BANDS,
+    INTERVALS,
+    QUANTILES,
+    TREES,
+    ForecastPredictor,
+    Rule,
+    Situation,
+)
+from include.models.model import Scores
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+#: Share of the snapshots, the latest ones, on which forecasts are corrected.
+LATER: Final = 0.25
+#: Rows below which a band shares its intervals with the one below it.
+FEWEST_ROWS: Final = 40
+#: Entities below which a band's errors say nothing about its trees.
+FEWEST_ENTITIES: Final = 5
+_FIXED: Final[Mapping[str, Any]] = {
+    "objective": "quantile",
+    "learning_rate": 0.06,
+    "feature_fraction": 0.8,
+    "bagging_fraction": 0.8,
+    "bagging_freq": 1,
+    "lambda_l2": 5.0,
+    "deterministic": True,
+    "force_row_wise": True,
+    "num_threads": 1,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Rows whose total is known."""
+
+    features: pa.Table
+    label: Floats
+    entity: npt.NDArray[np.str_]
+    as_of: npt.NDArray[np.datetime64]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def where(self, keep: Bools) -> Observed:
+        """The rows for which `keep` is true."""
+        arrays = (self.label[keep], self.entity[keep], self.as_of[keep])
+        return Observed(self.features.filter(pa.array(keep)), *arrays)
+
+    @property
+    def total(self) -> Floats:
+        """What was to be forecast: a total below zero, more returned than sold, counts as none."""
+        return np.maximum(self.label, 0.0)
+
+
+def split(rows: Observed, horizon: timedelta, seed: int) -> tuple[Observed, Observed]:
+    """Earlier and later rows, no label of the former reaching into the latter.
+
+    Where the snapshots are too few for that, it is the entities that are split, by lot.
+    """
+    instants = np.unique(rows.as_of)
+    first = instants[len(instants) - max(1, round(LATER * len(instants)))]
+    earlier = rows.as_of + np.timedelta64(horizon) <= first
+    later = rows.as_of >= first
+    if not earlier.any():
+        entities, codes = np.unique(rows.entity, return_inverse=True)
+        drawn = np.random.default_rng(seed).permutation(len(entities)) < len(entities) / 2
+        earlier, later = drawn[codes], ~drawn[codes]
+    return rows.where(earlier), rows.where(later)
+
+
+def fit(
+    rows: Observed,
+    columns: Sequence[str],
+    rules: Sequence[Rule],
+    settings: Mapping[str, Any],
+    *,
+    horizon: timedelta,
+    most: float | None,
+    seed: int,
+) -> ForecastPredictor:
+    """Trees of every quantile, corrected on later rows; the same rows give the same forecast.
+
+    Args:
+        columns: numeric features, those of the rules among them.
+        rules: the seasonal naive forecast first, the level last.
+        settings: LightGBM's, with `rounds`.
+        horizon: of the totals.
+        most: what no total exceeds.
+    """
+    earlier, later = split(rows, horizon, seed)
+    unfitted = naive(columns, rules, most)
+    scale = unfitted.situation(earlier.features).scale
+    parameters = {**_FIXED, **settings, "seed": seed}
+    rounds = parameters.pop("rounds")
+    data = lightgbm.Dataset(
+        matrix(earlier.features, columns),
+        earlier.total / scale,
+        feature_name=list(columns),
+        params={**parameters},
+    )
+    boosters = tuple(
+        lightgbm.train({**parameters, "alpha": quantile}, data, num_boost_round=rounds)
+        for quantile in QUANTILES
+    )
+    return corrected(replace(unfitted, boosters=boosters), later)
+
+
+def naive(columns: Sequence[str], rules: Sequence[Rule], most: float | None) -> ForecastPredictor:
+    """The first rule as forecast, without intervals."""
+    return ForecastPredictor(tuple(columns), tuple(rules), (), (0,) * BANDS, {}, most)
+
+
+def corrected(predictor: ForecastPredictor, later: Observed) -> ForecastPredictor:
+    """The predictor with answers, where it has trees, and intervals as later rows call for.
+
+    Without rows it stays as it is, and trees answer nowhere.
+    """
+    if not len(later):
+        return replace(predictor, chosen=(0,) * BANDS, margins={})
+    there = predictor.situation(later.features)
+    if predictor.boosters:
+        chosen = _chosen(predictor, later, there)
+        predictor = replace(predictor, chosen=chosen)
+    margins = {}
+    for name in INTERVALS:
+        low, high = predictor.starts(later.features, there, name)
+        beyond = np.maximum(low - later.total, later.total - high) / there.scale
+        margins[name] = _margins(beyond, there.band, int(name) / 100)
+    return replace(predictor, margins=margins)
+
+
+def _chosen(predictor: ForecastPredictor, later: Observed, there: Situation) -> tuple[int, ...]:
+    """Per band the best rule, or the trees where they are better by a standard error.
+
+    Errors are relative to the scale; those of an entity count as one observation. A band of which
+    nothing is known gets the first rule.
+    """
+    trees = replace(predictor, chosen=(TREES,) * BANDS).predict(later.features)
+    errors = np.abs(there.by_rule - later.total[:, None]) / there.scale[:, None]
+    of_trees = np.abs(trees - later.total) / there.scale
+    chosen = []
+    for band in range(BANDS):
+        rows = there.band == band
+        best = int(np.argmin(errors[rows].mean(axis=0))) if rows.any() else 0
+        gain = _by_entity(errors[rows, best] - of_trees[rows], later.entity[rows])
+        enough = len(gain) >= FEWEST_ENTITIES
+        shown = enough and gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
+        chosen.append(TREES if shown else best)
+    return tuple(chosen)
+
+
+def _by_entity(values: Floats, entity: npt.NDArray[np.str_]) -> Floats:
+    codes = np.unique(entity, return_inverse=True)[1]
+    counts = np.maximum(np.bincount(codes), 1)
+    return np.asarray(np.bincount(codes, weights=values) / counts, dtype=np.float64)
+
+
+def _margins(beyond: Scores, band: npt.NDArray[np.int64], level: float) -> tuple[float, ...]:
+    """Per band the correction that `level` of its rows need at most.
+
+    It is the ⌈(n + 1) · level⌉-th smallest of n, the largest where there are fewer. Bands of too
+    few rows join the one below them, the lowest the one above; the young stand alone or with all.
+    """
+    counts = np.bincount(band, minlength=BANDS)
+    group = np.arange(BANDS)
+    for one in range(BANDS - 1, 1, -1):
+        if counts[one] < FEWEST_ROWS:
+            counts[one - 1] += counts[one]
+            group[group == group[one]] = one - 1
+    lowest = group[1]
+    if counts[lowest] < FEWEST_ROWS and (group > lowest).any():
+        group[group == lowest] = group[group > lowest].min()
+    margins = []
+    for one in group.tolist():
+        inside = group[band] == one
+        if one == 0 and counts[0] < FEWEST_ROWS:
+            inside = np.ones(len(band), dtype=bool)
+        values = np.sort(beyond[inside]) if inside.any() else np.sort(beyond)
+        place = min(len(values), int(np.ceil((len(values) + 1) * level)))
+        margins.append(float(values[place - 1]))
+    return tuple(margins)
