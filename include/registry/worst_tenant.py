@@ -1,7 +1,8 @@
 """The worst-tenant gate: a global model that is better on average may still hurt somebody.
 
 With many tenants some intervals lie below zero by chance alone, so the test is corrected for their
-number. Tenants too small for an interval of their own are judged together, as one.
+number. Tenants too small for an interval of their own are judged together, as one, if there are
+enough of them for that.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def find_harm(effects: Sequence[TenantEffect], candidate: str, minimum_entities:
     measured = [e for e in ours if e.difference is not None and e.high is not None]
     small = [e for e in measured if e.entities is not None and e.entities < minimum_entities]
     tested = [e for e in measured if e not in small]
-    if small:
+    if sum(e.entities or 0 for e in small) >= minimum_entities and small:
         tested += [_together(small, candidate)]
     chances = [_chance(one) for one in tested]
     found = discoveries(chances, FALSE_REFUSALS)

@@ -220,7 +220,8 @@ def _tenant_effects(
                 found = bootstrap.difference(
                     use_case.metric, pick(scores[one.key], mask), pick(scores[incumbent.key], mask)
                 )
-                yield TenantEffect(tenant, one.key, found.value, found.low, found.high)
+                bounds = (found.value, found.low, found.high)
+                yield TenantEffect(tenant, one.key, *bounds, bootstrap.entities)
 
 
 def _segments(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,9 +15,13 @@ from include.registry.decision import (
     Comparison,
     Evidence,
     Measured,
+    Need,
     TenantEffect,
+    bound_of,
     decide_promotion,
 )
+from include.registry.error_rates import discoveries, level_of, lower_bound
+from include.registry.worst_tenant import find_harm
 
 BASELINE = Measured("baseline", "recency", "b" * 64, 0.70)
 SHARED = Measured("global", "lightgbm", "c" * 64, 0.75)
@@ -34,8 +39,18 @@ def evidence(
     comparisons: tuple[Comparison, ...] = (),
     entities: int = 100,
     tenants: tuple[TenantEffect, ...] = (),
+    challenges: int = 0,
 ) -> Evidence:
-    return Evidence("auc", entities, 20, candidates, incumbent, comparisons, tenants)
+    return Evidence(
+        "auc",
+        entities,
+        20,
+        candidates,
+        incumbent,
+        comparisons,
+        tenants,
+        challenges=challenges,
+    )
 
 
 def test_a_tenant_starts_on_the_global_model_that_beats_its_baseline() -> None:
@@ -133,6 +148,161 @@ def test_a_global_promotion_that_hurts_one_tenant_is_refused_by_name() -> None:
     assert "beta" not in refused.reason
 
 
+def test_an_incumbent_is_harder_to_replace_with_every_challenge() -> None:
+    """What all challenges may err by is spent in shares, so the same proof is enough but once."""
+    shown = (compared(OWN, INCUMBENT, 0.004, 0.1),)
+    world = evidence(BASELINE, OWN, incumbent=INCUMBENT, comparisons=shown)
+    assert decide_promotion(world).chosen == OWN
+    later = decide_promotion(replace(world, challenges=5))
+    assert not later.promoted
+    assert "challenge number 6" in later.reason
+    strong = (compared(OWN, INCUMBENT, 0.05, 0.1),)
+    assert decide_promotion(replace(world, challenges=5, comparisons=strong)).chosen == OWN
+
+
+def test_a_declaration_may_ask_for_fewer_false_promotions() -> None:
+    """The level is a field of the gates in effect."""
+    shown = (compared(OWN, INCUMBENT, 0.004, 0.1),)
+    world = evidence(BASELINE, OWN, incumbent=INCUMBENT, comparisons=shown)
+    assert not decide_promotion(replace(world, false_promotions=0.01)).promoted
+    lax = (compared(OWN, INCUMBENT, -0.001, 0.1),)
+    assert not decide_promotion(replace(world, false_promotions=0.5, comparisons=lax)).promoted
+
+
+def test_the_first_challenge_is_decided_by_the_plain_interval() -> None:
+    """What people read is what decides: at 2.5 % the bound is the interval's end."""
+    shown = compared(OWN, INCUMBENT, 0.004, 0.1)
+    assert bound_of(evidence(), shown) == pytest.approx(0.004)
+    assert lower_bound(0.05, 0.01, 0.025) == pytest.approx(0.01)
+    assert lower_bound(0.05, 0.01, 0.001) < 0.0
+
+
+def test_levels_of_all_challenges_sum_up_to_the_whole() -> None:
+    """However many there are, the chance of ever erring stays below it (union bound)."""
+    spent = [level_of(0.05, challenge) for challenge in range(1, 10_000)]
+    assert 0.0499 < sum(spent) < 0.05
+    assert spent == sorted(spent, reverse=True)
+    assert spent[0] == pytest.approx(0.025)
+
+
+def test_own_models_are_tested_in_order_up_to_the_first_that_fails() -> None:
+    """A fixed sequence needs no division of the level; who comes after a loser is not tested."""
+    first, second = replace(OWN, name="residual"), replace(OWN, name="alone", digest="f" * 64)
+    won, lost = (0.02, 0.1), (-0.01, 0.1)
+    for bounds, chosen in (((won, won), first), ((won, lost), first), ((lost, won), None)):
+        shown = tuple(
+            compared(one, INCUMBENT, *b) for one, b in zip((first, second), bounds, strict=True)
+        )
+        world = evidence(BASELINE, first, second, incumbent=INCUMBENT, comparisons=shown)
+        decision = decide_promotion(world)
+        assert decision.chosen == chosen
+    assert "own/alone would have been tested next" in decision.reason
+
+
+def test_of_several_winners_the_one_with_the_surest_gain_serves() -> None:
+    """A wide interval on few rows is no reason to prefer the later one."""
+    first, second = replace(OWN, name="residual"), replace(OWN, name="alone", digest="f" * 64)
+    for low, chosen in ((0.03, second), (0.01, first)):
+        shown = (compared(first, INCUMBENT, 0.02, 0.03), compared(second, INCUMBENT, low, 0.2))
+        world = evidence(BASELINE, first, second, incumbent=INCUMBENT, comparisons=shown)
+        assert decide_promotion(world).chosen == chosen
+
+
+def test_an_own_model_must_be_better_than_the_global_one_whoever_serves() -> None:
+    """Beating a weak incumbent is not enough where a global model would do as well."""
+    better = compared(OWN, INCUMBENT, 0.02, 0.1)
+    for low, chosen in ((0.01, OWN), (-0.01, None)):
+        shown = (better, compared(OWN, SHARED, low, 0.1), compared(SHARED, INCUMBENT, -0.1, 0.1))
+        world = evidence(BASELINE, SHARED, OWN, incumbent=INCUMBENT, comparisons=shown)
+        decision = decide_promotion(world)
+        assert decision.chosen == chosen
+    assert "not reliably better than global/lightgbm" in decision.reason
+
+
+def test_an_own_model_takes_rows_labels_and_days() -> None:
+    """Whatever its figures are; the reason counts what is missing."""
+    shown = (compared(OWN, INCUMBENT, 0.02, 0.1),)
+    needs = (Need("training rows", 88, 300), Need("days of history", 60, 30))
+    world = evidence(BASELINE, OWN, incumbent=INCUMBENT, comparisons=shown)
+    decision = decide_promotion(replace(world, needs=needs))
+    assert not decision.promoted
+    assert "212 more training rows (88 of 300)" in decision.reason
+    assert "days" not in decision.reason
+
+
+def effects(
+    *lows_and_highs: tuple[float, float], entities: int | None = None
+) -> list[TenantEffect]:
+    return [
+        TenantEffect(f"tenant-{i:03}", SHARED.key, (low + high) / 2, low, high, entities)
+        for i, (low, high) in enumerate(lows_and_highs)
+    ]
+
+
+def test_among_many_tenants_chance_alone_refuses_no_global_model() -> None:
+    """Of 200 unharmed tenants five lie beyond their interval; they are named, and no more."""
+    draw = np.random.default_rng(4)
+    refused = 0
+    for _ in range(200):
+        middle = draw.normal(0, 0.01, 200)
+        found = find_harm(effects(*((m - 0.0196, m + 0.0196) for m in middle)), SHARED.key, 20)
+        refused += bool(found.hurt)
+        assert found.judged == 200
+    assert refused <= 12  # 2.5 % of 200, and what chance adds to it
+    assert found.suspected
+
+
+def test_among_many_tenants_the_one_that_is_hurt_is_found() -> None:
+    """Beyond what chance does among so many; the report names it, the worst first."""
+    draw = np.random.default_rng(4)
+    middle = draw.normal(0, 0.01, 200)
+    middle[[17, 120]] = -0.06, -0.08
+    world = effects(*((m - 0.0196, m + 0.0196) for m in middle))
+    found = find_harm(world, SHARED.key, 20)
+    assert [one.tenant for one in found.hurt] == ["tenant-120", "tenant-017"]
+    shown = (compared(SHARED, INCUMBENT, 0.02, 0.1),)
+    decided = decide_promotion(
+        evidence(BASELINE, SHARED, incumbent=INCUMBENT, comparisons=shown, tenants=tuple(world))
+    )
+    assert not decided.promoted
+    assert "tenant-120" in decided.reason
+
+
+def test_a_promotion_names_whom_it_may_have_hurt() -> None:
+    """Beyond their own interval, but not beyond what so many tests do by chance."""
+    world = effects((-0.041, -0.001), *((-0.02, 0.02) for _ in range(99)))
+    shown = (compared(SHARED, INCUMBENT, 0.02, 0.1),)
+    decided = decide_promotion(
+        evidence(BASELINE, SHARED, incumbent=INCUMBENT, comparisons=shown, tenants=tuple(world))
+    )
+    assert decided.chosen == SHARED
+    assert "worse for tenant-000" in decided.reason
+
+
+def test_tenants_too_small_for_an_interval_are_judged_together() -> None:
+    """Two entities prove nothing alone, whatever their interval says; thirty such tenants do."""
+    alone = effects((-0.5, -0.5), entities=2)
+    assert find_harm(alone, SHARED.key, 20).judged == 0
+    unclear = effects((-0.6, -0.4), (0.4, 0.6), entities=2)
+    assert not find_harm(unclear, SHARED.key, 20).hurt
+    many = effects(*((-0.3, 0.1) for _ in range(30)), entities=5)
+    (together,) = find_harm(many, SHARED.key, 20).hurt
+    assert together.tenant.startswith("the 30 smallest tenants together")
+    assert together.entities == 150
+
+
+@given(st.lists(st.floats(0, 1), max_size=30), st.floats(0.001, 0.2))
+def test_discoveries_are_the_smallest_p_values_and_at_least_bonferronis(
+    chances: list[float], rate: float
+) -> None:
+    """Who falls with a large p-value lets everybody with a smaller one fall."""
+    found = discoveries(chances, rate)
+    fallen = [p for p, down in zip(chances, found, strict=True) if down]
+    assert all(down for p, down in zip(chances, found, strict=True) if p <= max(fallen, default=-1))
+    assert all(down for p, down in zip(chances, found, strict=True) if p <= rate / len(chances))
+    assert all(p <= rate for p in fallen)
+
+
 def test_evidence_survives_its_document() -> None:
     """What was stored is what is decided on."""
     world = evidence(
@@ -142,6 +312,7 @@ def test_evidence_survives_its_document() -> None:
         comparisons=(compared(SHARED, INCUMBENT, 0.1, 0.2),),
         tenants=(TenantEffect("acme", SHARED.key, None, None, None),),
     )
+    world = replace(world, needs=(Need("training rows", 1, 2),), challenges=3)
     stored = json.loads(json.dumps({"evidence": asdict(world)}))
     assert Evidence.from_document(stored) == world
 
@@ -174,7 +345,7 @@ def worlds(draw: st.DrawFn) -> Evidence:
             values,
         )
     )
-    comparisons, effects = [], []
+    comparisons, harm = [], []
     for one in candidates:
         for other in (*candidates, *([incumbent] if incumbent else [])):
             found = draw(bounds)
@@ -182,13 +353,14 @@ def worlds(draw: st.DrawFn) -> Evidence:
                 comparisons.append(compared(one, other, *found))
         found = draw(bounds)
         if incumbent and found is not None:
-            effects.append(TenantEffect("acme", one.key, sum(found) / 2, *found))
+            harm.append(TenantEffect("acme", one.key, sum(found) / 2, *found))
     return evidence(
         *candidates,
         incumbent=incumbent,
         comparisons=tuple(comparisons),
         entities=draw(st.integers(0, 40)),
-        tenants=tuple(effects),
+        tenants=tuple(harm),
+        challenges=draw(st.integers(0, 50)),
     )
 
 
