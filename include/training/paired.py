@@ -57,7 +57,7 @@ def compare(metric: str, parts: Sequence[Judged], seed: int) -> Paired:
 
 
 def _auc_difference(parts: Sequence[Judged], entity: npt.NDArray[np.str_]) -> Estimate:
-    difference, pairs, rarer = 0.0, 0.0, 0
+    difference, pairs = 0.0, 0.0
     influences: list[Vector] = []
     for part in parts:
         positive = part.rows.label == 1
@@ -70,7 +70,6 @@ def _auc_difference(parts: Sequence[Judged], entity: npt.NDArray[np.str_]) -> Es
         mean = float(moved[positive].mean())
         difference += up * down * mean
         pairs += up * down
-        rarer += min(up, down)
         influences.append(np.where(positive, down, up) * (moved - mean))
     if pairs == 0:
         return Estimate(None, None, None)
@@ -80,6 +79,8 @@ def _auc_difference(parts: Sequence[Judged], entity: npt.NDArray[np.str_]) -> Es
     count = len(by_entity)
     error = float(np.sqrt((by_entity**2).sum() * count / max(count - 1, 1)))
     value = difference / pairs
+    label = np.concatenate([part.rows.label for part in parts])
+    rarer = min(len(np.unique(codes[label == 1])), len(np.unique(codes[label != 1])))
     if rarer < 2:
         return Estimate(value, None, None)
     width = float(stats.t.ppf(0.975, rarer - 1)) * error
