@@ -214,6 +214,47 @@ def test_a_tenant_with_too_few_rows_gets_no_model_of_its_own(
     assert f"{trained.training_rows:,} training rows are fewer than the {9**9:,}" in note
 
 
+def test_with_a_global_model_a_tenants_own_ones_build_on_it(
+    lake: Lake, make_tenant: MakeTenant, build: Build
+) -> None:
+    """They name their parent, and are judged on more than the last two windows."""
+    others = [make_tenant("large", seed=5, customers=150), make_tenant("small", seed=6)]
+    shared = train_global(
+        CHURN, others, AS_OF, lake=lake, incumbent=None, trigger="scheduled", code_revision="r1"
+    )
+    champion = registered(lake, shared, "global", GLOBAL)
+    tenant = make_tenant()
+    trained = run(lake, tenant, build(tenant, "churn"), global_champion=champion)
+    parents = {c.name: c.parent_version for c in trained.candidates if c.rung == "own"}
+    assert parents.pop("residual") == "global/churn@1"
+    assert list(parents.values()) == [""]
+    evidence = Evidence.from_document(document(lake, trained, tenant))
+    assert next(c.name for c in evidence.candidates if c.rung == "own") == "residual"
+    assert not any(need.missing for need in evidence.needs)
+    assert evidence.false_promotions == CHURN.gates.false_promotions
+    found = {c.candidate: c for c in evidence.comparisons if c.against.startswith("global/")}
+    windows = {key: one.windows or 0 for key, one in found.items() if key.startswith("own/")}
+    assert windows.pop("own/residual") > CHURN.snapshots.holdout
+    assert list(windows.values()) == [CHURN.snapshots.holdout]
+    decision = decide_promotion(evidence)
+    assert decision.chosen is not None
+
+
+def test_days_of_history_are_a_gate_like_rows_and_labels(
+    lake: Lake, make_tenant: MakeTenant, build: Build
+) -> None:
+    """A tenant may have rows enough and yet have seen no season."""
+    tenant = make_tenant()
+    patient = replace(CHURN, gates=replace(CHURN.gates, minimum_days=400))
+    built = build(tenant, "churn")
+    fixed = {"incumbent": None, "global_champion": None, "trigger": "manual"}
+    trained = train(tenant, patient, built, lake=lake, code_revision="r1", **fixed)
+    assert "own" not in {c.rung for c in trained.candidates}
+    evidence = Evidence.from_document(document(lake, trained, tenant))
+    assert "days of history are fewer than the 400 it takes" in evidence.notes[0]
+    assert [need.what for need in evidence.needs if need.missing] == ["days of history"]
+
+
 def test_a_tenant_without_a_past_starts_on_the_global_model(
     lake: Lake, make_tenant: MakeTenant, build: Build
 ) -> None:
