@@ -1,9 +1,9 @@
 """Unusual rows without a label: empirical cumulative distributions, column by column.
 
 ECOD (Li, Zhao, Hu, Botta, Ionescu and Chen, IEEE TKDE 2022): how far out a value lies is minus the
-logarithm of the share of known values that lie at least as far out. A row is as unusual as the sum
-over its columns says, taken over the left tails, the right tails or, column by column, the tail
-that the skewness points to, whichever sum is the largest.
+logarithm of the share of known values that lie at least as far out, to the left or to the right. A
+row is as unusual as its columns are together. Of each column the smaller tail counts, as in the
+authors' own implementation; the paper compares three sums instead.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ class _Together:
         whole = np.array([one.at_most[-1] if len(one.at_most) else 0.0 for one in parts])
         return cls(np.cumsum(lengths) - lengths, lengths, whole + 1, *columns)
 
-    def tails(self, values: Floats) -> tuple[Floats, Floats]:
-        """Minus the logarithms of the left and right tails of `(rows, columns)`; NaN is 0.
+    def tails(self, values: Floats) -> Floats:
+        """Minus the logarithms of the smaller tails of `(rows, columns)`; of NaN it is 0.
 
         A value counts itself among the known ones, and between two of these lies on a line.
         """
@@ -87,7 +87,7 @@ class _Together:
             place[:, at] = np.searchsorted(known, values[:, at], side="right")
         low = self.starts + np.maximum(place - 1, 0)
         high = self.starts + np.minimum(place, self.lengths - 1)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             through = (values - self.values[low]) / (self.values[high] - self.values[low])
         inside = np.isfinite(through) & (place > 1)
         at_most = self.at_most[low] + np.where(
@@ -95,9 +95,8 @@ class _Together:
         )
         below = np.where(values == self.values[low], self.below[low], at_most)
         told = np.isfinite(values) & (self.lengths > 1)
-        left = np.where(told, (at_most + 1) / self.whole, 1.0)
-        right = np.where(told, (self.whole - below) / self.whole, 1.0)
-        return -np.log(np.minimum(left, 1.0)), -np.log(np.minimum(right, 1.0))
+        tail = np.minimum(at_most + 1, self.whole - below) / self.whole
+        return np.asarray(-np.log(np.where(told, np.minimum(tail, 1.0), 1.0)))
 
     @cached_property
     def _bounds(self) -> list[tuple[int, int]]:
@@ -113,7 +112,6 @@ class EcodPredictor:
 
     columns: tuple[str, ...]
     distributions: tuple[Distribution, ...]
-    leftward: npt.NDArray[np.bool_]  #: per column, whether its skewness points to the left
     sums: Floats  #: of rows it learnt from, ascending from 0
     ranks: Floats  #: how many of these rows had at most each sum
 
@@ -122,7 +120,7 @@ class EcodPredictor:
         return self.levels(self._parts(matrix(features, self.columns)).sum(axis=1))
 
     def contributions(self, features: pa.Table) -> Contributions:
-        """Each column's tail, in the sum that decided; the margin is that sum."""
+        """Each column's tail; the margin is their sum."""
         parts = self._parts(matrix(features, self.columns))
         return Contributions(self.columns, parts, np.zeros(len(parts)))
 
@@ -139,11 +137,7 @@ class EcodPredictor:
         return _Together.of(self.distributions)
 
     def _parts(self, values: Floats) -> Floats:
-        left, right = self._together.tails(values)
-        choices = np.stack([left, right, np.where(self.leftward, left, right)])
-        decided = np.argmax(choices.sum(axis=2), axis=0)
-        parts: Floats = choices[decided, np.arange(len(values))]
-        return parts
+        return self._together.tails(values)
 
     def payload(self) -> str:
         """All of it as arrays in base64."""
@@ -154,7 +148,6 @@ class EcodPredictor:
                 "values": np.concatenate([one.values for one in parts]),
                 "below": np.concatenate([one.below for one in parts]),
                 "at_most": np.concatenate([one.at_most for one in parts]),
-                "leftward": self.leftward.astype(np.uint8),
                 "sums": self.sums,
                 "ranks": self.ranks,
             }
@@ -172,9 +165,9 @@ class EcodPredictor:
             read = arrays.from_bytes(base64.b64decode(payload, validate=True))
         except (TypeError, binascii.Error):
             raise IntegrityError("the payload of an ECOD model is arrays in base64") from None
-        ends, values, below, at_most, leftward, sums, ranks = arrays.take(read, _WANTED)
+        ends, values, below, at_most, sums, ranks = arrays.take(read, _WANTED)
         starts = np.concatenate([[0], ends[:-1]])
-        fits = len(ends) == len(leftward) == len(columns) and (ends >= starts).all()
+        fits = len(ends) == len(columns) and (ends >= starts).all()
         if not fits or not len(values) == len(below) == len(at_most) == ends[-1]:
             raise IntegrityError("the distributions of an ECOD model do not fit its columns")
         parts = [
@@ -183,7 +176,7 @@ class EcodPredictor:
         ]
         if not all(map(_in_order, parts)) or not _rising(sums, ranks):
             raise IntegrityError("the distributions of an ECOD model are not in order")
-        return cls(columns, tuple(parts), leftward == 1, sums, ranks)
+        return cls(columns, tuple(parts), sums, ranks)
 
 
 def fit(values: Floats, columns: tuple[str, ...], parameters: Mapping[str, Any]) -> Model:
@@ -191,14 +184,14 @@ def fit(values: Floats, columns: tuple[str, ...], parameters: Mapping[str, Any])
     finite = np.where(np.isfinite(values), values, np.nan)
     parts = tuple(Distribution.of(finite[:, at]) for at in range(len(columns)))
     nothing = np.zeros(1)
-    unranked = EcodPredictor(columns, parts, _leftward(finite), nothing, nothing)
+    unranked = EcodPredictor(columns, parts, nothing, nothing)
     found = Distribution.of(unranked._parts(finite).sum(axis=1))
     above = found.values > 0
     sums = np.concatenate([nothing, found.values[above]])
     ranks = np.concatenate(
         [found.at_most[~above][-1:] if (~above).any() else nothing, found.at_most[above]]
     )
-    predictor = EcodPredictor(columns, parts, unranked.leftward, sums, ranks)
+    predictor = EcodPredictor(columns, parts, sums, ranks)
     return Model(KIND, columns, predictor, {"rows": len(values), **parameters})
 
 
@@ -207,7 +200,6 @@ _WANTED: Final = {
     "values": ("<f8", 1),
     "below": ("<f8", 1),
     "at_most": ("<f8", 1),
-    "leftward": ("|u1", 1),
     "sums": ("<f8", 1),
     "ranks": ("<f8", 1),
 }
@@ -220,16 +212,6 @@ def _kept(count: int) -> npt.NDArray[np.int64]:
     tail = np.unique(np.geomspace(1, count / 2, _KNOTS // 4).astype(np.int64)) - 1
     even = np.linspace(0, count - 1, _KNOTS // 2).astype(np.int64)
     return np.unique(np.concatenate([tail, even, count - 1 - tail]))
-
-
-def _leftward(values: Floats) -> npt.NDArray[np.bool_]:
-    """Whether the third central moment of each column is below 0."""
-    known = np.isfinite(values)
-    count = np.maximum(known.sum(axis=0), 1)
-    filled = np.where(known, values, 0.0)
-    scale = np.maximum(np.abs(filled).max(axis=0, initial=0.0), 1e-300)
-    apart = np.where(known, filled / scale - (filled / scale).sum(axis=0) / count, 0.0)
-    return np.asarray((apart**3).sum(axis=0) < 0)
 
 
 def _in_order(one: Distribution) -> bool:

@@ -335,9 +335,9 @@ def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]
     for one in use_case.baselines:
         if one.name in FITTED_BASELINES:
             if data is not None and len(data.training) >= ecod.FEWEST_ROWS:
-                values = matrix(data.training.features, use_case.columns)
+                values = matrix(data.training.features, one.columns)
                 until = data.windows.training[-1] + use_case.reach
-                model = ecod.fit(values, use_case.columns, {_TRAINED_UNTIL: until.isoformat()})
+                model = ecod.fit(values, one.columns, {_TRAINED_UNTIL: until.isoformat()})
                 found.append(Contender.of("baseline", one.name, model))
             continue
         if use_case.task == "regression":

@@ -31,7 +31,7 @@ ESTIMATORS: Final[dict[Task, tuple[str, ...]]] = {
 #: Estimators that answer with lists, from what each entity has had; so do baselines of that name.
 LIST_ESTIMATORS: Final = ("ease", "bought_together")
 LIST_BASELINES: Final = ("popularity", "own_history", "co_count")
-#: Baselines that learn from rows, not from labels; they read every numeric feature.
+#: Baselines that learn from rows, not from labels.
 FITTED_BASELINES: Final = ("ecod",)
 #: What is scored, by its column of `events`.
 ENTITIES: Final = ("user_id", "account_id", "item_id")
@@ -94,7 +94,7 @@ class Baseline:
 
     The score rises with `column`, or falls where `descending`. `then` breaks ties; it needs a
     `column` of whole numbers. The name alone says it where models answer with lists, one of
-    `LIST_BASELINES`, and of `FITTED_BASELINES`.
+    `LIST_BASELINES`. One of `FITTED_BASELINES` learns from rows and reads `columns`.
 
     Of a total, `column` is the forecast itself, and `then` stands in where it is unknown. The first
     one declared is the seasonal naive forecast, the last one the level by which entities are told
@@ -105,6 +105,7 @@ class Baseline:
     column: str = ""
     descending: bool = False
     then: str = ""
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -236,7 +237,12 @@ class UseCase:
                 raise UnknownNameError("baseline", baseline.name, LIST_BASELINES, where)
             if baseline.descending and self.task == "regression":
                 raise ConfigError(f"{where}: a baseline of a total is a total, never descending")
-            if not self.lists and baseline.name not in FITTED_BASELINES:
+            fitted = not self.lists and baseline.name in FITTED_BASELINES
+            if fitted != bool(baseline.columns):
+                needs = "needs the `columns` it reads" if fitted else "reads no `columns`"
+                raise ConfigError(f"{where}: baseline {baseline.name!r} {needs}")
+            used += baseline.columns
+            if not self.lists and not fitted:
                 used += [baseline.column, *([baseline.then] if baseline.then else [])]
         if self.history and self.history.weight:
             used.append(self.history.weight)

@@ -1,4 +1,8 @@
-"""Fraud: which payments will be disputed? Each is scored by itself, at the instant it is made."""
+"""Fraud: which payments will be disputed? Each is scored by itself, at the instant it is made.
+
+Where nothing has been disputed yet, ECOD serves: it looks at what the payment says of itself and at
+how fast payments follow each other, not at who pays, for an unusual payer makes no unusual payment.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Final
 from include.features.catalogue import FRAUD_FEATURES
 from include.features.declarations import Derived
 from include.features.expressions import Difference, Feature, Ratio
-from include.features.library.payments import PAYMENTS
+from include.features.library.payments import PAYMENT_VELOCITY, PAYMENTS
 from include.features.requests import Request
 from include.use_cases.declaration import (
     Baseline,
@@ -23,6 +27,19 @@ from include.use_cases.details import Alerts
 _AMOUNT: Final = Feature("request__amount")
 _MEAN: Final = Feature("payment_habits__mean_amount_90d")
 
+REQUEST: Final = Request(
+    PAYMENTS,
+    numbers=("amount", "local_hour", "local_weekday"),
+    new=("properties.device", "properties.country", "account_id"),
+    derived=(
+        Derived("amount_to_mean_90d", Ratio(_AMOUNT, _MEAN)),
+        Derived(
+            "amount_above_mean_90d",
+            Ratio(Difference(_AMOUNT, _MEAN), Feature("payment_habits__std_amount_90d")),
+        ),
+    ),
+)
+
 USE_CASE: Final = UseCase(
     name="fraud",
     title="Payments that will be disputed",
@@ -34,7 +51,7 @@ USE_CASE: Final = UseCase(
     estimators=("lightgbm",),
     metrics=("average_precision", "precision@1%", "auc"),
     baselines=(
-        Baseline("ecod"),
+        Baseline("ecod", columns=(*REQUEST.columns, *PAYMENT_VELOCITY.columns)),
         Baseline("rapid", "payment_velocity__count_1h"),
         Baseline("large_amount", "request__amount"),
     ),
@@ -56,18 +73,7 @@ USE_CASE: Final = UseCase(
         minimum_rows=100,
         cooldown=timedelta(days=14),
     ),
-    request=Request(
-        PAYMENTS,
-        numbers=("amount", "local_hour", "local_weekday"),
-        new=("properties.device", "properties.country", "account_id"),
-        derived=(
-            Derived("amount_to_mean_90d", Ratio(_AMOUNT, _MEAN)),
-            Derived(
-                "amount_above_mean_90d",
-                Ratio(Difference(_AMOUNT, _MEAN), Feature("payment_habits__std_amount_90d")),
-            ),
-        ),
-    ),
+    request=REQUEST,
     entity="group_id",
     details=(Alerts(0.01),),
     reasons=3,
