@@ -1,4 +1,4 @@
-"""Lists made more varied: by category, by taste, less by fame, and another one every week.
+"""Lists made more varied: by category, less by fame, and other ones every week.
 
 Each takes lists that are longer than wanted and returns some of their rows.
 """
@@ -14,11 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import ConfigError
-from include.models.interactions import Codes, Matrix, interactions
+from include.models.interactions import Codes, Matrix
 from include.models.item_lists import LISTS
-
-#: Rows of history that a taste for a category is shrunk by, towards none.
-_DOUBT = 5.0
 
 
 def diversified(
@@ -77,49 +74,6 @@ def discounted(lists: pa.Table, support: Mapping[str, int], novelty: float, top:
     had = np.array([max(support.get(item, 1), 1) for item in lists["item_id"].to_pylist()])
     scores = lists["score"].to_numpy()
     return reordered(lists, np.where(scores > 0, scores * had**-novelty, scores), top)
-
-
-def tastes(history: pa.Table, weight: str, categories: Mapping[str, str]) -> pa.Table:
-    """How each entity likes each category, from what it had and skipped.
-
-    Returns:
-        `entity_id, category, taste`. The taste is Σ weight / (Σ |weight| + 5): from −1, only ever
-        turned down, to 1, and near 0 while there is little to tell it by.
-    """
-    known = [item for item in pc.unique(history["item_id"]).to_pylist() if categories.get(item)]
-    rows = history.filter(pc.is_in(history["item_id"], pa.array(known, pa.string())))
-    words = pa.array([categories[item] for item in rows["item_id"].to_pylist()], pa.string())
-    values = rows[weight].cast(pa.float64()) if weight else pa.array(np.ones(rows.num_rows))
-    parts = {"entity_id": rows["entity_id"], "item_id": words}
-    both = [
-        interactions(pa.table({**parts, "weight": one}), "weight")
-        for one in (values, pc.abs(values))
-    ]
-    own = both[0]
-    return pa.table(
-        {
-            "entity_id": pa.array(own.entities, pa.string()).take(pa.array(own.rows)),
-            "category": pa.array(own.items, pa.string()).take(pa.array(own.columns)),
-            "taste": own.weights / (both[1].weights + _DOUBT),
-        }
-    )
-
-
-def by_taste(
-    lists: pa.Table, found: pa.Table, categories: Mapping[str, str], strength: float, top: int
-) -> pa.Table:
-    """The `top` of each list after its scores, brought to 0..1, are added strength × taste.
-
-    Args:
-        found: what `tastes` gives; a category that an entity has no taste for adds nothing.
-    """
-    liked = {(row["entity_id"], row["category"]): row["taste"] for row in found.to_pylist()}
-    entities, rows, place = _places(lists)
-    scores = np.full((len(entities), int(place.max(initial=-1)) + 1), np.nan)
-    scores[rows, place] = lists["score"].to_numpy()
-    pairs = zip(lists["entity_id"].to_pylist(), lists["item_id"].to_pylist(), strict=True)
-    added = [liked.get((entity, categories.get(item, "")), 0.0) for entity, item in pairs]
-    return reordered(lists, _to_one(scores)[rows, place] + strength * np.array(added), top)
 
 
 def sampled(lists: pa.Table, top: int, *, seed: int, week: str, steepness: float = 1.0) -> pa.Table:
