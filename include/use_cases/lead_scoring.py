@@ -27,7 +27,7 @@ USE_CASE: Final = UseCase(
     name="lead_scoring",
     title="Leads that will convert in the next 30 days",
     task="classification",
-    events=(*ACTIVITY, "Order Completed"),
+    events=ACTIVITY,
     active_window=timedelta(days=60),
     label=Label("present", timedelta(days=30), events=CONVERSIONS, final=("Deal Won",)),
     features=LEAD_FEATURES,
@@ -35,9 +35,9 @@ USE_CASE: Final = UseCase(
     metrics=("auc", "brier_skill", "average_precision", "lift@10%"),
     baselines=(
         Baseline("recency", "lead_activity__time_since_last_all", descending=True),
-        Baseline("frequency_28d", "lead_activity__count_28d"),
+        Baseline("frequency_28d", "lead_activity__days_active_28d"),
     ),
-    segments_by="lead_activity__count_28d",
+    segments_by="lead_activity__days_active_28d",
     snapshots=Snapshots(
         every=timedelta(days=14),
         training=12,

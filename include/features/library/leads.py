@@ -22,8 +22,10 @@ from include.features.views import FeatureView
 
 PAGE, OPENED, CLICKED = "Page Viewed", "Email Opened", "Email Link Clicked"
 FORM, TRIAL, SIGNED_IN = "Form Submitted", "Trial Started", "Signed In"
+DELIVERED: Final = "Email Delivered"
 #: What a lead does; what is done to it, such as `Email Delivered`, is no activity.
-ACTIVITY: Final = (PAGE, OPENED, CLICKED, FORM, TRIAL, SIGNED_IN)
+RESPONSES: Final = (PAGE, OPENED, CLICKED, FORM, TRIAL, SIGNED_IN)
+ACTIVITY: Final = (*RESPONSES, "Order Completed")
 #: What a lead converts to: a deal, or the taking up of an offer.
 CONVERSIONS: Final = ("Deal Won", "Coupon Applied")
 DAYS_180: Final = timedelta(days=180)
@@ -76,7 +78,7 @@ LEAD_ACTIVITY: Final = FeatureView(
 LEAD_INTENT: Final = FeatureView(
     "lead_intent",
     USER,
-    EventStream((*ACTIVITY, "Email Delivered")),
+    EventStream((*RESPONSES, DELIVERED)),
     (
         _count(PAGE, DAYS_7, DAYS_28),
         _count(FORM, DAYS_28, ALL_HISTORY),
@@ -84,6 +86,7 @@ LEAD_INTENT: Final = FeatureView(
         _count(SIGNED_IN, DAYS_28),
         _count(OPENED, DAYS_28),
         _count(CLICKED, DAYS_28, ALL_HISTORY),
+        _count(DELIVERED, DAYS_28, ALL_HISTORY),
     ),
     derived=(
         Derived(
@@ -96,22 +99,20 @@ LEAD_INTENT: Final = FeatureView(
         ),
     ),
     inputs=(
-        Aggregation("count", None, (DAYS_90,), (equals("event", OPENED),), "email_opened"),
-        Aggregation("count", None, (DAYS_90,), (equals("event", CLICKED),), "email_link_clicked"),
-        Aggregation(
-            "count", None, (DAYS_90,), (equals("event", "Email Delivered"),), "email_delivered"
-        ),
+        _count(OPENED, DAYS_90),
+        _count(CLICKED, DAYS_90),
+        _count(DELIVERED, DAYS_90),
     ),
     ttl=WEEKLY,
     owner=OWNER,
-    description="What the lead does that speaks of interest: forms, trials, mails it follows.",
+    description="What the lead does that speaks of interest, and how often it was written to.",
     tags=("leads", "activity"),
 )
 
 LEAD_ENGAGEMENT: Final = FeatureView(
     "lead_engagement",
     USER,
-    EventStream(ACTIVITY),
+    EventStream(RESPONSES),
     derived=(
         Derived(
             "score",
@@ -146,7 +147,7 @@ def _response_hours(name: str, entity: Entity, whose: str) -> FeatureView:
     return FeatureView(
         name,
         entity,
-        EventStream(ACTIVITY),
+        EventStream(RESPONSES),
         tuple(
             Aggregation(
                 "count", None, (DAYS_180,), (between("local_hour", h, h + 1),), f"at_{h:02}"
