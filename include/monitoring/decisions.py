@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Literal, Protocol
 
+from scipy.special import stdtr
+
 from include.monitoring.policy import DriftPolicy
 
 VerdictName = Literal["stable", "drift", "data_loss", "too_few_rows", "no_model"]
@@ -47,12 +49,28 @@ class Performance:
     #: The metric in the same weeks a year before, with its standard error, where there was one.
     season: float | None = None
     season_error: float = 0.0
+    effective: float = math.inf  #: labels that `live_error` rests on
 
     @property
     def significance(self) -> float:
         """Standard errors by which the live metric lies below the promoted one."""
-        promoted_error = (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975))
-        return self._below(self.promoted, promoted_error)
+        return self._below(self.promoted, self._promoted_error)
+
+    @property
+    def p_value(self) -> float:
+        """How likely such a fall is by chance: Student's, as few labels give an unsure error.
+
+        The degrees of freedom are B. Welch's (Biometrika 34, 1947); the holdout counts as large.
+        """
+        variance = self._promoted_error**2 + self.live_error**2
+        if not variance or math.isinf(self.effective):
+            return 1 - NormalDist().cdf(self.significance)
+        freedom = variance**2 / (self.live_error**4 / max(self.effective - 1, 1.0) or math.inf)
+        return float(stdtr(freedom or math.inf, -self.significance))
+
+    @property
+    def _promoted_error(self) -> float:
+        return (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975))
 
     @property
     def seasonal(self) -> bool:
@@ -226,7 +244,7 @@ def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
 def _performance_reasons(found: Performance | None, policy: DriftPolicy) -> list[str]:
     if found is None or found.live >= found.low - policy.performance_drop:
         return []
-    if found.seasonal or found.significance < NormalDist().inv_cdf(1 - policy.performance_level):
+    if found.seasonal or found.p_value > policy.performance_level:
         return []
     return [
         f"{found.metric} fell to {found.live:.3f} on labels of {_day(found.as_of)}, "

@@ -79,35 +79,41 @@ def measure_live(
     rates = measured.rates
     beside = [rates.outcome, rates.expected, rates.error] if rates else [None] * 3
     figures = (
-        (metric, measured.value, baseline, beside),
-        (metric + ERROR_SUFFIX, error, None, [None] * 3),
+        (metric, measured.value, baseline, [measured.effective, *beside]),
+        (metric + ERROR_SUFFIX, error, None, [None] * 4),
     )
     with tenant_transaction(tenant) as connection:
-        for name, figure, compared, three in figures:
+        for name, figure, compared, four in figures:
             connection.execute(
                 "INSERT INTO live_metrics (tenant_id, use_case, as_of, metric, model_version, "
-                "value, baseline, labels, measured_as_of, outcome_rate, expected_rate, rate_error) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+                "value, baseline, labels, measured_as_of, effective_labels, outcome_rate, "
+                "expected_rate, rate_error) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
                 "ON CONFLICT (tenant_id, use_case, as_of, metric) DO UPDATE SET "
                 "model_version = excluded.model_version, value = excluded.value, "
                 "baseline = excluded.baseline, labels = excluded.labels, "
-                "measured_as_of = excluded.measured_as_of, outcome_rate = excluded.outcome_rate, "
+                "measured_as_of = excluded.measured_as_of, "
+                "effective_labels = excluded.effective_labels, "
+                "outcome_rate = excluded.outcome_rate, "
                 "expected_rate = excluded.expected_rate, rate_error = excluded.rate_error",
                 [
                     *(tenant.id, use_case, as_of, name, version, figure, compared, count),
-                    *(measured_as_of, *three),
+                    *(measured_as_of, *four),
                 ],
             )
     return LiveMetric(as_of, metric, version, measured.value, measured.error, baseline, count)
 
 
 def predictions_of(tenant: TenantRef, use_case: str, as_of: datetime) -> Rows:
-    """The predictions of one instant, each entity's best first."""
+    """The predictions of one instant, each entity's best first; all by one version.
+
+    In an experiment, those of the champion's arm.
+    """
     with tenant_transaction(tenant) as connection:
         return connection.execute(
             "SELECT entity_id, item_id, rank, score, baseline_score, model_version "
             "FROM predictions WHERE tenant_id = %s AND use_case = %s AND as_of = %s "
-            "ORDER BY entity_id, rank, item_id",
+            "AND arm IS DISTINCT FROM 'challenger' ORDER BY entity_id, rank, item_id",
             [tenant.id, use_case, as_of],
         ).fetchall()
 

@@ -73,6 +73,7 @@ def matured(
         live.as_of,
         None if year is None else year.value,
         0.0 if year is None else year.error,
+        live.effective,
     )
     if live.rates is None or not 0 < champion.outcome_rate < 1:
         return Matured(performance)

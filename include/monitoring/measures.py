@@ -51,6 +51,16 @@ class Measured:
         """Standard error of the value."""
         return _error(self.influence)
 
+    @property
+    def effective(self) -> float:
+        """How many entities the error rests on: few, where few move the value.
+
+        The degrees of freedom of F. Satterthwaite, Biometrics Bulletin 2(6), 1946.
+        """
+        squares = self.influence**2
+        fourth = float((squares**2).sum())
+        return float(squares.sum()) ** 2 / fourth if fourth else float(len(squares))
+
 
 def measure_rows(
     metric: str, entities: Sequence[str], outcome: Floats, score: Floats

@@ -5,6 +5,8 @@ current and m reference rows of one distribution, PSI * n * m / (n + m) is about
 B - 1 degrees of freedom (B. Yurdakul and J. Naranjo, "Statistical properties of the population
 stability index", Journal of Risk Model Validation 14(4), 2020). The familiar threshold alone is
 therefore wrong for small windows: 50 rows against 50 in ten bins reach 0.36 by chance on average.
+With few rows the logarithm overrates a bin that happens to be empty, as Pearson's statistic, which
+has the same distribution, overrates one that hardly anybody is in; what counts is the smaller.
 A column has drifted only where PSI reaches the threshold *and* its p-value passes Benjamini and
 Hochberg's procedure (JRSS B 57(1), 1995) over all judged columns. Where nothing changed, the chance
 that any column at all passes is the error rate, however many columns there are.
@@ -52,28 +54,19 @@ class Distance:
     """PSI of one column with what its significance depends on."""
 
     psi: float
+    statistic: float  #: chi-square where nothing changed
     bins: int
-    reference_entities: int
-    current_entities: int
-
-    @property
-    def scale(self) -> float:
-        """What PSI is multiplied with to be chi-square."""
-        n, m = self.current_entities, self.reference_entities
-        return n * m / (n + m)
 
     @property
     def p_value(self) -> float:
-        """How likely so much PSI is when nothing changed; 1 where there is only one bin."""
-        if self.bins < 2:
-            return 1.0
-        return float(chdtrc(self.bins - 1, self.psi * self.scale))
+        """How likely so much change is when nothing changed; 1 where there is only one bin."""
+        return float(chdtrc(self.bins - 1, self.statistic)) if self.bins > 1 else 1.0
 
     def significant_from(self, level: float) -> float:
-        """The PSI whose p-value is `level`."""
-        if self.bins < 2:
+        """The PSI at which a change of this kind would have `level` as its p-value."""
+        if self.bins < 2 or self.statistic <= 0:
             return float("inf")
-        return float(chdtri(self.bins - 1, level)) / self.scale
+        return self.psi * float(chdtri(self.bins - 1, level)) / self.statistic
 
 
 def compare(
@@ -96,7 +89,10 @@ def distance(reference: Profile, current: Profile) -> Distance:
     smaller = min(reference.entities, current.entities)
     bins = min(_MOST_BINS, max(2, smaller // _ENTITIES_PER_BIN))
     before, after = _counts(reference, current, bins)
-    return Distance(_psi(before, after), len(before), reference.entities, current.entities)
+    weight = reference.entities * current.entities / (reference.entities + current.entities)
+    psi = _psi(before, after)
+    pearson = _pearson(before, after, reference.entities, current.entities)
+    return Distance(psi, min(psi, pearson) * weight, len(before))
 
 
 def _judge(
@@ -191,3 +187,10 @@ def _psi(before: Counts, after: Counts) -> float:
         for counts in (after, before)
     )
     return float(np.sum((p - q) * np.log(p / q)))
+
+
+def _pearson(before: Counts, after: Counts, reference: int, current: int) -> float:
+    """Two samples' chi-square over the same weight as PSI; of second order they are equal."""
+    p, q = after / after.sum(), before / before.sum()
+    pooled = (current * p + reference * q) / (current + reference)
+    return float(np.sum((p - q) ** 2 / pooled))

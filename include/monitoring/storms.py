@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 Answer = Literal["calm", "storm", "over"]
 
@@ -66,7 +66,7 @@ def judge_storm(facts: StormFacts, policy: StormPolicy) -> StormJudgement:
     rate = (facts.past_breached + policy.expected * policy.weight) / (
         facts.past_monitored + policy.weight
     )
-    tail = float(binom.sf(facts.breached - 1, facts.monitored, rate)) if facts.breached else 1.0
+    tail = float(bdtrc(facts.breached - 1, facts.monitored, rate)) if facts.breached else 1.0
     many = (
         facts.breached >= policy.minimum
         and facts.breached >= policy.share * facts.monitored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ class Live:
     value: float
     error: float  #: standard error
     labels: int  #: entities measured
+    effective: float = math.inf  #: of these, how many `error` rests on
     rates: Rates | None = None  #: of outcomes, where scores are probabilities
 
 
@@ -115,6 +117,7 @@ def _live(
     with tenant_transaction(tenant) as connection:
         rows = connection.execute(
             "SELECT m.as_of, m.model_version, m.value, e.value AS error, m.labels, "
+            "coalesce(m.effective_labels, m.labels) AS effective, "
             "m.outcome_rate, m.expected_rate, m.rate_error "
             "FROM live_metrics m JOIN live_metrics e "
             "ON (e.tenant_id, e.use_case, e.as_of, e.model_version, e.metric) = "
@@ -125,8 +128,16 @@ def _live(
             [ERROR_SUFFIX, tenant.id, use_case, metric, measured, as_of],
         ).fetchall()
     return [
-        Live(r["as_of"], r["model_version"], r["value"], r["error"], r["labels"], _rates(r))
-        for r in rows
+        Live(
+            row["as_of"],
+            row["model_version"],
+            row["value"],
+            row["error"],
+            row["labels"],
+            row["effective"],
+            _rates(row),
+        )
+        for row in rows
     ]
 
 

@@ -59,20 +59,6 @@ class Read:
     entities: int
 
 
-def read_samples(table: pa.Table, keys: Sequence[str], levels: Mapping[str, str]) -> Read:
-    """Every feature column, each read at its level of `levels`, or else at the table's own."""
-    everybody, rows = _weights(table, keys[0])
-    found: dict[str, Sample] = {}
-    used: dict[str, str] = {}
-    for name in [n for n in table.column_names if n not in (*keys, AS_OF)]:
-        level = levels[name] if name in levels else _level((table,), name, keys)
-        if level not in table.column_names:
-            level = ""
-        found[name] = _sample(table, name, level, everybody if level else rows)
-        used[name] = level
-    return Read(found, used, everybody)
-
-
 def bounded(table: pa.Table, rows: int, seed: int) -> pa.Table:
     """At most `rows` rows, a seeded sample in the table's order."""
     if table.num_rows <= rows:
@@ -81,14 +67,28 @@ def bounded(table: pa.Table, rows: int, seed: int) -> pa.Table:
     return table.take(pa.array(np.sort(chosen)))
 
 
+def read_samples(table: pa.Table, keys: Sequence[str], levels: Mapping[str, str]) -> Read:
+    """Every feature column, each read at its level of `levels`, or else at the table's own."""
+    rows = _Rows(table)
+    found: dict[str, Sample] = {}
+    used: dict[str, str] = {}
+    for name in [n for n in table.column_names if n not in (*keys, AS_OF)]:
+        level = levels[name] if name in levels else _level((rows,), name, keys)
+        used[name] = level if level in table.column_names else ""
+        everybody, effective = rows.weights(keys[0])
+        found[name] = _sample(rows, name, used[name], everybody if used[name] else effective)
+    return Read(found, used, rows.weights(keys[0])[0])
+
+
 def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Windows:
     """The columns of two tables of join keys, `as_of` and features, ready to be compared.
 
     A reference without the entity's key hides how often it repeats an entity; it is then taken to
     weigh no more than the current window does.
     """
-    after_all, after_rows = _weights(current, keys[0])
-    before_all, before_rows = _weights(reference, keys[0])
+    before_table, after_table = _Rows(reference), _Rows(current)
+    after_all, after_rows = after_table.weights(keys[0])
+    before_all, before_rows = before_table.weights(keys[0])
     if keys[0] not in reference.column_names:
         before_all, before_rows = min(before_all, after_all), min(before_rows, after_rows)
     skipped: dict[str, str] = {}
@@ -98,9 +98,9 @@ def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Window
         if name not in reference.column_names:
             skipped[name] = "not in the reference"
             continue
-        level = _level((reference, current), name, keys)
-        first = _sample(reference, name, level, before_all if level else before_rows)
-        second = _sample(current, name, level, after_all if level else after_rows)
+        level = _level((before_table, after_table), name, keys)
+        first = _sample(before_table, name, level, before_all if level else before_rows)
+        second = _sample(after_table, name, level, after_all if level else after_rows)
         if not len(first.values) or not len(second.values):
             skipped[name] = "empty"
         elif first.null_share == 1:
@@ -112,45 +112,63 @@ def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Window
     return Windows(before, after, skipped, before_all, after_all)
 
 
-def _level(tables: Sequence[pa.Table], name: str, keys: Sequence[str]) -> str:
-    """The join key that determines the column in both windows; empty when only all together do."""
-    return next((k for k in keys if all(_determines(t, k, name) for t in tables)), "")
+class _Rows:
+    """A table whose rows are grouped by each key once, however many columns ask."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+        self._groups: dict[str, tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]] = {}
+        self._weights: dict[str, tuple[int, int]] = {}
+
+    def groups(self, key: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """First row and group number of every (key, as_of)."""
+        if key not in self._groups:
+            names = [key, AS_OF] if AS_OF in self.table.column_names else [key]
+            codes = np.zeros(self.table.num_rows, dtype=np.int64)
+            for name in names:
+                encoded = self.table[name].combine_chunks().dictionary_encode()
+                indices = encoded.indices.fill_null(0).to_numpy()
+                codes = codes * max(len(encoded.dictionary), 1) + indices
+            _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+            self._groups[key] = first, inverse.reshape(-1)
+        return self._groups[key]
+
+    def weights(self, key: str) -> tuple[int, int]:
+        """Different entities, and the effective size of the rows; both the rows without the key."""
+        if key not in self._weights:
+            self._weights[key] = _weights(self.table, key)
+        return self._weights[key]
+
+    def determines(self, key: str, name: str) -> bool:
+        """Whether a column is constant within the key and instant."""
+        if key not in self.table.column_names:
+            return False
+        first, inverse = self.groups(key)
+        if len(first) == self.table.num_rows:
+            return True
+        values = _values(self.table[name])
+        expected = values[first][inverse]
+        same = values == expected
+        if values.dtype.kind == "f":
+            same |= np.isnan(values) & np.isnan(expected)
+        return bool(np.all(same))
 
 
-def _determines(table: pa.Table, key: str, name: str) -> bool:
-    if key not in table.column_names:
-        return False
-    first, inverse = _groups(table, key)
-    values = _values(table[name])
-    expected = values[first][inverse]
-    same = values == expected
-    if values.dtype.kind == "f":
-        same |= np.isnan(values) & np.isnan(expected)
-    return bool(np.all(same))
+def _level(tables: Sequence[_Rows], name: str, keys: Sequence[str]) -> str:
+    """The join key that determines the column in all windows; empty when only all together do."""
+    return next((k for k in keys if all(t.determines(k, name) for t in tables)), "")
 
 
-def _sample(table: pa.Table, name: str, level: str, entities: int) -> Sample:
+def _sample(rows: _Rows, name: str, level: str, entities: int) -> Sample:
     """One value per `level` and instant, or every row where no key determines the column."""
-    values = _values(table[name])
+    values = _values(rows.table[name])
     if not level:
         return Sample(values, entities)
-    first, _ = _groups(table, level)
-    return Sample(values[np.sort(first)], min(entities, _weights(table, level)[0]))
-
-
-def _groups(table: pa.Table, key: str) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """First row and group number of every (key, as_of)."""
-    names = [key, AS_OF] if AS_OF in table.column_names else [key]
-    codes = np.zeros(table.num_rows, dtype=np.int64)
-    for name in names:
-        encoded = table[name].combine_chunks().dictionary_encode()
-        codes = codes * max(len(encoded.dictionary), 1) + encoded.indices.fill_null(0).to_numpy()
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    return first, inverse.reshape(-1)
+    first, _ = rows.groups(level)
+    return Sample(values[np.sort(first)], min(entities, rows.weights(level)[0]))
 
 
 def _weights(table: pa.Table, key: str) -> tuple[int, int]:
-    """Different entities, and the effective size of the rows; both the rows without the key."""
     rows = int(table.num_rows)
     if rows == 0 or key not in table.column_names:
         return rows, rows

@@ -52,7 +52,8 @@ def upgrade() -> None:
         "ADD COLUMN effect_details jsonb NOT NULL DEFAULT '{}'"
     )
     op.execute(
-        "ALTER TABLE tenantry.live_metrics ADD COLUMN outcome_rate double precision, "
+        "ALTER TABLE tenantry.live_metrics ADD COLUMN effective_labels double precision, "
+        "ADD COLUMN outcome_rate double precision, "
         "ADD COLUMN expected_rate double precision, ADD COLUMN rate_error double precision"
     )
 
@@ -62,7 +63,7 @@ def downgrade() -> None:
     op.execute("ALTER TABLE tenantry.retrain_ledger DROP COLUMN effect_details, DROP COLUMN effect")
     op.execute(
         "ALTER TABLE tenantry.live_metrics DROP COLUMN rate_error, DROP COLUMN expected_rate, "
-        "DROP COLUMN outcome_rate"
+        "DROP COLUMN outcome_rate, DROP COLUMN effective_labels"
     )
     for table in reversed(TABLES):
         op.execute(f"DROP TABLE tenantry.{table}")

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from include.monitoring import effects, ledger, live
+from include.monitoring.effects import Retrain
+from tests.integration.monitoring.conftest import Watched, week
+
+pytestmark = pytest.mark.integration
+USERS = [f"u{i:03}" for i in range(300)]
+POSITIVE = {user for i, user in enumerate(USERS) if i % 3 == 0}
+LABELS = pa.table({"user_id": USERS, "label": [int(u in POSITIVE) for u in USERS]})
+
+
+def scores(skill: float, seed: int) -> list[tuple[str, float]]:
+    """Scores that know the labels to some extent."""
+    noise = np.random.default_rng(seed).normal(size=len(USERS))
+    return [
+        (u, float(1 / (1 + np.exp(-(skill * (u in POSITIVE) + n)))))
+        for u, n in zip(USERS, noise, strict=True)
+    ]
+
+
+def table(rows: list[tuple[str, float]]) -> pa.Table:
+    users, values = zip(*rows, strict=True)
+    return pa.table({"entity_id": users, "item_id": [""] * len(users), "score": values})
+
+
+def retrained(tenant: Watched, outcome: Any = "promoted") -> Retrain:
+    """A retrain at week 2 that replaced version 1 by version 2."""
+    ref = tenant.config.ref
+    ledger.record(
+        ref, "churn", week(2), decision="retrain", reason="drift", details={"model_version": "1"}
+    )
+    ledger.finish(ref, "churn", week(2), outcome, details={"version": "2"})
+    return Retrain(week(2), "1", "2")
+
+
+def measured(tenant: Watched, number: int, version: str, skill: float) -> None:
+    tenant.store(week(number), scores(skill, number), version)
+    ref = tenant.config.ref
+    live.measure_live(
+        ref, "churn", LABELS, metric="auc", as_of=week(number), measured_as_of=week(number + 4)
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "effect"),
+    [(2.0, 0.3, "helped"), (0.3, 2.0, "hurt"), (1.0, 1.0, "no difference")],
+)
+def test_both_versions_on_the_same_labels_tell_whether_it_helped(
+    tenant: Watched, new: float, old: float, effect: str
+) -> None:
+    """The old version's scores of the same entities, against the new one's, with the interval."""
+    retrain = retrained(tenant)
+    tenant.store(week(3), scores(new, 1), "2")
+    assert effects.unsettled(tenant.config.ref, "churn") == [retrain]
+    found = effects.settle_with_old_scores(
+        *(tenant.config.ref, "churn", retrain, LABELS, table(scores(old, 4))),
+        metric="auc",
+        as_of=week(3),
+    )
+    assert found is not None
+    assert (found.name, found.method, found.labels) == (effect, "same labels", 300)
+    assert effects.unsettled(tenant.config.ref, "churn") == []
+    (entry,) = ledger.history(tenant.config.ref, "churn")
+    assert entry.effect == effect
+    said = effects.describe(entry.effect, entry.effect_details)
+    assert said.startswith(f"{effect}: auc {found.difference:+.3f} (95 % {found.low:+.3f} to ")
+    assert "on the same labels, 300 labels of 2024-01-22" in said
+
+
+def test_without_the_old_versions_scores_the_weeks_before_stand_in(tenant: Watched) -> None:
+    """The last figure of the old version and the first of the new one; a better answer replaces."""
+    retrain = retrained(tenant)
+    ref = tenant.config.ref
+    measured(tenant, 1, "1", 0.2)
+    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30) == []
+    measured(tenant, 3, "2", 2.0)
+    assert effects.settle_from_history(ref, "churn", "auc", week(6), 30) == []  # not mature yet
+    (found,) = effects.settle_from_history(ref, "churn", "auc", week(9), 30)
+    assert (found.name, found.method, found.as_of) == ("helped", "before and after", week(3))
+    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30) == []
+    (entry,) = ledger.history(ref, "churn")
+    assert "not the model alone" in effects.describe(entry.effect, entry.effect_details)
+    again = (ref, "churn", retrain, LABELS, table(scores(2.0, 3)))
+    assert effects.settle_with_old_scores(*again, metric="auc", as_of=week(3)) is not None
+    (entry,) = ledger.history(ref, "churn")
+    assert (entry.effect, entry.effect_details["method"]) == ("no difference", "same labels")
+
+
+def test_what_was_not_promoted_or_not_predicted_has_no_effect(tenant: Watched) -> None:
+    """A retrain that kept the champion, and predictions of another version, settle nothing."""
+    retrain = retrained(tenant, "kept")
+    assert effects.unsettled(tenant.config.ref, "churn") == []
+    tenant.store(week(3), scores(1.0, 1), "7")
+    given = (tenant.config.ref, "churn", retrain, LABELS, table(scores(1.0, 2)))
+    assert effects.settle_with_old_scores(*given, metric="auc", as_of=week(3)) is None
+    assert effects.describe("", {}) == ""
+
+
+def test_monitoring_settles_what_matured(tenant: Watched) -> None:
+    """The stage itself enters the effect once both versions have live figures."""
+    retrained(tenant)
+    measured(tenant, 1, "1", 0.2)
+    measured(tenant, 3, "2", 2.0)
+    champion = tenant.champion("2", as_of=week(2), metric="auc", value=0.8, low=0.7, high=0.9)
+    tenant.monitor(tenant.score(week(8), version="2"), champion=champion)
+    assert [e.effect for e in ledger.history(tenant.config.ref, "churn")] == ["helped", ""]
