@@ -47,17 +47,19 @@ _RECORD: Final = """
     ON CONFLICT DO NOTHING
 """
 ROLLBACK: Final = "rollback"
+EXPERIMENT: Final = "experiment"
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """One decision: about a training, or to go back to a version that served before."""
+    """One decision: about a training or an experiment, or to go back to an earlier version."""
 
     tenant: str
     use_case: str
     as_of: datetime
-    trigger: str  #: `scheduled`, `drift` or `manual`; `rollback-1`, … where nothing was trained
+    #: `scheduled`, `drift` or `manual`; `rollback-1`, `experiment-1`, … where nothing was trained
+    trigger: str
     promoted: bool
     version: str  #: champion after the decision; empty when there is none
     rung: str
@@ -72,7 +74,7 @@ class Promotion:
     @property
     def trained(self) -> bool:
         """Whether a training was decided upon."""
-        return not self.trigger.startswith(ROLLBACK)
+        return not self.trigger.startswith((ROLLBACK, EXPERIMENT))
 
 
 def record(tenant: TenantRef, promotion: Promotion) -> Promotion:

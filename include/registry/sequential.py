@@ -134,15 +134,20 @@ def decide_experiment(
 
 
 def confidence_sequence(terms: Values, policy: Policy) -> tuple[Values, Values, Values]:
-    """Weighted mean, lower and upper bound of the difference after each term.
+    """Weighted mean, lower and upper bound of the difference after each term."""
+    reach = (policy.highest - policy.lowest) / min(policy.share, 1 - policy.share)
+    return mean_sequence(terms, reach, policy.alpha)
+
+
+def mean_sequence(terms: Values, reach: float, alpha: float) -> tuple[Values, Values, Values]:
+    """Weighted mean of terms within ±`reach`, lower and upper bound after each.
 
     Either bound is crossed by the truth, ever, with a chance of at most alpha / 2. Bounds only
     tighten: what was excluded once stays excluded.
     """
-    reach = (policy.highest - policy.lowest) / min(policy.share, 1 - policy.share)
     unit = (terms + reach) / (2 * reach)  # to [0, 1]
     count = np.arange(1, len(unit) + 1)
-    doubt = math.log(2 / policy.alpha)
+    doubt = math.log(2 / alpha)
     mean = (0.5 + np.cumsum(unit)) / (count + 1)
     spread = (0.25 + np.cumsum((unit - mean) ** 2)) / (count + 1)
     mean_before = np.concatenate([[0.5], mean[:-1]])

@@ -13,8 +13,10 @@ from include.tenants.config import TenantConfig
 #: Tables of events; attributes are facts that stay true until a newer one comes.
 _EVENTS: Final = ("landing_events", "events")
 #: Postgres tables with a row per prediction or per bad row, and the column that dates them. Ledgers
-#: (promotions, retrains, verdicts, incidents) hold no customer's data and are kept.
+#: (promotions, retrains, verdicts, incidents) hold no customer's data and are kept, outcomes of
+#: experiments name entities by digests only.
 _PREDICTIONS: Final = "DELETE FROM predictions WHERE tenant_id = %s AND as_of < %s"
+_SHADOW: Final = "DELETE FROM shadow_predictions WHERE tenant_id = %s AND as_of < %s"
 _QUARANTINE: Final = "DELETE FROM quarantine WHERE tenant_id = %s AND interval_end < %s"
 
 
@@ -41,6 +43,7 @@ def expire(tenant: TenantConfig, at: datetime, lake: Lake) -> Expired:
     predictions_until = now - tenant.retention.predictions
     with tenant_transaction(tenant.ref) as connection:
         predictions = connection.execute(_PREDICTIONS, [tenant.id, predictions_until]).rowcount
+        connection.execute(_SHADOW, [tenant.id, predictions_until])
         quarantined = connection.execute(_QUARANTINE, [tenant.id, events_until]).rowcount
     return Expired(
         tenant=tenant.id,

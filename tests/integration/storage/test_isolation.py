@@ -34,7 +34,10 @@ type_values: dict[str, Any] = {
 }
 
 #: Ledgers: rows can be added and read, and Postgres refuses everything else.
-APPEND_ONLY = {"promotions"}
+APPEND_ONLY = {
+    "promotions",
+    *("experiments", "outcomes_measured", "experiment_outcomes", "shadow_outcomes"),
+}
 
 TENANT_TABLES = """
     SELECT n.nspname AS schema, c.relname AS table, c.oid,
@@ -234,13 +237,15 @@ def test_a_ledgers_rows_stay_as_they_were_written(
     for tenant in (pool_tenants[0], silo_tenant):
         row = _fill(platform, table, tenant)
         name = sql.Identifier(table)
-        replacing = sql.SQL(" ON CONFLICT (tenant_id, use_case, as_of, trigger) DO UPDATE SET ")
+        replacing = sql.SQL(" ON CONFLICT ON CONSTRAINT {} DO UPDATE SET ").format(
+            sql.Identifier(f"{table}_pkey")
+        )
         for statement, arguments in (
-            (sql.SQL("UPDATE {} SET reasons = '[]'").format(name), []),
+            (sql.SQL("UPDATE {} SET use_case = 'y'").format(name), []),
             (sql.SQL("DELETE FROM {}").format(name), []),
             (sql.SQL("TRUNCATE {}").format(name), []),
             (sql.SQL("SELECT * FROM {} FOR UPDATE").format(name), []),
-            (_insert(table, row) + replacing + sql.SQL("version = '9'"), [*row.values()]),
+            (_insert(table, row) + replacing + sql.SQL("use_case = 'y'"), [*row.values()]),
         ):
             with (
                 pytest.raises(psycopg.errors.InsufficientPrivilege, match="permission denied"),
@@ -249,7 +254,7 @@ def test_a_ledgers_rows_stay_as_they_were_written(
                 connection.execute(statement, arguments or None)
         with tenant_transaction(tenant) as connection:
             found = connection.execute(sql.SQL("SELECT * FROM {}").format(name)).fetchall()
-        assert [one["version"] for one in found] == [row["version"]]
+        assert [one["use_case"] for one in found] == [row["use_case"]]
 
 
 @pytest.mark.parametrize(

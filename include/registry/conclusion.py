@@ -1,0 +1,159 @@
+"""What an experiment comes to: it ends, and where the challenger won, that one serves.
+
+The decision is written into the promotions ledger first, once, under the experiment's name; then
+the alias follows, then the end is written. Killed anywhere and run again, it does what is left.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from include.registry import experiments, ledger
+from include.registry.experiments import Ended, Ending, Experiment
+from include.registry.ledger import Promotion
+from include.registry.port import ModelVersion, Registry
+from include.registry.stage import follow_ledger, promoted_from
+from include.registry.withdrawal import Withdrawn
+from include.tenants.namespace import TenantRef
+
+log = logging.getLogger(__name__)
+
+
+def out_of_the_race(
+    tenant: TenantRef, experiment: Experiment, registry: Registry
+) -> tuple[Ended, str] | None:
+    """Why the experiment cannot go on, whatever was observed; None where it can."""
+    decided = ledger.history(tenant, experiment.use_case)
+    if _promotion_of(experiment, decided) is not None:
+        return None
+    current = ledger.champion_at(tenant, experiment.use_case)
+    if current is None or current.version != experiment.champion:
+        now = f"version {current.version}" if current else "nothing"
+        return "overtaken", f"Version {experiment.champion} no longer serves: {now} does."
+    version = registry.get(tenant, experiment.use_case, experiment.challenger)
+    if why := Withdrawn.of(tenant, experiment.use_case, decided).why(version, registry):
+        return "withdrawn", f"The challenger must not serve: {why}."
+    return None
+
+
+def conclude(
+    tenant: TenantRef,
+    experiment: Experiment,
+    verdict: Ended,
+    reasons: Sequence[str],
+    *,
+    as_of: datetime,
+    registry: Registry,
+    figures: Mapping[str, Any] | None = None,
+    by: str = "system",
+) -> Experiment:
+    """End the experiment from `as_of` on; a challenger that is to be promoted serves from then.
+
+    Where the champion has changed meanwhile, or the challenger was withdrawn, it ends without.
+    """
+    case, figures = experiment.use_case, dict(figures or {})
+    with ledger.exclusive(tenant, case):
+        standing = experiments.history(tenant, case)[experiment.number - 1]
+        if standing.ending is not None:
+            follow_ledger(tenant, case, registry)
+            return standing
+        told = tuple(reasons)
+        lost = out_of_the_race(tenant, experiment, registry) if verdict == "promote" else None
+        if lost:
+            verdict, told = lost[0], (*told, lost[1])
+        elif verdict == "promote" or _promotion_of(experiment, ledger.history(tenant, case)):
+            promoted = _promote(tenant, experiment, told, figures, as_of, registry, by)
+            verdict, as_of = "promote", promoted.as_of
+        if verdict != "promote":
+            _keep(tenant, experiment, told, as_of, by)
+        done = experiments.end(tenant, experiment, Ending(as_of, verdict, told, figures, by))
+    log.info(
+        "experiment: %s/%s %s ended: %s. %s",
+        *(tenant.id, case, experiment.name, verdict, " ".join(told)),
+    )
+    return done
+
+
+def _promote(
+    tenant: TenantRef,
+    experiment: Experiment,
+    reasons: Sequence[str],
+    figures: Mapping[str, Any],
+    as_of: datetime,
+    registry: Registry,
+    by: str,
+) -> Promotion:
+    case = experiment.use_case
+    decided = ledger.history(tenant, case)
+    standing = _promotion_of(experiment, decided)
+    if standing is None:
+        current = ledger.champion_at(tenant, case)
+        assert current is not None  # it is what the challenger was tried against
+        version = registry.get(tenant, case, experiment.challenger)
+        new = promoted_from(tenant, version, max(as_of, current.as_of))
+        metric = str(current.evidence.get("metric") or "")
+        beaten = registry.get(tenant, case, experiment.champion)
+        standing = ledger.record(
+            tenant,
+            replace(
+                new,
+                trigger=experiment.name,
+                incumbent_version=current.version,
+                reasons=tuple(reasons),
+                evidence={
+                    **new.evidence,
+                    "metric": metric,
+                    "champion": _promised(tenant, version, metric, registry),
+                    "challenger": beaten.version if beaten.rung == "own" else "",
+                    "experiment": {"number": experiment.number, **figures},
+                },
+                actor=by,
+            ),
+        )
+    follow_ledger(tenant, case, registry)
+    return standing
+
+
+def _keep(
+    tenant: TenantRef, experiment: Experiment, reasons: Sequence[str], as_of: datetime, by: str
+) -> None:
+    """Write, once, that who serves goes on serving."""
+    decided = ledger.history(tenant, experiment.use_case)
+    current = ledger.champion_at(tenant, experiment.use_case)
+    if current is None or any(one.trigger == experiment.name for one in decided):
+        return
+    ledger.record(
+        tenant,
+        replace(
+            current,
+            as_of=max(as_of, current.as_of),
+            trigger=experiment.name,
+            promoted=False,
+            incumbent_version=current.version,
+            reasons=tuple(reasons),
+            evidence={**current.evidence, "challenger": ""},
+            actor=by,
+            withdrawn=(),
+        ),
+    )
+
+
+def _promotion_of(experiment: Experiment, decided: Sequence[Promotion]) -> Promotion | None:
+    mine = (one for one in decided if one.trigger == experiment.name and one.promoted)
+    return next(mine, None)
+
+
+def _promised(
+    tenant: TenantRef, version: ModelVersion, metric: str, registry: Registry
+) -> dict[str, float] | None:
+    """The version's metric and its interval as its training measured them, for monitoring."""
+    measured = json.loads(registry.card(tenant, version))["metrics"]
+    names = {"value": metric, "low": f"{metric}_low", "high": f"{metric}_high"}
+    if any(measured.get(name) is None for name in names.values()):
+        return None
+    return {figure: measured[name] for figure, name in names.items()}
