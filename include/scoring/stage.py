@@ -1,18 +1,23 @@
-"""Scores the active entities of one interval with the version that serves at its end."""
+"""Scores the active entities of one interval with the version that serves at its end.
+
+The challenger of that instant scores them, too: in the shadow, or for its arm of an experiment.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any, Final
 
 import pyarrow as pa
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import FeaturesBuilt, GroupExposure, Scored
-from include.models.model import Model, asking
+from include.models.model import Model, Scores, asking
 from include.models.serialise import from_bytes
 from include.registry import ledger
 from include.registry.port import ModelVersion, Registry
+from include.scoring.challenger import challenged, served
 from include.scoring.exposure import groups_of, measured
 from include.scoring.predictions import replace_predictions
 from include.scoring.ranks import listed, ranked
@@ -21,6 +26,9 @@ from include.tenants.namespace import TenantRef
 from include.use_cases.details import Detail
 
 log = logging.getLogger(__name__)
+
+#: Tasks in which a rank is a place among all entities, not on the list of one.
+_ONE_RANKING: Final = ("classification", "regression")
 
 
 def score(
@@ -39,6 +47,9 @@ def score(
     parity: bool = False,
 ) -> Scored:
     """Make the champion's predictions all that `predictions` holds of the interval.
+
+    In an experiment, the entities of the challenger's arm have the challenger's; what that would
+    have answered to everybody stands in `shadow_predictions`.
 
     Args:
         task: the use case's.
@@ -73,9 +84,8 @@ def score(
         )
     model = from_bytes(registry.artifact(tenant, version))
     features = lake.get_table(tenant, built.features)
-    for each in (model, baseline):
-        if each is not None:
-            _check_columns(each, version, features.column_names)
+    if baseline is not None:
+        _check_columns(baseline, version, features.column_names)
     if version.feature_fingerprint != built.feature_fingerprint:
         log.warning(
             "scoring: %s/%s@%s was trained on feature definitions %s; these are %s",
@@ -83,32 +93,36 @@ def score(
             *(version.feature_fingerprint, built.feature_fingerprint),
         )
     groups = groups_of(features, item_groups) if item_groups else []
-    if model.lists:
-        rows = listed(model.recommend(asking(features, entity), top_k), top_k)
-    else:
+    compared = None if model.lists or baseline is None else baseline.predict(features)
+
+    def answer(version: ModelVersion, model: Model, detailed: bool) -> pa.Table:
+        _check_columns(model, version, features.column_names)
+        if model.lists:
+            return listed(model.recommend(asking(features, entity), top_k), top_k)
         scores = model.predict(features)
-        details = model.details(features, reasons)
-        for detail in beside:
-            for row, value in zip(details, detail.values(features, scores), strict=True):
-                row |= {} if value is None else {detail.name: value}
-        rows = ranked(
+        return ranked(
             features,
             task,
             top_k,
             scores=scores,
-            baseline=None if baseline is None else baseline.predict(features),
-            details=details,
+            baseline=compared,
+            details=_details(model, features, scores, reasons, beside) if detailed else None,
             entity=entity,
             parity=groups if parity and groups else None,
         )
+
+    rows = answer(version, model, True)
+    found = challenged(tenant, built.use_case, built.as_of, version, answer, registry)
+    parts = served(rows, version.version, found, lists=task not in _ONE_RANKING)
     replace_predictions(
         tenant,
         built.use_case,
         built.as_of,
-        rows,
-        model_version=version.version,
+        parts,
         feature_fingerprint=built.feature_fingerprint,
+        shadow=found.shadow if found else None,
     )
+    rows = pa.concat_tables([part.rows for part in parts])
     log.info(
         "scoring: %s/%s@%s wrote %d rows at %s",
         *(tenant.id, built.use_case, version.version, rows.num_rows, built.as_of),
@@ -120,6 +134,16 @@ def score(
             *(tenant.id, built.use_case, one.group, 100 * one.candidates, 100 * one.exposure),
         )
     return _scored(built, version.version, rows.num_rows, exposure)
+
+
+def _details(
+    model: Model, features: pa.Table, scores: Scores, reasons: int, beside: Sequence[Detail]
+) -> list[dict[str, Any]]:
+    details = model.details(features, reasons)
+    for one in beside:
+        for row, value in zip(details, one.values(features, scores), strict=True):
+            row |= {} if value is None else {one.name: value}
+    return details
 
 
 def _exposure(

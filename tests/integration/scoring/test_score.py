@@ -136,6 +136,8 @@ def test_predictions_name_what_made_them(
         "baseline_score": 1.0,
         "model_version": "1",
         "feature_fingerprint": "f1",
+        "experiment": None,
+        "arm": None,
     }
     assert [row["entity_id"] for row in stored(tenant)] == ["b", "c", "a"]
 
@@ -264,6 +266,80 @@ def test_tenants_score_apart(registry: InMemoryRegistry, lake: Lake, tenant: Ten
         run(registry, lake, other, built(lake, tenant))
     with pytest.raises(IntegrityError, match="belongs to"):
         run(registry, lake, other, replace(built(lake, tenant), tenant=other.id))
+
+
+def challenge(
+    registry: InMemoryRegistry, tenant: TenantRef, as_of: datetime, column: str, model: bytes = b""
+) -> None:
+    """A training at that instant whose runner-up scores by a column."""
+    new = NewVersion(
+        f"{as_of}/{column}",
+        "own",
+        column,
+        model or to_bytes(rule(column)),
+        *(b"PAR1", "", as_of, "f1", {}, {}, {}),
+    )
+    version = registry.register(tenant, "churn", new)
+    serving = ledger.champion_at(tenant, "churn", as_of)
+    assert serving is not None
+    ledger.record(
+        tenant,
+        replace(
+            serving,
+            as_of=as_of,
+            trigger=f"scheduled-{column}",
+            promoted=False,
+            evidence={"challenger": version.version},
+        ),
+    )
+
+
+def shadow(tenant: TenantRef) -> list[tuple[datetime, str, str, float]]:
+    """When whom the challenger would have answered what."""
+    with tenant_transaction(tenant) as connection:
+        rows = connection.execute("SELECT * FROM shadow_predictions ORDER BY as_of, rank")
+        return [(r["as_of"], r["model_version"], r["entity_id"], r["score"]) for r in rows]
+
+
+def test_the_challenger_of_then_scores_in_the_shadow(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """It answers the same entities, is served to nobody, and a rerun of an old interval takes the
+    version that challenged then."""
+    promote(registry, tenant)
+    challenge(registry, tenant, MONDAY, "spend")
+    run(registry, lake, tenant, built(lake, tenant))
+    before, served = shadow(tenant), stored(tenant)
+    assert before == [(MONDAY, "2", e, s) for e, s in (("a", 9), ("c", 5), ("b", 1))]
+    assert {row["model_version"] for row in served} == {"1"}
+    challenge(registry, tenant, MONDAY + WEEK, "visits")  # the champion's own bytes, as version 3
+    run(registry, lake, tenant, built(lake, tenant, as_of=MONDAY + WEEK))
+    run(registry, lake, tenant, built(lake, tenant))
+    assert [row for row in shadow(tenant) if row[0] == MONDAY] == before
+    assert {row[1] for row in shadow(tenant) if row[0] > MONDAY} == {"3"}
+    assert [row for row in stored(tenant) if row["as_of"] == MONDAY] == served
+    fewer = pa.table({"user_id": ["z"], "visits": [7.0], "spend": [1.0]})
+    run(registry, lake, tenant, built(lake, tenant, fewer))
+    assert [row[2] for row in shadow(tenant) if row[0] == MONDAY] == ["z"]
+
+
+@pytest.mark.parametrize("what", ["spoiled", "no model", "margin"])
+def test_a_challenger_never_fails_serving(
+    registry: InMemoryRegistry,
+    lake: Lake,
+    tenant: TenantRef,
+    caplog: pytest.LogCaptureFixture,
+    what: str,
+) -> None:
+    """One that is spoiled, is no model, or reads what was not built is left out, and logged."""
+    promote(registry, tenant)
+    challenge(registry, tenant, MONDAY, "margin", b"{}" if what == "no model" else b"")
+    if what == "spoiled":
+        registry.files[(tenant.id, "churn", "2", "model")] += b" "
+    assert run(registry, lake, tenant, built(lake, tenant)).rows == 3
+    assert [row["entity_id"] for row in stored(tenant)] == ["b", "c", "a"]
+    assert shadow(tenant) == []
+    assert f"{tenant.id}/churn@2 challenges" in caplog.text
 
 
 def test_a_crash_in_the_middle_leaves_the_old_rows(
