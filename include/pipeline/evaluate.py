@@ -63,7 +63,7 @@ def measure_matured(run: Run, scored: Scored) -> None:
         else:
             spine = _scored_entities(run, as_of)
             if use_case.request:
-                spine = _scored_events(use_case, events, spine, as_of)
+                spine = scored_events(use_case, events, spine, as_of)
             label = labels(use_case, events, spine, run.as_of)
             truth = spine.select([use_case.entity, "as_of"]).append_column("label", label)
         live.measure_live(
@@ -108,7 +108,7 @@ def _before_and_after(decided: promotions.Promotion) -> tuple[float | None, floa
     return incumbent.get("value"), next((value for value in after if value is not None), None)
 
 
-def _scored_events(
+def scored_events(
     use_case: UseCase, events: pa.Table, scored: pa.Table, as_of: datetime
 ) -> pa.Table:
     """The scored rows with the keys of their events and at the instants of these."""

@@ -51,7 +51,7 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
         return Due(True, f"asked for ({run.trigger})")
     use_case, tenant = run.the_use_case(), run.tenant
     overrides = tenant.use_cases[use_case.name]
-    everything = promotions.history(tenant.ref, use_case.name)
+    everything = [d for d in promotions.history(tenant.ref, use_case.name) if d.trained]
     if any((d.as_of, d.trigger) == (run.as_of, run.trigger) for d in everything):
         built = _recorded(run, "features")
         told = isinstance(built, FeaturesBuilt) and built.training_due

@@ -19,3 +19,10 @@ def last_interval(tenant: TenantConfig, until: datetime) -> Interval:
     end = local if croniter.match(tenant.schedule, local) else ticks.get_prev(datetime)
     start = croniter(tenant.schedule, end).get_prev(datetime)
     return Interval(start.astimezone(UTC), end.astimezone(UTC))
+
+
+def next_end(tenant: TenantConfig, after: datetime) -> datetime:
+    """When the schedule's next interval is over: its first tick after an instant."""
+    ticks = croniter(tenant.schedule, after.astimezone(ZoneInfo(tenant.timezone)))
+    found: datetime = ticks.get_next(datetime)
+    return found.astimezone(UTC)

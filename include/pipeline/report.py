@@ -9,6 +9,7 @@ from include import use_cases
 from include.errors import UnavailableError, UnknownNameError
 from include.features.online.store import OnlineStore
 from include.features.views import FeatureService
+from include.pipeline import experiments
 from include.registry import ledger as promotions
 from include.registry.ledger import Promotion
 from include.storage.lake import Lake
@@ -43,9 +44,19 @@ def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
 def explain(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any]]]:
     """Every promotion, verdict, retrain, live metric, incident and quality check, oldest first.
 
+    With them every experiment, and challengers against champions on the labels of later weeks.
+
     Raises:
         UnknownNameError: the tenant does not have the use case.
     """
+    return {
+        **_recorded(tenant, use_case),
+        "experiments": experiments.told(tenant.ref, use_case),
+        "shadow": experiments.shadows(tenant.ref, use_case),
+    }
+
+
+def _recorded(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any]]]:
     if use_case not in tenant.use_cases:
         raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
     lake = Lake.from_environment()
@@ -113,7 +124,7 @@ _EMPTY = dict.fromkeys(
 def _status(tenant: TenantConfig, use_case: str, airflow_url: str) -> dict[str, Any]:
     decided = promotions.history(tenant.ref, use_case)
     champion = promotions.champion_at(tenant.ref, use_case)
-    found = explain(tenant, use_case)
+    found = _recorded(tenant, use_case)
     verdicts, retrains, live = (
         found[name] for name in ("drift_verdicts", "retrains", "live_metrics")
     )

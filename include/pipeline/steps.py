@@ -35,7 +35,7 @@ from include.models.serialise import from_bytes
 from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
-from include.pipeline import evaluate, history, translate
+from include.pipeline import evaluate, experiments, history, translate
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
 from include.registry import stage as registry_stage
@@ -212,6 +212,7 @@ def monitoring(run: Run) -> Monitored:
     data_loss = bool(checked and checked.data_loss)
     if not data_loss:  # without data everybody seems to have stayed away
         evaluate.measure_matured(run, scored)
+        experiments.look(run, scored)
     serving = _serving(run.platform, ref, use_case.name, run)
     champion = predictions = None
     if serving is not None:
