@@ -23,11 +23,13 @@ def test_every_name_leads_to_a_use_case_of_that_name() -> None:
 
 def test_an_unknown_use_case_is_refused_with_the_known_ones() -> None:
     """A wrong name is answered with the right ones."""
-    with pytest.raises(UnknownNameError, match="known: .*churn, .*recommendation"):
+    with pytest.raises(UnknownNameError, match=r"known: .*churn, .*recommendation"):
         use_cases.get("chrun")
 
 
-@pytest.mark.parametrize("name", ["declaration", "details", "spines", "__init__", "../churn", "churn.py"])
+@pytest.mark.parametrize(
+    "name", ["declaration", "details", "spines", "__init__", "../churn", "churn.py"]
+)
 def test_only_use_cases_can_be_imported(name: str) -> None:
     """A module that declares no use case, or a path, is no use case."""
     with pytest.raises(UnknownNameError):
