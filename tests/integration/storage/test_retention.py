@@ -66,11 +66,13 @@ def fill(one: TenantConfig, lake: Lake) -> None:
         lake.put(one.ref, f"features/churn/{at:%Y-%m-%dT%H%M%S}.parquet", b"x")
         lake.put(one.ref, f"spines/{at:%Y-%m-%dT%H%M%S}-{'ab' * 32}.parquet", b"x")
         with tenant_transaction(one.ref) as connection:
-            connection.execute(
-                "INSERT INTO predictions (tenant_id, use_case, as_of, entity_id, rank, score, "
-                "model_version, feature_fingerprint) VALUES (%s, 'churn', %s, 'u', 1, 1, '1', '')",
-                [one.id, at],
-            )
+            for table in ("predictions", "shadow_predictions"):
+                connection.execute(
+                    f"INSERT INTO {table} (tenant_id, use_case, as_of, entity_id, rank, score, "
+                    "model_version, feature_fingerprint) "
+                    "VALUES (%s, 'churn', %s, 'u', 1, 1, '1', '')",
+                    [one.id, at],
+                )
             connection.execute(
                 "INSERT INTO quarantine (tenant_id, stage, source, interval_start, interval_end, "
                 "row_number, reason, row) VALUES (%s, 'x', 'x', %s, %s, 1, 'x', '{}')",
@@ -83,8 +85,9 @@ def left(one: TenantConfig, lake: Lake) -> tuple[list[datetime], int, int, int]:
     with tenant_transaction(one.ref) as connection:
         counts = [
             len(connection.execute(f"SELECT 1 FROM {table}").fetchall())
-            for table in ("predictions", "quarantine")
+            for table in ("predictions", "quarantine", "shadow_predictions")
         ]
+    assert counts[2] == counts[0], "the shadow goes with the predictions"
     events = lake.read(one.ref, "events", columns=["event_timestamp"])["event_timestamp"]
     home = lake.file_path(one.ref, "")
     files = [path for name in ("features", "spines") for path in (home / name).rglob("*.parquet")]
