@@ -78,7 +78,9 @@ class History:
     items: int  #: at most so many of an entity, those most often had first
     weight: str = ""  #: feature: how much of an item it had, negative where disliked; else 1
     seen: Literal["keep", "drop"] = "drop"  #: whether what an entity had may be listed again
+    recency: str = ""  #: feature: days since it first had the item, or last where `seen` is kept
     category: str = ""  #: text feature by which lists are kept diverse, and rare items helped
+    relevance: float = 1.0  #: below 1, lists give so much less for more categories
 
 
 @dataclass(frozen=True)
@@ -244,8 +246,8 @@ class UseCase:
             used += baseline.columns
             if not self.lists and not fitted:
                 used += [baseline.column, *([baseline.then] if baseline.then else [])]
-        if self.history and self.history.weight:
-            used.append(self.history.weight)
+        if self.history:
+            used += [name for name in (self.history.weight, self.history.recency) if name]
         read_as_text = [
             *(self.texts or ()),
             *([self.history.category] if self.history and self.history.category else []),

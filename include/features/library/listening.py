@@ -73,6 +73,7 @@ USER_CONTENT: Final = FeatureView(
         Aggregation("count", None, (ALL_HISTORY,), _PLAYED, "played"),
         Aggregation("count", None, (ALL_HISTORY,), _SKIPPED, "skipped"),
         Aggregation("time_since_last"),
+        Aggregation("time_since_first"),
     ),
     derived=(
         Derived(

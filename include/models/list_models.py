@@ -1,0 +1,195 @@
+"""Item models as they serve: lists, something for those of whom nothing is known, and their bytes.
+
+A list holds nothing but items that somebody in the history handed in has had: of a shared model,
+those of the tenant that asks; of an old one, those still about.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import IntegrityError
+from include.models import arrays
+from include.models.association import Association
+from include.models.diversity import diversified
+from include.models.ease import Ease
+from include.models.interactions import interactions
+from include.models.item_lists import LISTS
+from include.models.playlist import Blend, Columns, experts
+from include.models.popularity import Popularity
+
+#: Items drawn up per place of a list, from which a varied one is chosen.
+_DEEPER: Final = 5
+_MOST: Final = 4_000.0  #: that the weight of an expert can be, or days be many
+
+
+@dataclass(frozen=True)
+class EasePredictor:
+    """A blend of EASE, of what is about lately, and of the kinds of things an entity likes."""
+
+    ease: Ease
+    blend: Blend
+    columns: Columns
+    relevance: float = 1.0  #: 1 − the weight of variety, see `diversity.diversified`
+
+    def recommend(self, history: pa.Table, top: int) -> pa.Table:
+        """Lists of at most `top`; who has had nothing that counts gets what is about lately."""
+        found = experts(history, self.columns, self.ease)
+        varied = bool(found.categories) and self.relevance < 1
+        drop = self.ease.settings.seen == "drop"
+        lists = found.lists(self.blend, top * _DEEPER if varied else top, drop_seen=drop)
+        return diversified(lists, found.categories, top, self.relevance) if varied else lists
+
+    def payload(self) -> dict[str, Any]:
+        """All of it in JSON's types."""
+        return {
+            "ease": _packed(self.ease),
+            "blend": asdict(self.blend),
+            "columns": asdict(self.columns),
+            "relevance": self.relevance,
+        }
+
+    @classmethod
+    def from_payload(cls, payload: Any) -> EasePredictor:
+        """What `payload` gave.
+
+        Raises:
+            IntegrityError: it is something else.
+        """
+        _check(payload, {"ease", "blend", "columns", "relevance"})
+        blend, columns = payload["blend"], payload["columns"]
+        relevance = payload["relevance"]
+        _check(blend, {"trend", "taste", "likeness"})
+        _check(columns, {"weight", "recency", "category", "lately"})
+        lately = columns["lately"]
+        sound = (
+            all(isinstance(one, float) and 0 <= one <= _MOST for one in blend.values())
+            and all(isinstance(columns[name], str) for name in ("weight", "recency", "category"))
+            and isinstance(lately, float)
+            and 0 < lately <= _MOST
+            and isinstance(relevance, float)
+            and 0 <= relevance <= 1
+        )
+        if not sound:
+            raise IntegrityError("a blend has weights, names of columns, days and relevance")
+        ease = Ease.from_arrays(*_unpacked(payload["ease"]))
+        return cls(ease, Blend(**blend), Columns(**columns), relevance)
+
+
+@dataclass(frozen=True)
+class AssociationPredictor:
+    """What goes with the items at hand."""
+
+    association: Association
+
+    def recommend(self, history: pa.Table, top: int) -> pa.Table:
+        """Lists of at most `top`."""
+        return self.association.recommend(history, top, among=_items(history))
+
+    def payload(self) -> dict[str, Any]:
+        """All of it in JSON's types."""
+        return _packed(self.association)
+
+    @classmethod
+    def from_payload(cls, payload: Any) -> AssociationPredictor:
+        """What `payload` gave.
+
+        Raises:
+            IntegrityError: it is something else.
+        """
+        return cls(Association.from_arrays(*_unpacked(payload)))
+
+
+@dataclass(frozen=True)
+class PopularityPredictor:
+    """The same list for everybody, without what they have had where that is dropped."""
+
+    popular: Popularity
+
+    def recommend(self, history: pa.Table, top: int) -> pa.Table:
+        """Lists of at most `top`."""
+        return self.popular.recommend(history, top, among=_items(history))
+
+    def payload(self) -> dict[str, Any]:
+        """All of it in JSON's types."""
+        return _packed(self.popular)
+
+    @classmethod
+    def from_payload(cls, payload: Any) -> PopularityPredictor:
+        """What `payload` gave.
+
+        Raises:
+            IntegrityError: it is something else.
+        """
+        return cls(Popularity.from_arrays(*_unpacked(payload)))
+
+
+@dataclass(frozen=True)
+class OwnHistoryPredictor:
+    """What an entity had most of, once more."""
+
+    weight: str  #: column of the history; each item counts alike without one
+
+    def recommend(self, history: pa.Table, top: int) -> pa.Table:
+        """Lists of at most `top`; ties go by item id."""
+        own = interactions(history, self.weight)
+        order = np.lexsort((own.columns, -own.weights, own.rows))
+        place = np.arange(len(order)) - np.searchsorted(own.rows, own.rows)
+        kept = order[place < top]
+        return pa.table(
+            [
+                pa.array(own.entities, pa.string()).take(pa.array(own.rows[kept])),
+                pa.array(own.items, pa.string()).take(pa.array(own.columns[kept])),
+                pa.array(own.weights[kept], pa.float64()),
+            ],
+            schema=LISTS,
+        )
+
+    def payload(self) -> dict[str, Any]:
+        """All of it in JSON's types."""
+        return {"weight": self.weight}
+
+    @classmethod
+    def from_payload(cls, payload: Any) -> OwnHistoryPredictor:
+        """What `payload` gave.
+
+        Raises:
+            IntegrityError: it is something else.
+        """
+        _check(payload, {"weight"})
+        if not isinstance(payload["weight"], str):
+            raise IntegrityError("the weight of a history is the name of a column")
+        return cls(payload["weight"])
+
+
+def _items(history: pa.Table) -> set[str]:
+    return set(pc.unique(history["item_id"]).to_pylist())
+
+
+def _packed(part: Ease | Association | Popularity) -> dict[str, Any]:
+    content = base64.b64encode(arrays.to_bytes(part.arrays())).decode()
+    return {"header": dict(part.header()), "arrays": content}
+
+
+def _unpacked(payload: Any) -> tuple[Mapping[str, Any], arrays.Arrays]:
+    _check(payload, {"header", "arrays"})
+    header, content = payload["header"], payload["arrays"]
+    if not isinstance(header, dict) or not isinstance(content, str):
+        raise IntegrityError("a part of an item model is a header and arrays in base64")
+    try:
+        return header, arrays.from_bytes(base64.b64decode(content, validate=True))
+    except binascii.Error:
+        raise IntegrityError("the arrays of an item model are not base64") from None
+
+
+def _check(payload: Any, keys: set[str]) -> None:
+    if not isinstance(payload, dict) or set(payload) != keys:
+        raise IntegrityError(f"this part of a model has exactly the keys {', '.join(sorted(keys))}")

@@ -1,0 +1,164 @@
+"""Lists that weigh three things: what is about lately, what kinds an entity likes, and EASE.
+
+The score of item j for entity u is, in logarithms,
+
+    trend · ln P(had lately | not had before)
+    + taste · ln P(category of j | u)
+    + likeness · ln(δ + EASE score of j for u, brought to 0..1 within u),
+
+a weighted product of experts (Hinton 2002) whose three weights are chosen on a validation window.
+The share of a category is the entity's own, shrunk towards everybody's; what it turned down counts
+against a category. What is about lately is read from the history handed in, so that an item that
+came out after training can be listed: of the entities that had not had it before, the share that
+has had it since. (Where things are had again and again, before and after tell nothing apart, and it
+is the share of all entities.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy import sparse
+
+from include.models.ease import Ease
+from include.models.interactions import Interactions, Matrix, codes_of, interactions
+from include.models.item_lists import LISTS, lists_of
+
+#: Weight of everybody's shares of categories beside an entity's own, in items had.
+DOUBT: Final = 5.0
+#: What an item that is like nothing the entity had keeps.
+DELTA: Final = 0.05
+
+
+@dataclass(frozen=True)
+class Blend:
+    """Weights of the three experts."""
+
+    trend: float
+    taste: float
+    likeness: float
+
+
+#: Few, and far apart; the first is EASE alone, which is what is taken where nothing can choose.
+BLENDS: Final = (
+    Blend(0.0, 0.0, 1.0),
+    *(
+        Blend(trend, taste, likeness)
+        for trend, taste, likeness in product((0.5, 1.0), (0.0, 1.0), (0.0, 0.5, 1.0))
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a history are called; empty where there is none."""
+
+    weight: str = ""
+    recency: str = ""  #: days since the entity first, or last, had the item
+    category: str = ""  #: the item's, as it is told now
+    lately: float = 7.0  #: days within which an item counts as had lately
+
+
+@dataclass(frozen=True)
+class Experts:
+    """What each expert says of every entity and item of a history."""
+
+    own: Interactions
+    trend: Matrix  #: `(items,)`
+    taste: Matrix  #: `(entities, categories)`
+    categories: Mapping[str, str]  #: item → category
+    category: np.ndarray  #: `(items,)`: place in `taste`; the last is what has no category
+    likeness: sparse.csr_array | Matrix  #: `(entities, known items)`: raw EASE scores
+    known: np.ndarray  #: `(items,)`: place in `likeness`, −1 where EASE does not know the item
+
+    def lists(
+        self, blend: Blend, top: int, *, drop_seen: bool, among: Collection[str] | None = None
+    ) -> pa.Table:
+        """The best `top` items of each entity by a blend, as `LISTS`."""
+        if not self.own.entities:
+            return LISTS.empty_table()
+
+        def scores(part: slice) -> Matrix:
+            found = np.tile(blend.trend * self.trend, (part.stop - part.start, 1))
+            if blend.taste:
+                found += blend.taste * np.log(self.taste[part])[:, self.category]
+            if blend.likeness:
+                found += blend.likeness * self._alike(part)
+            return found
+
+        allowed = None if among is None else np.isin(self.own.items, list(among))
+        seen = self.own.matrix() if drop_seen else None
+        return lists_of(self.own.entities, self.own.items, scores, top, blocked=seen, among=allowed)
+
+    def _alike(self, part: slice) -> Matrix:
+        """Logarithms; an item that EASE does not know is as likely as the others on average."""
+        raw = np.maximum(np.asarray(self.likeness[part]), 0.0)
+        most = raw.max(axis=1, initial=0.0, keepdims=True)
+        found = np.log(DELTA + np.divide(raw, most, out=np.zeros_like(raw), where=most > 0))
+        usual = found.mean(axis=1, keepdims=True) if found.shape[1] else np.zeros((len(raw), 1))
+        return np.asarray(np.concatenate([found, usual], axis=1)[:, self.known])
+
+
+def experts(history: pa.Table, columns: Columns, ease: Ease) -> Experts:
+    """What the experts say about a history: `entity_id, item_id` and the named columns."""
+    own = interactions(history, columns.weight)
+    lately = history
+    if columns.recency:
+        days = pc.fill_null(history[columns.recency].cast(pa.float64()), float("inf"))
+        lately = history.filter(pc.less_equal(days, columns.lately))
+    recent = interactions(lately, items=own.items).support()
+    before = np.zeros_like(recent)
+    if ease.settings.seen == "drop":
+        before = interactions(history, items=own.items).support() - recent
+    categories = _categories(history, columns)
+    names = sorted(set(categories.values()))
+    category = codes_of([categories.get(item, "") for item in own.items], names)
+    category = np.where(category < 0, len(names), category)
+    known = codes_of(own.items, ease.items)
+    return Experts(
+        own,
+        np.log((recent + 0.5) / (len(own.entities) - before + 1)),
+        _tastes(own, category, len(names)),
+        categories,
+        category,
+        _likeness(own, known, ease),
+        np.where(known < 0, len(ease.items), known),
+    )
+
+
+def _categories(history: pa.Table, columns: Columns) -> dict[str, str]:
+    if not columns.category:
+        return {}
+    pairs = (
+        history.select(["item_id", columns.category])
+        .group_by(["item_id", columns.category])
+        .aggregate([])
+    )
+    told = zip(pairs["item_id"].to_pylist(), pairs[columns.category].to_pylist(), strict=True)
+    return dict(sorted((item, category) for item, category in told if category))
+
+
+def _tastes(own: Interactions, category: np.ndarray, count: int) -> Matrix:
+    """P(category | entity), `(entities, categories + 1)`; the last is as likely as the mean."""
+    cells = own.rows * (count + 1) + category[own.columns]
+    size = len(own.entities) * (count + 1)
+    liked = np.bincount(cells, own.weights, minlength=size).reshape(-1, count + 1)
+    liked = np.maximum(liked[:, :count], 0.0)
+    everybody = (liked.sum(axis=0) + 1) / (liked.sum() + max(count, 1))
+    shares = (liked + DOUBT * everybody) / (liked.sum(axis=1, keepdims=True) + DOUBT)
+    usual = np.full((len(shares), 1), 1 / max(count, 1))
+    return np.asarray(np.concatenate([shares, usual], axis=1))
+
+
+def _likeness(own: Interactions, known: np.ndarray, ease: Ease) -> Matrix:
+    """EASE's own scores, without its scale by popularity, which `trend` stands for."""
+    use = known[own.columns] >= 0
+    cells = (own.weights[use], (own.rows[use], known[own.columns[use]]))
+    had = sparse.csr_array(cells, shape=(len(own.entities), len(ease.items)))
+    return np.asarray(had @ ease.effects)
