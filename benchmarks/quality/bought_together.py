@@ -51,10 +51,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     lines, categories = sales()
-    found = {"5,000 items": measure(in_catalogue(lines), categories, baselines=True)}
-    found["every item"] = measure(lines, categories, baselines=False)
-    for name, figures in found.items():
-        print(f"{name}: {json.dumps(figures)}")
+    parts = {"5,000 items": (in_catalogue(lines), True), "every item": (lines, False)}
+    found: dict[str, Any] = {}
+    for name, (part, baselines) in parts.items():
+        found[name] = measure(part, categories, baselines=baselines)
+        print(f"{name}: {json.dumps(found[name])}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
 

@@ -62,30 +62,42 @@ class Category:
 
 def walk(counts: Counts, strength: float) -> Iterator[Category | Family]:
     """Every category, each before what it holds, and every family of items."""
-    whole = [_pairs_of_level(counts, level) for level in counts.levels]
-    held = [
-        np.bincount(level[level >= 0], counts.held[level >= 0], minlength=pairs.shape[0])
-        for level, pairs in zip(counts.levels, whole, strict=True)
-    ]
+    pairs = tuple(_pairs_of_level(counts, level) for level in counts.levels)
+    held = tuple(
+        np.asarray(np.bincount(level[level >= 0], counts.held[level >= 0], known.shape[0]), float)
+        for level, known in zip(counts.levels, pairs, strict=True)
+    )
     both = counts.baskets.multiply((counts.weights + 1j)[:, None]).tocsr()
-    columns = counts.baskets.tocsc()
+    tree = _Tree(counts.levels, strength, pairs, held, counts.baskets.tocsc(), both)
+    return tree.below(np.arange(counts.baskets.shape[1]), (), counts.share)
 
-    def below(items: Codes, path: tuple[int, ...], expected: Matrix) -> Iterator[Category | Family]:
+
+@dataclass(frozen=True)
+class _Tree:
+    levels: tuple[Codes, ...]
+    strength: float
+    pairs: tuple[sparse.csr_array, ...]  #: per level, see `_pairs_of_level`
+    held: tuple[Matrix, ...]  #: per level: weighted items of each category in baskets
+    baskets: sparse.csc_array
+    both: sparse.csr_array  #: baskets, with their weight as the real part of each cell
+
+    def below(
+        self, items: Codes, path: tuple[int, ...], expected: Matrix
+    ) -> Iterator[Category | Family]:
+        """A category with these items, and all that it holds."""
         yield Category(path, expected)
         depth = len(path)
-        place = (
-            counts.levels[depth][items] if depth < len(counts.levels) else np.full_like(items, -1)
-        )
-        for start in range(0, np.count_nonzero(place < 0), _AT_A_TIME):
-            own = items[place < 0][start : start + _AT_A_TIME]
-            part = columns[:, own].T.tocsr()
-            yield Family(own, expected, path, _apart(part @ both, own))
+        last = depth == len(self.levels)
+        place = np.full_like(items, -1) if last else self.levels[depth][items]
+        alone = items[place < 0]
+        for start in range(0, len(alone), _AT_A_TIME):
+            own = alone[start : start + _AT_A_TIME]
+            yield Family(own, expected, path, _apart(self.baskets[:, own].T @ self.both, own))
         for category in np.unique(place[place >= 0]).tolist():
-            row = whole[depth][[category]].toarray()[0]
-            share = (row + strength * expected) / (held[depth][category] + strength)
-            yield from below(items[place == category], (*path, category), share)
-
-    yield from below(np.arange(counts.baskets.shape[1]), (), counts.share)
+            row = self.pairs[depth][[category]].toarray()[0]
+            share = row + self.strength * expected
+            share /= self.held[depth][category] + self.strength
+            yield from self.below(items[place == category], (*path, category), share)
 
 
 def _pairs_of_level(counts: Counts, level: Codes) -> sparse.csr_array:
