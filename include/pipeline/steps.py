@@ -236,6 +236,8 @@ def monitoring(run: Run) -> Monitored:
 def skew(run: Run) -> Replayed:
     """A sample of the vectors that were scored, computed again from the lake as it is now."""
     use_case, lake = run.the_use_case(), run.platform.lake
+    # Events were looked at when they happened; the online store stands at the interval's end.
+    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features)
     return skew_stage.replay(
         run.tenant,
         use_case.features,
@@ -244,7 +246,7 @@ def skew(run: Run) -> Replayed:
         seed=use_case.seed,
         lake=lake,
         pool=record_pool(run.pool_members(), use_case.features, lake),
-        online=OnlineVectors(run.tenant, use_case.features),
+        online=online,
         fingerprint=use_case.fingerprint,
     )
 
