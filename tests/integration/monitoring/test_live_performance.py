@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -9,7 +11,7 @@ from include.errors import ConfigError, UnknownNameError
 from include.monitoring import ledger
 from include.monitoring.live import awaiting_labels, measure_live
 from include.storage.postgres import tenant_transaction
-from tests.integration.monitoring.conftest import Watched, week
+from tests.integration.monitoring.conftest import POLICY, Watched, week
 
 pytestmark = pytest.mark.integration
 HORIZON = timedelta(days=30)
@@ -128,3 +130,32 @@ def test_ill_formed_questions_are_refused(tenant: Watched) -> None:
         measure_live(tenant.config.ref, "churn", labels_of([], set()), metric="f1", **when)
     with pytest.raises(ConfigError, match="got columns: label"):
         measure_live(tenant.config.ref, "churn", pa.table({"label": [1]}), metric="auc", **when)
+
+
+def test_outcomes_that_become_far_more_frequent_are_drift(tenant: Watched) -> None:
+    """A metric that knows only order stays, but the probabilities are wrong: that is drift too."""
+    users = [f"u{i:03}" for i in range(400)]
+    order = [(user, 0.05 + 0.3 * i / 400) for i, user in enumerate(users)]
+    tenant.store(week(1), order)
+    positive = {user for i, user in enumerate(users) if (i * 7919) % 400 < 100 + i / 2}
+    found = measure_live(
+        tenant.config.ref,
+        "churn",
+        labels_of(users, positive),
+        metric="auc",
+        as_of=week(1),
+        measured_as_of=week(6),
+    )
+    assert found is not None
+    usual = {"metric": "auc", "value": found.value, "low": 0.0, "high": 1.0}
+    reference = tenant.champion().read()
+    rates = pa.array(np.linspace(0.05, 0.35, reference.num_rows))
+    reference = reference.set_column(reference.num_columns - 1, "prediction", rates)
+    policy = replace(POLICY, prediction_threshold=99.0)
+    for rate, verdict in ((0.2, "drift"), (0.4, "stable"), (float("nan"), "stable")):
+        champion = tenant.champion(reference=reference, outcome_rate=rate, **usual)
+        assert tenant.monitor(tenant.score(week(6)), champion=champion, policy=policy).verdict == (
+            verdict
+        ), rate
+    details = tenant.state()["verdicts"][-1]["details"]
+    assert "calibration" not in details

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from include.errors import ConfigError
 from include.handoffs import Monitored
 from include.monitoring import ledger
 from include.storage.postgres import tenant_transaction
-from tests.integration.monitoring.conftest import POLICY, Watched, features, week
+from tests.integration.monitoring.conftest import POLICY, Watched, features, predict, week
 
 pytestmark = pytest.mark.integration
 
@@ -176,12 +176,73 @@ def test_a_champion_that_has_just_withstood_a_training_is_not_retrained(tenant: 
     assert tenant.monitor(tenant.score(week(2), shift=1.0)).decision == "retrain"
 
 
-def test_the_page_is_drawn_for_drift_and_on_demand(tenant: Watched) -> None:
-    """Of two quiet weeks the one somebody asks about is drawn, and a drifted one always."""
-    for number, report, shift in ((1, False, 0.0), (2, True, 0.0), (3, False, 1.0)):
-        tenant.monitor(tenant.score(week(number), shift=shift), report=report)
-    suffixes = [v["report_path"][-4:] for v in tenant.state()["verdicts"]]
-    assert suffixes == ["json", "html", "html"]
+def test_the_page_is_drawn_for_drift_weekly_and_on_demand(tenant: Watched) -> None:
+    """Of quiet windows one a week and the one somebody asks about are drawn, drifted ones always."""
+    weekly = replace(POLICY, report_every=timedelta(days=7))
+    days = ((1, False, 0.0), (2, True, 0.0), (5, False, 1.0), (8, False, 0.0), (12, False, 0.0))
+    for day, report, shift in days:
+        scored = tenant.score(week(1) + timedelta(days=day), shift=shift)
+        tenant.monitor(scored, report=report, policy=weekly)
+    tenant.monitor(tenant.score(week(9)))
+    rows = tenant.state()["verdicts"]
+    assert [v["report_path"][-4:] for v in rows] == ["json", "html", "html", "json", "html", "json"]
+    assert rows[1]["details"]["evidently"]["drifted"] == 0
+    assert rows[2]["details"]["evidently"]["drifted"] == 1
+    assert "evidently" not in rows[3]["details"]
+
+
+def test_the_reference_is_read_once_and_for_pages(tenant: Watched) -> None:
+    """A champion that can read its reference is asked at its first window and for each page."""
+    reads = []
+
+    def reference() -> pa.Table:
+        reads.append(1)
+        return table
+
+    table = tenant.champion().read()
+    champion = tenant.champion(reference=reference)
+    for number in (1, 2, 3):
+        tenant.monitor(tenant.score(week(number)), champion=champion)
+    assert len(reads) == 1
+    tenant.monitor(tenant.score(week(4), shift=1.0), champion=champion)
+    assert len(reads) == 2
+
+
+def test_what_happens_every_year_is_no_drift(tenant: Watched) -> None:
+    """The window of a year before explains the change, be it stored or built when asked for."""
+    year = timedelta(days=364)
+
+    def past(at: datetime) -> pa.Table | None:
+        asked.append(at)
+        table = features(at, shift=1.0, seed=5)
+        return table.append_column("prediction", pa.array(predict(table))) if at < week(0) else None
+
+    asked: list[datetime] = []
+    found = tenant.monitor(tenant.score(week(1), shift=1.0), past=past)
+    assert (found.verdict, found.decision) == ("stable", "wait")
+    assert "1 changed as they should (as in the same weeks of 2023)" in found.reason
+    assert week(1) - year in asked
+    again = tenant.monitor(tenant.score(week(1), shift=1.0))
+    assert again == found
+    assert tenant.monitor(tenant.score(week(30), shift=1.0)).verdict == "drift"
+
+
+def test_a_calm_window_asks_for_no_past(tenant: Watched) -> None:
+    """Only a breach makes anybody build features of a year ago."""
+
+    def past(at: datetime) -> pa.Table | None:
+        raise AssertionError("asked")
+
+    assert tenant.monitor(tenant.score(week(1)), past=past).verdict == "stable"
+
+
+def test_profiles_are_kept_for_a_little_over_a_year(tenant: Watched) -> None:
+    """A window forgets those that nothing will be compared with, never its model's reference."""
+    for number in (1, 2, 40, 64, 70):
+        tenant.monitor(tenant.score(week(number)))
+    kept = [(row["kind"], row["as_of"]) for row in tenant.state()["profiles"]]
+    expected = [("window", week(40)), ("window", week(64)), ("window", week(70))]
+    assert kept == [("reference", week(0)), *expected]
 
 
 def test_hostile_columns_do_not_stop_the_stage(tenant: Watched) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.monitoring.decisions import (
+    Calibration,
     Evidence,
     Performance,
     RetrainFacts,
@@ -37,6 +38,7 @@ def columns(drifted: int, of: int) -> list[Column]:
 
 
 CALM = Evidence("3", False, 100, 100, columns(0, 20), Column("prediction", 0.1, False))
+SHIFTED = Calibration(0.1, 0.05, 0.9, 0.15, 0.4, 0.2, AS_OF - 30 * DAY)
 FALLEN = Performance("auc", 0.86, 0.82, 0.90, 0.60, 0.04, AS_OF - 30 * DAY)
 
 
@@ -62,6 +64,14 @@ FALLEN = Performance("auc", 0.86, 0.82, 0.90, 0.60, 0.04, AS_OF - 30 * DAY)
         ({"performance": replace(FALLEN, season=0.62, season_error=0.04)}, "stable", "none of"),
         ({"performance": replace(FALLEN, season=0.80, season_error=0.20)}, "drift", "auc fell"),
         ({"performance": replace(FALLEN, season=0.73, season_error=0.01)}, "drift", "auc fell"),
+        ({"performance": replace(FALLEN, effective=3)}, "stable", "none of"),
+        ({"performance": replace(FALLEN, effective=40)}, "drift", "auc fell"),
+        ({"calibration": SHIFTED}, "drift", "came to 40.0% where 20.0% were predicted"),
+        ({"calibration": replace(SHIFTED, live=-0.7)}, "drift", "changed by a factor of 0.4"),
+        ({"calibration": replace(SHIFTED, live=0.5)}, "stable", "none of"),
+        ({"calibration": replace(SHIFTED, live_error=0.4)}, "stable", "none of"),
+        ({"calibration": replace(SHIFTED, season=0.8)}, "stable", "none of"),
+        ({"calibration": replace(SHIFTED, season=-0.8)}, "drift", "came to 40.0%"),
         ({"columns": [Column("c0", 0.9, False, "as in March")]}, "stable", "1 changed as they"),
     ],
 )
