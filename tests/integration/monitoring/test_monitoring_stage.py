@@ -177,7 +177,7 @@ def test_a_champion_that_has_just_withstood_a_training_is_not_retrained(tenant: 
 
 
 def test_the_page_is_drawn_for_drift_weekly_and_on_demand(tenant: Watched) -> None:
-    """Of quiet windows one a week and the one somebody asks about are drawn, drifted ones always."""
+    """Of quiet windows one a week and one on demand are drawn, drifted ones always."""
     weekly = replace(POLICY, report_every=timedelta(days=7))
     days = ((1, False, 0.0), (2, True, 0.0), (5, False, 1.0), (8, False, 0.0), (12, False, 0.0))
     for day, report, shift in days:
