@@ -31,6 +31,7 @@ from include.monitoring.decisions import (
 from include.monitoring.gate import Comparison, Gate, Past, compare_windows
 from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.policy import DriftPolicy
+from include.monitoring.profiles import profile_window
 from include.monitoring.season import StoredWindow
 from include.monitoring.windows import PREDICTION, align, bounded
 from include.registry import ledger as promotions
@@ -81,6 +82,10 @@ def monitor(
         window = _window(tenant.ref, scored, policy, keys, lake, predictions)
     if champion is not None and window is not None:
         comparison = _compare(tenant.ref, scored, policy, champion, keys, window, past)
+    elif window is not None:  # a later champion may ask what this weekday looked like
+        profiled = profile_window(bounded(window, policy.sample_rows, policy.seed), keys)
+        kept = StoredWindow(scored.as_of, "", profiled)
+        profile_store.store_window(tenant.ref, scored.use_case, kept)
     known = Matured()
     if champion is not None:
         known = matured(tenant.ref, scored.use_case, champion, policy, scored.as_of)

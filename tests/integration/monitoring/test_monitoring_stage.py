@@ -107,9 +107,10 @@ def test_no_entity_at_all_is_too_few(tenant: Watched) -> None:
 
 
 def test_without_a_model_there_is_nothing_to_compare_with(tenant: Watched) -> None:
-    """A tenant that nothing serves yet waits."""
+    """A tenant that nothing serves yet waits; its window is profiled for later ones."""
     found = tenant.monitor(tenant.score(week(1), version=""), champion=None)
     assert (found.verdict, found.decision) == ("no_model", "wait")
+    assert [(p["kind"], p["model_version"]) for p in tenant.state()["profiles"]] == [("window", "")]
 
 
 def test_the_reference_must_be_of_the_model_that_scored(tenant: Watched) -> None:
