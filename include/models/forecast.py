@@ -1,9 +1,12 @@
 """Forecasts of a total: quantile trees beside rules of thumb, with intervals.
 
 Entities are told apart by how much there usually is of them, the *level*, in bands. In each band
-either the median trees answer or one of the rules, whichever did better on later data (see
+the median trees answer, or one of the rules where that was reliably better on later data (see
 `forecast_fit`). Trees predict multiples of `1 + level`, so that one model serves an item that sells
-twice a month and one that sells thousands a day, and one line of 90,000 pieces bends nothing else.
+twice a month and one that sells thousands a day, and one line of 90,000 pieces bends nothing else;
+a total that has a bound, such as days of a month, they predict as it is. Where too little
+is known to choose by, the mean of the rules answers, which is hard to beat then (Clemen 1989,
+"Combining forecasts: a review and annotated bibliography").
 
 Intervals are conformalised quantile regression (Romano, Patterson and Candès 2019), corrected band
 by band (Mondrian; Vovk, Lindsay, Nouretdinov and Gammerman 2003); around a rule alone they are
@@ -36,8 +39,9 @@ INTERVALS: Final = {"80": (0.1, 0.9), "95": (0.025, 0.975)}
 #: Levels at which a band ends. Band 0 is of entities too young to have a level.
 EDGES: Final = tuple(float(f"{digit}e{power}") for power in range(7) for digit in (1, 3))
 BANDS: Final = len(EDGES) + 2
-#: In place of a rule: the median trees.
+#: In place of a rule: the median trees, or the mean of all rules.
 TREES: Final = -1
+MEAN: Final = -2
 _LARGEST: Final = 1e15  #: of a feature, so that no product of two is infinite
 _PARTS: Final = {"rules", "trees", "chosen", "margins", "most"}
 
@@ -55,7 +59,7 @@ class Situation:
     """What is known of each row before anything is predicted."""
 
     by_rule: Floats  #: `(rows, rules)`, what each rule says, none of it below zero
-    scale: Floats  #: `1 + level`
+    scale: Floats  #: what the trees predict multiples of: `1 + level`, or 1 of a bounded total
     band: Whole
 
 
@@ -66,7 +70,7 @@ class ForecastPredictor:
     columns: tuple[str, ...]
     rules: tuple[Rule, ...]
     boosters: tuple[lightgbm.Booster, ...]  #: one per quantile, or none
-    chosen: tuple[int, ...]  #: per band the number of the rule that answers, or `TREES`
+    chosen: tuple[int, ...]  #: per band the number of the rule that answers, `TREES` or `MEAN`
     #: Per interval and band, by how many scales it is wider; empty where nothing was calibrated.
     margins: Mapping[str, tuple[float, ...]]
     most: float | None = None  #: what no total exceeds, e.g. the days of the horizon
@@ -104,7 +108,8 @@ class ForecastPredictor:
         )
         level = by_rule[:, -1]
         band = np.where(young, 0, 1 + np.searchsorted(EDGES, level, side="right"))
-        return Situation(by_rule, 1.0 + level, band)
+        scale = 1.0 + level if self.most is None else np.ones(len(level))
+        return Situation(by_rule, scale, band)
 
     def starts(self, features: pa.Table, there: Situation, interval: str) -> tuple[Scores, Scores]:
         """Ends of an interval before it is corrected: quantiles, or the forecast itself."""
@@ -127,7 +132,8 @@ class ForecastPredictor:
     def _point(self, there: Situation, median: Scores | None) -> Scores:
         chosen = np.array(self.chosen)[there.band]
         rows = np.arange(len(chosen))
-        ruled = self._possible(there.by_rule[rows, np.maximum(chosen, 0)])
+        of_one = there.by_rule[rows, np.maximum(chosen, 0)]
+        ruled = self._possible(np.where(chosen == MEAN, there.by_rule.mean(axis=1), of_one))
         return ruled if median is None else np.where(chosen == TREES, median, ruled)
 
     def _filled(self, features: pa.Table, rule: Rule, value: Floats) -> Floats:
@@ -164,7 +170,8 @@ class ForecastPredictor:
         if len(payload["trees"]) not in (0, len(QUANTILES)):
             raise IntegrityError(f"a forecast has no trees, or those of {len(QUANTILES)} quantiles")
         boosters = tuple(read_booster(text, columns) for text in payload["trees"])
-        chosen, allowed = payload["chosen"], range(TREES if boosters else 0, len(rules))
+        chosen = payload["chosen"]
+        allowed = {MEAN, *([TREES] if boosters else []), *range(len(rules))}
         if len(chosen) != BANDS or not all(type(one) is int and one in allowed for one in chosen):
             raise IntegrityError(f"a forecast says for {BANDS} bands what answers there")
         margins = {name: _numbers(values) for name, values in payload["margins"].items()}

@@ -21,6 +21,7 @@ from include.models.estimators import matrix
 from include.models.forecast import (
     BANDS,
     INTERVALS,
+    MEAN,
     QUANTILES,
     TREES,
     ForecastPredictor,
@@ -35,8 +36,8 @@ Floats = npt.NDArray[np.float64]
 LATER: Final = 0.25
 #: Rows below which a band shares its intervals with the one below it.
 FEWEST_ROWS: Final = 40
-#: Entities below which a band's errors say nothing about its trees.
-FEWEST_ENTITIES: Final = 5
+#: Entities below which a band's errors say nothing about who does best.
+FEWEST_ENTITIES: Final = 20
 _FIXED: Final[Mapping[str, Any]] = {
     "objective": "quantile",
     "learning_rate": 0.06,
@@ -135,10 +136,11 @@ def naive(columns: Sequence[str], rules: Sequence[Rule], most: float | None) -> 
 def corrected(predictor: ForecastPredictor, later: Observed) -> ForecastPredictor:
     """The predictor with answers, where it has trees, and intervals as later rows call for.
 
-    Without rows it stays as it is, and trees answer nowhere.
+    Without rows there is nothing to choose by, and no interval.
     """
     if not len(later):
-        return replace(predictor, chosen=(0,) * BANDS, margins={})
+        chosen = (MEAN,) * BANDS if predictor.boosters else predictor.chosen
+        return replace(predictor, chosen=chosen, margins={})
     there = predictor.situation(later.features)
     if predictor.boosters:
         chosen = _chosen(predictor, later, there)
@@ -152,10 +154,10 @@ def corrected(predictor: ForecastPredictor, later: Observed) -> ForecastPredicto
 
 
 def _chosen(predictor: ForecastPredictor, later: Observed, there: Situation) -> tuple[int, ...]:
-    """Per band the best rule, or the trees where they are better by a standard error.
+    """Per band the trees, or the best rule where that is better by more than a standard error.
 
-    Errors are relative to the scale; those of an entity count as one observation. A band of which
-    nothing is known gets the first rule.
+    Errors are relative to the scale; those of an entity count as one observation. A band of too few
+    entities gets the mean of the rules.
     """
     trees = replace(predictor, chosen=(TREES,) * BANDS).predict(later.features)
     errors = np.abs(there.by_rule - later.total[:, None]) / there.scale[:, None]
@@ -163,11 +165,13 @@ def _chosen(predictor: ForecastPredictor, later: Observed, there: Situation) -> 
     chosen = []
     for band in range(BANDS):
         rows = there.band == band
-        best = int(np.argmin(errors[rows].mean(axis=0))) if rows.any() else 0
-        gain = _by_entity(errors[rows, best] - of_trees[rows], later.entity[rows])
-        enough = len(gain) >= FEWEST_ENTITIES
-        shown = enough and gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
-        chosen.append(TREES if shown else best)
+        if len(np.unique(later.entity[rows])) < FEWEST_ENTITIES:
+            chosen.append(MEAN)
+            continue
+        best = int(np.argmin(errors[rows].mean(axis=0)))
+        gain = _by_entity(of_trees[rows] - errors[rows, best], later.entity[rows])
+        shown = gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
+        chosen.append(best if shown else TREES)
     return tuple(chosen)
 
 

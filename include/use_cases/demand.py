@@ -29,7 +29,9 @@ USE_CASE: Final = UseCase(
     metrics=("forecast_accuracy",),
     baselines=(
         Baseline("seasonal_naive", "item_season__last_year", then="item_demand__sum_quantity_7d"),
-        Baseline("mean_13_weeks", "item_demand__mean_week_91d"),
+        Baseline(
+            "mean_13_weeks", "item_demand__mean_week_91d", then="item_demand__sum_quantity_7d"
+        ),
         Baseline("mean_4_weeks", "item_demand__mean_week_28d", then="item_demand__sum_quantity_7d"),
     ),
     segments_by="item_demand__sum_quantity_28d",

@@ -18,8 +18,8 @@ DAYS_91: Final = timedelta(days=91)
 DAYS_357: Final = timedelta(days=357)
 DAYS_364: Final = timedelta(days=364)
 DAYS_392: Final = timedelta(days=392)
-#: Younger items have no whole four weeks, and no mean of them.
-WHOLE_WEEKS: Final = 28
+
+AGE: Final = Feature("time_since_first_all")
 
 
 def _sold(days: int) -> Feature:
@@ -30,10 +30,9 @@ def _last_year() -> tuple[Derived, ...]:
     """The week that starts a year (52 weeks) ago; null for what is not that old."""
     week = Difference(_sold(364), _sold(357))
     before = Ratio(Difference(_sold(392), _sold(364)), Constant(4))
-    age = Feature("time_since_first_all")
     return (
-        Derived("last_year", OnlyIf(week, age, 364)),
-        Derived("last_year_ratio", OnlyIf(Ratio(week, before), age, 392)),
+        Derived("last_year", OnlyIf(week, AGE, 364)),
+        Derived("last_year_ratio", OnlyIf(Ratio(week, before), AGE, 392)),
     )
 
 
@@ -72,11 +71,9 @@ ITEM_DEMAND: Final = FeatureView(
         Aggregation("time_since_first"),
     ),
     derived=(
-        Derived(
-            "mean_week_28d",
-            OnlyIf(Ratio(_sold(28), Constant(4)), Feature("time_since_first_all"), WHOLE_WEEKS),
-        ),
-        Derived("mean_week_91d", Ratio(_sold(91), Constant(13))),
+        # Younger items have no mean of so many weeks.
+        Derived("mean_week_28d", OnlyIf(Ratio(_sold(28), Constant(4)), AGE, 28)),
+        Derived("mean_week_91d", OnlyIf(Ratio(_sold(91), Constant(13)), AGE, 91)),
         Derived("second_week", _week(7, 14)),
         Derived("third_week", _week(14, 21)),
         Derived("fourth_week", _week(21, 28)),
