@@ -183,13 +183,16 @@ def _own_winners(
 def _most_gained(
     evidence: Evidence, proven: Sequence[Measured], against: Measured
 ) -> Measured | None:
-    """The own winner whose gain is certain to be the greatest; of equals the one tested first."""
-
-    def gain(one: Measured) -> float:
+    """The first own winner, unless a later one gains for certain more than it seems to gain."""
+    best, gained = None, float("-inf")
+    for one in proven:
         found = _comparison(evidence, one, against)
-        return float("-inf") if found is None or found.low is None else found.low
-
-    return max(proven, key=gain, default=None)
+        assert found is not None  # it has won, by this very comparison
+        assert found.low is not None
+        assert found.difference is not None
+        if best is None or found.low > gained:
+            best, gained = one, found.difference
+    return best
 
 
 def _worse_than_global(evidence: Evidence, one: Measured) -> str:

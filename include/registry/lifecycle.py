@@ -20,6 +20,8 @@ StageName = Literal["no_data", "baseline", "global", "shadow", "own", "back_to_g
 STAGES: Final[tuple[StageName, ...]] = (
     *("no_data", "baseline", "global", "shadow", "own", "back_to_global"),
 )
+#: Times the width that an interval may have, beyond which no number of rows is worth naming.
+_HOPELESS: Final = 100.0
 
 
 @dataclass(frozen=True)
@@ -164,10 +166,10 @@ def _proof(facts: Facts, closest: Comparison) -> str:
     )
     if bound > 0:
         return f"{told}, as it is, so that another gate was in the way; see the decision's reasons"
-    if not closest.entities:
+    shortfall = (closest.difference - bound) / closest.difference  # of the root of the entities
+    if not closest.entities or shortfall > _HOPELESS:
         return told
-    needed = closest.entities * ((closest.difference - bound) / closest.difference) ** 2
-    more = max(1, math.ceil(needed - closest.entities))
+    more = max(1, math.ceil(closest.entities * (shortfall**2 - 1)))
     return (
         f"{told}; at the present difference of {closest.difference:+.4f} about {_rounded(more):,} "
         "more labelled entities would do"

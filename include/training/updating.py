@@ -45,6 +45,8 @@ ROWS_PER_TREE: Final = 100
 MOST_TREES: Final = 200
 #: Shares of the most trees at which the inner window is looked at.
 STOPS: Final = (0.25, 0.5, 0.75, 1.0)
+#: Standard errors by which trees must have improved it, or there are none (Breiman et al. 1984).
+ERRORS: Final = 1.0
 TREES: Final[Mapping[str, Any]] = {
     "learning_rate": 0.06,
     "num_leaves": 4,
@@ -128,22 +130,26 @@ def _rounds(
     start = _plus(linear, values, margin)
     trees = _trees(use_case, inner, values[before], start[before], most)
     assert trees is not None  # at least one was asked for
-    stops = sorted({round(most * share) for share in STOPS})
-    losses = [_loss(use_case, outer, start[after])]
+    stops = sorted({max(1, round(most * share)) for share in STOPS})
+    without = _losses(use_case, outer, start[after])
+    best, lowest = 0, 0.0
     for stop in stops:
-        found = raw_scores(trees, values[after], stop)
-        losses.append(_loss(use_case, outer, start[after] + found))
-    return [0, *stops][int(np.argmin(losses))]
+        found = start[after] + raw_scores(trees, values[after], stop)
+        change = _losses(use_case, outer, found) - without
+        if change.mean() < lowest:
+            best, lowest = stop, float(change.mean())
+            clear = -lowest > ERRORS * change.std() / np.sqrt(len(change))
+    return best if best and clear else 0
 
 
-def _loss(use_case: UseCase, rows: Rows, margin: Scores) -> float:
-    """What boosting is to lower on the inner window."""
+def _losses(use_case: UseCase, rows: Rows, margin: Scores) -> Vector:
+    """What boosting is to lower on the inner window: per row, of a ranking as a whole."""
     if use_case.task == "ranking":
-        return -(measure(use_case.metric, rows, margin) or 0.0)
+        return np.array([-(measure(use_case.metric, rows, margin) or 0.0)])
     each = np.abs(rows.label - margin)
     if use_case.task == "classification":
         each = np.logaddexp(0, margin) - rows.label * margin
-    return float((each * rows.weight).sum() / rows.weight.sum())
+    return np.asarray(each * rows.weight)
 
 
 def _linear(use_case: UseCase, values: Matrix, margin: Scores, rows: Rows) -> LinearPart | None:

@@ -199,8 +199,8 @@ def test_own_models_are_tested_in_order_up_to_the_first_that_fails() -> None:
     assert "own/alone would have been tested next" in decision.reason
 
 
-def test_of_several_winners_the_one_with_the_surest_gain_serves() -> None:
-    """A wide interval on few rows is no reason to prefer the later one."""
+def test_of_several_winners_a_later_one_serves_only_where_it_surely_gains_more() -> None:
+    """A higher figure with a wide interval is no reason to prefer it."""
     first, second = replace(OWN, name="residual"), replace(OWN, name="alone", digest="f" * 64)
     for low, chosen in ((0.03, second), (0.01, first)):
         shown = (compared(first, INCUMBENT, 0.02, 0.03), compared(second, INCUMBENT, low, 0.2))
