@@ -24,6 +24,7 @@ from include.scoring.stage import score
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
+from include.use_cases.details import Alerts, Kept
 
 pytestmark = pytest.mark.integration
 
@@ -194,6 +195,28 @@ def test_a_ranking_keeps_the_best_items(
     assert found.rows == 4
     kept = [(r["entity_id"], r["rank"], r["item_id"]) for r in stored(tenant)]
     assert kept == [("a", 1, "z"), ("b", 1, "x"), ("a", 2, "y"), ("b", 2, "y")]
+
+
+def test_what_is_known_beside_a_score_is_stored_with_it(
+    registry: InMemoryRegistry, lake: Lake, tenant: TenantRef
+) -> None:
+    """Payments are rows of their own id; alerts and reasons stand in the details."""
+    promote(registry, tenant)
+    table = pa.table(
+        {
+            "user_id": ["u"] * 3,
+            "group_id": list("xyz"),
+            "visits": [1.0, 3.0, 2.0],
+            "spend": [5.0] * 3,
+        }
+    )
+    beside = (Alerts(0.3), Kept("spent", "spend"))
+    payments = built(lake, tenant, table)
+    run(registry, lake, tenant, payments, entity="group_id", reasons=1, beside=beside)
+    kept = [(row["entity_id"], row["details"]) for row in stored(tenant)]
+    reason = {"feature": "visits", "value": 3.0, "contribution": 3.0}
+    assert kept[0] == ("y", {"alert": True, "spent": 5.0, "reasons": [reason]})
+    assert [(entity, told["alert"]) for entity, told in kept[1:]] == [("z", False), ("x", False)]
 
 
 def test_hostile_entities_are_only_text(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from include import use_cases
 from include.errors import ConfigError
+from include.pipeline.evaluate import scored_events
 from include.storage.canonical import EVENTS, TIMESTAMP
 from include.use_cases.declaration import Baseline, Label
 from include.use_cases.spines import labels, request_spine, scoring_spine
@@ -103,6 +104,20 @@ def test_a_dispute_counts_within_the_payments_own_horizon(after: float, label: i
     history = events(paid("a", "1", -1), paid("a", "2", -1), dispute)
     spine = scoring_spine(FRAUD, history, AS_OF)
     assert labels(FRAUD, history, spine, LATER).to_pylist() == [label, 0]
+
+
+def test_labels_of_what_was_scored_are_asked_for_at_the_payments_instants() -> None:
+    """Weeks later a live metric finds the payments again, and their disputes."""
+    history = events(
+        paid("a", "1", -6),
+        paid("a", "2", -1),
+        paid("a", "not scored", -3),
+        ("Payment Disputed", "a", "1", -2, 0.0),
+        paid("a", "late", -4, 9),
+    )
+    found = scored_events(FRAUD, history, pa.table({"group_id": ["2", "1", "gone"]}), AS_OF)
+    assert found["as_of"].to_pylist() == [AS_OF - days(6), AS_OF - days(1)]
+    assert labels(FRAUD, history, found, LATER).to_pylist() == [1, 0]
 
 
 def test_a_dispute_needs_no_user() -> None:
