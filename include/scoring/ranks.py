@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -39,7 +39,7 @@ def ranked(
     *,
     scores: Scores,
     baseline: Scores | None,
-    details: Sequence[Mapping[str, Any]] | None = None,
+    details: Callable[[pa.Array], Sequence[Mapping[str, Any]]] | None = None,
     parity: Sequence[str] | None = None,
     entity: str = "",
 ) -> pa.Table:
@@ -48,7 +48,7 @@ def ranked(
     Args:
         features: one row per entity; per entity and `item_id` in a ranking.
         scores: of shape `(rows,)`, in row order.
-        details: of each row, kept where there are any.
+        details: of the rows at these places, asked for those that are shown.
         parity: group of each row's item; lists then give every group its share, see `exposure`.
         entity: the column of whom or what is scored; else the first there is of a user's, an
             account's and an item's.
@@ -72,7 +72,7 @@ def ranked(
             "item_id": _ids(features, "item_id") if ranking else [""] * features.num_rows,
             "score": scores + 0.0,  # -0.0 and 0.0 are one place
             "baseline_score": pa.array(known, mask=~np.isfinite(known)),
-            "details": pa.array([_json(one) for one in details or ({},) * len(known)], pa.string()),
+            "place": np.arange(len(known)),
         }
     )
     keys = rows.group_by(["entity_id", "item_id"]).aggregate([])
@@ -93,6 +93,8 @@ def ranked(
             rows = rows.take(pa.array(_fairly(rows, top_k)))
         ranks = _places(rows["entity_id"])
         rows, ranks = rows.filter(pa.array(ranks <= top_k)), ranks[ranks <= top_k]
+    told = details(rows["place"].combine_chunks()) if details else ({},) * rows.num_rows
+    rows = rows.append_column("details", pa.array([_json(one) for one in told], pa.string()))
     rows = rows.append_column("rank", pa.array(ranks, pa.int32()))
     return rows.select(SCHEMA.names).cast(SCHEMA)
 

@@ -100,13 +100,18 @@ def score(
         if model.lists:
             return listed(model.recommend(asking(features, entity), top_k), top_k)
         scores = model.predict(features)
+
+        def details(places: pa.Array) -> list[dict[str, Any]]:
+            shown, theirs = features.take(places), scores[places.to_numpy()]
+            return _details(model, shown, theirs, reasons, beside)
+
         return ranked(
             features,
             task,
             top_k,
             scores=scores,
             baseline=compared,
-            details=_details(model, features, scores, reasons, beside) if detailed else None,
+            details=details if detailed else None,
             entity=entity,
             parity=groups if parity and groups else None,
         )
