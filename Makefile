@@ -1,7 +1,8 @@
 # `make` alone lists the targets. TENANTRY_HOME, TENANTRY_API_PORT, TENANTRY_MLFLOW_PORT and the
 # other TENANTRY_* variables (docs/operations.md) are passed through.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap spark demo test offline check soak bench-features up down clean lock
+.PHONY: help bootstrap spark demo templates test offline check soak bench-features bench-quality up down \
+	clean lock
 unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv/bin
@@ -27,6 +28,9 @@ spark:  ## the same, and PySpark with a Java for it: tests need them, the demo d
 demo: bootstrap  ## start everything, onboard the demo tenants, run a year of their data
 	@$(VENV)/tenantry demo
 
+templates: bootstrap  ## the same for simulated tenants that together have every template
+	@$(VENV)/tenantry demo --templates
+
 test: spark  ## run the whole test suite (without soak)
 	$(VENV)/python -m pytest -m "not soak" -n 2 --dist loadfile
 
@@ -46,6 +50,9 @@ soak: spark  ## run what takes longer: repeated kills, large sources
 
 bench-features: spark  ## measure the feature store beside its peers (docs/benchmarks.md)
 	@$(VENV)/python -m benchmarks.features
+
+bench-quality: spark  ## measure models and decisions beside their baselines (docs/use-cases)
+	@$(VENV)/python -m benchmarks.quality
 
 up: bootstrap  ## start Postgres, Airflow and MLflow and leave them running
 	@$(VENV)/python -m include.runtime up

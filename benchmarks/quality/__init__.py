@@ -1,1 +1,1 @@
-"""Quality out of time, stores of Complete Journey as tenants: `python -m benchmarks.quality`."""
+"""How good models and decisions are, beside their baselines: `python -m benchmarks.quality`."""
