@@ -1,7 +1,7 @@
 """Another model's score, brought to the level and slope of one tenant's outcomes.
 
 Probabilities p become sigmoid(c + a ln p − b ln(1 − p)): beta calibration (Kull, Silva Filho and
-Flach 2017), of which Platt's (1999) is the case a = b. Amounts y become c + a y.
+Flach 2017), of which Platt's (1999) is the case a = b.
 """
 
 from __future__ import annotations
@@ -29,20 +29,16 @@ _NUMBERS: Final = ("rising", "falling", "offset")
 
 @dataclass(frozen=True)
 class RecalibratedPredictor:
-    """`base` with two or three parameters on top; 1, 1 and 0 leave it as it is."""
+    """`base`, a classifier, with three parameters on top; 1, 1 and 0 leave it as it is."""
 
     base: Model
-    link: Link
     rising: float  #: a, at least 0
-    falling: float  #: b, at least 0; unused with amounts
+    falling: float  #: b, at least 0
     offset: float  #: c
 
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`."""
-        score = self.base.predict(features)
-        if self.link == "identity":
-            return self.offset + self.rising * score
-        return sigmoid(self.margin(score))
+        return sigmoid(self.margin(self.base.predict(features)))
 
     def margin(self, score: Scores) -> Scores:
         """Log odds for probabilities of the base."""
@@ -54,10 +50,7 @@ class RecalibratedPredictor:
         found = explained(self.base, features)
         margin = found.base + found.values.sum(axis=1)
         start = np.full(1, found.base[0]) if len(margin) else found.base
-        if self.link == "identity":
-            wanted, origin = self.offset + self.rising * margin, self.offset + self.rising * start
-        else:
-            wanted, origin = self.margin(sigmoid(margin)), self.margin(sigmoid(start))
+        wanted, origin = self.margin(sigmoid(margin)), self.margin(sigmoid(start))
         moved = margin - found.base
         stretch = np.full(len(moved), self.rising)
         np.divide(wanted - origin, moved, out=stretch, where=np.abs(moved) > _NO_MOVE)
@@ -66,7 +59,7 @@ class RecalibratedPredictor:
 
     def payload(self) -> dict[str, Any]:
         """All of it but the base, in JSON's types."""
-        return {"link": self.link, **{name: getattr(self, name) for name in _NUMBERS}}
+        return {name: getattr(self, name) for name in _NUMBERS}
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any], base: Model) -> RecalibratedPredictor:
@@ -76,10 +69,10 @@ class RecalibratedPredictor:
             IntegrityError: it is something else.
         """
         numbers = [payload.get(name) for name in _NUMBERS]
-        sound = set(payload) == {"link", *_NUMBERS} and payload["link"] in LINKS
-        if not sound or not all(isinstance(n, float) and math.isfinite(n) for n in numbers):
-            raise IntegrityError(f"a recalibration has a link, and numbers {', '.join(_NUMBERS)}")
-        return cls(base, payload["link"], payload["rising"], payload["falling"], payload["offset"])
+        numeric = all(isinstance(n, float) and math.isfinite(n) for n in numbers)
+        if set(payload) != set(_NUMBERS) or not numeric:
+            raise IntegrityError(f"a recalibration has the numbers {', '.join(_NUMBERS)}")
+        return cls(base, payload["rising"], payload["falling"], payload["offset"])
 
 
 def margin_of(model: Model, features: pa.Table, link: Link) -> Scores:

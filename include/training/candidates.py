@@ -45,7 +45,7 @@ FEWEST_POSITIVES: Final = 10
 #: Training rows from which the holdout says enough by itself.
 ENOUGH_ROWS: Final = 20_000
 #: Metrics that a recalibration changes; all others look at the order of scores only.
-LEVEL_METRICS: Final = ("brier_skill", "forecast_accuracy")
+LEVEL_METRICS: Final = ("brier_skill",)
 
 
 @dataclass(frozen=True)

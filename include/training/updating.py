@@ -59,7 +59,6 @@ TREES: Final[Mapping[str, Any]] = {
 }
 _LOSSES: Final[Mapping[Task, Mapping[str, Any]]] = {
     "classification": {"objective": "binary"},
-    "regression": {"objective": "regression_l1"},
     "ranking": {"objective": "lambdarank", "lambdarank_truncation_level": 15},
 }
 _STEPS: Final = 30  #: of Newton's method at most
@@ -67,23 +66,18 @@ _CONVERGED: Final = 1e-8
 
 
 def link_of(use_case: UseCase) -> Link:
-    """How margins follow from scores: only classifiers answer with probabilities."""
+    """How margins follow from scores: classifiers answer with probabilities, rankings with any."""
     return "log_odds" if use_case.task == "classification" else "identity"
 
 
 def fit_recalibrated(use_case: UseCase, base: Model, rows: Rows) -> Model:
-    """The base with its level and slope brought to the rows' outcomes."""
-    link, score = link_of(use_case), base.predict(rows.features)
+    """The base, a classifier, with its level and slope brought to the rows' outcomes."""
     penalty, ideal = np.array(RECALIBRATION_PENALTY), np.array([1.0, 1.0, 0.0])
-    ones = np.ones(len(rows))
-    if link == "log_odds":
-        design = np.column_stack([*log_halves(score), ones])
-        found = ideal + _logistic(design, design @ ideal, rows, penalty)
-    else:
-        design = np.column_stack([score, np.zeros(len(rows)), ones])
-        found = ideal + _least_squares(design, rows.label - score, rows, penalty)
+    halves = log_halves(base.predict(rows.features))
+    design = np.column_stack([*halves, np.ones(len(rows))])
+    found = ideal + _logistic(design, design @ ideal, rows, penalty)
     rising, falling, offset = found.tolist()
-    predictor = RecalibratedPredictor(base, link, max(rising, 0.0), max(falling, 0.0), offset)
+    predictor = RecalibratedPredictor(base, max(rising, 0.0), max(falling, 0.0), offset)
     settings = {"penalty": list(RECALIBRATION_PENALTY), "seed": use_case.seed}
     return Model("recalibrated", base.columns, predictor, settings)
 
@@ -132,24 +126,21 @@ def _rounds(
     assert trees is not None  # at least one was asked for
     stops = sorted({max(1, round(most * share)) for share in STOPS})
     without = _losses(use_case, outer, start[after])
-    best, lowest = 0, 0.0
+    best, lowest, clear = 0, 0.0, False
     for stop in stops:
         found = start[after] + raw_scores(trees, values[after], stop)
         change = _losses(use_case, outer, found) - without
         if change.mean() < lowest:
             best, lowest = stop, float(change.mean())
-            clear = -lowest > ERRORS * change.std() / np.sqrt(len(change))
-    return best if best and clear else 0
+            clear = bool(-lowest > ERRORS * change.std() / np.sqrt(len(change)))
+    return best if clear else 0
 
 
 def _losses(use_case: UseCase, rows: Rows, margin: Scores) -> Vector:
     """What boosting is to lower on the inner window: per row, of a ranking as a whole."""
     if use_case.task == "ranking":
         return np.array([-(measure(use_case.metric, rows, margin) or 0.0)])
-    each = np.abs(rows.label - margin)
-    if use_case.task == "classification":
-        each = np.logaddexp(0, margin) - rows.label * margin
-    return np.asarray(each * rows.weight)
+    return np.asarray((np.logaddexp(0, margin) - rows.label * margin) * rows.weight)
 
 
 def _linear(use_case: UseCase, values: Matrix, margin: Scores, rows: Rows) -> LinearPart | None:
@@ -167,11 +158,7 @@ def _linear(use_case: UseCase, values: Matrix, margin: Scores, rows: Rows) -> Li
     design = np.column_stack([np.ones(len(rows)), margin, part.standardised(values)])
     penalty = np.full(design.shape[1], PENALTY)
     penalty[:2] = INTERCEPT_PENALTY, STRETCH_PENALTY
-    if use_case.task == "classification":
-        found = _logistic(design, margin, rows, penalty)
-    else:
-        found = _least_squares(design, rows.label - margin, rows, penalty)
-    intercept, stretch, *weight = found.tolist()
+    intercept, stretch, *weight = _logistic(design, margin, rows, penalty).tolist()
     return LinearPart(intercept, stretch, part.centre, part.scale, tuple(weight))
 
 
@@ -201,12 +188,6 @@ def _logistic(design: Matrix, offset: Vector, rows: Rows, penalty: Vector) -> Ve
         if np.abs(step).max() < _CONVERGED:
             break
     return found
-
-
-def _least_squares(design: Matrix, target: Vector, rows: Rows, penalty: Vector) -> Vector:
-    """Penalised least squares; the penalty counts in rows of the target's own variance."""
-    weighted = design * rows.weight[:, None]
-    return np.asarray(np.linalg.solve(weighted.T @ design + np.diag(penalty), weighted.T @ target))
 
 
 def _trees(

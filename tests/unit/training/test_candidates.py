@@ -260,7 +260,7 @@ def payloads() -> dict[str, Any]:
         "no base": {"base": None},
         "a base on top": {"base": json.loads(to_bytes(on_top()["residual"]))},
         "a list as base": {"base": [1]},
-        "an unknown link": {"link": "probit"},
+        "an unknown link": {"link": "probit", "falling": "probit"},
         "another part": {"code": "import os"},
         "text for a number": {"offset": "1", "linear": {"intercept": "1"}},
         "not a number": {"offset": float("nan"), "linear": float("inf")},
