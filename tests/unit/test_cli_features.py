@@ -116,7 +116,7 @@ def test_list_says_who_uses_what(tenantry: Tenantry) -> None:
     found = json.loads(out)
     assert code == 0
     assert list(found) == list(library.views())
-    assert found["recency"]["used_by"] == ["churn", "recommendation"]
+    assert found["recency"]["used_by"] == ["churn", "lead_scoring", "recommendation"]
     assert found["category_share"]["used_by"] == []
     code, out, _ = tenantry("list", "--tag", "shared")
     assert code == 0
