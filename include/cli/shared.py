@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from include import use_cases
-from include.errors import ConfigError
+from include.errors import ConfigError, UnknownNameError
 from include.handoffs import instant
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
+from include.tenants.namespace import GLOBAL, TenantRef
+
+if TYPE_CHECKING:
+    from include.registry.port import Registry
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="A tenant's id.")]
@@ -58,3 +62,22 @@ def print_problems(found: Fleet) -> None:
     for lines in found.problems.values():
         for line in lines:
             console.print(f"[yellow]ignored:[/yellow] {escape(line)}", soft_wrap=True)
+
+
+def owner_of(tenant: str, use_case: str | None) -> tuple[TenantRef, str, list[str]]:
+    """Whose models are meant, the time zone of its days, and the use cases asked for."""
+    if tenant == GLOBAL.id:
+        owner, timezone, known = GLOBAL, "UTC", sorted(use_cases.names())
+    else:
+        config = one(tenant)
+        owner, timezone, known = config.ref, config.timezone, list(config.use_cases)
+    if use_case is not None and use_case not in known:
+        raise UnknownNameError("use case", use_case, known, f"tenant {tenant}")
+    return owner, timezone, known if use_case is None else [use_case]
+
+
+def registry() -> Registry:
+    """The models there are, with their versions."""
+    from include import wiring
+
+    return wiring.platform(wiring.connect_from_environment).registry

@@ -1,0 +1,164 @@
+"""The life of a model: why it serves, what served when, its card, rollback, reproduction."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from include.cli.reproduce import reproduce
+from include.cli.rollback import rollback
+from include.cli.shared import (
+    Json,
+    TenantId,
+    activate,
+    console,
+    one,
+    owner_of,
+    print_json,
+    registry,
+)
+from include.errors import ConfigError
+from include.runtime.tables import print_table
+from include.tenants.namespace import TenantRef
+
+Owner = Annotated[str, typer.Argument(metavar="TENANT", help="A tenant's id, or `global`.")]
+app = typer.Typer(rich_markup_mode=None)
+app.command()(rollback)
+app.command()(reproduce)
+
+
+@app.command()
+def why(tenant: TenantId, use_case: str, as_json: Json = False) -> None:
+    """Why a version serves: every promotion, verdict and retrain with its reasons."""
+    from include.pipeline.report import explain
+
+    activate()
+    found = explain(one(tenant), use_case)
+    if as_json:
+        print_json(found)
+        return
+    for kind, rows in found.items():
+        print_table(console, rows, title=kind.replace("_", " "))
+
+
+@app.command()
+def history(
+    tenant: Owner,
+    use_case: Annotated[
+        str | None, typer.Argument(metavar="[USE_CASE]", help="Only this use case.")
+    ] = None,
+    on: Annotated[
+        str | None, typer.Option(help="Only what served on this day, such as 2017-03-14.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Which version served when, trained on what, promoted why and by whom."""
+    from include.pipeline.audit import scored_on, serving_history
+
+    owner, timezone, cases = owner_of(tenant, use_case)
+    day = None if on is None else _day(on)
+    activate()
+    versions = registry()
+    found: list[dict[str, Any]] = []
+    for case in cases:
+        rows = serving_history(owner, case, versions, day, timezone)
+        if day is not None and rows:
+            rows[-1]["scored"] = scored_on(owner, case, day, timezone)
+        found += rows
+    if as_json:
+        print_json(found)
+        return
+    title = f"Serving history of {tenant}" + (f" on {day} ({timezone})" if day else "")
+    print_table(console, [_served(row) for row in found], title=title)
+
+
+@app.command()
+def card(
+    tenant: Owner,
+    use_case: str,
+    version: Annotated[str | None, typer.Option(help="The champion if none.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the page to this file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The model card of a version: data, metrics, limits, lineage, decisions."""
+    from include.pipeline.audit import card_document
+    from include.registry.model_card import page
+
+    owner, _, (case,) = owner_of(tenant, use_case)
+    activate()
+    versions = registry()
+    found = versions.get(owner, case, version or _champion(owner, case))
+    document = card_document(owner, found, versions)
+    if html is not None:
+        html.write_text(page(document), encoding="utf-8")
+    if as_json:
+        print_json(document)
+    elif html is not None:
+        console.print(f"written: {html}", markup=False)
+    else:
+        _print_card(document)
+
+
+def _champion(owner: TenantRef, use_case: str) -> str:
+    from include.registry import ledger
+
+    found = ledger.champion_at(owner, use_case)
+    if found is None:
+        raise ConfigError(
+            f"nothing serves {owner.id}/{use_case} yet; train it, or name a --version"
+        )
+    return found.version
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"--on {text!r} is not a day such as 2017-03-14") from None
+
+
+def _served(row: dict[str, Any]) -> dict[str, Any]:
+    """A period as one row of a table."""
+    made = row["trained_on"]
+    holdout = (made.get("windows") or {}).get("holdout") or []
+    tables = (f"{t['tenant']}.{t['table']}@{t['version']}" for t in made.get("tables", ()))
+    scored = row.get("scored")
+    return {
+        "use_case": row["use_case"],
+        "version": f"{row['version']} {row['model']}",
+        "since": row["since"],
+        "until": row["until"] or "now",
+        "trained on": [
+            f"{made.get('rows', {}).get('training', '?')} rows as of {str(made['as_of'])[:10]}"
+            + (f", judged to {holdout[-1][:10]}" if holdout else ""),
+            *tables,
+        ],
+        "why": row["reasons"],
+        "by": f"{row['actor']} ({row['trigger']})",
+        **({"scored by": _scored(scored)} if scored else {}),
+    }
+
+
+def _scored(found: dict[str, Any]) -> str:
+    return f"{found['version']} as of {found['as_of']:%Y-%m-%d}, {found['rows']:,} rows"
+
+
+def _print_card(document: dict[str, Any]) -> None:
+    judged = document.get("judged") or {}
+    console.print(
+        f"{document['tenant']}.{document['use_case']}@{document['version']}  {document['rung']}/"
+        f"{document['name']}, trained as of {document['as_of'][:10]}",
+        markup=False,
+        highlight=False,
+    )
+    models = {"this model": judged.get("metrics", {}), **judged.get("baselines", {})}
+    rows = [
+        {"model": name, "metric": metric, **figures}
+        for name, found in (models | judged.get("others", {})).items()
+        for metric, figures in found.items()
+    ]
+    print_table(console, rows, title="Metrics, intervals of 95 %")
+    print_table(console, document["decisions"], title="Decisions")

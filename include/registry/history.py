@@ -1,0 +1,56 @@
+"""Who served when: the ledger as periods, each with the decision that began it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from include.registry.ledger import Promotion
+
+#: What a version was trained on, of all that its lineage holds.
+_TOLD = (
+    *("as_of", "trigger", "tables", "windows", "rows", "seed", "code_revision"),
+    "feature_fingerprint",
+)
+
+
+@dataclass(frozen=True)
+class Period:
+    """One version's time as champion, in the time of the data: `[since, until)`.
+
+    It is empty where a later decision took its place at the same instant.
+    """
+
+    since: datetime
+    until: datetime | None  #: None while it serves
+    decision: Promotion
+
+
+def periods(decided: Sequence[Promotion]) -> list[Period]:
+    """The periods of a ledger, oldest first.
+
+    Args:
+        decided: as `ledger.history` gives them.
+    """
+    promoted = [one for one in decided if one.promoted]
+    following = [*(one.as_of for one in promoted[1:]), None]
+    return [Period(one.as_of, until, one) for one, until in zip(promoted, following, strict=False)]
+
+
+def within(found: Sequence[Period], start: datetime, end: datetime) -> list[Period]:
+    """The periods that have a part of `[start, end)`."""
+    return [
+        one
+        for one in found
+        if one.since < end and (one.until is None or one.until > max(start, one.since))
+    ]
+
+
+def trained_on(card: Mapping[str, Any]) -> dict[str, Any]:
+    """What a version was made from, of its card's lineage."""
+    lineage = card["lineage"]
+    return {name: lineage[name] for name in _TOLD if name in lineage} | {
+        "parent": card["parent_version"]
+    }

@@ -1,0 +1,337 @@
+"""A version made once more from what is recorded of it, and compared with what it was.
+
+The same functions train as did then, on a lake that answers with the recorded table versions and
+that keeps what they write apart.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from include.errors import IntegrityError, UnknownNameError
+from include.features.inputs import pool_tables, pool_tenants
+from include.handoffs import (
+    Candidate,
+    FeaturesBuilt,
+    RecordedSet,
+    StoredObject,
+    TableVersion,
+    Trained,
+    unpack,
+)
+from include.models.serialise import from_bytes
+from include.registry.ancestry import ModelName
+from include.registry.port import ModelVersion, Registry
+from include.storage.canonical import TIMESTAMP
+from include.storage.lake import Lake
+from include.tenants.config import TenantConfig, UseCaseOverrides
+from include.tenants.namespace import GLOBAL, TenantRef
+from include.training.stage import Version, baselines, train, train_global
+from include.use_cases.declaration import UseCase
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was compared."""
+
+    what: str
+    recorded: str
+    found: str
+
+    @property
+    def same(self) -> bool:
+        """Whether it is what it was."""
+        return self.recorded == self.found
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What became of the attempt."""
+
+    model: str  #: `store-367/churn@3`
+    rung: str
+    how: str  #: in a sentence
+    checks: tuple[Check, ...]  #: what has to be the same
+    circumstances: tuple[Check, ...] = ()  #: what explains a difference, and is none by itself
+
+    @property
+    def identical(self) -> bool:
+        """Whether everything that was compared is the same."""
+        return all(one.same for one in self.checks)
+
+
+@dataclass(frozen=True)
+class RecordedLake(Lake):
+    """The lake as a training saw it: newest are the recorded versions, and writes go elsewhere."""
+
+    scratch: Lake = field(kw_only=True)
+    recorded: Mapping[tuple[str, str], TableVersion] = field(kw_only=True)  #: (tenant, table) → it
+
+    def version(self, tenant: TenantRef, table: str) -> TableVersion:
+        """The version that the training read.
+
+        Raises:
+            IntegrityError: it read none of that table.
+        """
+        found = self.recorded.get((tenant.id, table))
+        if found is None:
+            raise IntegrityError(f"the training did not read {table} of {tenant.id}, by its record")
+        return found
+
+    def put(self, tenant: TenantRef, path: str, content: bytes, rows: int = 0) -> StoredObject:
+        """Write beside the lake."""
+        return self.scratch.put(tenant, path, content, rows)
+
+    def get(self, tenant: TenantRef, stored: StoredObject) -> bytes:
+        """What was written here, else what the lake holds."""
+        written = self.scratch.file_path(tenant, stored.path).is_file()
+        return self.scratch.get(tenant, stored) if written else super().get(tenant, stored)
+
+
+def reproduce(
+    owner: TenantRef,
+    version: ModelVersion,
+    use_case: UseCase,
+    *,
+    fleet: Mapping[str, TenantConfig],
+    registry: Registry,
+    lake: Lake,
+    code_revision: str,
+) -> Reproduction:
+    """Make a version again: train it, or look where it was taken from.
+
+    Args:
+        owner: whose version it is; `GLOBAL` for a global one.
+        fleet: the tenants there are now, by id.
+        code_revision: of the code that runs.
+
+    Raises:
+        IntegrityError: something it was made from is gone, or not what was recorded.
+        IsolationError: a tenant whose events it was made from has withdrawn its consent.
+        UnknownNameError: such a tenant is none any more.
+    """
+    name = str(ModelName.of(version))
+    lineage: Mapping[str, Any] = json.loads(registry.card(owner, version))["lineage"]
+    if version.rung == "global" and owner != GLOBAL:
+        return _copied(name, owner, version, registry)
+    if version.rung == "baseline":
+        for one in baselines(use_case):
+            if one.name == version.name:
+                how = "made from its declaration, which is all a baseline is"
+                checks = (Check("model", version.digest, one.digest),)
+                return Reproduction(name, version.rung, how, checks)
+    declared = use_case.fingerprint
+    if version.feature_fingerprint != declared:
+        how = (
+            f"not trained: its features are declared differently now; check out the code revision "
+            f"{lineage.get('code_revision', 'unknown')}"
+        )
+        checks = (Check("feature service", version.feature_fingerprint, declared),)
+        return Reproduction(name, version.rung, how, checks)
+    with tempfile.TemporaryDirectory(prefix="tenantry-reproduce-") as folder:
+        again = _Again(owner, version, use_case, lineage, fleet, registry, lake, Path(folder))
+        return again.compare(name, code_revision)
+
+
+def _copied(name: str, owner: TenantRef, version: ModelVersion, registry: Registry) -> Reproduction:
+    """A global model that serves as it is: nothing was trained for the tenant."""
+    parent = ModelName.parse(version.parent_version)
+    source = registry.get(GLOBAL, parent.use_case, parent.version)
+    registry.artifact(owner, version)  # both are what their records say
+    registry.artifact(GLOBAL, source)
+    how = f"it is {parent} as it is; `tenantry reproduce {parent}` trains that again"
+    return Reproduction(name, version.rung, how, (Check("model", version.digest, source.digest),))
+
+
+@dataclass(frozen=True)
+class _Again:
+    owner: TenantRef
+    version: ModelVersion
+    use_case: UseCase
+    lineage: Mapping[str, Any]
+    fleet: Mapping[str, TenantConfig]
+    registry: Registry
+    real: Lake
+    folder: Path
+
+    def compare(self, name: str, code_revision: str) -> Reproduction:
+        """Train, and set what came out beside what is recorded."""
+        lake = RecordedLake(
+            self.real.root, scratch=Lake(self.folder), recorded=dict(self._recorded_tables())
+        )
+        for table in map(_table, self.lineage["tables"]):
+            self._check_there(table)
+        trained = self._train(lake)
+        evaluation = json.loads(lake.get(self.owner, trained.evaluation))
+        made = self._made(trained)
+        checks = [
+            *self._sets(evaluation),
+            *(
+                Check(part, _text(self.lineage[part]), _text(evaluation[part]))
+                for part in ("windows", "rows")
+            ),
+            Check("model", self.version.digest, made.artifact.digest if made else "not trained"),
+        ]
+        if made is not None and self.lineage["rows"]["holdout"]:
+            checks.append(
+                Check("reference window", self.version.reference_digest, made.reference.digest)
+            )
+        circumstances = [
+            Check("code revision", str(self.lineage.get("code_revision")), code_revision),
+            Check("seed", str(self.lineage.get("seed")), str(evaluation["seed"])),
+            *(
+                Check(library, str(self.lineage.get("libraries", {}).get(library)), str(now))
+                for library, now in sorted(evaluation["libraries"].items())
+            ),
+        ]
+        how = f"trained again as of {self.version.as_of:%Y-%m-%d} from the recorded table versions"
+        if made is None:
+            notes = " ".join(evaluation["evidence"]["notes"])
+            how += f", and no {self.version.rung}/{self.version.name} came of it. {notes}"
+        return Reproduction(name, self.version.rung, how, tuple(checks), tuple(circumstances))
+
+    def _train(self, lake: RecordedLake) -> Trained:
+        as_of, trigger = self.version.as_of, str(self.lineage["trigger"])
+        revision = str(self.lineage.get("code_revision", "unknown"))
+        if self.owner == GLOBAL:
+            members = dict.fromkeys(table["tenant"] for table in self.lineage["tables"])
+            pooled = (id_ for one in self._recorded_sets() for id_ in self._pool(one))
+            return train_global(
+                self.use_case,
+                [self._tenant(id_) for id_ in members],
+                as_of,
+                lake=lake,
+                incumbent=None,
+                trigger=trigger,
+                code_revision=revision,
+                consenting=[self._tenant(id_) for id_ in dict.fromkeys((*members, *pooled))],
+            )
+        events, attributes = map(_table, self.lineage["tables"])
+        recorded = self._recorded_sets()
+        built = FeaturesBuilt(
+            tenant=self.owner.id,
+            use_case=self.use_case.name,
+            as_of=as_of,
+            features=self._no_features(lake),
+            feature_fingerprint=self.version.feature_fingerprint,
+            events=events,
+            attributes=attributes,
+            training_due=True,
+            training_reason="reproduced",
+            pool=recorded[0].recipe.pool if recorded else "",
+        )
+        return train(
+            self._tenant(self.owner.id),
+            self.use_case,
+            built,
+            lake=lake,
+            incumbent=None,
+            global_champion=self._global_champion(),
+            trigger=trigger,
+            code_revision=revision,
+        )
+
+    def _tenant(self, tenant_id: str) -> TenantConfig:
+        """The tenant as it is, with what the record says of then.
+
+        Its file may ask for more rows by now than there were.
+        """
+        if tenant_id not in self.fleet:
+            raise UnknownNameError("tenant", tenant_id, self.fleet, "the folder of tenants")
+        now = self.fleet[tenant_id]
+        zones = [r.recipe.timezone for r in self._recorded_sets() if r.recipe.tenant == tenant_id]
+        case = now.use_cases.get(self.use_case.name) or UseCaseOverrides()
+        rows, asks = self.lineage["rows"]["training"], case.minimum_rows
+        if (asks or self.use_case.gates.minimum_rows) > rows:
+            case = case.model_copy(update={"minimum_rows": max(rows, 1)})
+        return now.model_copy(
+            update={
+                "timezone": zones[0] if zones else now.timezone,
+                "use_cases": {**now.use_cases, self.use_case.name: case},
+            }
+        )
+
+    def _global_champion(self) -> Version | None:
+        """The global version that the training could build on, where it looked at one."""
+        judged = json.loads(self.registry.card(self.owner, self.version)).get("judged") or {}
+        names = [self.version.parent_version, *judged.get("parents", ())]
+        for name in filter(None, names):
+            parent = ModelName.parse(name)
+            found = self.registry.get(GLOBAL, parent.use_case, parent.version)
+            return found, from_bytes(self.registry.artifact(GLOBAL, found))
+        return None
+
+    def _made(self, trained: Trained) -> Candidate | None:
+        ours = (self.version.rung, self.version.name)
+        return next((one for one in trained.candidates if (one.rung, one.name) == ours), None)
+
+    def _sets(self, evaluation: Mapping[str, Any]) -> Iterator[Check]:
+        """The training sets, and what in a recipe is not as it was."""
+        found = {one["recipe"]["tenant"]: one for one in evaluation["training_sets"]}
+        for one in self.lineage.get("training_sets", ()):
+            tenant = one["recipe"]["tenant"]
+            other = found.pop(tenant, None)
+            digest = other["digest"] if other else "none"
+            yield Check(f"training set of {tenant}", one["digest"], digest)
+            for part, value in one["recipe"].items():
+                if other and other["recipe"].get(part) != value:
+                    now = other["recipe"].get(part)
+                    yield Check(f"its {part.replace('_', ' ')}", _text(value), _text(now))
+        for tenant, other in found.items():
+            yield Check(f"training set of {tenant}", "none", other["digest"])
+
+    def _recorded_sets(self) -> Sequence[RecordedSet]:
+        return [unpack(one) for one in self.lineage.get("training_sets", ())]
+
+    def _recorded_tables(self) -> Iterator[tuple[tuple[str, str], TableVersion]]:
+        """Tables by tenant and name: pooled ones, then those of the training itself."""
+        for one in self._recorded_sets():
+            for owner, version in pool_tables(one.recipe.pool, self.real):
+                rows = self.real.dataset(owner, "events", version).count_rows()
+                fingerprint = one.recipe.events.schema_fingerprint
+                table = TableVersion(owner.id, "events", version, rows, fingerprint)
+                yield (owner.id, "events"), table
+        for table in map(_table, self.lineage["tables"]):
+            yield (table.tenant, table.table), table
+
+    def _pool(self, one: RecordedSet) -> list[str]:
+        return pool_tenants(one.recipe.pool, self.real)
+
+    def _check_there(self, table: TableVersion) -> None:
+        owner = self.owner if self.owner != GLOBAL else self._tenant(table.tenant).ref
+        rows = self.real.dataset(owner, table.table, table.version).count_rows()
+        if rows != table.rows:
+            raise IntegrityError(
+                f"version {table.version} of {table.tenant}'s {table.table} has {rows:,} rows, and "
+                f"had {table.rows:,} at the training; it is another table, or retention has erased "
+                "rows of it: this model cannot be made again"
+            )
+
+    def _no_features(self, lake: RecordedLake) -> StoredObject:
+        """An empty table in place of the scored features, which a model is not trained on."""
+        types = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
+        columns = self.use_case.feature_columns
+        schema = pa.schema(
+            [
+                *(pa.field(key, pa.string()) for key in self.use_case.keys),
+                pa.field("as_of", TIMESTAMP),
+                *(pa.field(name, types[kind]) for name, kind in columns.items()),
+            ]
+        )
+        return lake.put_table(self.owner, "reproduced.parquet", schema.empty_table())
+
+
+def _table(packed: Mapping[str, Any]) -> TableVersion:
+    """A table version as lineage keeps it."""
+    return TableVersion(**packed)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
