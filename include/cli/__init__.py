@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from include.cli import features, simulate, tenants
+from include.cli import features, models, simulate, tenants
 from include.cli.shared import (
     Json,
     TenantId,
@@ -24,7 +24,7 @@ from include.cli.shared import (
     print_json,
     print_problems,
 )
-from include.errors import TenantryError, UnknownNameError
+from include.errors import TenantryError
 from include.runtime.tables import print_table
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(features.app, name="features")
+app.add_typer(models.app)
 app.command()(simulate.simulate)
 
 
@@ -103,49 +104,6 @@ def status(as_json: Json = False) -> None:
     else:
         print_table(console, rows, title="Fleet")
         print_problems(fleet())
-
-
-@app.command()
-def why(tenant: TenantId, use_case: str, as_json: Json = False) -> None:
-    """Why a version serves: every promotion, verdict and retrain with its reasons."""
-    from include.pipeline.report import explain
-
-    activate()
-    found = explain(one(tenant), use_case)
-    if as_json:
-        print_json(found)
-        return
-    for kind, rows in found.items():
-        print_table(console, rows, title=kind.replace("_", " "))
-
-
-@app.command()
-def rollback(
-    tenant: TenantId,
-    use_case: str,
-    to: Annotated[str | None, typer.Option(help="Version; the previous champion if none.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Let an earlier champion serve again, from the newest interval on."""
-    from include import wiring
-    from include.pipeline.runs import last_checked
-    from include.registry.rollback import roll_back
-
-    activate()
-    config = one(tenant)
-    if use_case not in config.use_cases:
-        raise UnknownNameError("use case", use_case, config.use_cases, f"tenant {tenant}")
-    done = roll_back(
-        config.ref,
-        use_case,
-        to=to,
-        as_of=last_checked(config),
-        registry=wiring.platform(wiring.connect_from_environment).registry,
-    )
-    if as_json:
-        print_json({"version": done.version, "from": done.incumbent_version, "as_of": done.as_of})
-    else:
-        print(f"{tenant}/{use_case}: version {done.version} serves from {done.as_of:%Y-%m-%d} on")
 
 
 @app.command()
