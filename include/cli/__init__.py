@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from include.cli import features, models, simulate, tenants
+from include.cli import experiments, features, models, simulate, tenants
 from include.cli.shared import (
     Json,
     TenantId,
@@ -35,8 +35,9 @@ app = typer.Typer(
 )
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(features.app, name="features")
-app.add_typer(models.app)
+app.add_typer(experiments.app, name="experiment")
 app.command()(simulate.simulate)
+app.add_typer(models.app)
 
 
 def main() -> None:
@@ -71,11 +72,16 @@ def down() -> None:
 
 
 @app.command()
-def demo() -> None:
+def demo(
+    templates: Annotated[
+        bool, typer.Option(help="Simulated tenants that together have every template.")
+    ] = False,
+) -> None:
     """Onboard the demo tenants and run a few weeks of their pipelines through Airflow."""
+    from include.runtime import demo_stories
     from include.runtime.demo import run_demo
 
-    run_demo(console)
+    run_demo(console, demo_stories.templates() if templates else demo_stories.stores())
 
 
 @app.command(

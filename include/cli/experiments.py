@@ -1,0 +1,130 @@
+"""`tenantry experiment`: another version for a share of a tenant's entities."""
+
+from __future__ import annotations
+
+import getpass
+from typing import Annotated, Any
+
+import typer
+
+from include.cli.shared import (
+    Json,
+    TenantId,
+    activate,
+    console,
+    fleet,
+    one,
+    parse_instant,
+    print_json,
+    print_problems,
+    registry,
+)
+from include.runtime.tables import print_table
+
+AsOf = Annotated[
+    str | None, typer.Option(help="ISO instant of the data; the newest interval's end if none.")
+]
+By = Annotated[
+    str | None, typer.Option(help="Who decides, for the history; this machine's user if none.")
+]
+app = typer.Typer(no_args_is_help=True, help="A/B experiments: a version against the champion.")
+
+
+@app.command("start")
+def start(
+    tenant: TenantId,
+    use_case: str,
+    challenger: Annotated[str, typer.Option(help="The version to try.")],
+    share: Annotated[float, typer.Option(help="Share of the entities that see it.")],
+    alpha: Annotated[
+        float, typer.Option(help="Chance to end with a difference where there is none.")
+    ] = 0.05,
+    harm: Annotated[float, typer.Option(help="Loss that is tolerated, in outcomes of 0 to 1.")] = 0,
+    most: Annotated[
+        int, typer.Option(help="Entities after which it ends without a difference.")
+    ] = 100_000,
+    because: Annotated[str, typer.Option(help="Why, for the history.")] = "",
+    as_of: AsOf = None,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """Serve a version to a share of the entities, until it proves better, worse or no different."""
+    from include.pipeline.experiments import begin
+    from include.registry.sequential import Policy
+
+    config = one(tenant)
+    policy = Policy(share=share, alpha=alpha, harm=harm, most=most)
+    activate()
+    begun = begin(
+        config,
+        use_case,
+        challenger,
+        policy,
+        as_of=parse_instant(as_of) if as_of else None,
+        registry=registry(),
+        by=by or getpass.getuser(),
+        because=because,
+    )
+    if as_json:
+        print_json(_rows(config.ref, use_case)[-1])
+    else:
+        print(
+            f"{tenant}/{use_case}: {begun.name} serves version {begun.challenger} to "
+            f"{100 * begun.policy.share:g} % from {begun.started_as_of:%Y-%m-%d} on"
+        )
+
+
+@app.command("list")
+def list_experiments(
+    tenant: Annotated[
+        str | None, typer.Argument(metavar="[TENANT]", help="Only this tenant's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Every experiment: between whom, since when, what is known by now, why it ended."""
+    found = None if tenant else fleet()
+    tenants = [one(tenant)] if tenant else list(found.tenants.values()) if found else []
+    activate()
+    rows = [
+        row for config in tenants for case in config.use_cases for row in _rows(config.ref, case)
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(console, rows, title="Experiments")
+    if found:
+        print_problems(found)
+
+
+@app.command("stop")
+def stop(
+    tenant: TenantId,
+    use_case: str,
+    because: Annotated[str, typer.Option(help="Why, for the history.")],
+    as_of: AsOf = None,
+    by: By = None,
+    as_json: Json = False,
+) -> None:
+    """End the running experiment: from then on everybody is served by the champion."""
+    from include.pipeline import experiments
+
+    config = one(tenant)
+    activate()
+    done = experiments.stop(
+        config,
+        use_case,
+        because,
+        as_of=parse_instant(as_of) if as_of else None,
+        registry=registry(),
+        by=by or getpass.getuser(),
+    )
+    if as_json:
+        print_json(_rows(config.ref, use_case)[-1])
+    else:
+        print(f"{tenant}/{use_case}: {done.name} ended; version {done.champion} serves everybody")
+
+
+def _rows(tenant: Any, use_case: str) -> list[dict[str, Any]]:
+    from include.pipeline.experiments import told
+
+    return [{"tenant": tenant.id, "use_case": use_case, **row} for row in told(tenant, use_case)]
