@@ -20,7 +20,7 @@ from include.registry.port import ModelVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.postgres import tenant_transaction
 from include.use_cases.declaration import UseCase
-from include.use_cases.spines import EVENT_COLUMNS, labels, outcomes, request_spine
+from include.use_cases.spines import EVENT_COLUMNS, labels, request_spine, wanted_pairs
 
 
 def champion(run: Run, version: ModelVersion) -> Champion:
@@ -57,8 +57,8 @@ def measure_matured(run: Run, scored: Scored) -> None:
         known_at=run.as_of,
     )
     for as_of in waiting:
-        if use_case.task == "ranking":
-            found = outcomes(use_case, events, as_of, run.as_of).select(list(use_case.keys))
+        if use_case.task in ("ranking", "association"):
+            found = wanted_pairs(use_case, events, as_of, run.as_of)
             truth = found.append_column("label", pa.repeat(pa.scalar(1, pa.int8()), len(found)))
         else:
             spine = _scored_entities(run, as_of)

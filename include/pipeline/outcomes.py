@@ -25,7 +25,7 @@ from include.storage.canonical import TIMESTAMP
 from include.storage.postgres import Connection, tenant_transaction
 from include.tenants.namespace import TenantRef
 from include.use_cases.declaration import TOP, UseCase
-from include.use_cases.spines import event_columns, labels, outcomes
+from include.use_cases.spines import event_columns, labels, wanted_pairs
 
 Rows = Sequence[Mapping[str, Any]]
 #: Entity → label, or the items it wanted.
@@ -211,11 +211,9 @@ def truth_of(use_case: UseCase, events: pa.Table, found: Interval, known_until: 
     """The label of every entity that anybody answered, or what it wanted."""
     entities = sorted({row["entity_id"] for row in (*found.served, *found.shadow)})
     if use_case.task in ("ranking", "association"):
-        happened = outcomes(use_case, events, found.as_of, known_until)
-        columns = (happened[name].to_pylist() for name in use_case.judged)
-        wanted: dict[str, Set[str]] = _sets(zip(*columns, strict=True))
-        if use_case.task == "association":
-            wanted = _beside(wanted.values())
+        pairs = wanted_pairs(use_case, events, found.as_of, known_until)
+        columns = (pairs[name].to_pylist() for name in ("entity_id", "item_id"))
+        wanted = _sets(zip(*columns, strict=True))
         return {entity: wanted.get(entity, frozenset()) for entity in entities}
     instants = pa.repeat(pa.scalar(found.as_of, TIMESTAMP), len(entities))
     spine = pa.table([pa.array(entities, pa.string()), instants], [use_case.entity, "as_of"])
@@ -229,15 +227,6 @@ def _sets(pairs: Iterable[tuple[str, str]]) -> dict[str, Set[str]]:
     found: dict[str, set[str]] = {}
     for owner, item in pairs:
         found.setdefault(owner, set()).add(item)
-    return dict(found)
-
-
-def _beside(baskets: Iterable[Set[str]]) -> dict[str, Set[str]]:
-    """Per item, all that stood with it in a basket."""
-    found: dict[str, set[str]] = {}
-    for basket in baskets:
-        for item in basket:
-            found.setdefault(item, set()).update(basket - {item})
     return dict(found)
 
 

@@ -177,6 +177,30 @@ def relevant_items(
     return dict(zip(*columns, strict=True))
 
 
+def wanted_pairs(
+    use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
+) -> pa.Table:
+    """What lists answered at `as_of` should have held: `entity_id, item_id`, each pair once.
+
+    As `wanted` has it, but of everybody. An association is asked about an item, whatever baskets it
+    comes to lie in.
+    """
+    happened = outcomes(use_case, events, as_of, known_until).select(list(use_case.judged))
+    pairs = happened.rename_columns(["entity_id", "item_id"]).group_by(["entity_id", "item_id"])
+    found = pairs.aggregate([])
+    if use_case.task == "association":
+        both = found.join(found, "entity_id", join_type="inner", right_suffix="_given")
+        others = both.filter(pc.not_equal(both["item_id"], both["item_id_given"]))
+        named = others.select(["item_id_given", "item_id"])
+        asked = named.rename_columns(["entity_id", "item_id"])
+        found = asked.group_by(["entity_id", "item_id"]).aggregate([])
+    elif use_case.history and use_case.history.seen == "drop":
+        before = _between(events, use_case.events, use_case.judged, None, as_of, known_until)
+        had = before.select(list(use_case.judged)).rename_columns(["entity_id", "item_id"])
+        found = found.join(had, ["entity_id", "item_id"], join_type="left anti")
+    return found.sort_by([("entity_id", "ascending"), ("item_id", "ascending")])
+
+
 def outcomes(
     use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
 ) -> pa.Table:

@@ -20,6 +20,7 @@ from include.use_cases.spines import (
     relevant_items,
     scoring_spine,
     wanted,
+    wanted_pairs,
 )
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
@@ -279,3 +280,20 @@ def test_an_association_asks_each_item_of_a_later_basket_for_the_others() -> Non
     found = wanted(ASSOCIATION, events, spine, AS_OF, until)
     assert found == [("ink", "tea"), ("ale", "tea"), ("ale", "ink")]
     assert scoring_spine(ASSOCIATION, events, AS_OF)["item_id"].to_pylist() == ["ale", "tea"]
+
+
+def test_what_lists_should_have_held_is_the_same_for_everybody() -> None:
+    """Live figures leave out what was had before, as training does; an item asks for all others."""
+    events = history(
+        ("a", "tea", -1, 0), ("a", "tea", 1, 0), ("a", "ale", 2, 0), ("b", "tea", 3, 0)
+    )
+    until = AS_OF + days(28)
+    found = wanted_pairs(LISTS, events, AS_OF, until).to_pylist()
+    assert [tuple(pair.values()) for pair in found] == [("a", "ale"), ("b", "tea")]
+    bought = baskets(
+        ("x", "tea", 1), ("x", "ink", 1), ("y", "tea", 2), ("y", "ale", 2), ("z", "ale", 3)
+    )
+    found = wanted_pairs(ASSOCIATION, bought, AS_OF, until).to_pylist()
+    assert [tuple(pair.values()) for pair in found] == [
+        ("ale", "tea"), ("ink", "tea"), ("tea", "ale"), ("tea", "ink"),
+    ]  # fmt: skip
