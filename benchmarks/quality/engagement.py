@@ -40,6 +40,7 @@ from include.storage.canonical import ATTRIBUTES
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.training.metrics import Draws, mean_of
+from include.use_cases.engagement import ACTIVE
 
 ENGAGEMENT: Final = use_cases.get("engagement")
 WORLD: Final = World(
@@ -131,11 +132,16 @@ def _figures(
             f"median width {np.median(high - low):.1f} days"
         )
         figures[f"coverage {level}"] = [share.value, share.low, share.high]
-    stays = rows.label > 0
-    said = found.scores[found.model.kind] >= 0.5
-    right = float((stays == said).mean())
-    print(f"  active or inactive: {100 * right:.1f} % right, {100 * stays.mean():.1f} % are active")
-    return figures | {"states right": right, "active": float(stays.mean())}
+    gone = rows.label == 0
+    for name, scores in found.scores.items():
+        said = scores < ACTIVE
+        told, right = float(said[gone].mean()), float(gone[said].mean())
+        print(
+            f"  {name}: finds {100 * told:.0f} % of the inactive, who are "
+            f"{100 * gone.mean():.0f} %; of those it calls so {100 * right:.0f} % are"
+        )
+        figures[f"inactive {name}"] = [told, right]
+    return figures
 
 
 def _tenant(name: str, timezone: str = "UTC") -> TenantConfig:

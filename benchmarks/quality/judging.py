@@ -106,10 +106,8 @@ def report(
     bootstrap = Bootstrap(rows, use_case.seed)
     ours = next(iter(scores))
     base = float(np.average(rows.label, weights=rows.weight))
-    print(
-        f"\n{title}: {len(rows):,} rows, {bootstrap.entities:,} entities, "
-        f"{100 * base:.2f} % positive"
-    )
+    usual = f"mean {base:.2f}" if use_case.task == "regression" else f"{100 * base:.2f} % positive"
+    print(f"\n{title}: {len(rows):,} rows, {bootstrap.entities:,} entities, {usual}")
     figures: Figures = {"rows": len(rows), "entities": bootstrap.entities, "base_rate": base}
     for metric in use_case.metrics:
         for name, found in scores.items():

@@ -2,11 +2,11 @@
 
 Entities are told apart by how much there usually is of them, the *level*, in bands. In each band
 the median trees answer, or one of the rules where that was reliably better on later data (see
-`forecast_fit`). Trees predict multiples of `1 + level`, so that one model serves an item that sells
-twice a month and one that sells thousands a day, and one line of 90,000 pieces bends nothing else;
-a total that has a bound, such as days of a month, they predict as it is. Where too little
-is known to choose by, the mean of the rules answers, which is hard to beat then (Clemen 1989,
-"Combining forecasts: a review and annotated bibliography").
+`forecast_fit`), or the mean of the rules where too little is known to choose by, which is hard to
+beat then (Clemen 1989, "Combining forecasts: a review and annotated bibliography"). Trees predict
+multiples of `1 + level`, so that one model serves an item that sells twice a month and one that
+sells thousands a day, and one line of 90,000 pieces bends nothing else; a total that has a bound,
+such as days of a month, they predict as it is.
 
 Intervals are conformalised quantile regression (Romano, Patterson and Candès 2019), corrected band
 by band (Mondrian; Vovk, Lindsay, Nouretdinov and Gammerman 2003); around a rule alone they are
@@ -36,9 +36,11 @@ KIND: Final = "forecast"
 QUANTILES: Final = (0.025, 0.1, 0.5, 0.9, 0.975)
 #: Interval → the quantiles that its ends start from.
 INTERVALS: Final = {"80": (0.1, 0.9), "95": (0.025, 0.975)}
-#: Levels at which a band ends. Band 0 is of entities too young to have a level.
+#: Levels at which a band ends.
 EDGES: Final = tuple(float(f"{digit}e{power}") for power in range(7) for digit in (1, 3))
-BANDS: Final = len(EDGES) + 2
+LEVELS: Final = len(EDGES) + 1
+#: Those who are too young to have a level have bands of their own, by what stands in for it.
+BANDS: Final = 2 * LEVELS
 #: In place of a rule: the median trees, or the mean of all rules.
 TREES: Final = -1
 MEAN: Final = -2
@@ -107,7 +109,7 @@ class ForecastPredictor:
             [self._filled(features, *pair) for pair in zip(self.rules, known, strict=True)], axis=1
         )
         level = by_rule[:, -1]
-        band = np.where(young, 0, 1 + np.searchsorted(EDGES, level, side="right"))
+        band = np.searchsorted(EDGES, level, side="right") + np.where(young, LEVELS, 0)
         scale = 1.0 + level if self.most is None else np.ones(len(level))
         return Situation(by_rule, scale, band)
 

@@ -21,6 +21,7 @@ from include.models.estimators import matrix
 from include.models.forecast import (
     BANDS,
     INTERVALS,
+    LEVELS,
     MEAN,
     QUANTILES,
     TREES,
@@ -184,24 +185,29 @@ def _by_entity(values: Floats, entity: npt.NDArray[np.str_]) -> Floats:
 def _margins(beyond: Scores, band: npt.NDArray[np.int64], level: float) -> tuple[float, ...]:
     """Per band the correction that `level` of its rows need at most.
 
-    It is the ⌈(n + 1) · level⌉-th smallest of n, the largest where there are fewer. Bands of too
-    few rows join the one below them, the lowest the one above; the young stand alone or with all.
+    It is the ⌈(n + 1) · level⌉-th smallest of n, the largest where there are fewer.
     """
     counts = np.bincount(band, minlength=BANDS)
-    group = np.arange(BANDS)
-    for one in range(BANDS - 1, 1, -1):
-        if counts[one] < FEWEST_ROWS:
-            counts[one - 1] += counts[one]
-            group[group == group[one]] = one - 1
-    lowest = group[1]
-    if counts[lowest] < FEWEST_ROWS and (group > lowest).any():
-        group[group == lowest] = group[group > lowest].min()
+    group = np.concatenate([_groups(counts[:LEVELS]), LEVELS + _groups(counts[LEVELS:])])
     margins = []
     for one in group.tolist():
         inside = group[band] == one
-        if one == 0 and counts[0] < FEWEST_ROWS:
-            inside = np.ones(len(band), dtype=bool)
-        values = np.sort(beyond[inside]) if inside.any() else np.sort(beyond)
+        values = np.sort(beyond[inside] if inside.sum() >= FEWEST_ROWS else beyond)
         place = min(len(values), int(np.ceil((len(values) + 1) * level)))
         margins.append(float(values[place - 1]))
     return tuple(margins)
+
+
+def _groups(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Which bands, rising by level, share their intervals, named by the lowest of them.
+
+    Bands of too few rows join the one below them, the lowest the one above.
+    """
+    sizes, group = counts.copy(), np.arange(len(counts))
+    for one in range(len(counts) - 1, 0, -1):
+        if sizes[one] < FEWEST_ROWS:
+            sizes[one - 1] += sizes[one]
+            group[group == one] = one - 1
+    if sizes[0] < FEWEST_ROWS and group.any():
+        group[group == 0] = group[group > 0].min()
+    return group

@@ -17,6 +17,9 @@ from include.use_cases.declaration import (
 )
 from include.use_cases.details import Change, State
 
+#: Days from which a user counts as active next month.
+ACTIVE: Final = 1.0
+
 USE_CASE: Final = UseCase(
     name="engagement",
     title="Days on which each user will be active in the next 30",
@@ -55,6 +58,6 @@ USE_CASE: Final = UseCase(
     ),
     details=(
         Change("trend", "user_activity__days_active_30d"),
-        State("state", (("inactive", 0.0), ("active", 0.5))),
+        State("state", (("inactive", 0.0), ("active", ACTIVE))),
     ),
 )

@@ -183,6 +183,6 @@ def test_engagement_goes_from_events_to_stored_states(database: Any, lake: Lake)
     assert {row["entity_id"] for row in found.rows} <= {f"u{n}" for n in range(40)}
     for row in found.rows:
         assert row["score"] <= 31
-        assert row["details"]["state"] == ("active" if row["score"] >= 0.5 else "inactive")
+        assert row["details"]["state"] == ("active" if row["score"] >= 1 else "inactive")
         assert abs(row["score"] - row["details"]["trend"]) <= 30.05
     assert len({row["details"]["trend"] > 0 for row in found.rows}) == 2

@@ -16,6 +16,7 @@ from include.models import forecast, forecast_fit
 from include.models.forecast import (
     BANDS,
     EDGES,
+    LEVELS,
     MEAN,
     TREES,
     ForecastPredictor,
@@ -90,7 +91,8 @@ def test_where_little_is_known_all_rules_together_answer(fitted: ForecastPredict
     small = rows.features["mean"].to_numpy() < 10
     few = np.isin(rows.entity, np.unique(rows.entity[~small])[:10])
     found = forecast_fit.corrected(fitted, rows.where(small | few))
-    assert set(found.chosen[2 + EDGES.index(10.0) :]) == {MEAN}
+    assert TREES in found.chosen
+    assert set(found.chosen[1 + EDGES.index(10.0) :]) == {MEAN}
     features = pa.table({"last": [20.0], "mean": [40.0], "promoted": [0.0]})
     assert found.predict(features).tolist() == [30.0]
     assert set(forecast_fit.corrected(fitted, rows.where(rows.label < 0)).chosen) == {MEAN}
@@ -145,11 +147,11 @@ def test_returns_count_as_nothing_sold() -> None:
 
 
 def test_whoever_has_no_level_yet_is_young_and_gets_what_stands_in() -> None:
-    """Its mean is not known, so last week is all there is; known rows keep their bands."""
+    """Its mean is not known, so last week is all there is, and its bands are those of the young."""
     features = pa.table({"last": [2.0, 2.0, None], "mean": [None, 4.0, None]})
     there = forecast_fit.naive(("last", "mean"), RULES, None).situation(features)
     assert there.by_rule.tolist() == [[2.0, 2.0], [2.0, 4.0], [0.0, 0.0]]
-    assert there.band.tolist() == [0, 3, 0]
+    assert there.band.tolist() == [LEVELS + 1, 2, LEVELS]
 
 
 def test_a_rule_alone_has_intervals_once_there_are_rows_to_tell_them_by() -> None:
@@ -239,6 +241,39 @@ def test_a_payload_of_another_type_is_refused() -> None:
     assert document.kind == forecast.KIND
     with pytest.raises(IntegrityError, match="has the parts"):
         ForecastPredictor.from_payload(COLUMNS, "tree")
+
+
+def test_bands_of_too_few_rows_share_their_intervals() -> None:
+    """With the band below, the lowest with the one above, and all young together with everybody."""
+    rows = sales()
+    level = rows.features["mean"].to_numpy()
+    margins = forecast_fit.corrected(NAIVE, rows.where(level < 10)).margins["80"]
+    assert len(set(margins[1:LEVELS])) > 1
+    assert len(set(margins[EDGES.index(10.0) : LEVELS])) == 1
+    assert len(set(margins[LEVELS:])) == 1
+    dense = forecast_fit.corrected(NAIVE, rows.where(level > 10)).margins["80"]
+    assert len(set(dense[: 1 + EDGES.index(30.0)])) == 1
+
+
+def test_a_young_item_of_large_sales_is_none_of_the_many_that_sell_nothing() -> None:
+    """New items mostly sell nothing again; one that sold 20,000 pieces is told from them."""
+    rows = sales()
+    young = pa.array([None] * len(rows), pa.float64())
+    features = rows.features.set_column(1, "mean", young).set_column(
+        0, "last", pa.array(np.ones(len(rows)))
+    )
+    new = replace(rows, features=features, label=np.zeros(len(rows)))
+    known = np.isin(rows.entity, np.unique(rows.entity)[:75])
+    both = Observed(
+        pa.concat_tables([rows.features.filter(pa.array(known)), new.features]),
+        np.concatenate([rows.label[known], new.label]),
+        np.concatenate([rows.entity[known], np.char.add("new-", rows.entity)]),
+        np.concatenate([rows.as_of[known], rows.as_of]),
+    )
+    asked = pa.table({"last": [1.0, 20_000.0], "mean": [None, None], "promoted": [0.0, 0.0]})
+    found = fit(both).predict(asked.cast(features.schema))
+    assert found[0] < 0.2
+    assert found[1] == 20_000.0
 
 
 def test_nothing_is_forecast_for_no_rows(fitted: ForecastPredictor) -> None:
