@@ -11,6 +11,8 @@ from scipy import stats
 Outcome = Mapping[str, Any]
 #: An own model that is worse than the global one by more than this much AUC does harm.
 HARM: Final = 0.01
+#: What is to be reached: most false promotions, most harm among those that serve, least gain.
+FALSE, HARMED, CAPTURED = 0.05, 0.02, 0.8
 REPLICATES: Final = 1_000
 
 
@@ -95,6 +97,32 @@ def ratio(outcomes: Sequence[Outcome]) -> list[float]:
     low, high = np.quantile(gain / best, (0.025, 0.975))
     whole = sums.sum(axis=0)
     return [float(whole[0] / whole[1]), float(low), float(high)]
+
+
+def missed(report: Mapping[str, Any], rows: int) -> list[str]:
+    """What the ladder was to reach and did not, in sentences.
+
+    Args:
+        rows: at which the gain is judged.
+    """
+    most, least = f"more than {FALSE:.0%}", f"less than {CAPTURED:.0%}"
+    found = []
+    for name, one in report["levels"].items():
+        if name.endswith("deviation 0") and _above(one["promoted_though_no_better"], FALSE):
+            found.append(f"{name}: {most} of tenants were promoted though no better")
+    if _above(report["retrained"]["ever_promoted_though_no_better"], FALSE):
+        found.append(f"over all retrainings {most} of tenants were promoted though no better")
+    for name, one in report["rows"].items():
+        if _above(one["serving_and_worse"], HARMED):
+            found.append(f"{name} rows: more than {HARMED:.0%} of own models that serve do harm")
+    captured = report["rows"].get(str(rows), {}).get("captured")
+    if captured is not None and captured[0] < CAPTURED:
+        found.append(f"{rows} rows: {least} of the possible gain was had")
+    return found
+
+
+def _above(found: Sequence[float] | None, bound: float) -> bool:
+    return found is not None and found[0] > bound
 
 
 def shown(report: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.ladder import expected_auc, play
-from benchmarks.quality.ladder_figures import share, shown, summary
+from benchmarks.quality.ladder_figures import missed, share, shown, summary
 from include.simulate.tables import Table, TablePlan, draw_table
 
 
@@ -62,6 +62,7 @@ def test_figures_count_what_was_promoted_and_what_it_was_worth() -> None:
     assert report["retrained"]["tenants"] == 2
     assert report["retrained"]["ever_promoted_though_no_better"][0] == pytest.approx(1 / 2)
     assert "own/residual" in shown(report)
+    assert len(missed(report, 1_000)) == 3  # false over retrainings, harm, and too little gain
 
 
 def test_intervals_of_shares_hold_the_share() -> None:
