@@ -74,7 +74,7 @@ def judged(key: str, document: Mapping[str, Any], decision: Sequence[str]) -> di
             *(one for one in document.get("secondary_comparisons", ()) if one["candidate"] == key),
         ],
         "tenants": [one for one in evidence["tenants"] if one["candidate"] == key],
-        "groups": ours.get("groups", {}),
+        "groups": [one for one in evidence.get("groups", ()) if one["candidate"] == key],
         "parents": sorted({one.get("parent_version", "") for one in models.values()} - {""}),
         "decision": list(decision),
     }

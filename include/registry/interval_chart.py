@@ -14,6 +14,8 @@ _RIGHT: Final = 90  #: left for the figures behind it
 _ROW: Final = 24
 _LONGEST: Final = 36  #: letters of a name
 _STEPS: Final = (1, 2, 5, 10)
+#: Widths of our interval within which others are drawn where they are; beyond, at the edge.
+_REACH: Final = 20
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,13 @@ class Interval:
 
 
 def chart(title: str, intervals: Sequence[Interval]) -> str:
-    """A line per estimate, on one axis."""
-    ends = [x for one in intervals for x in (one.value, one.low, one.high) if x is not None]
-    first, last, step = _axis(min(ends), max(ends))
+    """A line per estimate, on one axis around ours; what is far off stands at its edge, hollow."""
+    least, most = _range(intervals)
+    first, last, step = _axis(least, most)
     bottom = 8 + _ROW * len(intervals)
 
     def at(value: float) -> float:
+        value = min(max(value, first), last)
         return _LEFT + (value - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
 
     parts = [
@@ -48,16 +51,27 @@ def chart(title: str, intervals: Sequence[Interval]) -> str:
             f"{_shown(tick, step)}</text>"
         )
     for row, one in enumerate(intervals):
-        parts += _drawn(one, 8 + _ROW * row + _ROW / 2, at)
+        parts += _drawn(one, 8 + _ROW * row + _ROW / 2, at, first <= one.value <= last)
     return "".join([*parts, "</svg>"])
 
 
-def _drawn(one: Interval, y: float, at: Callable[[float], float]) -> Iterator[str]:
+def _range(intervals: Sequence[Interval]) -> tuple[float, float]:
+    """The ends of everything that is not far off from ours."""
+    ends = [x for one in intervals for x in (one.value, one.low, one.high) if x is not None]
+    ours = next((one for one in intervals if one.ours), None)
+    if ours is None or ours.low is None or ours.high is None or ours.high <= ours.low:
+        return min(ends), max(ends)
+    reach = _REACH * (ours.high - ours.low)
+    near = [x for x in ends if ours.low - reach <= x <= ours.high + reach]
+    return min(near), max(near)
+
+
+def _drawn(one: Interval, y: float, at: Callable[[float], float], within: bool) -> Iterator[str]:
     colour = "#0b63c5" if one.ours else "#7a8794"
     weight = ' font-weight="600"' if one.ours else ""
     name = one.name if len(one.name) <= _LONGEST else one.name[: _LONGEST - 1] + "…"
     yield f'<text x="{_LEFT - 10}" y="{y + 4}" text-anchor="end"{weight}>{escape(name)}</text>'
-    if one.low is not None and one.high is not None:
+    if within and one.low is not None and one.high is not None:
         for begin, end in (
             ((at(one.low), y), (at(one.high), y)),
             *(((at(x), y - 4), (at(x), y + 4)) for x in (one.low, one.high)),
@@ -66,7 +80,8 @@ def _drawn(one: Interval, y: float, at: Callable[[float], float]) -> Iterator[st
                 f'<line x1="{begin[0]:.1f}" y1="{begin[1]}" x2="{end[0]:.1f}" y2="{end[1]}" '
                 f'stroke="{colour}" stroke-width="2"/>'
             )
-    yield f'<circle cx="{at(one.value):.1f}" cy="{y}" r="4.5" fill="{colour}"/>'
+    fill = colour if within else "#fff"
+    yield (f'<circle cx="{at(one.value):.1f}" cy="{y}" r="4.5" fill="{fill}" stroke="{colour}"/>')
     yield (
         f'<text x="{_WIDTH - _RIGHT + 12}" y="{y + 4}" fill="{colour}"{weight}>'
         f"{one.value:.4f}</text>"

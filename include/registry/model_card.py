@@ -23,6 +23,7 @@ th{color:#566;font-weight:600;border-bottom:1px solid #ccd}td.n,th.n{text-align:
 td.n{font-variant-numeric:tabular-nums;white-space:nowrap}code{font-size:.85em}
 ul{margin:.3rem 0;padding-left:1.2rem}svg{max-width:100%;height:auto}
 """.replace("\n", "")
+_ORDER: Final = ("rows", "entities", "value", "low", "high")
 _INTENDED: Final = {
     "baseline": "A rule of thumb, which every model has to beat.",
     "global": "Learnt from the tenants that consented to pooling.",
@@ -106,24 +107,31 @@ def _beside(card: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _segments(card: Mapping[str, Any]) -> Iterator[str]:
-    for title, found in (
-        ("Segments", card["lineage"].get("segments") or {}),
-        ("Groups", (card.get("judged") or {}).get("groups") or {}),
-    ):
-        if isinstance(found, Mapping) and found:
-            yield f"<h2>{title}</h2>"
-            if all(isinstance(one, Mapping) for one in found.values()):
-                names = list(dict.fromkeys(key for one in found.values() for key in one))
-                rows = [(name, *(one.get(k) for k in names)) for name, one in found.items()]
-                yield _table((title.lower()[:-1], *names), rows, numbers=1)
-            else:
-                yield _table(("name", "value"), list(found.items()), numbers=1)
+    found = card["lineage"].get("segments") or {}
+    parts = {name: one for name, one in found.items() if isinstance(one, Mapping)}
+    if parts:
+        there = {key for one in parts.values() for key in one}
+        names = sorted(there, key=lambda n: (n not in _ORDER, (*_ORDER, n).index(n), n))
+        rows = [(name, *(one.get(k) for k in names)) for name, one in parts.items()]
+        yield "<h2>Segments and groups</h2>"
+        yield _table(("of the deciding metric", *names), rows, numbers=1)
+    gaps = [
+        (one["best"], one["worst"], one["gap"], one["low"], one["high"], one["largest"])
+        for one in (card.get("judged") or {}).get("groups", ())
+    ]
+    if gaps:
+        yield _table(
+            ("best group", "worst group", "gap", "low", "high", "allowed"), gaps, numbers=2
+        )
 
 
 def _decisions(card: Mapping[str, Any]) -> Iterator[str]:
     if card.get("served"):
         yield "<h2>Served</h2>"
-        rows = [(one["since"], one["until"] or "now", one["actor"]) for one in card["served"]]
+        rows = [
+            (one["since"][:16], (one["until"] or "now")[:16], one["actor"])
+            for one in card["served"]
+        ]
         yield _table(("since", "until", "decided by"), rows)
     if "decisions" in card:
         told = [
@@ -139,20 +147,20 @@ def _decisions(card: Mapping[str, Any]) -> Iterator[str]:
 def _data(card: Mapping[str, Any]) -> Iterator[str]:
     lineage = card["lineage"]
     rows = [
-        tuple(map(one.get, ("tenant", "table", "version", "rows", "schema_fingerprint")))
+        tuple(map(one.get, ("tenant", "table", "schema_fingerprint", "version", "rows")))
         for one in _mappings(lineage.get("tables"))
     ]
     if not rows and not lineage.get("windows"):
         return
     yield "<h2>Data</h2>"
     if rows:
-        yield _table(("tenant", "table", "version", "rows", "schema"), rows, numbers=2)
+        yield _table(("tenant", "table", "schema", "version", "rows"), rows, numbers=3)
     windows, counts = lineage.get("windows") or {}, lineage.get("rows") or {}
     facts = [
         ("training snapshots", _span(windows.get("training") or ())),
         ("holdout snapshots", _span(windows.get("holdout") or ())),
-        ("label horizon, days", windows.get("horizon_days")),
-        *((name.replace("_", " ") + " rows", count) for name, count in sorted(counts.items())),
+        ("label horizon, days", f"{windows.get('horizon_days', 0):g}"),
+        *((f"{name.replace('_', ' ')}, rows", count) for name, count in sorted(counts.items())),
         ("entities judged", (card.get("judged") or {}).get("entities")),
     ]
     yield _table(("", ""), [one for one in facts if one[1] not in (None, "")])
@@ -186,7 +194,7 @@ def _lineage(card: Mapping[str, Any]) -> Iterator[str]:
         ("parent", card["parent_version"] or "none"),
         ("feature service", card["feature_fingerprint"]),
         ("code revision", lineage.get("code_revision", "unknown")),
-        ("seed", lineage.get("seed")),
+        ("seed", str(lineage.get("seed", ""))),
         ("trigger", lineage.get("trigger")),
         ("libraries", _json(lineage.get("libraries"))),
         ("parameters", _json(card["parameters"])),

@@ -18,6 +18,7 @@ from include.models.serialise import to_bytes
 from include.registry import ledger, stage
 from include.registry.decision import Comparison, Evidence, Measured
 from include.registry.port import Registry
+from include.registry.rollback import roll_back
 from include.storage.lake import Lake
 from include.tenants.namespace import GLOBAL, TenantRef
 
@@ -234,6 +235,67 @@ def test_a_training_of_another_tenant_is_refused(
     """A handoff that was misdirected registers nothing."""
     with pytest.raises(IntegrityError, match="was handed to 'global'"):
         decide(registry, lake, GLOBAL, trained(lake, tenant, {"baseline": 0.7}))
+
+
+def test_a_withdrawn_model_is_not_promoted_again(
+    registry: Registry, lake: Lake, tenant: TenantRef
+) -> None:
+    """The same bytes from a later training stay out, and the reason says so; a new version gets
+    its chance."""
+    decide(registry, lake, tenant, trained(lake, tenant, {"baseline": 0.7}))
+    shared = trained(
+        lake,
+        tenant,
+        {"baseline": 0.7, "global": 0.9},
+        incumbent=serving(tenant, JANUARY),
+        better="global",
+    )
+    adopted = decide(registry, lake, tenant, replace(shared, trigger="drift"))
+    assert (adopted.version, adopted.rung) == ("2", "global")
+    roll_back(tenant, "churn", to="1", as_of=JANUARY, registry=registry)
+    facing = serving(tenant, FEBRUARY)
+    again = trained(
+        lake,
+        tenant,
+        {"baseline": 0.7, "global": 0.9},
+        as_of=FEBRUARY,
+        incumbent=facing,
+        better="global",
+    )
+    kept = decide(registry, lake, tenant, again)
+    assert (kept.promoted, kept.version) == (False, "1")
+    told = f"global/global-model is not considered: it is {tenant.id}/churn@2 once more"
+    assert told in kept.reason
+    fresh = trained(
+        lake, tenant, {"baseline": 0.7, "own": 0.9}, as_of=FEBRUARY, incumbent=facing, better="own"
+    )
+    assert decide(registry, lake, tenant, replace(fresh, trigger="drift")).rung == "own"
+
+
+def test_a_withdrawn_global_version_is_no_candidate(
+    registry: Registry, lake: Lake, tenant: TenantRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Withdrawn for all, it is not considered for a tenant that never had it, at any instant."""
+    world = {"3": "global/churn@3 was withdrawn."}
+    original = ledger.withdrawn
+
+    def withdrawn(decided: Any) -> dict[str, str]:
+        return world if not decided or decided[0].tenant == GLOBAL.id else original(decided)
+
+    decide(registry, lake, tenant, trained(lake, tenant, {"baseline": 0.7}))
+    monkeypatch.setattr(ledger, "withdrawn", withdrawn)
+    facing = serving(tenant, FEBRUARY)
+    training = trained(
+        lake,
+        tenant,
+        {"baseline": 0.7, "global": 0.9},
+        as_of=FEBRUARY,
+        incumbent=facing,
+        better="global",
+    )
+    found = decide(registry, lake, tenant, training)
+    assert not found.promoted
+    assert "it comes from global/churn@3, which was withdrawn" in found.reason
 
 
 @pytest.mark.parametrize("effect", ["register 1", "register 2", "record", "alias 1", "alias 2"])

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from models import FIRST, promote
 
-from include.errors import UnknownNameError
+from include.errors import IntegrityError, TenantryError, UnknownNameError
 from include.registry import ledger
-from include.registry.ledger import Promotion
-from include.registry.port import CHAMPION, NewVersion, Registry
+from include.registry.in_memory import InMemoryRegistry
+from include.registry.port import CHAMPION, Registry
 from include.registry.rollback import roll_back
 from include.runtime.postgres import Postgres
 from include.tenants.namespace import TenantRef
 
-FIRST = datetime(2024, 1, 8, tzinfo=UTC)
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture
@@ -24,51 +25,11 @@ def tenant() -> TenantRef:
     return TenantRef(f"t-{uuid4().hex[:12]}", "eu", "pool")
 
 
-def promote(tenant: TenantRef, registry: Registry, number: int) -> str:
-    """Register and promote one more version, a week after the last."""
-    at = FIRST + timedelta(weeks=number)
-    version = registry.register(
-        tenant,
-        "churn",
-        NewVersion(
-            key=str(number),
-            rung="own",
-            name="lightgbm",
-            model=b"model %d" % number,
-            reference=b"reference",
-            parent_version="",
-            as_of=at,
-            feature_fingerprint="f" * 16,
-            parameters={},
-            metrics={},
-            lineage={},
-        ),
-    )
-    ledger.record(
-        tenant,
-        Promotion(
-            tenant.id,
-            "churn",
-            at,
-            "scheduled",
-            True,
-            version.version,
-            "own",
-            version.digest,
-            "",
-            ("better",),
-            {"candidates": []},
-        ),
-    )
-    registry.set_alias(tenant, "churn", CHAMPION, version.version)
-    return version.version
-
-
 def test_the_version_before_serves_again_and_the_past_keeps_its_own(
     database: Postgres, registry: Registry, tenant: TenantRef
 ) -> None:
     """From the given instant on the earlier version serves; older intervals stay as they were."""
-    one, two = promote(tenant, registry, 0), promote(tenant, registry, 1)
+    one, two = (promote(registry, tenant, "churn", n).version for n in (0, 1))
     now = FIRST + timedelta(weeks=3)
     done = roll_back(tenant, "churn", to=None, as_of=now, registry=registry)
     assert (done.version, done.incumbent_version) == (one, two)
@@ -85,8 +46,8 @@ def test_back_and_forth_at_the_same_instant(
     database: Postgres, registry: Registry, tenant: TenantRef
 ) -> None:
     """Rolling back twice returns to where it began, and every step is on record."""
-    promote(tenant, registry, 0)
-    two = promote(tenant, registry, 1)
+    promote(registry, tenant, "churn", 0)
+    two = promote(registry, tenant, "churn", 1).version
     now = FIRST + timedelta(weeks=3)
     roll_back(tenant, "churn", to=None, as_of=now, registry=registry)
     roll_back(tenant, "churn", to=two, as_of=now, registry=registry)
@@ -103,7 +64,68 @@ def test_a_version_that_never_served_is_refused(
     database: Postgres, registry: Registry, tenant: TenantRef
 ) -> None:
     """The message lists the versions there are to go back to."""
-    one = promote(tenant, registry, 0)
-    promote(tenant, registry, 1)
+    one = promote(registry, tenant, "churn", 0).version
+    promote(registry, tenant, "churn", 1)
     with pytest.raises(UnknownNameError, match=f"'99'.*known: {one}"):
         roll_back(tenant, "churn", to="99", as_of=FIRST, registry=registry)
+
+
+@pytest.fixture
+def in_memory(database: Postgres) -> InMemoryRegistry:
+    """A registry for what does not depend on which."""
+    return InMemoryRegistry()
+
+
+def test_every_step_back_goes_further_back(in_memory: InMemoryRegistry, tenant: TenantRef) -> None:
+    """What was rolled back from is withdrawn, so a second rollback does not return to it."""
+    for week in range(3):
+        promote(in_memory, tenant, "churn", week)
+    found = [
+        roll_back(tenant, "churn", to=None, as_of=FIRST, registry=in_memory).version
+        for _ in range(2)
+    ]
+    assert found == ["2", "1"]
+    assert set(ledger.withdrawn(ledger.history(tenant, "churn"))) == {"2", "3"}
+    with pytest.raises(TenantryError, match="Version 3 was passed over"):
+        roll_back(tenant, "churn", to=None, as_of=FIRST, registry=in_memory)
+    roll_back(tenant, "churn", to="3", as_of=FIRST, registry=in_memory)
+    assert set(ledger.withdrawn(ledger.history(tenant, "churn"))) == {"1", "2"}
+
+
+def test_who_rolled_back_is_on_record(in_memory: InMemoryRegistry, tenant: TenantRef) -> None:
+    """Decisions are the system's unless somebody is named."""
+    for week in range(2):
+        promote(in_memory, tenant, "churn", week)
+    roll_back(tenant, "churn", to=None, as_of=FIRST, registry=in_memory, by="ada")
+    assert [one.actor for one in ledger.history(tenant, "churn")] == ["system", "system", "ada"]
+
+
+def test_going_to_who_serves_changes_nothing_but_an_alias_that_lags(
+    in_memory: InMemoryRegistry, tenant: TenantRef
+) -> None:
+    """A rollback that was killed before the alias moved is completed by running it again."""
+    for week in range(2):
+        promote(in_memory, tenant, "churn", week)
+    first = roll_back(tenant, "churn", to="1", as_of=FIRST, registry=in_memory)
+    in_memory.set_alias(tenant, "churn", CHAMPION, "2")
+    assert roll_back(tenant, "churn", to="1", as_of=FIRST, registry=in_memory) == first
+    alias = in_memory.alias(tenant, "churn", CHAMPION)
+    assert alias is not None
+    assert alias.version == "1"
+    assert len(ledger.history(tenant, "churn")) == 3
+
+
+def test_a_version_that_is_not_whole_is_refused(
+    in_memory: InMemoryRegistry, tenant: TenantRef
+) -> None:
+    """Neither with changed bytes of the model nor of its reference does it serve again."""
+    for week in range(2):
+        promote(in_memory, tenant, "churn", week)
+    for kind in ("model", "reference"):
+        file = (tenant.id, "churn", "1", kind)
+        there = in_memory.files[file]
+        in_memory.files[file] += b" "
+        with pytest.raises(IntegrityError):
+            roll_back(tenant, "churn", to="1", as_of=FIRST, registry=in_memory)
+        in_memory.files[file] = there
+    assert len(ledger.history(tenant, "churn")) == 2

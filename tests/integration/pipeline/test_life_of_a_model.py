@@ -1,0 +1,258 @@
+"""A version's later life, as people ask for it: history, card, reproduction, rollback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pytest
+from generated import Shop
+from installation import Installation, installed
+from three_weeks import WEEKS, run, train_global
+
+from include import cli, use_cases
+from include.registry import ledger
+from include.storage.canonical import SCHEMAS
+from include.storage.lake import Lake
+from include.tenants.loader import find_tenant
+from include.tenants.namespace import GLOBAL, TenantRef
+
+pytestmark = pytest.mark.integration
+
+ONE = Shop("one-shop", customers=250)
+TWO = Shop("two-shop", region="us", isolation="silo", customers=60, seed=8)
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Installation]:
+    """One shop's week, a global model of its events, and the next week of another, small one."""
+    with installed() as found:
+        found.open(ONE, TWO)
+        run(found, ONE, WEEKS[0])
+        train_global("churn", WEEKS[0] + timedelta(days=1))
+        run(found, TWO, WEEKS[1])
+        yield found
+
+
+@pytest.fixture
+def tenantry(
+    here: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """The command: its exit code and what it printed."""
+
+    def called(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["tenantry", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return called
+
+
+def ref(here: Installation, shop: Shop) -> TenantRef:
+    """The tenant of a shop."""
+    found: TenantRef = find_tenant(here.tenants, shop.id, use_cases.names()).ref
+    return found
+
+
+def test_every_version_is_made_again_to_the_byte(tenantry: Command, here: Installation) -> None:
+    """Own, global and baseline: data set, model and reference window have the digests on record,
+    and nothing was written into the lake."""
+    before = {path: path.stat().st_mtime_ns for path in here.state.lake.rglob("*")}
+    names = [f"{owner}.churn" for owner in (ONE.id, TWO.id, GLOBAL.id)]
+    code, printed = tenantry("reproduce", *names, "--json")
+    found = json.loads(printed)
+    assert [one for one in found if not one["identical"]] == []
+    assert code == 0
+    checked = {
+        (one["model"].partition("/")[0], one["rung"]): {check["what"] for check in one["checks"]}
+        for one in found
+    }
+    trained = {f"training set of {ONE.id}", "windows", "rows", "model", "reference window"}
+    assert checked == {
+        (ONE.id, "baseline"): {"model"},
+        (ONE.id, "own"): trained,
+        (GLOBAL.id, "global"): trained,
+        (TWO.id, "global"): {"model"},
+    }
+    assert {path: path.stat().st_mtime_ns for path in here.state.lake.rglob("*")} == before
+
+
+def test_a_difference_is_named(tenantry: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another code revision that fits otherwise: exit code 1, and what differs stands there with
+    both values; what is the same does not."""
+    from include.training import fitting
+
+    original = fitting.matrix
+    monkeypatch.setattr(fitting, "matrix", lambda *a: original(*a) + 1)
+    monkeypatch.setattr("include.wiring.code_revision", lambda: "edited")
+    code, printed = tenantry("reproduce", "global.churn@1")
+    assert code == 1
+    assert "global/churn@1 differs" in printed
+    assert "model: was " in printed
+    assert "code revision: was tested, is edited" in printed
+    assert "training set of one-shop: was" not in printed
+    assert "0 of 1 versions are identical" in printed
+
+
+def test_other_rows_are_named(tenantry: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A feature that is computed otherwise shows in the training set's digest."""
+    from include.features import vectorized
+
+    original = vectorized.compute
+
+    def shifted(*arguments: Any) -> Any:
+        table = original(*arguments)
+        name = "recency__time_since_last_all"
+        at = table.column_names.index(name)
+        return table.set_column(at, name, pc.add(table[name], 0.5))
+
+    monkeypatch.setattr(vectorized, "compute", shifted)
+    code, printed = tenantry("reproduce", f"{ONE.id}.churn@2", "--json")
+    assert code == 1
+    (found,) = json.loads(printed)
+    same = {check["what"]: check["same"] for check in found["checks"]}
+    assert same[f"training set of {ONE.id}"] is False
+    assert same["windows"] is True
+
+
+def test_a_version_of_features_that_are_declared_otherwise_is_not_trained(
+    tenantry: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says which code revision to check out."""
+    monkeypatch.setattr(
+        "include.features.views.FeatureService.fingerprint", property(lambda _: "0" * 16)
+    )
+    code, printed = tenantry("reproduce", "global.churn@1")
+    assert code == 1
+    assert "check out the code revision tested" in printed
+
+
+def test_rows_that_are_gone_are_said_to_be_gone(
+    tenantry: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table version with other rows than it had cannot make the model again."""
+    empty = ds.dataset(SCHEMAS["events"].empty_table())
+    monkeypatch.setattr(Lake, "dataset", lambda *_, **__: empty)
+    code, printed = tenantry("reproduce", "global.churn@1")
+    assert code == 1
+    assert "retention has erased" in printed
+
+
+def test_history_tells_who_served_trained_on_what_and_why(
+    tenantry: Command, here: Installation
+) -> None:
+    """Periods without a gap, each with tables, rows and reasons; a day has its one version."""
+    code, printed = tenantry("history", ONE.id, "churn", "--json")
+    assert code == 0
+    found = json.loads(printed)
+    assert found
+    assert [one["until"] for one in found] == [*(one["since"] for one in found[1:]), None]
+    for one in found:
+        made = one["trained_on"]
+        assert {table["tenant"] for table in made["tables"]} == {ONE.id}
+        assert made["rows"]["training"] > 0
+        assert one["reasons"]
+        assert one["actor"] == "system"
+    code, printed = tenantry("history", ONE.id, "churn", "--on", f"{WEEKS[0]:%Y-%m-%d}", "--json")
+    (on,) = json.loads(printed)
+    assert on["version"] == found[0]["version"]
+    assert on["scored"]["version"] == on["version"]
+    assert on["scored"]["as_of"].startswith(f"{WEEKS[0]:%Y-%m-%d}")
+    code, printed = tenantry("history", ONE.id, "--on", "2020-01-01", "--json")
+    assert json.loads(printed) == []
+    code, printed = tenantry("history", "global", "churn")
+    assert "rows as of" in printed
+
+
+def test_a_card_tells_what_there_is_to_know(
+    tenantry: Command, here: Installation, tmp_path: Path
+) -> None:
+    """The champion's, as JSON, as a table and as a page that names its own tenant alone."""
+    file = tmp_path / "card.html"
+    code, printed = tenantry("card", ONE.id, "churn", "--html", str(file), "--json")
+    assert code == 0
+    card = json.loads(printed)
+    champion = ledger.champion_at(ref(here, ONE), "churn")
+    assert champion is not None
+    assert card["version"] == champion.version
+    assert card["judged"]["metric"] in card["judged"]["metrics"]
+    assert card["judged"]["baselines"]
+    assert card["decisions"][-1]["reasons"]
+    assert card["served"][-1]["until"] is None
+    page = file.read_text()
+    assert page.count("<svg") == len(card["judged"]["metrics"])
+    assert TWO.id not in page
+    stored = list((here.state.lake / ONE.region / ONE.id / "models").rglob("card.html"))
+    assert stored
+    code, printed = tenantry("card", GLOBAL.id, "churn", "--version", "1")
+    assert code == 0
+    assert "global.churn@1  global/logistic, trained as of 2024-07-02" in printed
+    assert "recency" in printed
+
+
+def test_a_blast_radius_is_rolled_back_in_one_command(
+    tenantry: Command, here: Installation
+) -> None:
+    """Dry run, the real one, once more: who serves a descendant and nothing else before falls back
+    on the best baseline of its training, and who does not is left alone."""
+    command = ("rollback", "--derived-from", "global.churn@1")
+    code, printed = tenantry(*command, "--dry-run", "--json")
+    assert code == 0
+    told = json.loads(printed)
+    code, printed = tenantry(*command, "--by", "ada", "--json")
+    assert code == 0
+    done = json.loads(printed)
+    for found in (told, done):
+        assert [(e["tenant"], e["outcome"], e["version"]) for e in found["effects"]] == [
+            (GLOBAL.id, "rolled back", "1"),
+            (ONE.id, "not affected", "1"),
+            (TWO.id, "rolled back", "1"),
+        ]
+    now = ledger.champion_at(ref(here, TWO), "churn")
+    assert now is not None
+    assert (now.version, now.rung, now.actor) == ("2", "baseline", "ada")
+    code, printed = tenantry("history", TWO.id, "churn")
+    assert "global/churn@1 was withdrawn." in printed
+    assert "ada (rollback-1)" in printed
+    code, printed = tenantry(*command)
+    assert code == 0
+    assert "0 of 3 rolled back" in printed
+    code, printed = tenantry("reproduce", f"{TWO.id}.churn", f"{GLOBAL.id}.churn")
+    assert code == 0
+    assert "4 of 4 versions are identical" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("rollback", ONE.id), "name TENANT and USE_CASE"),
+        (("rollback", ONE.id, "churn", "--dry-run"), "--dry-run belongs to --derived-from"),
+        (("rollback", "--derived-from", "global.churn@1", "--to", "2"), "stands alone"),
+        (("rollback", "--derived-from", f"{ONE.id}.churn@1"), "only those have descendants"),
+        (("history", ONE.id, "churn", "--on", "yesterday"), "is not a day"),
+        (("history", ONE.id, "demand"), "unknown use case 'demand'"),
+        (("card", ONE.id, "recommendation"), "nothing serves"),
+        (("reproduce", "churn"), "is no model"),
+        (("reproduce", f"{ONE.id}.churn@99"), "unknown model version '99'"),
+        (("reproduce", "nobody.churn@1"), "unknown tenant 'nobody'"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(
+    tenantry: Command, arguments: tuple[str, ...], message: str
+) -> None:
+    """Exit code 1 and what there is instead."""
+    code, printed = tenantry(*arguments)
+    assert code == 1
+    assert message in " ".join(printed.split())
+    assert "Traceback" not in printed
