@@ -25,6 +25,7 @@ MODULES = (
     "mlflow.store.tracking.sqlalchemy_store",
     "great_expectations",
     "evidently",
+    "include.monitoring.evidently_report",  # the stage itself leaves it to runs that draw
     "include.monitoring.stage",
     "include.pipeline.connections",
     "include.pipeline.steps",
