@@ -32,7 +32,7 @@ app.command()(reproduce)
 
 @app.command()
 def why(tenant: TenantId, use_case: str, as_json: Json = False) -> None:
-    """Why a version serves: every promotion, verdict and retrain with its reasons."""
+    """Why a version serves, and what would have to change: every decision with its reasons."""
     from include.pipeline.report import explain
 
     activate()

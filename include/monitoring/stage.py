@@ -251,5 +251,5 @@ def _storm(tenant: TenantRef, scored: Scored, verdict: Verdict) -> str:
 def _trained_as_of(tenant: TenantRef, scored: Scored, champion: Champion | None) -> datetime | None:
     """The newest training that this run could know of: the champion's, or one it withstood."""
     decided = promotions.history(tenant, scored.use_case)
-    known = [promotion.as_of for promotion in decided if promotion.as_of <= scored.as_of]
+    known = [one.as_of for one in decided if one.trained and one.as_of <= scored.as_of]
     return max([*known, *([champion.as_of] if champion else [])], default=None)

@@ -11,6 +11,7 @@ from include.features.online.store import OnlineStore
 from include.features.views import FeatureService
 from include.pipeline import experiments
 from include.registry import ledger as promotions
+from include.registry import lifecycle
 from include.registry.ledger import Promotion
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
@@ -42,7 +43,8 @@ def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
 
 
 def explain(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any]]]:
-    """Every promotion, verdict, retrain, live metric, incident and quality check, oldest first.
+    """Where the use case stands, and every promotion, verdict, retrain, live metric, incident and
+    quality check, oldest first.
 
     With them every experiment, and challengers against champions on the labels of later weeks.
 
@@ -60,17 +62,28 @@ def _recorded(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, A
     if use_case not in tenant.use_cases:
         raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
     lake = Lake.from_environment()
+    decided = promotions.history(tenant.ref, use_case)
+    facts = lifecycle.facts_of(decided)
+    stage = lifecycle.stage_of(facts)
     found: dict[str, list[dict[str, Any]]] = {
+        "stage": [
+            {
+                "stage": stage.name.replace("_", " "),
+                "reasons": list(stage.reasons),
+                "what would have to change": list(lifecycle.what_would_have_to_change(facts)),
+            }
+        ],
         "promotions": [
             {
                 "as_of": one.as_of,
                 "trigger": one.trigger,
-                "decision": f"promoted {one.version}" if one.promoted else f"kept {one.version}",
+                "decision": _told(one),
                 "rung": one.rung,
+                "by": one.actor,
                 "reasons": list(one.reasons),
             }
-            for one in promotions.history(tenant.ref, use_case)
-        ]
+            for one in decided
+        ],
     }
     with tenant_transaction(tenant.ref) as connection:
         for name, query in _QUERIES.items():
@@ -80,6 +93,13 @@ def _recorded(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, A
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
     return found
+
+
+def _told(one: Promotion) -> str:
+    """A decision in two words."""
+    if one.promoted:
+        return f"{'promoted' if one.trained else 'back to'} {one.version}"
+    return f"kept {one.version}" if one.trained else f"withdrew {', '.join(one.withdrawn)}"
 
 
 _QUERIES: Final = {

@@ -16,10 +16,11 @@ from installation import Installation, installed
 from three_weeks import WEEKS, run, train_global
 
 from include import cli, use_cases
+from include.pipeline.report import fleet_status
 from include.registry import ledger
 from include.storage.canonical import SCHEMAS
 from include.storage.lake import Lake
-from include.tenants.loader import find_tenant
+from include.tenants.loader import find_tenant, load_fleet
 from include.tenants.namespace import GLOBAL, TenantRef
 
 pytestmark = pytest.mark.integration
@@ -175,6 +176,15 @@ def test_history_tells_who_served_trained_on_what_and_why(
     assert "rows as of" in printed
 
 
+def test_why_tells_what_would_have_to_change(tenantry: Command) -> None:
+    """The stage first, with what an own model lacks, then every decision."""
+    code, printed = tenantry("why", TWO.id, "churn", "--json")
+    assert code == 0
+    (stage,) = json.loads(printed)["stage"]
+    assert stage["stage"] == "global"
+    assert stage["what would have to change"][0].startswith("176 more training rows (124 of 300)")
+
+
 def test_a_card_tells_what_there_is_to_know(
     tenantry: Command, here: Installation, tmp_path: Path
 ) -> None:
@@ -222,6 +232,19 @@ def test_a_blast_radius_is_rolled_back_in_one_command(
     now = ledger.champion_at(ref(here, TWO), "churn")
     assert now is not None
     assert (now.version, now.rung, now.actor) == ("2", "baseline", "ada")
+    code, printed = tenantry("why", TWO.id, "churn", "--json")
+    why = json.loads(printed)
+    assert why["stage"][0]["stage"] == "baseline"
+    assert [(one["decision"], one["by"]) for one in why["promotions"]] == [
+        ("promoted 1", "system"),
+        ("back to 2", "ada"),
+    ]
+    (row,) = [
+        row
+        for row in fleet_status(load_fleet(here.tenants, use_cases.names()))
+        if (row["tenant"], row["use_case"]) == (TWO.id, "churn")
+    ]
+    assert row["champion"] == "2 baseline/recency"
     code, printed = tenantry("history", TWO.id, "churn")
     assert "global/churn@1 was withdrawn." in printed
     assert "ada (rollback-1)" in printed
