@@ -19,6 +19,12 @@ from include.models.ecod import EcodPredictor
 from include.models.estimators import LightGBMPredictor, PipelinePredictor
 from include.models.forecast import ForecastPredictor
 from include.models.lightgbm_text import booster_text, read_booster
+from include.models.list_models import (
+    AssociationPredictor,
+    EasePredictor,
+    OwnHistoryPredictor,
+    PopularityPredictor,
+)
 from include.models.model import ListPredictor, Model, Predictor
 from include.models.recalibrated import RecalibratedPredictor
 from include.models.residual import ResidualPredictor
@@ -174,8 +180,24 @@ def _with_base(predictor: Any) -> dict[str, Any]:
 
 #: Kinds that contain another model.
 ON_TOP: Final = ("recalibrated", "residual")
+
+
+def _payload(predictor: Any) -> Any:
+    return predictor.payload()
+
+
 #: Kind → its format.
 KINDS: Final[Mapping[str, _Format]] = {
+    "bought_together": _Format(
+        _payload, lambda _, payload, __: AssociationPredictor.from_payload(payload)
+    ),
+    "ease": _Format(_payload, lambda _, payload, __: EasePredictor.from_payload(payload)),
+    "own_history": _Format(
+        _payload, lambda _, payload, __: OwnHistoryPredictor.from_payload(payload)
+    ),
+    "popularity": _Format(
+        _payload, lambda _, payload, __: PopularityPredictor.from_payload(payload)
+    ),
     "baseline": _Format(lambda _: "", _baseline),
     "ecod": _Format(
         lambda predictor: predictor.payload(),

@@ -29,6 +29,7 @@ from include.registry.evidence import Comparison
 from include.training import paired
 from include.training.fitting import fit_best
 from include.training.forecasting import recorrected
+from include.training.lists import fit_lists
 from include.training.paired import Judged
 from include.training.rows import Rows
 from include.training.updating import fit_recalibrated, fit_residual
@@ -168,8 +169,14 @@ def _recipes(use_case: UseCase, parent: Parent | None) -> list[_Recipe]:
         fitted = fit_best(use_case, rows, windows, horizon)
         return fitted.model, fitted.trials
 
-    if parent is None or use_case.lists:
+    if parent is None:
         return [_Recipe("", alone)]
+    if use_case.lists:
+
+        def shrunk(rows: Rows, windows: Windows) -> tuple[Model, tuple[Any, ...]]:
+            return fit_lists(use_case, rows, windows, parent.model)
+
+        return [_Recipe("", shrunk, parent.version, through_time=False)]
     if parent.model.kind == forecast.KIND:  # whatever stands on it has to have its intervals
 
         def corrected(rows: Rows, _: Windows) -> tuple[Model, tuple[Any, ...]]:

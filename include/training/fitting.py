@@ -21,6 +21,7 @@ from include.models.estimators import LightGBMPredictor, PipelinePredictor, matr
 from include.models.model import Model
 from include.models.text_match import TextMatchPredictor
 from include.training.forecasting import fit_forecast
+from include.training.lists import fit_lists
 from include.training.metrics import measure
 from include.training.rows import Rows
 from include.training.windows import Windows
@@ -79,6 +80,8 @@ def fit_best(
     Args:
         tried: estimator → settings.
     """
+    if use_case.lists:
+        return Fitted(*fit_lists(use_case, training, windows))
     earlier, last = windows.inner(horizon)
     trials: list[dict[str, Any]] = []
     for name in use_case.estimators:

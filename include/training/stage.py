@@ -20,7 +20,7 @@ from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained, pa
 from include.models import ecod
 from include.models.baselines import baseline_model
 from include.models.estimators import matrix
-from include.models.model import Model
+from include.models.model import Model, row_scores
 from include.registry.evidence import Comparison, Need
 from include.registry.port import ModelVersion
 from include.storage.canonical import TIMESTAMP
@@ -32,6 +32,7 @@ from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
 from include.training.forecasting import naive_model
+from include.training.lists import list_baselines
 from include.use_cases.declaration import FITTED_BASELINES, Gates, UseCase
 
 Version = tuple[ModelVersion, Model]
@@ -288,11 +289,17 @@ class _Run:
         table = pa.table({**codes, "as_of": pa.array(keys["as_of"], TIMESTAMP)})
         for column in names:
             table = table.append_column(column, features[column])
+        if self.use_case.lists:  # which read whole histories, of items by their names
+            known = {key: pa.array(keys[key].astype(str)) for key in codes}
+            asked = pa.table({**known, **{name: features[name] for name in names}})
+            scores = row_scores(one.model, asked, self.use_case.keys[0])
+            table = table.append_column("prediction", pa.array(scores))
         if table.num_rows > REFERENCE_ROWS:
             draw = np.random.default_rng(self.use_case.seed)
             chosen = draw.choice(table.num_rows, REFERENCE_ROWS, replace=False)
             table = table.take(pa.array(np.sort(chosen)))
-        table = table.append_column("prediction", pa.array(one.model.predict(table)))
+        if not self.use_case.lists:
+            table = table.append_column("prediction", pa.array(one.model.predict(table)))
         return self.lake.put_table(self.owner, f"{self._folder}/{name}.parquet", table)
 
     def _facts(self) -> dict[str, Any]:
@@ -331,6 +338,19 @@ _WHOSE: Final = {"own": "the tenant's", "global": "the consenting tenants'"}
 
 def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]:
     """The use case's baselines as models; those that learn from rows, where there are enough."""
+    if use_case.lists:
+        if data is None or len(data.training) == 0:
+            return []
+        until = (data.windows.training[-1] + use_case.reach).isoformat()
+        fitted = list_baselines(use_case, data.training, data.windows)
+        return [
+            Contender.of(
+                "baseline",
+                name,
+                replace(model, parameters={**model.parameters, _TRAINED_UNTIL: until}),
+            )
+            for name, model in fitted.items()
+        ]
     found = []
     for one in use_case.baselines:
         if one.name in FITTED_BASELINES:
