@@ -341,13 +341,13 @@ def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]
     if use_case.lists:
         if data is None or len(data.training) == 0:
             return []
-        until = (data.windows.training[-1] + use_case.reach).isoformat()
+        learnt = (data.windows.training[-1] + use_case.reach).isoformat()
         fitted = list_baselines(use_case, data.training, data.windows)
         return [
             Contender.of(
                 "baseline",
                 name,
-                replace(model, parameters={**model.parameters, _TRAINED_UNTIL: until}),
+                replace(model, parameters={**model.parameters, _TRAINED_UNTIL: learnt}),
             )
             for name, model in fitted.items()
         ]
