@@ -13,6 +13,7 @@ import pyarrow as pa
 from include.errors import ConfigError, UnknownNameError
 from include.monitoring.measures import LISTS, ROWS, TOP, Measured, measure_lists, measure_rows
 from include.monitoring.verdicts import ERROR_SUFFIX
+from include.registry.experiments import CHALLENGER_ARM
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
 
@@ -113,8 +114,8 @@ def predictions_of(tenant: TenantRef, use_case: str, as_of: datetime) -> Rows:
         return connection.execute(
             "SELECT entity_id, item_id, rank, score, baseline_score, model_version "
             "FROM predictions WHERE tenant_id = %s AND use_case = %s AND as_of = %s "
-            "AND arm IS DISTINCT FROM 'challenger' ORDER BY entity_id, rank, item_id",
-            [tenant.id, use_case, as_of],
+            "AND arm IS DISTINCT FROM %s ORDER BY entity_id, rank, item_id",
+            [tenant.id, use_case, as_of, CHALLENGER_ARM],
         ).fetchall()
 
 

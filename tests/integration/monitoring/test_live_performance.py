@@ -41,6 +41,26 @@ def test_matured_labels_measure_model_and_baseline(tenant: Watched) -> None:
     assert [row["metric"] for row in state["live"]] == ["auc", "auc_standard_error"]
 
 
+def test_the_challengers_answers_are_not_the_champions(tenant: Watched) -> None:
+    """Of an instant that two versions answered in an experiment, the champion's half counts."""
+    users = [f"u{i}" for i in range(20)]
+    tenant.store(week(1), [(user, 1.0 - i / 20) for i, user in enumerate(users)])
+    with tenant_transaction(tenant.config.ref) as connection:
+        connection.execute(
+            "UPDATE predictions SET experiment = 1, "
+            "arm = CASE WHEN rank %% 2 = 0 THEN 'challenger' "
+            "ELSE 'champion' END, model_version = CASE WHEN rank %% 2 = 0 THEN '9' ELSE '1' END, "
+            "score = CASE WHEN rank %% 2 = 0 THEN -score ELSE score END WHERE as_of = %s",
+            [week(1)],
+        )
+    given = labels_of(users, set(users[:6]))
+    found = measure_live(
+        tenant.config.ref, "churn", given, metric="auc", as_of=week(1), measured_as_of=week(6)
+    )
+    assert found is not None
+    assert (found.model_version, found.value, found.labels) == ("1", 1.0, 10)
+
+
 def test_nothing_is_measured_where_nothing_can_be(tenant: Watched) -> None:
     """No prediction, or labels all alike, give no figure and no row."""
     for positive in (set[str](), {"u0", "u1"}):
