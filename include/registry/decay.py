@@ -193,8 +193,11 @@ def _adopted(
 def _seen_by(model: Model, reference: bytes) -> bytes | None:
     """The tenant's own reference window with the model's predictions; None where it cannot read it.
 
-    The global model's own window is other tenants'.
+    The global model's own window is other tenants'. Models that answer with lists read items by
+    name, and a reference has no names.
     """
+    if model.lists:
+        return None
     table = pq.read_table(pa.BufferReader(reference))
     if not set(model.columns) <= set(table.column_names) or "prediction" not in table.column_names:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,15 @@ from generated import Shop
 from installation import Installation, installed
 from three_weeks import WEEKS, run, train_global
 
-from include import cli, use_cases
+from include import cli, use_cases, wiring
+from include.handoffs import Interval
+from include.pipeline.decay import roll_back_decayed
 from include.pipeline.report import fleet_status
+from include.pipeline.runs import Run
 from include.registry import ledger
 from include.storage.canonical import SCHEMAS
 from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
 from include.tenants.loader import find_tenant, load_fleet
 from include.tenants.namespace import GLOBAL, TenantRef
 
@@ -254,6 +259,42 @@ def test_a_blast_radius_is_rolled_back_in_one_command(
     code, printed = tenantry("reproduce", f"{TWO.id}.churn", f"{GLOBAL.id}.churn")
     assert code == 0
     assert "4 of 4 versions are identical" in printed
+
+
+def test_a_decayed_model_gives_way_by_itself(here: Installation) -> None:
+    """Live figures significantly below what the own model promised bring the version before back;
+    asked again, nothing more happens."""
+    shop = ref(here, ONE)
+    first = ledger.champion_at(shop, "churn")
+    platform = wiring.platform(wiring.connect_from_environment)
+    own = platform.registry.get(shop, "churn", "2")
+    assert first is not None
+    figures = {"value": 0.87, "low": 0.84, "high": 0.90}
+    promoted = replace(
+        first,
+        as_of=WEEKS[1],
+        version=own.version,
+        rung=own.rung,
+        digest=own.digest,
+        evidence={**first.evidence, "champion": figures},
+    )
+    ledger.record(shop, promoted)
+    tenant = find_tenant(here.tenants, ONE.id, use_cases.names())
+    interval = Interval(WEEKS[1], WEEKS[2])
+    asked = Run(platform, tenant, interval, use_case=use_cases.get("churn"))
+    assert roll_back_decayed(asked) is None
+    with tenant_transaction(shop) as connection:
+        for metric, value in (("auc", 0.6), ("auc_standard_error", 0.03)):
+            connection.execute(
+                "INSERT INTO live_metrics (tenant_id, use_case, as_of, metric, model_version, "
+                "value, labels, measured_as_of) VALUES (%s, 'churn', %s, %s, '2', %s, 200, %s)",
+                [shop.id, WEEKS[1], metric, value, WEEKS[2]],
+            )
+    done = roll_back_decayed(asked)
+    assert done is not None
+    assert (done.version, done.withdrawn, done.actor) == ("1", ("2",), "system")
+    assert "significantly below its floor of 0.8" in done.reasons[0]
+    assert roll_back_decayed(asked) is None
 
 
 @pytest.mark.parametrize(
