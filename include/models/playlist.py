@@ -2,15 +2,16 @@
 
 The score of item j for entity u is, in logarithms,
 
-    trend · ln P(had lately | not had before)
+    trend · ln P(had and liked lately | not had before)
     + taste · ln P(category of j | u)
     + likeness · ln(δ + EASE score of j for u, brought to 0..1 within u),
 
 a weighted product of experts (Hinton 2002) whose three weights are chosen on a validation window.
-The share of a category is the entity's own, shrunk towards everybody's; what it turned down counts
-against a category. What is about lately is read from the history handed in, so that an item that
-came out after training can be listed: of the entities that had not had it before, the share that
-has had it since. (Where things are had again and again, before and after tell nothing apart, and it
+The share of a category is the entity's own, shrunk towards everybody's; where the entity turned
+down n items of a category more than it liked, that is multiplied by `DOUBT` / (`DOUBT` + n). What
+is about lately is read from the history handed in, so that an item that came out after training can
+be listed: of the entities that had not had it before, the share that has had it since and not
+turned it down. (Where things are had again and again, before and after tell nothing apart, and it
 is the share of all entities.)
 """
 
@@ -30,7 +31,8 @@ from include.models.ease import Ease
 from include.models.interactions import Interactions, Matrix, codes_of, interactions
 from include.models.item_lists import LISTS, lists_of
 
-#: Weight of everybody's shares of categories beside an entity's own, in items had.
+#: Weight of everybody's shares of categories beside an entity's own, in items had; and how many
+#: items turned down, beyond those liked, halve a share.
 DOUBT: Final = 5.0
 #: What an item that is like nothing the entity had keeps.
 DELTA: Final = 0.05
@@ -53,6 +55,8 @@ BLENDS: Final = (
         for trend, taste, likeness in product((0.5, 1.0), (0.0, 1.0), (0.0, 0.5, 1.0))
     ),
 )
+#: For an EASE that knows nothing.
+TREND: Final = Blend(1.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,9 @@ class Experts:
     taste: Matrix  #: `(entities, categories)`
     categories: Mapping[str, str]  #: item → category
     category: np.ndarray  #: `(items,)`: place in `taste`; the last is what has no category
-    likeness: sparse.csr_array | Matrix  #: `(entities, known items)`: raw EASE scores
-    known: np.ndarray  #: `(items,)`: place in `likeness`, −1 where EASE does not know the item
+    had: sparse.csr_array  #: `(entities, known items)`: weights of what EASE knows
+    effects: Matrix  #: `(known items, known items)`: EASE's; its scores are `had @ effects`
+    known: np.ndarray  #: `(items,)`: place in these; the last is what EASE does not know
 
     def lists(
         self, blend: Blend, top: int, *, drop_seen: bool, among: Collection[str] | None = None
@@ -98,7 +103,8 @@ class Experts:
 
     def _alike(self, part: slice) -> Matrix:
         """Logarithms; an item that EASE does not know is as likely as the others on average."""
-        raw = np.maximum(np.asarray(self.likeness[part]), 0.0)
+        # without EASE's scale by popularity, which `trend` stands for
+        raw = np.maximum(np.asarray(self.had[part] @ self.effects), 0.0)
         most = raw.max(axis=1, initial=0.0, keepdims=True)
         found = np.log(DELTA + np.divide(raw, most, out=np.zeros_like(raw), where=most > 0))
         usual = found.mean(axis=1, keepdims=True) if found.shape[1] else np.zeros((len(raw), 1))
@@ -112,10 +118,11 @@ def experts(history: pa.Table, columns: Columns, ease: Ease) -> Experts:
     if columns.recency:
         days = pc.fill_null(history[columns.recency].cast(pa.float64()), float("inf"))
         lately = history.filter(pc.less_equal(days, columns.lately))
-    recent = interactions(lately, items=own.items).support()
+    recent = interactions(lately, columns.weight, items=own.items).support()
     before = np.zeros_like(recent)
     if ease.settings.seen == "drop":
-        before = interactions(history, items=own.items).support() - recent
+        tried = interactions(lately, items=own.items).support()
+        before = interactions(history, items=own.items).support() - tried
     categories = _categories(history, columns)
     names = sorted(set(categories.values()))
     category = codes_of([categories.get(item, "") for item in own.items], names)
@@ -127,7 +134,8 @@ def experts(history: pa.Table, columns: Columns, ease: Ease) -> Experts:
         _tastes(own, category, len(names)),
         categories,
         category,
-        _likeness(own, known, ease),
+        _had(own, known, len(ease.items)),
+        ease.effects,
         np.where(known < 0, len(ease.items), known),
     )
 
@@ -148,17 +156,16 @@ def _tastes(own: Interactions, category: np.ndarray, count: int) -> Matrix:
     """P(category | entity), `(entities, categories + 1)`; the last is as likely as the mean."""
     cells = own.rows * (count + 1) + category[own.columns]
     size = len(own.entities) * (count + 1)
-    liked = np.bincount(cells, own.weights, minlength=size).reshape(-1, count + 1)
-    liked = np.maximum(liked[:, :count], 0.0)
+    net = np.bincount(cells, own.weights, minlength=size).reshape(-1, count + 1)[:, :count]
+    liked, disliked = np.maximum(net, 0.0), np.maximum(-net, 0.0)
     everybody = (liked.sum(axis=0) + 1) / (liked.sum() + max(count, 1))
     shares = (liked + DOUBT * everybody) / (liked.sum(axis=1, keepdims=True) + DOUBT)
+    shares *= DOUBT / (DOUBT + disliked)
     usual = np.full((len(shares), 1), 1 / max(count, 1))
     return np.asarray(np.concatenate([shares, usual], axis=1))
 
 
-def _likeness(own: Interactions, known: np.ndarray, ease: Ease) -> Matrix:
-    """EASE's own scores, without its scale by popularity, which `trend` stands for."""
+def _had(own: Interactions, known: np.ndarray, count: int) -> sparse.csr_array:
     use = known[own.columns] >= 0
     cells = (own.weights[use], (own.rows[use], known[own.columns[use]]))
-    had = sparse.csr_array(cells, shape=(len(own.entities), len(ease.items)))
-    return np.asarray(had @ ease.effects)
+    return sparse.csr_array(cells, shape=(len(own.entities), count))
