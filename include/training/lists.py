@@ -2,7 +2,8 @@
 
 What entities had by the last training snapshot, and what they had in its window: settings are
 chosen by how well lists from the former hold the latter, and the model then learns from both. All
-of that is over before the first holdout snapshot.
+of that is over before the first holdout snapshot. Snapshots at which nobody was there are passed
+over, and where nobody liked anything, lists hold what is about lately.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.errors import QualityError
 from include.models import association_fit, ease, popularity
 from include.models.association import GRID as ASSOCIATIONS
 from include.models.association import AssociationSettings
@@ -29,7 +31,7 @@ from include.models.list_models import (
     PopularityPredictor,
 )
 from include.models.model import Model
-from include.models.playlist import BLENDS, Columns, experts
+from include.models.playlist import BLENDS, TREND, Columns, experts
 from include.models.popularity import Popularity, PopularitySettings
 from include.storage.canonical import TIMESTAMP
 from include.training.rows import Rows
@@ -51,7 +53,12 @@ def fit_lists(
 
     Args:
         parent: the global model, to whose similarities those of the tenant are drawn.
+
+    Raises:
+        QualityError: there are no rows.
     """
+    if not len(training):
+        raise QualityError(f"there are no rows to learn {use_case.name} lists from")
     if use_case.task == "association":
         return _bought_together(use_case, training, windows)
     prior = (
@@ -64,7 +71,7 @@ def list_baselines(use_case: UseCase, training: Rows, windows: Windows) -> dict[
     """The use case's baselines by name, those that learn from rows fitted on them."""
     if not len(training):
         return {}
-    until = windows.training[-1] + use_case.reach
+    until = _looked_at(training, windows)[-1] + use_case.reach
     found: dict[str, Model] = {}
     for baseline in use_case.baselines:
         if baseline.name == "own_history":
@@ -84,7 +91,8 @@ def _ease(
     use_case: UseCase, training: Rows, windows: Windows, prior: Ease | None
 ) -> tuple[Model, Trials]:
     history = _history(use_case)
-    last = training.at([windows.training[-1]])
+    looked = _looked_at(training, windows)
+    last = training.at(looked[-1:])
     before, later = _had(last, history), _wanted(last)
     grid = [
         replace(one, weight=_WEIGHT, seen=history.seen, shrinkage=shrinkage)
@@ -93,12 +101,13 @@ def _ease(
     ]
     settings, blend, trials = grid[0], BLENDS[0], NO_TRIALS
     lately = use_case.reach / timedelta(days=1)
-    if later.num_rows:
+    if later.num_rows and _liked(before):
         chosen = ease.choose(before, later, grid, prior=prior)
         settings = chosen.settings
         # EASE will be older than the histories it is asked about; the blend has to know that
-        earlier = windows.inner(use_case.reach)[0][-1]
-        fitted = ease.fit(_had(training.at([earlier]), history), settings, prior)
+        earlier = [at for at in looked if at + use_case.reach <= looked[-1]]
+        older = _had(training.at(earlier[-1:]), history)
+        fitted = ease.fit(older if _liked(older) else before, settings, prior)
         columns = Columns(_WEIGHT, _RECENCY, history.category, lately)
         found = experts(before, columns, fitted)
         drop = history.seen == "drop"
@@ -111,7 +120,10 @@ def _ease(
             *({"blend": asdict(one), "ndcg@10": float(v)} for one, v in reached.items()),
         )
     both = [table.select(["entity_id", "item_id", _WEIGHT]) for table in (before, later)]
-    fitted = ease.fit(pa.concat_tables(both), settings, prior)
+    if _liked(*both):
+        fitted = ease.fit(pa.concat_tables(both), settings, prior)
+    else:
+        fitted, blend = Ease(settings, (), np.empty(0, np.int64), np.empty((0, 0)), ()), TREND
     predictor = EasePredictor(
         replace(fitted, settings=replace(settings, weight=history.weight)),
         blend,
@@ -122,13 +134,14 @@ def _ease(
 
 
 def _bought_together(use_case: UseCase, training: Rows, windows: Windows) -> tuple[Model, Trials]:
-    baskets, until = _baskets(training), windows.training[-1] + use_case.reach
+    looked = _looked_at(training, windows)
+    baskets, until = _baskets(training), looked[-1] + use_case.reach
     known = _categories(training, _history(use_case))
     categories = None
     if known:
         categories = pa.table({"item_id": list(known), "category": list(known.values())})
     settings, trials = ASSOCIATIONS[0], NO_TRIALS
-    if len(windows.training) > 1:
+    if len(looked) > 1:
         chosen = association_fit.choose(
             baskets, ASSOCIATIONS, window=use_case.reach, as_of=until, categories=categories
         )
@@ -141,7 +154,8 @@ def _bought_together(use_case: UseCase, training: Rows, windows: Windows) -> tup
 
 def _popular(use_case: UseCase, training: Rows, windows: Windows) -> Popularity:
     """What was had lately: in the window of the last training snapshot, or by then."""
-    last = training.at([windows.training[-1]])
+    at = _looked_at(training, windows)[-1]
+    last = training.at([at])
     if use_case.task == "association":
         lately = _baskets(last).rename_columns(["entity_id", "item_id", "event_timestamp"])
     else:
@@ -151,12 +165,23 @@ def _popular(use_case: UseCase, training: Rows, windows: Windows) -> Popularity:
         {
             "entity_id": lately["entity_id"],
             "item_id": lately["item_id"],
-            "event_timestamp": _instants(windows.training[-1], lately.num_rows),
+            "event_timestamp": _instants(at, lately.num_rows),
         }
     )
     seen = "drop" if use_case.task == "association" else _history(use_case).seen
     settings = PopularitySettings(days=0.0, seen=seen)
-    return popularity.fit(stamped, settings, as_of=windows.training[-1] + use_case.reach)
+    return popularity.fit(stamped, settings, as_of=at + use_case.reach)
+
+
+def _looked_at(rows: Rows, windows: Windows) -> list[datetime]:
+    """The training snapshots at which somebody was there, oldest first."""
+    known = set(np.unique(rows.as_of).tolist())
+    return [at for at in windows.training if at.replace(tzinfo=None) in known]
+
+
+def _liked(*tables: pa.Table) -> bool:
+    """Whether anybody liked anything, which EASE has to have to learn from."""
+    return any((table[_WEIGHT].to_numpy() > 0).any() for table in tables)
 
 
 _WEIGHT: Final = "weight"
