@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from datetime import datetime
 from typing import Any
@@ -10,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from include.errors import TenantryError
-from include.handoffs import Registered, Scored
+from include.errors import IntegrityError, TenantryError
+from include.handoffs import Registered, Scored, StoredObject
 from include.monitoring import ledger, live
 from include.monitoring.stage import Champion
+from include.pipeline.lookback import settle_effects
 from include.pipeline.runs import Run
 from include.registry import ledger as promotions
 from include.registry.port import ModelVersion
@@ -32,14 +34,31 @@ def champion(run: Run, version: ModelVersion) -> Champion:
     return Champion(
         version=version.version,
         as_of=version.as_of,
-        reference=pq.read_table(
+        reference=lambda: pq.read_table(
             pa.BufferReader(run.platform.registry.reference(run.tenant.ref, version))
         ),
         metric=use_case.metric if known else "",
         value=figures["value"] if known else math.nan,
         low=figures["low"] if known else math.nan,
         high=figures["high"] if known else math.nan,
+        outcome_rate=_outcome_rate(run, promoted) if promoted else math.nan,
     )
+
+
+def _outcome_rate(run: Run, promoted: promotions.Promotion) -> float:
+    """How often the outcome came in the window the champion was judged on.
+
+    NaN where its scores are no probabilities, and where retention has taken the evaluation.
+    """
+    kept = promoted.evidence.get("evaluation")
+    if run.the_use_case().task != "classification" or promoted.rung == "baseline" or not kept:
+        return math.nan
+    try:
+        stored = StoredObject(run.tenant.id, kept["path"], kept["digest"], 0)
+        rows = json.loads(run.platform.lake.get(run.tenant.ref, stored))["rows"]
+    except IntegrityError:
+        return math.nan
+    return rows["holdout_positives"] / rows["holdout"] if rows["holdout"] else math.nan
 
 
 def measure_matured(run: Run, scored: Scored) -> None:
@@ -69,6 +88,7 @@ def measure_matured(run: Run, scored: Scored) -> None:
         live.measure_live(
             ref, use_case.name, truth, metric=metric, as_of=as_of, measured_as_of=run.as_of
         )
+        settle_effects(run, truth, as_of)
 
 
 def record_outcome(run: Run) -> Registered:

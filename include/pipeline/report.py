@@ -9,6 +9,7 @@ from include import use_cases
 from include.errors import UnavailableError, UnknownNameError
 from include.features.online.store import OnlineStore
 from include.features.views import FeatureService
+from include.monitoring import effects
 from include.pipeline import experiments
 from include.registry import ledger as promotions
 from include.registry import lifecycle
@@ -89,6 +90,8 @@ def _recorded(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, A
         for name, query in _QUERIES.items():
             rows = connection.execute(query, {"tenant": tenant.id, "use_case": use_case})
             found[name] = [dict(row) for row in rows]
+    for row in found["retrains"]:
+        row["effect"] = effects.describe(row["effect"] or "", row.pop("effect_details") or {})
     for row in (*found["drift_verdicts"], *found["quality"]):
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
@@ -109,7 +112,7 @@ _QUERIES: Final = {
         ORDER BY as_of, recorded_at
     """,
     "retrains": """
-        SELECT as_of, decision, reason, state, outcome, outcome_details
+        SELECT as_of, decision, reason, state, outcome, outcome_details, effect, effect_details
         FROM retrain_ledger WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
         ORDER BY as_of
     """,

@@ -35,7 +35,7 @@ from include.models.serialise import from_bytes
 from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
-from include.pipeline import evaluate, experiments, history, translate
+from include.pipeline import evaluate, experiments, history, lookback, translate
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
 from include.registry import stage as registry_stage
@@ -214,12 +214,13 @@ def monitoring(run: Run) -> Monitored:
         evaluate.measure_matured(run, scored)
         experiments.look(run, scored)
     serving = _serving(run.platform, ref, use_case.name, run)
-    champion = predictions = None
+    champion = predictions = past = None
     if serving is not None:
         version, model = serving
         champion = evaluate.champion(run, version)
         vectors = run.platform.lake.get_table(ref, scored.features)
         predictions = row_scores(model, vectors, use_case.entity)
+        past = lookback.past(run, scored, model)
     return monitoring_stage.monitor(
         run.tenant,
         scored,
@@ -230,6 +231,7 @@ def monitoring(run: Run) -> Monitored:
         lake=run.platform.lake,
         predictions=predictions,
         report=run.report,
+        past=past,
     )
 
 
