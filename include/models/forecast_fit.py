@@ -39,6 +39,8 @@ LATER: Final = 0.25
 FEWEST_ROWS: Final = 40
 #: Entities below which a band's errors say nothing about who does best.
 FEWEST_ENTITIES: Final = 20
+#: Bands up to which such a one does as one below it: up to about the tenfold.
+NEIGHBOURS: Final = 2
 _FIXED: Final[Mapping[str, Any]] = {
     "objective": "quantile",
     "learning_rate": 0.06,
@@ -158,22 +160,27 @@ def _chosen(predictor: ForecastPredictor, later: Observed, there: Situation) -> 
     """Per band the trees, or the best rule where that is better by more than a standard error.
 
     Errors are relative to the scale; those of an entity count as one observation. A band of too few
-    entities gets the mean of the rules.
+    entities does as the next one below it that has enough, or has the mean of the rules.
     """
     trees = replace(predictor, chosen=(TREES,) * BANDS).predict(later.features)
     errors = np.abs(there.by_rule - later.total[:, None]) / there.scale[:, None]
     of_trees = np.abs(trees - later.total) / there.scale
-    chosen = []
+    chosen: dict[int, int] = {}
     for band in range(BANDS):
         rows = there.band == band
         if len(np.unique(later.entity[rows])) < FEWEST_ENTITIES:
-            chosen.append(MEAN)
             continue
         best = int(np.argmin(errors[rows].mean(axis=0)))
         gain = _by_entity(of_trees[rows] - errors[rows, best], later.entity[rows])
         shown = gain.mean() > gain.std(ddof=1) / np.sqrt(len(gain))
-        chosen.append(best if shown else TREES)
-    return tuple(chosen)
+        chosen[band] = best if shown else TREES
+    near = {
+        band + step: chosen[band]
+        for step in range(NEIGHBOURS, -1, -1)
+        for band in chosen
+        if band % LEVELS + step < LEVELS
+    }
+    return tuple(near.get(band, MEAN) for band in range(BANDS))
 
 
 def _by_entity(values: Floats, entity: npt.NDArray[np.str_]) -> Floats:

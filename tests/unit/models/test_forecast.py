@@ -86,15 +86,15 @@ def test_a_rule_answers_where_trees_show_nothing(fitted: ForecastPredictor) -> N
 
 
 def test_where_little_is_known_all_rules_together_answer(fitted: ForecastPredictor) -> None:
-    """A band of a few items, whoever did best there, and every band without a row."""
+    """Not just above bands of many items, but far above them, and in every band without a row."""
     rows = sales()
     small = rows.features["mean"].to_numpy() < 10
     few = np.isin(rows.entity, np.unique(rows.entity[~small])[:10])
     found = forecast_fit.corrected(fitted, rows.where(small | few))
-    assert TREES in found.chosen
-    assert set(found.chosen[1 + EDGES.index(10.0) :]) == {MEAN}
-    features = pa.table({"last": [20.0], "mean": [40.0], "promoted": [0.0]})
-    assert found.predict(features).tolist() == [30.0]
+    assert set(found.chosen[1 + EDGES.index(3.0) : 1 + EDGES.index(100.0)]) == {TREES}
+    assert set(found.chosen[1 + EDGES.index(100.0) :]) == {MEAN}
+    features = pa.table({"last": [200.0], "mean": [400.0], "promoted": [0.0]})
+    assert found.predict(features).tolist() == [300.0]
     assert set(forecast_fit.corrected(fitted, rows.where(rows.label < 0)).chosen) == {MEAN}
 
 
