@@ -81,16 +81,15 @@ def reproduce(
 
 
 def _print(row: dict[str, Any]) -> None:
+    """The verdict, what was compared, and both values of whatever is not the same."""
     state = "[green]identical[/green]" if row["identical"] else "[red]differs[/red]"
     console.print(
         f"{escape(row['model'])} {state}: {escape(row['how'])}", highlight=False, soft_wrap=True
     )
-    for kind, mark in (("checks", True), ("circumstances", False)):
-        for check in row.get(kind, ()):
-            if check["same"] and (mark or row["identical"]):
-                if mark:
-                    text = f"  {check['what']}: {check['found'][:16]}"
-                    console.print(text, markup=False, highlight=False)
-            elif not check["same"]:
-                text = f"  {check['what']}: was {check['recorded']}, is {check['found']}"
-                console.print(text, markup=False, highlight=False, soft_wrap=True)
+    same = [check["what"] for check in row.get("checks", ()) if check["same"]]
+    if same:
+        console.print(f"  the same: {', '.join(same)}", markup=False, highlight=False)
+    for check in (*row.get("checks", ()), *row.get("circumstances", ())):
+        if not check["same"]:
+            text = f"  {check['what']}: was {check['recorded']}, is {check['found']}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -18,10 +18,13 @@ from three_weeks import WEEKS, run, train_global
 
 from include import cli, use_cases, wiring
 from include.handoffs import Interval
+from include.pipeline import steps
 from include.pipeline.decay import roll_back_decayed
 from include.pipeline.report import fleet_status
-from include.pipeline.runs import Run
+from include.pipeline.runs import Run, open_retrain
 from include.registry import ledger
+from include.registry.rollback import roll_back
+from include.registry.stage import new_version
 from include.storage.canonical import SCHEMAS
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
@@ -259,6 +262,7 @@ def test_a_blast_radius_is_rolled_back_in_one_command(
     code, printed = tenantry("reproduce", f"{TWO.id}.churn", f"{GLOBAL.id}.churn")
     assert code == 0
     assert "4 of 4 versions are identical" in printed
+    assert "the same: training set of one-shop, windows, rows, model, reference" in printed
 
 
 def test_a_decayed_model_gives_way_by_itself(here: Installation) -> None:
@@ -295,6 +299,47 @@ def test_a_decayed_model_gives_way_by_itself(here: Installation) -> None:
     assert (done.version, done.withdrawn, done.actor) == ("1", ("2",), "system")
     assert "significantly below its floor of 0.8" in done.reasons[0]
     assert roll_back_decayed(asked) is None
+
+
+def test_candidates_built_on_the_global_model_are_made_again(
+    tenantry: Command, here: Installation
+) -> None:
+    """Every candidate of a training that had a global model before it, not only those it chose:
+    each has the bytes it had, and names what it was built on."""
+    shop, platform = ref(here, ONE), wiring.platform(wiring.connect_from_environment)
+    back = ledger.history(GLOBAL, "churn")[-1]
+    roll_back(GLOBAL, "churn", to="1", as_of=back.as_of, registry=platform.registry)
+    received: dict[str, Any] = {}
+    for stage in ("features", "training"):
+        again = open_retrain(
+            ONE.id,
+            "churn",
+            as_of=WEEKS[0] + timedelta(days=2),
+            trigger="manual",
+            run_id="",
+            connect=wiring.connect_from_environment,
+            received=received,
+        )
+        received[stage] = steps.execute(stage, again)
+    trained = received["training"]
+    document = json.loads(platform.lake.get(shop, trained.evaluation))
+    made = []
+    for one in trained.candidates:
+        if one.rung != "baseline":
+            new = new_version(
+                shop,
+                trained,
+                one,
+                document,
+                lake=platform.lake,
+                feature_fingerprint=document["feature_fingerprint"],
+            )
+            made.append(platform.registry.register(shop, "churn", new))
+    built_on = {one.name for one in made if one.parent_version == "global/churn@1"}
+    assert {"residual", "logistic"} <= built_on
+    code, printed = tenantry("reproduce", *(f"{ONE.id}.churn@{one.version}" for one in made))
+    assert f"{len(made)} of {len(made)} versions are identical" in printed
+    assert code == 0
 
 
 @pytest.mark.parametrize(
