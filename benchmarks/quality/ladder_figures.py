@@ -94,7 +94,8 @@ def ratio(outcomes: Sequence[Outcome]) -> list[float]:
     )
     draws = np.random.default_rng(0).integers(0, len(seeds), (REPLICATES, len(seeds)))
     gain, best = sums[draws].sum(axis=1).T
-    low, high = np.quantile(gain / best, (0.025, 0.975))
+    some = best > 0
+    low, high = np.quantile(gain[some] / best[some], (0.025, 0.975)) if some.any() else (0.0, 0.0)
     whole = sums.sum(axis=0)
     return [float(whole[0] / whole[1]), float(low), float(high)]
 
