@@ -233,6 +233,7 @@ def test_a_payload_of_another_kind_is_refused(make: Make) -> None:
 def test_a_predictor_itself_refuses_what_is_no_payload() -> None:
     """Also where nobody stands between it and the bytes."""
     for kind in (EasePredictor, AssociationPredictor, PopularityPredictor, OwnHistoryPredictor):
-        for payload in (None, [], "x", {"header": {}, "arrays": "ä"}):
+        hostile: tuple[Any, ...] = (None, [], "x", {"header": {}, "arrays": "ä"})
+        for payload in hostile:
             with pytest.raises(IntegrityError):
                 kind.from_payload(payload)

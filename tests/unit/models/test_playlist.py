@@ -65,7 +65,7 @@ def test_an_item_that_came_out_after_training_is_listed_first_where_everybody_pu
         ("c", "fresh", 1, 2, "rock"),
         ("d", "fresh", 1, 2, "rock"),
     ]
-    now = pa.concat_tables([PAST, history(*rows)])  # type: ignore[arg-type]
+    now = pa.concat_tables([PAST, history(*rows)])
     assert "fresh" not in known().items
     assert lists(experts(now, COLUMNS, known()), TREND)["a"][0] == "fresh"
 
