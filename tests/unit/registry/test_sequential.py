@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.errors import ConfigError
@@ -127,6 +127,7 @@ def test_an_experiment_without_outcomes_goes_on() -> None:
     assert (decision.verdict, decision.difference) == ("continue", None)
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 1_000), st.integers(1, 6))
 def test_what_was_concluded_stays_concluded(seed: int, batches: int) -> None:
     """Whoever looks less often comes to the same verdict, at the same entity."""
@@ -138,6 +139,7 @@ def test_what_was_concluded_stays_concluded(seed: int, batches: int) -> None:
         assert (early.verdict, early.low, early.high) == (whole.verdict, whole.low, whole.high)
 
 
+@settings(max_examples=25)
 @given(st.integers(0, 1_000))
 def test_order_and_repetition_of_observations_do_not_matter(seed: int) -> None:
     """They are sorted by batch, and an entity's later outcomes add nothing."""
