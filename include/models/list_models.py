@@ -7,7 +7,7 @@ those of the tenant that asks; of an old one, those still about.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -39,12 +39,15 @@ class EasePredictor:
     columns: Columns
     relevance: float = 1.0  #: 1 − the weight of variety, see `diversity.diversified`
 
-    def recommend(self, history: pa.Table, top: int) -> pa.Table:
+    def recommend(
+        self, history: pa.Table, top: int, among: Collection[str] | None = None
+    ) -> pa.Table:
         """Lists of at most `top`; who has had nothing that counts gets what is about lately."""
         found = experts(history, self.columns, self.ease)
         varied = bool(found.categories) and self.relevance < 1
         drop = self.ease.settings.seen == "drop"
-        lists = found.lists(self.blend, top * _DEEPER if varied else top, drop_seen=drop)
+        deep = top * _DEEPER if varied else top
+        lists = found.lists(self.blend, deep, drop_seen=drop, among=among)
         return diversified(lists, found.categories, top, self.relevance) if varied else lists
 
     def payload(self) -> dict[str, Any]:
@@ -89,9 +92,12 @@ class AssociationPredictor:
 
     association: Association
 
-    def recommend(self, history: pa.Table, top: int) -> pa.Table:
-        """Lists of at most `top`."""
-        return self.association.recommend(history, top, among=_items(history))
+    def recommend(
+        self, history: pa.Table, top: int, among: Collection[str] | None = None
+    ) -> pa.Table:
+        """Lists of at most `top`, of items `among` these, or those at hand."""
+        allowed = _items(history) if among is None else among
+        return self.association.recommend(history, top, among=allowed)
 
     def payload(self) -> dict[str, Any]:
         """All of it in JSON's types."""
@@ -113,9 +119,12 @@ class PopularityPredictor:
 
     popular: Popularity
 
-    def recommend(self, history: pa.Table, top: int) -> pa.Table:
-        """Lists of at most `top`."""
-        return self.popular.recommend(history, top, among=_items(history))
+    def recommend(
+        self, history: pa.Table, top: int, among: Collection[str] | None = None
+    ) -> pa.Table:
+        """Lists of at most `top`, of items `among` these, or those at hand."""
+        allowed = _items(history) if among is None else among
+        return self.popular.recommend(history, top, among=allowed)
 
     def payload(self) -> dict[str, Any]:
         """All of it in JSON's types."""
@@ -137,8 +146,12 @@ class OwnHistoryPredictor:
 
     weight: str  #: column of the history; each item counts alike without one
 
-    def recommend(self, history: pa.Table, top: int) -> pa.Table:
+    def recommend(
+        self, history: pa.Table, top: int, among: Collection[str] | None = None
+    ) -> pa.Table:
         """Lists of at most `top`; ties go by item id."""
+        if among is not None:
+            history = history.filter(pc.is_in(history["item_id"], pa.array(sorted(among))))
         own = interactions(history, self.weight)
         order = np.lexsort((own.columns, -own.weights, own.rows))
         place = np.arange(len(order)) - np.searchsorted(own.rows, own.rows)

@@ -6,7 +6,7 @@ skops, which is loaded with `TRUSTED_TYPES` only. Nothing in it can execute.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -30,11 +30,14 @@ class Predictor(Protocol):
 class ListPredictor(Protocol):
     """One that answers with lists, from the items that each entity has had."""
 
-    def recommend(self, history: pa.Table, top: int) -> pa.Table:
+    def recommend(
+        self, history: pa.Table, top: int, among: Collection[str] | None = None
+    ) -> pa.Table:
         """At most `top` items per entity: `entity_id, item_id, score`, best first.
 
         Args:
             history: `entity_id`, `item_id` and features, a row per entity and item it has had.
+            among: items that may be listed; those of the history where None.
         """
 
 
@@ -87,7 +90,9 @@ class Model:
         """Whether it answers with lists."""
         return isinstance(self.predictor, ListPredictor)
 
-    def recommend(self, history: pa.Table, top: int) -> pa.Table:
+    def recommend(
+        self, history: pa.Table, top: int, among: Collection[str] | None = None
+    ) -> pa.Table:
         """Lists, see `ListPredictor`.
 
         Raises:
@@ -95,7 +100,7 @@ class Model:
         """
         if not isinstance(self.predictor, ListPredictor):
             raise ConfigError(f"a model of kind {self.kind!r} scores rows, it gives no lists")
-        return self.predictor.recommend(history, top)
+        return self.predictor.recommend(history, top, among)
 
     def details(self, features: pa.Table, reasons: int) -> list[dict[str, Any]]:
         """Per row what is kept beside its score: bounds, and the features that moved it most.

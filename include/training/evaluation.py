@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any, Final
@@ -73,14 +73,16 @@ def evaluate(
     notes: Sequence[str],
     per_tenant: bool,
     fairness: Fairness | None = None,
+    among: Collection[str] | None = None,
 ) -> Evaluation:
     """Measure every contender, and the incumbent, on the same rows with the same draws.
 
     Args:
         fairness: which groups the tenant compares; `holdout.sensitive` holds them.
+        among: items that lists may hold; those that somebody has had where None.
     """
     everyone = [*contenders, *([incumbent] if incumbent else [])]
-    scores = {one.key: answers(one.model, holdout) for one in everyone if one.fresh}
+    scores = {one.key: answers(one.model, holdout, among) for one in everyone if one.fresh}
     bootstrap = Bootstrap(holdout, use_case.seed)
     nothing = dict.fromkeys(use_case.metrics, Estimate(None, None, None))
     estimates = {one.key: dict(nothing) for one in everyone}
@@ -124,11 +126,11 @@ def evaluate(
     )
 
 
-def answers(model: Model, rows: Rows) -> Answers:
-    """What the model says: a score per row, or a list per group."""
+def answers(model: Model, rows: Rows, among: Collection[str] | None = None) -> Answers:
+    """What the model says: a score per row, or a list per group, of items `among` these."""
     if not model.lists:
         return model.predict(rows.features)
-    found = model.recommend(rows.history, TOP)
+    found = model.recommend(rows.history, TOP, among)
     lists: dict[str, list[str]] = {}
     columns = (found[name].to_pylist() for name in ("entity_id", "item_id"))
     for group, item in zip(*columns, strict=True):

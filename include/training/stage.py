@@ -164,7 +164,10 @@ class _Run:
             found = _as_is("incumbent", incumbent, self.use_case, self.data, self.as_of, notes)
             serving = found[0] if found else None
         judged = (self.data.holdout, contenders, serving, notes)
-        evaluation = evaluate(self.use_case, *judged, rung == "global", fairness)
+        known = None
+        if self.use_case.task == "association":  # later baskets must not tell what is in them
+            known = set(self.data.training.item.tolist())
+        evaluation = evaluate(self.use_case, *judged, rung == "global", fairness, known)
         if rung == "own":
             others = [one for one in contenders if one.rung != "own"]
             since = _learnt_until(incumbent) if incumbent is not None else None
