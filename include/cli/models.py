@@ -123,19 +123,19 @@ def _day(text: str) -> date:
 def _served(row: dict[str, Any]) -> dict[str, Any]:
     """A period as one row of a table."""
     made = row["trained_on"]
-    holdout = (made.get("windows") or {}).get("holdout") or []
-    tables = (f"{t['tenant']}.{t['table']}@{t['version']}" for t in made.get("tables", ()))
+    data = made.get("judged_on", made)
+    holdout = (data.get("windows") or {}).get("holdout") or []
+    rows = f"{data.get('rows', {}).get('training', '?')} rows as of {str(made['as_of'])[:10]}"
+    until = f", judged to {holdout[-1][:10]}" if holdout else ""
+    tables = (f"{t['tenant']}.{t['table']}@{t['version']}" for t in data.get("tables", ()))
+    trained = [f"as {made['parent']} is; judged on"] if "judged_on" in made else [rows + until]
     scored = row.get("scored")
     return {
         "use_case": row["use_case"],
         "version": f"{row['version']} {row['model']}",
         "since": row["since"],
         "until": row["until"] or "now",
-        "trained on": [
-            f"{made.get('rows', {}).get('training', '?')} rows as of {str(made['as_of'])[:10]}"
-            + (f", judged to {holdout[-1][:10]}" if holdout else ""),
-            *tables,
-        ],
+        "trained on": [*trained, *tables],
         "why": row["reasons"],
         "by": f"{row['actor']} ({row['trigger']})",
         **({"scored by": _scored(scored)} if scored else {}),

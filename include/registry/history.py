@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from include.registry.ledger import Promotion
+from include.tenants.namespace import GLOBAL
 
 #: What a version was trained on, of all that its lineage holds.
 _TOLD = (
@@ -49,8 +50,18 @@ def within(found: Sequence[Period], start: datetime, end: datetime) -> list[Peri
 
 
 def trained_on(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What a version was made from, of its card's lineage."""
-    lineage = card["lineage"]
-    return {name: lineage[name] for name in _TOLD if name in lineage} | {
-        "parent": card["parent_version"]
-    }
+    """What a version was made from, of its card's lineage.
+
+    A global model that serves a tenant as it is was made from nothing of that tenant's: what its
+    lineage names, it was judged on.
+    """
+    lineage, parent = card["lineage"], card["parent_version"]
+    told = {name: lineage[name] for name in _TOLD if name in lineage}
+    if copied(card):
+        return {"as_of": card["as_of"], "parent": parent, "judged_on": told}
+    return told | {"parent": parent}
+
+
+def copied(card: Mapping[str, Any]) -> bool:
+    """Whether the version is a global one, as it is, that a tenant took over."""
+    return card["rung"] == "global" and bool(card["parent_version"]) and card["tenant"] != GLOBAL.id

@@ -40,6 +40,14 @@ _HISTORY: Final = f"""
     WHERE tenant_id = %s AND use_case = %s
     ORDER BY as_of, decided_at, trigger
 """  # noqa: S608
+#: What was decided, without what it was decided on, which is large.
+_OUTLINE: Final = _HISTORY.replace(" evidence,", " '{}'::jsonb AS evidence,")
+_CHALLENGER: Final = """
+    SELECT evidence->>'challenger' AS version FROM promotions
+    WHERE tenant_id = %s AND use_case = %s AND evidence->>'challenger' <> ''
+    ORDER BY as_of DESC, decided_at DESC, trigger DESC
+    LIMIT 1
+"""
 _RECORD: Final = """
     INSERT INTO promotions (tenant_id, use_case, as_of, trigger, promoted, version, rung,
                             incumbent_version, digest, reasons, evidence, actor, withdrawn)
@@ -122,6 +130,20 @@ def history(tenant: TenantRef, use_case: str) -> list[Promotion]:
     with tenant_transaction(tenant) as connection:
         rows = connection.execute(_HISTORY, [tenant.id, use_case]).fetchall()
     return [_promotion(tenant, row) for row in rows]
+
+
+def outline(tenant: TenantRef, use_case: str) -> list[Promotion]:
+    """`history` with empty evidence."""
+    with tenant_transaction(tenant) as connection:
+        rows = connection.execute(_OUTLINE, [tenant.id, use_case]).fetchall()
+    return [_promotion(tenant, row) for row in rows]
+
+
+def challenger(tenant: TenantRef, use_case: str) -> str:
+    """The newest version that lost, of the tenant's own; empty where there is none."""
+    with tenant_transaction(tenant) as connection:
+        row = connection.execute(_CHALLENGER, [tenant.id, use_case]).fetchone()
+    return "" if row is None else str(row["version"])
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
+from include.registry.history import copied
 from include.registry.interval_chart import Interval, chart
 
 _STYLE: Final = """
@@ -152,7 +153,14 @@ def _data(card: Mapping[str, Any]) -> Iterator[str]:
     ]
     if not rows and not lineage.get("windows"):
         return
-    yield "<h2>Data</h2>"
+    if copied(card):
+        yield "<h2>Data it was judged on</h2>"
+        parent = (
+            f"It is {card['parent_version']} as it is, and learnt from nothing of the tenant's."
+        )
+        yield f"<p>{_text(parent)}</p>"
+    else:
+        yield "<h2>Data</h2>"
     if rows:
         yield _table(("tenant", "table", "schema", "version", "rows"), rows, numbers=3)
     windows, counts = lineage.get("windows") or {}, lineage.get("rows") or {}

@@ -274,10 +274,9 @@ def follow_ledger(tenant: TenantRef, use_case: str, registry: Registry) -> None:
     A decision about the past, taken by a backfill, therefore moves nothing that is newer.
     """
     champion = ledger.champion_at(tenant, use_case)
-    challengers = [p.evidence.get("challenger") for p in ledger.history(tenant, use_case)]
     wanted = {
         CHAMPION: champion.version if champion else "",
-        CHALLENGER: next((version for version in reversed(challengers) if version), ""),
+        CHALLENGER: ledger.challenger(tenant, use_case),
     }
     for name, version in wanted.items():
         current = registry.alias(tenant, use_case, name)

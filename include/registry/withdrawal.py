@@ -32,9 +32,9 @@ class Withdrawn:
 
         A withdrawal counts from the moment it is written, whatever instant a run is about.
         """
-        decided = ledger.history(tenant, use_case) if decided is None else decided
+        decided = ledger.outline(tenant, use_case) if decided is None else decided
         own = ledger.withdrawn(decided)
-        world = own if tenant == GLOBAL else ledger.withdrawn(ledger.history(GLOBAL, use_case))
+        world = own if tenant == GLOBAL else ledger.withdrawn(ledger.outline(GLOBAL, use_case))
         return cls(
             tenant=tenant.id,
             use_case=use_case,

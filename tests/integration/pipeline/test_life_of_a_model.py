@@ -178,6 +178,10 @@ def test_history_tells_who_served_trained_on_what_and_why(
     assert on["version"] == found[0]["version"]
     assert on["scored"]["version"] == on["version"]
     assert on["scored"]["as_of"].startswith(f"{WEEKS[0]:%Y-%m-%d}")
+    code, printed = tenantry("history", TWO.id, "churn", "--json")
+    (copied,) = json.loads(printed)
+    assert copied["trained_on"].keys() == {"as_of", "parent", "judged_on"}
+    assert copied["trained_on"]["parent"] == "global/churn@1"
     code, printed = tenantry("history", ONE.id, "--on", "2020-01-01", "--json")
     assert json.loads(printed) == []
     code, printed = tenantry("history", "global", "churn")
