@@ -123,7 +123,7 @@ def reproduce(
         return _copied(name, owner, version, registry)
     if version.rung == "baseline":
         for one in baselines(use_case):
-            if one.name == version.name:
+            if (one.name, one.digest) == (version.name, version.digest):  # others learn from rows
                 how = "made from its declaration, which is all a baseline is"
                 checks = (Check("model", version.digest, one.digest),)
                 return Reproduction(name, version.rung, how, checks)

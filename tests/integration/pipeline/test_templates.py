@@ -19,6 +19,7 @@ from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.tenants.loader import find_tenant
+from include.training.reproduction import reproduce
 
 pytestmark = pytest.mark.integration
 
@@ -102,3 +103,28 @@ def test_a_forecast_comes_with_its_intervals(here: Installation) -> None:
     for row in predictions(here, "shop", "demand"):
         bounds = row["details"]
         assert 0 <= bounds["low_95"] <= bounds["low_80"] <= bounds["high_80"] <= bounds["high_95"]
+
+
+@pytest.mark.parametrize(
+    ("business", "case"),
+    [("learning", "engagement"), ("media", "weekly_playlist"), ("payments", "fraud")],
+)
+def test_versions_of_every_kind_are_made_again_to_the_byte(
+    here: Installation, business: str, case: str
+) -> None:
+    """Baselines that learn from rows, lists and scores of anomalies, each from its record."""
+    tenant = find_tenant(here.tenants, f"{business}-1", use_cases.names())
+    platform = wiring.platform(wiring.connect_from_environment)
+    versions = platform.registry.versions(tenant.ref, case)
+    assert versions
+    for version in versions:
+        made = reproduce(
+            tenant.ref,
+            version,
+            use_cases.get(case),
+            fleet={tenant.id: tenant},
+            registry=platform.registry,
+            lake=platform.lake,
+            code_revision=wiring.code_revision(),
+        )
+        assert made.identical, made
