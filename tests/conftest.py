@@ -14,7 +14,6 @@ from include.runtime import postgres as embedded
 from include.runtime.state import State
 from include.storage.migrate import migrate
 
-
 # No test says anything about time, and a busy machine is no failure.
 settings.register_profile("tenantry", deadline=None)
 settings.load_profile("tenantry")
