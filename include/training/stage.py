@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from include.errors import ConfigError, IntegrityError, IsolationError
 from include.features.inputs import pool_members, record_pool
@@ -78,7 +79,8 @@ def train(
     run = _Run(tenant.ref, use_case, built.as_of, trigger, code_revision, (pinned,), data, lake)
     recent = lake.get_table(tenant.ref, built.features)
     fairness = override.fairness if override else None
-    return run.finish("own", gates, contenders, incumbent, notes, recent, fairness)
+    with threadpool_limits(1):  # more threads add up in another order, and give other bits
+        return run.finish("own", gates, contenders, incumbent, notes, recent, fairness)
 
 
 def train_global(
@@ -116,7 +118,8 @@ def train_global(
     )
     data = build(use_case, sources, as_of, lake)
     run = _Run(GLOBAL, use_case, as_of, trigger, code_revision, sources, data, lake)
-    return run.finish("global", use_case.gates, baselines(use_case, data), incumbent, [], None)
+    with threadpool_limits(1):  # as above
+        return run.finish("global", use_case.gates, baselines(use_case, data), incumbent, [], None)
 
 
 @dataclass(frozen=True)
