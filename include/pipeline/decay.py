@@ -25,8 +25,7 @@ _LIVE = """
 def roll_back_decayed(run: Run) -> Promotion | None:
     """The rollback from the interval's end on, where the newest matured labels call for it.
 
-    To be called when they are measured. What the interval was scored with stays until it is scored
-    again, as after a rollback by hand.
+    What the interval was scored with stays until it is scored again, as after a rollback by hand.
     """
     use_case, ref = run.the_use_case(), run.tenant.ref
     serving = ledger.champion_at(ref, use_case.name, run.as_of)

@@ -26,9 +26,11 @@ from include.use_cases.spines import EVENT_COLUMNS, labels, request_spine, wante
 
 
 def champion(run: Run, version: ModelVersion) -> Champion:
-    """What the serving version was judged on when it was promoted."""
+    """What the version was judged on when it was promoted."""
     use_case = run.the_use_case()
-    promoted = promotions.champion_at(run.tenant.ref, use_case.name, run.as_of)
+    decided = promotions.history(run.tenant.ref, use_case.name)
+    told = [one for one in decided if one.promoted and one.version == version.version]
+    promoted = told[-1] if told else None
     figures = dict(promoted.evidence.get("champion") or {}) if promoted else {}
     known = all(figures.get(name) is not None for name in ("value", "low", "high"))
     return Champion(

@@ -35,7 +35,7 @@ from include.models.serialise import from_bytes
 from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
-from include.pipeline import evaluate, experiments, history, lookback, translate
+from include.pipeline import decay, evaluate, experiments, history, lookback, translate
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
 from include.registry import stage as registry_stage
@@ -213,15 +213,14 @@ def monitoring(run: Run) -> Monitored:
     if not data_loss:  # without data everybody seems to have stayed away
         evaluate.measure_matured(run, scored)
         experiments.look(run, scored)
-    serving = _serving(run.platform, ref, use_case.name, run)
     champion = predictions = past = None
-    if serving is not None:
-        version, model = serving
+    if scored.version:  # judged is what was scored, whatever has come to serve since
+        version, model = _version(run.platform, ref, use_case.name, scored.version)
         champion = evaluate.champion(run, version)
         vectors = run.platform.lake.get_table(ref, scored.features)
         predictions = row_scores(model, vectors, use_case.entity)
         past = lookback.past(run, scored, model)
-    return monitoring_stage.monitor(
+    monitored = monitoring_stage.monitor(
         run.tenant,
         scored,
         translate.drift_policy(use_case, run.tenant),
@@ -233,6 +232,9 @@ def monitoring(run: Run) -> Monitored:
         report=run.report,
         past=past,
     )
+    if not data_loss:
+        decay.roll_back_decayed(run)
+    return monitored
 
 
 def skew(run: Run) -> Replayed:
@@ -312,7 +314,13 @@ def _serving(
     found = promotions.champion_at(tenant, use_case, run.as_of)
     if found is None:
         return None
-    version = platform.registry.get(tenant, use_case, found.version)
+    return _version(platform, tenant, use_case, found.version)
+
+
+def _version(
+    platform: wiring.Platform, tenant: TenantRef, use_case: str, number: str
+) -> tuple[ModelVersion, Model]:
+    version = platform.registry.get(tenant, use_case, number)
     return version, from_bytes(platform.registry.artifact(tenant, version))
 
 
