@@ -1,4 +1,4 @@
-"""Lists made more varied: by category, less by fame, and other ones every week.
+"""Lists made more varied: by category, and other ones every week.
 
 Each takes lists that are longer than wanted and returns some of their rows.
 """
@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,57 @@ from include.errors import ConfigError
 from include.models.interactions import Codes, Matrix
 from include.models.item_lists import LISTS
 
+#: Items drawn up per place of a list: before the week's are drawn of them, and after.
+_DEEPER: Final = 5
+_DRAWN: Final = 2
+
+
+@dataclass(frozen=True)
+class Variety:
+    """How lists differ from the order of their scores; as made, not at all."""
+
+    relevance: float = 1.0  #: below 1, so much less for more categories, see `diversified`
+    novelty: float = 0.0  #: logarithms of support that are taken off logarithmic scores
+    chance: float = 0.0  #: above 0, other items every week, see `drawn`
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.relevance <= 1 and 0 <= self.novelty <= 1 and 0 <= self.chance <= 10):
+            raise ConfigError(
+                "relevance and novelty are from 0 to 1 and chance from 0 to 10, not "
+                f"{self.relevance}, {self.novelty} and {self.chance}"
+            )
+
+    def depth(self, top: int) -> int:
+        """How long lists have to be for `top` items to be chosen from them."""
+        return top * _DEEPER if self.relevance < 1 or self.chance else top
+
+    def chosen(
+        self, lists: pa.Table, categories: Mapping[str, str], weeks: Mapping[str, str], top: int
+    ) -> pa.Table:
+        """At most `top` items of each list, which is up to `depth(top)` long.
+
+        Args:
+            categories: of items that have one.
+            weeks: of each entity, the name of its week; needed where chance is above 0.
+        """
+        if self.chance:
+            lists = drawn(lists, weeks, top * _DRAWN, seed=self.seed, chance=self.chance)
+        return diversified(lists, categories, top, self.relevance)
+
+
+AS_SCORED: Final = Variety()
+
+
+def weeks_of(history: pa.Table) -> dict[str, str]:
+    """Of each entity the week of its `as_of`, in UTC and from Monday on: `2017-W40`."""
+    pairs = history.select(["entity_id", "as_of"]).group_by(["entity_id", "as_of"]).aggregate([])
+    named: dict[datetime, str] = {
+        at: f"{at:%G-W%V}" for at in pc.unique(pairs["as_of"]).to_pylist()
+    }
+    owners, instants = pairs["entity_id"].to_pylist(), pairs["as_of"].to_pylist()
+    return {owner: named[at] for owner, at in zip(owners, instants, strict=True)}
+
 
 def diversified(
     lists: pa.Table, categories: Mapping[str, str], top: int, relevance: float
@@ -26,8 +80,8 @@ def diversified(
     Carbonell and Goldstein, SIGIR 1998: next comes the item with the most of `relevance` × its
     score − (1 − `relevance`) × its likeness to what is on the list, which is 1 where an item of its
     category is and 0 elsewhere; items without a category are like none. Scores are brought to 0..1
-    per entity. The `score` returned falls by place: the value at its choice where that is lower
-    than those before.
+    per entity. The `score` returned falls by place: the item's own, or that of the place before
+    where that is lower.
 
     Args:
         relevance: 1 leaves the order as it is.
@@ -53,7 +107,7 @@ def diversified(
         pick = np.argmax(now, axis=1)  # the first of equals, which stood higher
         found = now[everyone, pick]
         some = found > -np.inf
-        kept[some, turn], values[:, turn] = at[everyone, pick][some], found
+        kept[some, turn], values[:, turn] = at[everyone, pick][some], scores[everyone, pick]
         own = category[everyone, pick][:, None]
         alike |= (category == own) & (own >= 0)
         value[everyone, pick] = -np.inf
@@ -62,49 +116,28 @@ def diversified(
     return chosen.set_column(2, LISTS.field("score"), pa.array(falling, pa.float64()))
 
 
-def discounted(lists: pa.Table, support: Mapping[str, int], novelty: float, top: int) -> pa.Table:
-    """The `top` of each list after its scores are multiplied by support^-novelty.
-
-    Args:
-        support: entities that had each item; 1 where an item is missing.
-        novelty: 0 leaves the order as it is; negative scores stay what they are.
-    """
-    if novelty < 0:
-        raise ConfigError(f"novelty is at least 0, not {novelty}")
-    had = np.array([max(support.get(item, 1), 1) for item in lists["item_id"].to_pylist()])
-    scores = lists["score"].to_numpy()
-    return reordered(lists, np.where(scores > 0, scores * had**-novelty, scores), top)
-
-
-def sampled(lists: pa.Table, top: int, *, seed: int, week: str, steepness: float = 1.0) -> pa.Table:
+def drawn(
+    lists: pa.Table, weeks: Mapping[str, str], top: int, *, seed: int, chance: float
+) -> pa.Table:
     """`top` rows of each list by chance, in their old order; another week brings others.
 
-    Drawn without replacement with weights place^-steepness, by the largest of log weight + Gumbel
-    noise (Kool, van Hoof and Welling, ICML 2019). The noise of an item comes from (seed, entity,
-    week, item) alone, so that the week's list does not change as other items come or go.
+    Drawn without replacement with weights place^(-1 / `chance`), by the largest of log weight +
+    Gumbel noise (Kool, van Hoof and Welling, ICML 2019). The noise of an item comes from (seed,
+    entity, week, item) alone, so that the week's list does not change as other items come or go.
 
     Args:
-        week: any name of the week, such as `2017-W40`.
-        steepness: 0: every place alike; large: hardly any chance.
+        weeks: of each entity, any name of its week, such as `2017-W40`.
+        chance: 0: the first ones; large: every place alike.
     """
     entities, rows, place = _places(lists)
-    whose = _hashes(f"{seed}\x1f{week}\x1f{entity}" for entity in entities)
+    whose = _hashes(f"{seed}\x1f{weeks[entity]}\x1f{entity}" for entity in entities)
     items = lists["item_id"].combine_chunks().dictionary_encode()
     what = _hashes(items.dictionary.to_pylist())
     mixed = _mixed(whose[rows] ^ what[items.indices.to_numpy().astype(np.int64)])
     uniform = ((mixed >> np.uint64(11)).astype(np.float64) + 0.5) / 2.0**53
-    key = -steepness * np.log(place + 1.0) - np.log(-np.log(uniform))
-    drawn = _first(rows, np.lexsort((place, -key, rows)), top)
-    return lists.take(pa.array(np.sort(drawn)))
-
-
-def reordered(lists: pa.Table, scores: Matrix, top: int) -> pa.Table:
-    """The `top` of each list by other scores; equal ones by item id."""
-    _, rows, _ = _places(lists)
-    items = pc.rank(lists["item_id"].combine_chunks(), tiebreaker="dense").to_numpy()
-    order = np.lexsort((items, -(scores + 0.0), rows))
-    changed = lists.set_column(2, LISTS.field("score"), pa.array(scores + 0.0, pa.float64()))
-    return changed.take(pa.array(_first(rows, order, top)))
+    key = np.log(place + 1.0) + chance * np.log(-np.log(uniform))
+    chosen = _first(rows, np.lexsort((place, key, rows)), top)
+    return lists.take(pa.array(np.sort(chosen)))
 
 
 def _places(lists: pa.Table) -> tuple[list[str], Codes, Codes]:

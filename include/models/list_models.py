@@ -15,18 +15,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.errors import IntegrityError
+from include.errors import ConfigError, IntegrityError
 from include.models import arrays
 from include.models.association import Association
-from include.models.diversity import diversified
+from include.models.diversity import AS_SCORED, Variety, weeks_of
 from include.models.ease import Ease
 from include.models.interactions import interactions
 from include.models.item_lists import LISTS
 from include.models.playlist import Blend, Columns, experts
 from include.models.popularity import Popularity
 
-#: Items drawn up per place of a list, from which a varied one is chosen.
-_DEEPER: Final = 5
 _MOST: Final = 4_000.0  #: that the weight of an expert can be, or days be many
 
 
@@ -37,18 +35,23 @@ class EasePredictor:
     ease: Ease
     blend: Blend
     columns: Columns
-    relevance: float = 1.0  #: 1 − the weight of variety, see `diversity.diversified`
+    variety: Variety = AS_SCORED
 
     def recommend(
         self, history: pa.Table, top: int, among: Collection[str] | None = None
     ) -> pa.Table:
         """Lists of at most `top`; who has had nothing that counts gets what is about lately."""
         found = experts(history, self.columns, self.ease)
-        varied = bool(found.categories) and self.relevance < 1
-        drop = self.ease.settings.seen == "drop"
-        deep = top * _DEEPER if varied else top
-        lists = found.lists(self.blend, deep, drop_seen=drop, among=among)
-        return diversified(lists, found.categories, top, self.relevance) if varied else lists
+        drop, variety = self.ease.settings.seen == "drop", self.variety
+        deep = found.lists(
+            self.blend,
+            variety.depth(top),
+            drop_seen=drop,
+            among=among,
+            novelty=variety.novelty,
+        )
+        weeks = weeks_of(history) if variety.chance else {}
+        return variety.chosen(deep, found.categories, weeks, top)
 
     def payload(self) -> dict[str, Any]:
         """All of it in JSON's types."""
@@ -56,7 +59,7 @@ class EasePredictor:
             "ease": _packed(self.ease),
             "blend": asdict(self.blend),
             "columns": asdict(self.columns),
-            "relevance": self.relevance,
+            "variety": asdict(self.variety),
         }
 
     @classmethod
@@ -66,24 +69,29 @@ class EasePredictor:
         Raises:
             IntegrityError: it is something else.
         """
-        _check(payload, {"ease", "blend", "columns", "relevance"})
+        _check(payload, {"ease", "blend", "columns", "variety"})
         blend, columns = payload["blend"], payload["columns"]
-        relevance = payload["relevance"]
+        variety = payload["variety"]
         _check(blend, {"trend", "taste", "likeness"})
         _check(columns, {"weight", "recency", "category", "lately"})
-        lately = columns["lately"]
+        _check(variety, {"relevance", "novelty", "chance", "seed"})
+        lately, seed = columns["lately"], variety["seed"]
         sound = (
             all(isinstance(one, float) and 0 <= one <= _MOST for one in blend.values())
             and all(isinstance(columns[name], str) for name in ("weight", "recency", "category"))
             and isinstance(lately, float)
             and 0 < lately <= _MOST
-            and isinstance(relevance, float)
-            and 0 <= relevance <= 1
+            and all(isinstance(one, float) for name, one in variety.items() if name != "seed")
+            and type(seed) is int
         )
         if not sound:
-            raise IntegrityError("a blend has weights, names of columns, days and relevance")
+            raise IntegrityError("a blend has weights, names of columns, days and variety")
         ease = Ease.from_arrays(*_unpacked(payload["ease"]))
-        return cls(ease, Blend(**blend), Columns(**columns), relevance)
+        try:
+            told = Variety(**variety)
+        except ConfigError as error:
+            raise IntegrityError(str(error)) from None
+        return cls(ease, Blend(**blend), Columns(**columns), told)
 
 
 @dataclass(frozen=True)

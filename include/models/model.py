@@ -36,7 +36,8 @@ class ListPredictor(Protocol):
         """At most `top` items per entity: `entity_id, item_id, score`, best first.
 
         Args:
-            history: `entity_id`, `item_id` and features, a row per entity and item it has had.
+            history: `entity_id`, `item_id`, `as_of` and features, a row per entity and item it has
+                had.
             among: items that may be listed; those of the history where None.
         """
 

@@ -83,14 +83,26 @@ class Experts:
     known: np.ndarray  #: `(items,)`: place in these; the last is what EASE does not know
 
     def lists(
-        self, blend: Blend, top: int, *, drop_seen: bool, among: Collection[str] | None = None
+        self,
+        blend: Blend,
+        top: int,
+        *,
+        drop_seen: bool,
+        among: Collection[str] | None = None,
+        novelty: float = 0.0,
     ) -> pa.Table:
-        """The best `top` items of each entity by a blend, as `LISTS`."""
+        """The best `top` items of each entity by a blend, as `LISTS`.
+
+        Args:
+            novelty: times the logarithm of the entities that had an item, taken off its score.
+        """
         if not self.own.entities:
             return LISTS.empty_table()
 
+        known = blend.trend * self.trend - novelty * np.log(np.maximum(self.own.support(), 1))
+
         def scores(part: slice) -> Matrix:
-            found = np.tile(blend.trend * self.trend, (part.stop - part.start, 1))
+            found = np.tile(known, (part.stop - part.start, 1))
             if blend.taste:
                 found += blend.taste * np.log(self.taste[part])[:, self.category]
             if blend.likeness:

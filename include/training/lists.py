@@ -22,6 +22,7 @@ from include.errors import QualityError
 from include.models import association_fit, ease, popularity
 from include.models.association import GRID as ASSOCIATIONS
 from include.models.association import AssociationSettings
+from include.models.diversity import Variety
 from include.models.ease import Ease
 from include.models.item_lists import ndcg
 from include.models.list_models import (
@@ -128,7 +129,7 @@ def _ease(
         replace(fitted, settings=replace(settings, weight=history.weight)),
         blend,
         Columns(history.weight, history.recency, history.category, lately),
-        history.relevance,
+        Variety(history.relevance, history.novelty, history.chance, use_case.seed),
     )
     return _model(use_case, "ease", predictor, {**asdict(settings), **asdict(blend)}), trials
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from include.storage.canonical import TIMESTAMP
 from include.use_cases.declaration import UseCase
 
 
@@ -77,8 +78,12 @@ class Rows:
 
     @property
     def history(self) -> pa.Table:
-        """What list models read: `entity_id` (the group), `item_id` and the features."""
-        keys = {"entity_id": pa.array(self.group, pa.string()), "item_id": pa.array(self.item)}
+        """What list models read: `entity_id` (the group), `item_id`, `as_of` and the features."""
+        keys = {
+            "entity_id": pa.array(self.group, pa.string()),
+            "item_id": pa.array(self.item),
+            "as_of": pa.array(self.as_of, TIMESTAMP),
+        }
         return pa.table(keys | {name: self.features[name] for name in self.features.column_names})
 
 

@@ -80,7 +80,10 @@ class History:
     seen: Literal["keep", "drop"] = "drop"  #: whether what an entity had may be listed again
     recency: str = ""  #: feature: days since it first had the item, or last where `seen` is kept
     category: str = ""  #: text feature by which lists are kept diverse, and rare items helped
-    relevance: float = 1.0  #: below 1, lists give so much less for more categories
+    #: Below 1, lists give so much less relevance for more categories.
+    relevance: float = 1.0
+    novelty: float = 0.0  #: above 0, lists hold less of what everybody has had
+    chance: float = 0.0  #: above 0, a week's lists are drawn, and another's hold other items
 
 
 @dataclass(frozen=True)

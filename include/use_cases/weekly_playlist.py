@@ -52,5 +52,7 @@ USE_CASE: Final = UseCase(
         seen="drop",
         category="content__category",
         relevance=0.8,
+        novelty=0.1,
+        chance=0.3,
     ),
 )

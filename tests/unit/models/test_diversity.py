@@ -1,8 +1,9 @@
-"""Lists made more varied, less famous, and other ones every week."""
+"""Lists made more varied, and other ones every week."""
 
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 
 from include.errors import ConfigError
-from include.models.diversity import discounted, diversified, sampled
+from include.models.diversity import Variety, diversified, drawn, weeks_of
 from include.models.item_lists import LISTS
 
 KINDS = {"a": "rock", "b": "rock", "c": "rock", "d": "jazz", "e": "folk"}
@@ -69,43 +70,42 @@ def test_varied_lists_are_those_of_the_definition(relevance: float) -> None:
         assert (np.diff(scores) <= 0).all()
 
 
-def test_a_discount_of_fame_brings_the_little_known_forward() -> None:
-    """Scores are divided by a power of support; what nobody had and negative scores stay."""
-    had = {"a": 100, "b": 4}
-    some = lists(u={"a": 5.0, "b": 2.0, "new": 0.9, "bad": -1.0})
-    found = discounted(some, had, 0.5, 3)
-    assert own(found, "u") == ["b", "new", "a"]
-    assert found["score"].to_pylist() == pytest.approx([1.0, 0.9, 0.5])
-    assert discounted(some, had, 0.0, 4).equals(some)
-
-
-def test_equal_scores_after_a_discount_come_by_id() -> None:
-    """Ties are broken as everywhere."""
-    some = lists(u={"b": 4.0, "a": 2.0})
-    assert own(discounted(some, {"b": 2}, 1.0, 2), "u") == ["a", "b"]
-
-
 POOL = lists(**{f"u{n}": {f"i{m:02}": float(50 - m) for m in range(50)} for n in range(40)})
+
+
+def draw(
+    pool: pa.Table, top: int = 10, *, seed: int = 1, week: str = "2024-W09", chance: float = 1.0
+) -> pa.Table:
+    """With everybody in the same week."""
+    weeks = dict.fromkeys(pool["entity_id"].to_pylist(), week)
+    return drawn(pool, weeks, top, seed=seed, chance=chance)
 
 
 def test_a_week_has_one_list_and_the_next_another() -> None:
     """Seed, entity and week decide; lists keep their order and scores."""
-    one = sampled(POOL, 10, seed=1, week="2024-W09")
-    assert sampled(POOL, 10, seed=1, week="2024-W09").equals(one)
-    assert not sampled(POOL, 10, seed=1, week="2024-W10").equals(one)
-    assert not sampled(POOL, 10, seed=2, week="2024-W09").equals(one)
+    one = draw(POOL)
+    assert draw(POOL).equals(one)
+    assert not draw(POOL, week="2024-W10").equals(one)
+    assert not draw(POOL, seed=2).equals(one)
     assert own(one, "u1") != own(one, "u2")
     assert Counter(one["entity_id"].to_pylist()) == {f"u{n}": 10 for n in range(40)}
     for entity in ("u0", "u39"):
         assert own(one, entity) == sorted(own(one, entity))
 
 
+def test_without_chance_the_best_are_drawn() -> None:
+    """And with little of it, nearly all of them."""
+    best = [f"i{m:02}" for m in range(10)]
+    assert own(draw(POOL, chance=0.0), "u3") == best
+    assert len(set(own(draw(POOL, chance=0.01), "u3")) - set(best)) <= 1
+
+
 def test_an_item_that_goes_leaves_the_rest_of_the_weeks_list() -> None:
     """Only its own place is filled anew; where all places count alike, by one item exactly."""
-    one = own(sampled(POOL, 10, seed=1, week="w", steepness=0.0), "u3")
+    one = own(draw(POOL, chance=1e9), "u3")
     gone = one[4]
     fewer = POOL.filter(pc.not_equal(POOL["item_id"], gone))
-    two = own(sampled(fewer, 10, seed=1, week="w", steepness=0.0), "u3")
+    two = own(draw(fewer, chance=1e9), "u3")
     assert set(one) - set(two) == {gone}
     assert len(set(two) - set(one)) == 1
 
@@ -114,12 +114,22 @@ def test_who_stands_higher_is_drawn_more_often() -> None:
     """Over many weeks the first place is drawn by its weight among all, and everything at times."""
     pool = lists(u={"a": 3.0, "b": 2.0, "c": 1.0})
     weeks = 1_500
-    drawn = Counter(own(sampled(pool, 1, seed=7, week=f"w{n}"), "u")[0] for n in range(weeks))
+    found = Counter(own(draw(pool, 1, seed=7, week=f"w{n}"), "u")[0] for n in range(weeks))
     total = 1 + 1 / 2 + 1 / 3
     for place, item in enumerate("abc", start=1):
         share = 1 / place / total
         error = (share * (1 - share) / weeks) ** 0.5
-        assert abs(drawn[item] / weeks - share) < 4 * error
+        assert abs(found[item] / weeks - share) < 4 * error
+
+
+@pytest.mark.parametrize(
+    ("day", "week"),
+    [("2024-12-29", "2024-W52"), ("2024-12-30", "2025-W01"), ("2023-01-01", "2022-W52")],
+)
+def test_weeks_begin_on_monday(day: str, week: str) -> None:
+    """Also over the new year."""
+    at = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    assert weeks_of(pa.table({"entity_id": ["u", "u"], "as_of": [at, at]})) == {"u": week}
 
 
 def test_empty_lists_stay_empty() -> None:
@@ -127,16 +137,24 @@ def test_empty_lists_stay_empty() -> None:
     empty = SOME.slice(0, 0)
     for found in (
         diversified(empty, KINDS, 3, 0.5),
-        discounted(empty, {}, 0.5, 3),
-        sampled(empty, 3, seed=1, week="w"),
+        draw(empty),
+        Variety(0.5, 0.1, 0.3).chosen(empty, {}, {}, 3),
     ):
         assert found.num_rows == 0
 
 
 @pytest.mark.parametrize("wrong", [{"relevance": 1.5, "top": 3}, {"relevance": 0.5, "top": 0}])
 def test_impossible_wishes_are_refused(wrong: dict[str, Any]) -> None:
-    """A relevance beyond 1 and a list of nothing are errors; so is a reward for fame."""
+    """A relevance beyond 1 and a list of nothing are errors."""
     with pytest.raises(ConfigError):
         diversified(SOME, KINDS, wrong["top"], wrong["relevance"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"relevance": 1.1}, {"novelty": -0.1}, {"chance": float("nan")}, {"chance": 11.0}],
+)
+def test_impossible_variety_is_refused(wrong: dict[str, float]) -> None:
+    """So is a reward for fame."""
     with pytest.raises(ConfigError):
-        discounted(SOME, {}, -1.0, 3)
+        Variety(**wrong)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ import pytest
 from include.errors import IntegrityError
 from include.models import arrays, association_fit, ease, popularity
 from include.models.association import AssociationSettings
+from include.models.diversity import Variety
 from include.models.ease import Ease, EaseSettings
 from include.models.list_models import (
     AssociationPredictor,
@@ -44,6 +46,7 @@ def history(users: int = 30, items: int = 12, seed: int = 1) -> pa.Table:
             "liking": generator.integers(-1, 4, len(rows)).astype(float),
             "days": generator.uniform(0, 30, len(rows)),
             "kind": [f"k{column % 3}" for column in columns],
+            "as_of": pa.array([AS_OF] * len(rows)),
         }
     )
 
@@ -55,8 +58,14 @@ BASKETS = STAMPED.rename_columns(["group_id", *STAMPED.column_names[1:]])
 
 def eased() -> Model:
     fitted = ease.fit(PAST, EaseSettings(ridge=3.0, weight="liking"))
-    predictor = EasePredictor(fitted, Blend(1.0, 1.0, 0.5), COLUMNS, 0.8)
+    predictor = EasePredictor(fitted, Blend(1.0, 1.0, 0.5), COLUMNS, Variety(0.8, 0.1, 0.3, 7))
     return Model("ease", ("liking",), predictor, {"ridge": 3.0})
+
+
+def varied(model: Model, **changes: float) -> Model:
+    """The model with another variety."""
+    assert isinstance(model.predictor, EasePredictor)
+    return replace(model, predictor=replace(model.predictor, variety=Variety(**changes)))  # type: ignore[arg-type]
 
 
 def bought_together() -> Model:
@@ -125,7 +134,7 @@ def test_nobody_gets_no_lists(make: Make) -> None:
 def test_variety_brings_in_other_categories() -> None:
     """With less weight on relevance a list has at least as many of them, and others have more."""
     model = eased()
-    plain = replace(model, predictor=replace(model.predictor, relevance=1.0))  # type: ignore[type-var]
+    plain = varied(model)
     kind = dict(zip(PAST["item_id"].to_pylist(), PAST["kind"].to_pylist(), strict=True))
 
     def kinds(one: Model) -> list[int]:
@@ -137,10 +146,36 @@ def test_variety_brings_in_other_categories() -> None:
     assert sum(kinds(model)) > sum(kinds(plain))
 
 
+def test_novelty_brings_in_what_fewer_have_had() -> None:
+    """The more of it, the less everybody has had what lists hold."""
+    had = Counter(PAST["item_id"].to_pylist())
+
+    def fame(novelty: float) -> float:
+        lists = varied(eased(), novelty=novelty).recommend(PAST, 3)
+        return float(np.mean([had[item] for item in lists["item_id"].to_pylist()]))
+
+    assert fame(0.0) > fame(0.5) > fame(1.0)
+
+
+def test_lists_stay_all_week_and_change_with_it() -> None:
+    """Tuesday's are Sunday's, and next Monday's others; without chance nothing changes."""
+    place = PAST.column_names.index("as_of")
+
+    def at(day: int, chance: float) -> pa.Table:
+        instants = pa.array([datetime(2024, 4, day, tzinfo=UTC)] * PAST.num_rows)
+        return varied(eased(), chance=chance).recommend(
+            PAST.set_column(place, "as_of", instants), 3
+        )
+
+    assert at(2, 1.0).equals(at(7, 1.0))
+    assert not at(7, 1.0).equals(at(8, 1.0))
+    assert at(7, 0.0).equals(at(8, 0.0))
+
+
 def test_an_entity_that_only_turned_things_down_has_a_list_all_the_same() -> None:
     """Of what is about, without what it turned down."""
     rows = {"entity_id": ["new"] * 2, "item_id": ["i00", "i01"], "liking": [-1.0, -2.0]}
-    new = pa.table({**rows, "days": [1.0, 1.0], "kind": ["k0", "k1"]})
+    new = pa.table({**rows, "days": [1.0] * 2, "kind": ["k0", "k1"], "as_of": [AS_OF] * 2})
     lists = eased().recommend(pa.concat_tables([PAST, new]), 5).to_pylist()
     items = [row["item_id"] for row in lists if row["entity_id"] == "new"]
     assert len(items) == 5
@@ -186,7 +221,10 @@ HOSTILE = {
     "a column that is no name": tampered(eased, columns__weight=["liking"]),
     "no days": tampered(eased, columns__lately=0.0),
     "days without end": tampered(eased, columns__lately=float("inf")),
-    "relevance above one": tampered(eased, relevance=1.5),
+    "relevance above one": tampered(eased, variety__relevance=1.5),
+    "a chance that is no number": tampered(eased, variety__chance=float("nan")),
+    "a seed that is no whole number": tampered(eased, variety__seed=1.5),
+    "no variety": tampered(eased, variety=None),
     "another key": tampered(eased, code="x"),
     "no base64": tampered(eased, ease__arrays="ä" + EASE_ARRAYS),
     "base64 with blanks": tampered(eased, ease__arrays=EASE_ARRAYS + "\n"),
