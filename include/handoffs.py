@@ -106,6 +106,9 @@ class FeaturesBuilt:
     training_due: bool
     training_reason: str  #: why training is due, or why it is not
     pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
+    #: Items of the shared catalogue that were offered, best first, where the tenant's own sell too
+    #: little to be ranked by it.
+    catalogue: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,11 @@ class Shop:
     dearer_from: date | None = None  #: from then on, everything costs six times as much
     silent_from: date | None = None  #: from then on, nothing is sent
     spoiled_from: date | None = None  #: from then on, every row has an impossible amount
+    chain: str = ""  #: shops of one chain name items alike
+
+    def sku(self, number: int) -> str:
+        """The id of an item."""
+        return f"{self.chain or self.id}-sku{number}"
 
 
 def write(shop: Shop, folder: Path, tenants: Path) -> Path:
@@ -92,7 +97,7 @@ def _write(path: Path, header: list[str], rows: Iterator[list[object]]) -> None:
 
 def _products(shop: Shop) -> Iterator[list[object]]:
     for number in range(ITEMS):
-        yield [f"{shop.id}-sku{number}", CATEGORIES[number % len(CATEGORIES)]]
+        yield [shop.sku(number), CATEGORIES[number % len(CATEGORIES)]]
 
 
 def _orders(shop: Shop) -> Iterator[list[object]]:
@@ -117,7 +122,7 @@ def _orders(shop: Shop) -> Iterator[list[object]]:
                         line,
                         at.isoformat(timespec="seconds"),
                         f"{shop.id}-c{customer}",
-                        f"{shop.id}-sku{item}",
+                        shop.sku(item),
                         1,
                         _amount(shop, at, price),
                         discount,

@@ -8,9 +8,9 @@ what is wanted was not there at the cut.
 
 Beside the popularity of the last training week: EASE alone, lists as scored, and what each part of
 their variety does, by leaving it out. Novelty is the mean of −log2 of the share of listeners that
-have had an item (Zhou et al., PNAS 2010). Figures are over all tenants and seeds; intervals of 95 % resample
-listeners. They say that the template works where the world is as simulated, and nothing about any
-real audience.
+have had an item (Zhou et al., PNAS 2010). Figures are over all tenants and seeds; intervals of 95 %
+resample listeners. They say that the template works where the world is as simulated, and nothing
+about any real audience.
 
     python -m benchmarks.quality.weekly_playlist [--json FILE]
 """

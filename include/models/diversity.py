@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -63,12 +62,10 @@ AS_SCORED: Final = Variety()
 
 
 def weeks_of(history: pa.Table) -> dict[str, str]:
-    """Of each entity the week of its `as_of`, in UTC and from Monday on: `2017-W40`."""
-    pairs = history.select(["entity_id", "as_of"]).group_by(["entity_id", "as_of"]).aggregate([])
-    named: dict[datetime, str] = {
-        at: f"{at:%G-W%V}" for at in pc.unique(pairs["as_of"]).to_pylist()
-    }
-    owners, instants = pairs["entity_id"].to_pylist(), pairs["as_of"].to_pylist()
+    """Of each entity the week of its latest `as_of`, in UTC and from Monday on: `2017-W40`."""
+    latest = history.group_by("entity_id").aggregate([("as_of", "max")])
+    named = {at: f"{at:%G-W%V}" for at in pc.unique(latest["as_of_max"]).to_pylist()}
+    owners, instants = latest["entity_id"].to_pylist(), latest["as_of_max"].to_pylist()
     return {owner: named[at] for owner, at in zip(owners, instants, strict=True)}
 
 

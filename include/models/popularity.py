@@ -1,7 +1,4 @@
-"""Popular and trending items: one list for everybody, for those of whom nothing is known yet.
-
-A tenant of whom nothing is known gets that of a model fitted on the shared catalogue, with `among`.
-"""
+"""Popular and trending items: one list for everybody, for those of whom nothing is known yet."""
 
 from __future__ import annotations
 

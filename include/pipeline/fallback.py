@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 
-from include.handoffs import Trained, unpack
+from include.pipeline.history import newest_training
 from include.registry.port import NewVersion
 from include.registry.stage import new_version
 from include.storage.lake import Lake
-from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
 
 
@@ -21,14 +20,8 @@ def best_baseline(owner: TenantRef, use_case: str) -> NewVersion | None:
         IntegrityError: its files are not what the training wrote.
     """
     lake = Lake.from_environment()
-    with tenant_transaction(owner) as connection:
-        row = connection.execute(
-            "SELECT handoff FROM stage_runs WHERE tenant_id = %s AND use_case = %s "
-            "AND stage = 'training' ORDER BY interval_end DESC, interval_start DESC LIMIT 1",
-            [owner.id, use_case],
-        ).fetchone()
-    trained = None if row is None else unpack(row["handoff"])
-    if not isinstance(trained, Trained):
+    trained = newest_training(owner, use_case)
+    if trained is None:
         return None
     baselines = [one for one in trained.candidates if one.rung == "baseline"]
     if not baselines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -10,7 +11,7 @@ from include.handoffs import FeaturesBuilt, Scored, TableVersion, Trained, pack,
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import ledger as promotions
 from include.storage.postgres import tenant_transaction
-from include.tenants.namespace import GLOBAL
+from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.due import Due, TrainingState, is_due
 
 _RECORD = """
@@ -78,6 +79,21 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
     if due.due and later and champion is not None:
         return Due(False, f"a later training was already decided, as of {later[-1].as_of:%Y-%m-%d}")
     return due
+
+
+def newest_training(
+    owner: TenantRef, use_case: str, until: datetime | None = None
+) -> Trained | None:
+    """The newest training of a use case, or the newest by an instant; None before the first."""
+    with tenant_transaction(owner) as connection:
+        row = connection.execute(
+            "SELECT handoff FROM stage_runs WHERE tenant_id = %s AND use_case = %s "
+            "AND stage = 'training' AND interval_end <= coalesce(%s, 'infinity'::timestamptz) "
+            "ORDER BY interval_end DESC, interval_start DESC LIMIT 1",
+            [owner.id, use_case, until],
+        ).fetchone()
+    found = None if row is None else unpack(row["handoff"])
+    return found if isinstance(found, Trained) else None
 
 
 def scored_before(run: Run) -> list[Scored]:

@@ -30,21 +30,18 @@ from include.handoffs import (
     Scored,
     Trained,
 )
-from include.models.model import Model, row_scores
-from include.models.serialise import from_bytes
+from include.models.model import row_scores
 from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
-from include.pipeline import decay, evaluate, experiments, history, lookback, translate
+from include.pipeline import decay, evaluate, experiments, history, lookback, serving, translate
 from include.pipeline.runs import GlobalRun, Run
-from include.registry import ledger as promotions
 from include.registry import stage as registry_stage
-from include.registry.port import ModelVersion
 from include.scoring import stage as scoring_stage
 from include.storage.lake import Lake
 from include.storage.retention import Expired, expire
 from include.tenants.loader import load_fleet, tenants_folder
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import GLOBAL
 from include.training import stage as training_stage
 from include.use_cases.declaration import TOP
 from include.use_cases.spines import event_columns, scoring_spine
@@ -131,7 +128,8 @@ def features(run: Run) -> FeaturesBuilt:
         pool=pool,
         also=event_columns(use_case),
     )
-    spine = scoring_spine(use_case, inputs.events, run.as_of, run.interval.start)
+    catalogue = serving.shared_catalogue(run, inputs.events, attributes)
+    spine = scoring_spine(use_case, inputs.events, run.as_of, run.interval.start, catalogue)
     built = features_stage.build(
         use_case.name,
         use_case.features,
@@ -153,6 +151,7 @@ def features(run: Run) -> FeaturesBuilt:
         training_due=due.due,
         training_reason=due.reason,
         pool=pool,
+        catalogue=catalogue,
     )
 
 
@@ -167,8 +166,8 @@ def training(run: Run) -> Trained:
         use_case,
         run.take(FeaturesBuilt, "features"),
         lake=run.platform.lake,
-        incumbent=_serving(run.platform, run.tenant.ref, use_case.name, run),
-        global_champion=_serving(run.platform, GLOBAL, use_case.name, run),
+        incumbent=serving.in_force(run.platform, run.tenant.ref, use_case.name, run.as_of),
+        global_champion=serving.in_force(run.platform, GLOBAL, use_case.name, run.as_of),
         trigger=run.trigger,
         code_revision=wiring.code_revision(),
     )
@@ -215,7 +214,7 @@ def monitoring(run: Run) -> Monitored:
         experiments.look(run, scored)
     champion = predictions = past = None
     if scored.version:  # judged is what was scored, whatever has come to serve since
-        version, model = _version(run.platform, ref, use_case.name, scored.version)
+        version, model = serving.version(run.platform, ref, use_case.name, scored.version)
         champion = evaluate.champion(run, version)
         vectors = run.platform.lake.get_table(ref, scored.features)
         predictions = row_scores(model, vectors, use_case.entity)
@@ -271,7 +270,7 @@ def global_training(run: GlobalRun) -> Trained:
         run.as_of,
         lake=run.platform.lake,
         consenting=run.consenting,
-        incumbent=_serving(run.platform, GLOBAL, run.use_case.name, run),
+        incumbent=serving.in_force(run.platform, GLOBAL, run.use_case.name, run.as_of),
         trigger=run.trigger,
         code_revision=wiring.code_revision(),
     )
@@ -305,23 +304,6 @@ def expire_all(at: datetime) -> list[Expired]:
     if failed:
         raise TenantryError("retention was not applied to " + "; ".join(failed))
     return done
-
-
-def _serving(
-    platform: wiring.Platform, tenant: TenantRef, use_case: str, run: Run | GlobalRun
-) -> tuple[ModelVersion, Model] | None:
-    """The version in force at the run's instant, with its model; digest checked."""
-    found = promotions.champion_at(tenant, use_case, run.as_of)
-    if found is None:
-        return None
-    return _version(platform, tenant, use_case, found.version)
-
-
-def _version(
-    platform: wiring.Platform, tenant: TenantRef, use_case: str, number: str
-) -> tuple[ModelVersion, Model]:
-    version = platform.registry.get(tenant, use_case, number)
-    return version, from_bytes(platform.registry.artifact(tenant, version))
 
 
 STEPS: Final[Mapping[str, Callable[[Run], Any]]] = {

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.errors import ConfigError, QualityError, UnknownNameError
 from include.models.model import Scores
@@ -42,6 +43,7 @@ def ranked(
     details: Callable[[pa.Array], Sequence[Mapping[str, Any]]] | None = None,
     parity: Sequence[str] | None = None,
     entity: str = "",
+    catalogue: Sequence[str] = (),
 ) -> pa.Table:
     """Rows of `SCHEMA`, best first; equal scores are ordered by entity, then item.
 
@@ -52,6 +54,7 @@ def ranked(
         parity: group of each row's item; lists then give every group its share, see `exposure`.
         entity: the column of whom or what is scored; else the first there is of a user's, an
             account's and an item's.
+        catalogue: items in an order that equal scores of an entity follow before that of their ids.
 
     Raises:
         QualityError: a score is missing or not finite, a row has no entity, or two have the same.
@@ -81,7 +84,11 @@ def ranked(
             f"{rows.num_rows - keys.num_rows} rows to score repeat an entity; nothing was "
             "written. Run the features stage again"
         )
-    best_first = [("score", "descending"), ("entity_id", "ascending"), ("item_id", "ascending")]
+    if catalogue:
+        standing = pc.index_in(rows["item_id"], pa.array(catalogue, pa.string()))
+        rows = rows.append_column("standing", pc.fill_null(standing, len(catalogue)))
+    ties = ["entity_id", *(["standing"] if catalogue else []), "item_id"]
+    best_first = [("score", "descending"), *((name, "ascending") for name in ties)]
     if not ranking:
         rows = rows.sort_by(best_first)
         ranks = np.arange(1, rows.num_rows + 1)

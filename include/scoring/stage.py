@@ -114,6 +114,7 @@ def score(
             details=details if detailed else None,
             entity=entity,
             parity=groups if parity and groups else None,
+            catalogue=built.catalogue,
         )
 
     rows = answer(version, model, True)

@@ -29,6 +29,7 @@ from include.storage.lake import Lake
 from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.candidates import OwnModel, Parent, compare, own_models
+from include.training.catalogue import shared_catalogue
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
@@ -40,6 +41,8 @@ Version = tuple[ModelVersion, Model]
 TRIGGERS: Final = ("scheduled", "drift", "manual")
 #: Rows of a reference window; drift statistics need no more, and depend on the number.
 REFERENCE_ROWS: Final = 5_000
+#: Part of a global training's evaluation: see `shared_catalogue`.
+CATALOGUE: Final = "catalogue"
 
 
 def train(
@@ -182,7 +185,10 @@ class _Run:
             )
             evaluation = replace(evaluation, evidence=evidence)
         everyone = [*contenders, *([serving] if serving else [])]
-        content = document(evaluation, everyone, {**self._facts(), "trials": trials})
+        facts = {**self._facts(), "trials": trials}
+        if rung == "global":
+            facts[CATALOGUE] = shared_catalogue(self.use_case, self.data.training)
+        content = document(evaluation, everyone, facts)
         return Trained(
             tenant=self.owner.id,
             use_case=self.use_case.name,
@@ -292,12 +298,14 @@ class _Run:
             for key in self.use_case.keys
             if key in keys
         }
-        table = pa.table({**codes, "as_of": pa.array(keys["as_of"], TIMESTAMP)})
+        instants = pa.array(keys["as_of"], TIMESTAMP)
+        table = pa.table({**codes, "as_of": instants})
         for column in names:
             table = table.append_column(column, features[column])
         if self.use_case.lists:  # which read whole histories, of items by their names
             known = {key: pa.array(keys[key].astype(str)) for key in codes}
-            asked = pa.table({**known, **{name: features[name] for name in names}})
+            told = {name: features[name] for name in names}
+            asked = pa.table({**known, "as_of": instants, **told})
             scores = row_scores(one.model, asked, self.use_case.keys[0])
             table = table.append_column("prediction", pa.array(scores))
         if table.num_rows > REFERENCE_ROWS:

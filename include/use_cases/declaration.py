@@ -69,6 +69,8 @@ class Items:
     own: int  #: most of its own items that are considered, those most often had first
     popular: int  #: most of the tenant's popular items that are added
     popular_window: timedelta
+    #: Whoever did anything in the active window is ranked for, not only whose events count.
+    newcomers: bool = False
 
 
 @dataclass(frozen=True)

@@ -53,5 +53,5 @@ USE_CASE: Final = UseCase(
         minimum_rows=30,
         cooldown=timedelta(days=14),
     ),
-    items=Items(own=150, popular=50, popular_window=timedelta(days=28)),
+    items=Items(own=150, popular=50, popular_window=timedelta(days=28), newcomers=True),
 )

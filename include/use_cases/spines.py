@@ -6,6 +6,7 @@ its instant, so late data never changes whom the past would have scored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from include.errors import ConfigError
 from include.storage.canonical import TIMESTAMP
-from include.use_cases.declaration import Items, UseCase
+from include.use_cases.declaration import TOP, Items, UseCase
 
 #: Columns of `events` that spines and labels read.
 EVENT_COLUMNS: Final = (
@@ -39,7 +40,11 @@ def event_columns(use_case: UseCase) -> tuple[str, ...]:
 
 
 def scoring_spine(
-    use_case: UseCase, events: pa.Table, as_of: datetime, since: datetime | None = None
+    use_case: UseCase,
+    events: pa.Table,
+    as_of: datetime,
+    since: datetime | None = None,
+    catalogue: Sequence[str] = (),
 ) -> pa.Table:
     """The active entities at `as_of`, sorted: the use case's keys and `as_of`.
 
@@ -48,13 +53,19 @@ def scoring_spine(
 
     Args:
         since: end of the interval before; events that could be scored by then were.
+        catalogue: items that stand in where the tenant has hardly any popular ones, best first.
     """
     if use_case.request:
         start = as_of - use_case.active_window
         return request_spine(use_case, events, start, as_of, as_of, since)
     known = _between(events, use_case.events, use_case.keys, None, as_of, as_of)
-    since = pa.scalar(as_of - use_case.active_window, TIMESTAMP)
-    recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
+    start = as_of - use_case.active_window
+    if use_case.items and use_case.items.newcomers:
+        recent = _between(events, (), (use_case.entity,), start, as_of, as_of)
+    else:
+        recent = known.filter(
+            pc.greater_equal(known["event_timestamp"], pa.scalar(start, TIMESTAMP))
+        )
     active = pc.unique(recent[use_case.entity]).sort()
     if use_case.label.final:
         before = _between(events, use_case.label.final, (use_case.entity,), None, as_of, as_of)
@@ -63,10 +74,27 @@ def scoring_spine(
         )
     rows = pa.table({use_case.entity: active})
     if use_case.items:
-        rows = _candidates(use_case.items, use_case.entity, known, active, as_of)
+        popular = popular_items(use_case, events, as_of)
+        if len(popular) < TOP:
+            more = [item for item in catalogue if item not in popular]
+            popular = [*popular, *more][: use_case.items.popular]
+        rows = _candidates(use_case.items, use_case.entity, known, active, popular)
     elif use_case.history and use_case.task == "ranking":
         rows = _own(known, use_case.entity, active, use_case.history.items)
     return rows.append_column("as_of", pa.array([as_of] * rows.num_rows, TIMESTAMP))
+
+
+def popular_items(use_case: UseCase, events: pa.Table, as_of: datetime) -> list[str]:
+    """The tenant's items that most entities have had lately, of a use case that ranks `items`."""
+    if use_case.items is None:
+        return []
+    start = as_of - use_case.items.popular_window
+    recent = _between(events, use_case.events, use_case.keys, start, as_of, as_of)
+    count = f"{use_case.entity}_count_distinct"
+    popular = recent.group_by("item_id").aggregate([(use_case.entity, "count_distinct")])
+    popular = popular.sort_by([(count, "descending"), ("item_id", "ascending")])
+    found: list[str] = popular["item_id"][: use_case.items.popular].to_pylist()
+    return found
 
 
 def request_spine(
@@ -272,12 +300,16 @@ def _between(
     end: datetime,
     known_until: datetime,
 ) -> pa.Table:
-    """The named events in `[start, end)` that have all `keys` and were known at `known_until`."""
-    keep = pc.is_in(events["event"], value_set=pa.array(names))
-    keep = pc.and_(keep, pc.less(events["event_timestamp"], pa.scalar(end, TIMESTAMP)))
+    """The named events in `[start, end)` that have all `keys` and were known at `known_until`.
+
+    Without names, those of any.
+    """
     keep = pc.and_(
-        keep, pc.less_equal(events["created_timestamp"], pa.scalar(known_until, TIMESTAMP))
+        pc.less(events["event_timestamp"], pa.scalar(end, TIMESTAMP)),
+        pc.less_equal(events["created_timestamp"], pa.scalar(known_until, TIMESTAMP)),
     )
+    if names:
+        keep = pc.and_(keep, pc.is_in(events["event"], value_set=pa.array(names)))
     if start is not None:
         since = pa.scalar(start, TIMESTAMP)
         keep = pc.and_(keep, pc.greater_equal(events["event_timestamp"], since))
@@ -288,22 +320,13 @@ def _between(
 
 
 def _candidates(
-    items: Items, entity: str, known: pa.Table, active: pa.Array, as_of: datetime
+    items: Items, entity: str, known: pa.Table, active: pa.Array, popular: Sequence[str]
 ) -> pa.Table:
-    """Own items most often and most recently had, and the tenant's popular ones."""
+    """Own items most often and most recently had, and the popular ones."""
     own_rows = _own(known, entity, active, items.own).to_pandas()
-
-    since = pa.scalar(as_of - items.popular_window, TIMESTAMP)
-    recent = known.filter(pc.greater_equal(known["event_timestamp"], since))
-    popular = recent.group_by("item_id").aggregate([(entity, "count_distinct")])
-    popular = popular.sort_by(
-        [(f"{entity}_count_distinct", "descending"), ("item_id", "ascending")]
-    )
-    top = popular["item_id"][: items.popular].to_pandas()
     crossed = pd.MultiIndex.from_product(
-        [active.to_pandas(), top], names=[entity, "item_id"]
+        [active.to_pandas(), list(popular)], names=[entity, "item_id"]
     ).to_frame(index=False)
-
     rows = pd.concat([own_rows, crossed]).drop_duplicates().sort_values([entity, "item_id"])
     return pa.Table.from_pandas(rows, _pairs(entity), preserve_index=False)
 

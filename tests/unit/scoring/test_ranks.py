@@ -33,6 +33,15 @@ def test_a_ranking_keeps_the_best_items_of_each_entity() -> None:
     assert found == [("a", "y", 1), ("a", "z", 2), ("b", "x", 1), ("b", "y", 2)]
 
 
+def test_equal_scores_follow_the_catalogue_before_the_id() -> None:
+    """What the catalogue does not know comes after it; scores come before both."""
+    features = pa.table({"user_id": list("aaaab"), "item_id": list("uvxyx")})
+    scores = np.array([0.1, 0.1, 0.1, 0.2, 0.1])
+    rows = ranked(features, "ranking", 4, scores=scores, baseline=None, catalogue=("x", "v"))
+    found = [(r["entity_id"], r["item_id"], r["rank"]) for r in rows.to_pylist()]
+    assert found == [("a", "y", 1), ("a", "x", 2), ("a", "v", 3), ("a", "u", 4), ("b", "x", 1)]
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.sampled_from("uvwxyz"), st.sampled_from([0.0, 1.0])),

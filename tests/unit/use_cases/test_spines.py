@@ -134,6 +134,53 @@ def test_candidates_are_the_own_items_and_the_popular_ones() -> None:
     assert rows == [("a", "bread"), ("a", "milk"), ("b", "bread"), ("c", "bread")]
 
 
+def pairs(spine: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(spine["user_id"].to_pylist(), spine["item_id"].to_pylist(), strict=True))
+
+
+def viewed(*users: str) -> pa.Table:
+    """A view by each, of an item that is not sold."""
+    events = history(*((user, "shown", -1, 0) for user in users))
+    return events.set_column(3, EVENTS.field("event"), pa.array(["Product Viewed"] * len(users)))
+
+
+def test_newcomers_are_offered_what_is_popular() -> None:
+    """Whoever did anything lately is ranked for, where the use case says so; nobody else is."""
+    items = Items(own=5, popular=1, popular_window=days(28), newcomers=True)
+    case = replace(RANKING, items=items)
+    sold = history(("a", "milk", -50, 0), ("a", "tea", -3, 0), ("gone", "milk", -70, 0))
+    events = pa.concat_tables([sold, viewed("new", "gone")])
+    asked = scoring_spine(case, events, AS_OF)
+    assert pairs(asked) == [
+        *(("a", item) for item in ("milk", "tea")),
+        *(("gone", item) for item in ("milk", "tea")),
+        ("new", "tea"),
+    ]
+    strict = replace(case, items=replace(items, newcomers=False))
+    assert users(strict, events) == ["a", "a"]
+
+
+def test_a_catalogue_stands_in_where_hardly_anything_sells() -> None:
+    """Behind what does sell, each item once, and no more than are offered at all."""
+    items = Items(own=5, popular=3, popular_window=days(28), newcomers=True)
+    case = replace(RANKING, items=items)
+    catalogue = ("salt", "tea", "rice", "oil")
+    found = scoring_spine(case, viewed("new"), AS_OF, catalogue=catalogue)
+    assert pairs(found) == [("new", item) for item in ("rice", "salt", "tea")]
+    events = pa.concat_tables([history(("a", "tea", -3, 0)), viewed("new")])
+    found = scoring_spine(case, events, AS_OF, catalogue=catalogue)
+    offered = [("a", item) for item in ("rice", "salt", "tea")]
+    assert pairs(found) == [*offered, *(("new", item) for _, item in offered)]
+
+
+def test_a_tenant_that_sells_needs_no_catalogue() -> None:
+    """With ten popular items of its own, nothing else is offered."""
+    case = replace(RANKING, items=Items(own=5, popular=50, popular_window=days(28), newcomers=True))
+    events = history(*(("a", f"own{number}", -3, 0) for number in range(10)))
+    offered = scoring_spine(case, events, AS_OF, catalogue=("salt",))["item_id"].to_pylist()
+    assert sorted(offered) == [f"own{number}" for number in range(10)]
+
+
 def test_a_ranking_label_is_one_for_items_bought_in_the_horizon() -> None:
     """A user's items are told apart, and those never offered still count as relevant."""
     events = history(
