@@ -13,6 +13,7 @@ from include.registry import ledger as promotions
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.due import Due, TrainingState, is_due
+from include.use_cases.declaration import UseCase
 
 _RECORD = """
     INSERT INTO stage_runs (tenant_id, use_case, stage, interval_start, interval_end, handoff)
@@ -60,15 +61,13 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
     decided = [d for d in everything if d.as_of < run.as_of]
     later = [d for d in everything if d.as_of > run.as_of]
     champion = promotions.champion_at(tenant.ref, use_case.name, run.as_of)
-    world = promotions.champion_at(GLOBAL, use_case.name, run.as_of)
     latest = decided[-1] if decided else None
-    considered = promotions.champion_at(GLOBAL, use_case.name, latest.as_of) if latest else None
     state = TrainingState(
         last_decided_at=latest.as_of if latest else None,
         retrain_every=overrides.retrain_every or use_case.retrain_every,
         champion=champion is not None,
-        global_version=world.version if world else "",
-        considered_global=considered.version if considered else "",
+        global_version=_global_model(use_case, run.as_of),
+        considered_global=_global_model(use_case, latest.as_of) if latest else "",
         rows=events.rows,
         minimum_rows=overrides.minimum_rows or 1,
         trainings_today=sum(d.as_of.date() == run.as_of.date() for d in decided),
@@ -79,6 +78,12 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
     if due.due and later and champion is not None:
         return Due(False, f"a later training was already decided, as of {later[-1].as_of:%Y-%m-%d}")
     return due
+
+
+def _global_model(use_case: UseCase, at: datetime) -> str:
+    """The global champion's version; a rule of thumb is none, as every tenant has its own."""
+    found = promotions.champion_at(GLOBAL, use_case.name, at)
+    return found.version if found and found.rung == "global" else ""
 
 
 def newest_training(

@@ -13,7 +13,9 @@ Rules, in order:
    several own models the first is tested first, and the next one only where it has won: a fixed
    sequence, for which the level need not be divided (Maurer, Hothorn and Lehmacher 1995; Westfall
    and Krishen 2001).
-4. A global model that is reliably worse for any one tenant than the incumbent is refused
+4. A rule of thumb that serves is replaced by itself, fitted again on what was learnt since, unless
+   that is reliably worse. It stays the same incumbent, however often (`lifecycle.challenges`).
+5. A global model that is reliably worse for any one tenant than the incumbent is refused
    (`worst_tenant`).
 """
 
@@ -81,15 +83,35 @@ def decide_promotion(evidence: Evidence) -> PromotionDecision:
         challengers = [one for one in evidence.candidates if one.rung == "own"]
         better = _winner(evidence, challengers, start, baseline, reasons)
         return PromotionDecision(better or start, tuple(reasons))
-    if not measured:
-        reasons.append("The incumbent stays.")
-        return PromotionDecision(None, tuple(reasons))
     incumbent = evidence.incumbent
-    challengers = [one for one in evidence.candidates if one.digest != incumbent.digest]
-    better = _winner(evidence, challengers, incumbent, baseline, reasons)
+    again = _fitted_again(evidence, incumbent, reasons)
+    if not measured:
+        if again is None:
+            reasons.append("The incumbent stays.")
+        return PromotionDecision(again, tuple(reasons))
+    same = (incumbent.digest, again.digest if again else "")
+    challengers = [one for one in evidence.candidates if one.digest not in same]
+    better = _winner(evidence, challengers, incumbent, baseline, reasons) or again
     if better is None:
         reasons.append(f"The incumbent stays, with {_figure(evidence, incumbent)}.")
     return PromotionDecision(better, tuple(reasons))
+
+
+def _fitted_again(evidence: Evidence, incumbent: Measured, reasons: list[str]) -> Measured | None:
+    """The rule of thumb that serves, fitted on later rows and not reliably worse for it."""
+    for one in _of_rung(evidence, "baseline"):
+        if one.name != incumbent.name or one.digest == incumbent.digest:
+            continue
+        found = _comparison(evidence, one, incumbent)
+        if found is not None and found.high is not None and found.high < 0:
+            reasons.append(
+                f"{one.key}, fitted again, is reliably worse than before: {evidence.metric} "
+                f"differs by {_interval(found)}."
+            )
+            return None
+        reasons.append(f"{one.key} serves already, and is brought up to date by fitting it again.")
+        return one
+    return None
 
 
 def bound_of(evidence: Evidence, found: Comparison) -> float | None:

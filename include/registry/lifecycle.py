@@ -114,17 +114,35 @@ def facts_of(decided: Sequence[Promotion]) -> Facts:
 
 
 def challenges(decided: Sequence[Promotion], version: str) -> int:
-    """How often own models have been compared with this version, in vain."""
+    """How often own models have been compared with this version, in vain.
+
+    A rule of thumb that was only fitted again is the incumbent that it was.
+    """
+    versions = {version}
+    for one in reversed(decided):
+        if one.promoted and one.version in versions and _fitted_again(one):
+            versions.add(one.incumbent_version)
     return len(
         [
             one
             for one in decided
             if one.trained
-            and one.version == version
+            and one.version in versions
             and not (one.promoted and one.rung == "own")
             and any(candidate["rung"] == "own" for candidate in one.evidence.get("candidates", ()))
         ]
     )
+
+
+def _fitted_again(decision: Promotion) -> bool:
+    """Whether what was promoted is the rule of thumb that served before, on later rows."""
+    before = decision.evidence.get("incumbent")
+    names = [
+        candidate["name"]
+        for candidate in decision.evidence.get("candidates", ())
+        if candidate["rung"] == "baseline" and candidate["digest"] == decision.digest
+    ]
+    return decision.trained and before is not None and before["name"] in names
 
 
 def _evidence(decision: Promotion) -> Evidence | None:

@@ -100,6 +100,38 @@ def test_an_incumbent_is_replaced_by_what_is_reliably_better() -> None:
     assert "+0.0200 to +0.1400" in decision.reason
 
 
+RULE = replace(INCUMBENT, name=BASELINE.name)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "replaced"), [(-0.1, 0.1, True), (0.01, 0.1, True), (-0.1, -0.01, False)]
+)
+def test_a_rule_that_serves_is_fitted_again_unless_that_is_worse(
+    low: float, high: float, replaced: bool
+) -> None:
+    """It need not prove anything against itself on older rows; a model that has goes first."""
+    shown = (compared(BASELINE, RULE, low, high),)
+    decision = decide_promotion(evidence(BASELINE, incumbent=RULE, comparisons=shown))
+    assert decision.chosen == (BASELINE if replaced else None)
+    assert ("brought up to date" in decision.reason) == replaced
+    won = (*shown, compared(OWN, RULE, 0.02, 0.14))
+    assert decide_promotion(evidence(BASELINE, OWN, incumbent=RULE, comparisons=won)).chosen == OWN
+
+
+def test_a_rule_is_fitted_again_where_nothing_can_be_measured() -> None:
+    """Such as a score of anomalies without labels."""
+    unmeasured = replace(BASELINE, value=None)
+    found = decide_promotion(evidence(unmeasured, incumbent=RULE, entities=0))
+    assert found.chosen == unmeasured
+
+
+def test_a_rule_that_learns_nothing_is_not_promoted_over_itself() -> None:
+    """The same bytes are the same version; another rule has to prove itself."""
+    same = replace(RULE, digest=BASELINE.digest)
+    for incumbent in (same, INCUMBENT):
+        assert not decide_promotion(evidence(BASELINE, incumbent=incumbent)).promoted
+
+
 def test_an_incumbent_stays_where_the_interval_holds_zero() -> None:
     """Nobody's champion is replaced on noise."""
     shown = (compared(OWN, INCUMBENT, -0.001, 0.14),)

@@ -152,6 +152,29 @@ def test_challenges_are_those_of_the_incumbent_in_vain() -> None:
     assert challenges([], "1") == 0
 
 
+def test_a_rule_that_was_fitted_again_is_the_incumbent_it_was() -> None:
+    """Its challenges go on being counted; those of another rule before it do not."""
+
+    def rule(day: int, version: str, name: str, before: tuple[str, str] | None) -> Promotion:
+        told = evidence(low=-0.01)
+        told = replace(
+            told,
+            candidates=(Measured("baseline", name, "b" * 64, 0.7), *told.candidates[1:]),
+            incumbent=None if before is None else Measured("incumbent", before[1], "a" * 64, 0.7),
+        )
+        found = decision(day, "baseline", version, promoted=True, **asdict(told))
+        return replace(found, incumbent_version=before[0] if before else "")
+
+    first = rule(0, "1", "popularity", None)
+    second = rule(7, "2", "popularity", ("1", "popularity"))
+    third = rule(14, "3", "popularity", ("2", "popularity"))
+    other = rule(21, "4", "co_count", ("3", "popularity"))
+    assert challenges([first], "1") == 1
+    assert challenges([first, second, third], "3") == 3
+    assert challenges([first, second, third, other], "4") == 1
+    assert facts_of([first, second, third]).challenges == 3
+
+
 @given(
     st.builds(
         Facts,
