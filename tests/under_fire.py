@@ -37,7 +37,6 @@ from include.runtime.preload import preload
 from include.storage.lake import Lake
 from include.tenants.namespace import GLOBAL, TenantRef
 
-CASE: Final = "under_fire"
 FIRST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
 FINGERPRINT: Final = "0123456789abcdef"
@@ -64,6 +63,11 @@ class Request:
     def registry(self) -> MlflowRegistry:
         """As this process opens it."""
         return MlflowRegistry(self.mlflow, Path(self.lake))
+
+    @property
+    def case(self) -> str:
+        """A use case of its own: MLflow outlives an experiment, and its lake does not."""
+        return f"under_fire_{self.seed}"
 
     @property
     def refs(self) -> list[TenantRef]:
@@ -107,18 +111,18 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
         ("baseline", "rule", _bytes(owner, "rule"), ""),
         (own, "model", _bytes(owner, f"{own}_{owner.id.replace('-', '_')}_{task.number}"), ""),
     ]
-    world = None if owner == GLOBAL else ledger.champion_at(GLOBAL, CASE)
+    world = None if owner == GLOBAL else ledger.champion_at(GLOBAL, request.case)
     if world is not None and world.rung == "global" and task.number % 3 == 2:
-        version = registry.get(GLOBAL, CASE, world.version)
+        version = registry.get(GLOBAL, request.case, world.version)
         content = registry.artifact(GLOBAL, version)
         made[1] = ("global", "model", content, str(ModelName.of(version)))
-    folder = f"training/{CASE}/{as_of:%Y-%m-%d}"
+    folder = f"training/{request.case}/{as_of:%Y-%m-%d}"
     candidates = []
     for rung, name, content, parent in made:
         artifact = lake.put(owner, f"{folder}/{rung}.json", content)
         reference = lake.put(owner, f"{folder}/{rung}.parquet", _reference())
         candidates.append(Candidate(rung, name, artifact, reference, parent, 0.8, 0.7, 0.9))
-    serving = ledger.champion_at(owner, CASE, as_of)
+    serving = ledger.champion_at(owner, request.case, as_of)
     facing = None
     if serving is not None:
         facing = {"rung": "incumbent", "name": "x", "digest": serving.digest, "value": 0.75}
@@ -158,7 +162,7 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
     }
     evaluation = lake.put(owner, f"{folder}/evaluation.json", json.dumps(document).encode())
     trained = Trained(
-        owner.id, CASE, as_of, "scheduled", tuple(candidates), evaluation, 1_000, 1_000
+        owner.id, request.case, as_of, "scheduled", tuple(candidates), evaluation, 1_000, 1_000
     )
     found = stage.register(
         owner, trained, registry=registry, lake=lake, feature_fingerprint=FINGERPRINT
@@ -169,7 +173,7 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
 def _back(request: Request, task: Task) -> dict[str, Any]:
     at = FIRST + task.number * DAY
     try:
-        done = roll_back(task.owner, CASE, to=task.to, as_of=at, registry=request.registry)
+        done = roll_back(task.owner, request.case, to=task.to, as_of=at, registry=request.registry)
     except TenantryError as error:  # what it goes back to was withdrawn meanwhile
         return {"refused": str(error)}
     return {"version": done.version}
@@ -195,7 +199,7 @@ def _withdraw(request: Request, task: Task) -> dict[str, Any]:
 
     effects = list(
         roll_back_derived(
-            ModelName(GLOBAL.id, CASE, task.to),
+            ModelName(GLOBAL.id, request.case, task.to),
             request.refs,
             as_of=lambda _: None,
             registry=request.registry,
@@ -211,7 +215,7 @@ _WORK: Final = {"promote": _promote, "back": _back, "withdraw": _withdraw}
 
 def _writer(request: Request, pipe: Connection) -> None:
     """Do one task after the other; a first look at the registry makes later ones comparable."""
-    request.registry.alias(request.refs[0], CASE, CHAMPION)
+    request.registry.alias(request.refs[0], request.case, CHAMPION)
     pipe.send({"ready": True})
     while True:
         try:
@@ -239,9 +243,9 @@ class Reader:
 
     def look(self, owner: TenantRef) -> None:
         """One reading: ledger, artifacts, alias."""
-        registry = self.request.registry
+        registry, case = self.request.registry, self.request.case
         self.reads += 1
-        champion = ledger.champion_at(owner, CASE)
+        champion = ledger.champion_at(owner, case)
         if champion is None:
             if owner.id in self.seen:
                 self.wrong.append(f"{owner.id}: nobody serves any more")
@@ -251,11 +255,11 @@ class Reader:
         if now < self.seen.get(owner.id, now):
             self.wrong.append(f"{owner.id}: an older decision came back, {champion.version}")
         self.seen[owner.id] = now
-        version = registry.get(owner, CASE, champion.version)
+        version = registry.get(owner, case, champion.version)
         if version.digest != champion.digest:
             self.wrong.append(f"{owner.id}: {champion.version} is not what was promoted")
         self.whole(owner, version)
-        alias = registry.alias(owner, CASE, CHAMPION)
+        alias = registry.alias(owner, case, CHAMPION)
         if alias is None:
             if owner.id in self.aliased:
                 self.wrong.append(f"{owner.id}: the alias is gone")
@@ -444,21 +448,21 @@ def _checked(
     reader, registry = Reader(request), request.registry
     versions = decisions = 0
     gone = {
-        str(ModelName(GLOBAL.id, CASE, version))
-        for version in ledger.withdrawn(ledger.history(GLOBAL, CASE))
+        str(ModelName(GLOBAL.id, request.case, version))
+        for version in ledger.withdrawn(ledger.history(GLOBAL, request.case))
     }
     for owner in [GLOBAL, *request.refs]:
         reader.look(owner)
-        every = registry.versions(owner, CASE)
+        every = registry.versions(owner, request.case)
         for version in every:
             reader.whole(owner, version)
-        champion = ledger.champion_at(owner, CASE)
+        champion = ledger.champion_at(owner, request.case)
         assert champion is not None
-        serving = registry.get(owner, CASE, champion.version)
+        serving = registry.get(owner, request.case, champion.version)
         come_from = {str(ModelName.of(serving)), *ancestors(serving.parent_version, registry)}
         if come_from & gone:
             reader.wrong.append(f"{owner.id} serves what was withdrawn: {come_from & gone}")
-        decided = ledger.history(owner, CASE)
+        decided = ledger.history(owner, request.case)
         twice = {one.as_of for one in decided if one.trained}
         if len(twice) < sum(one.trained for one in decided):
             reader.wrong.append(f"{owner.id}: a training was decided twice")
