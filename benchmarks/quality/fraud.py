@@ -44,8 +44,8 @@ from include.simulate.simulation import Simulated, simulate_tenant
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
+from include.training.contenders import baselines
 from include.training.rows import Rows, repeated
-from include.training.stage import baselines
 from include.use_cases.spines import request_spine
 
 DECLARED = use_cases.get("fraud")

@@ -16,11 +16,11 @@ from include.handoffs import Interval
 from include.models.model import Model, Scores
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
+from include.training.contenders import baselines
 from include.training.dataset import Dataset, Pinned, labelled_rows
 from include.training.fitting import fit_best
 from include.training.metrics import Bootstrap
 from include.training.rows import Rows
-from include.training.stage import baselines
 from include.training.windows import Windows
 from include.use_cases.declaration import UseCase
 

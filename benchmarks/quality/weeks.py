@@ -32,10 +32,10 @@ from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training import TrainingState, is_due, train, train_global
+from include.training.contenders import baselines
 from include.training.dataset import Pinned, labelled_rows
 from include.training.metrics import Bootstrap
 from include.training.rows import Rows
-from include.training.stage import baselines
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
 

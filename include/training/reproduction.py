@@ -33,7 +33,8 @@ from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig, UseCaseOverrides
 from include.tenants.namespace import GLOBAL, TenantRef
-from include.training.stage import Version, baselines, train, train_global
+from include.training.contenders import Version, baselines
+from include.training.stage import train, train_global
 from include.use_cases.declaration import UseCase
 
 

@@ -15,29 +15,23 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from include.errors import ConfigError, IntegrityError, IsolationError
+from include.errors import ConfigError, IsolationError
 from include.features.inputs import pool_members, record_pool
 from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained, pack
-from include.models import ecod
-from include.models.baselines import baseline_model
-from include.models.estimators import matrix
 from include.models.model import Model, row_scores
 from include.registry.evidence import Comparison, Need
-from include.registry.port import ModelVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.candidates import OwnModel, Parent, compare, own_models
 from include.training.catalogue import shared_catalogue
+from include.training.contenders import TRAINED_UNTIL, Version, as_is, baselines, learnt_until
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
-from include.training.forecasting import naive_model
-from include.training.lists import list_baselines
-from include.use_cases.declaration import FITTED_BASELINES, Gates, UseCase
+from include.use_cases.declaration import Gates, UseCase
 
-Version = tuple[ModelVersion, Model]
 TRIGGERS: Final = ("scheduled", "drift", "manual")
 #: Rows of a reference window; drift statistics need no more, and depend on the number.
 REFERENCE_ROWS: Final = 5_000
@@ -75,7 +69,7 @@ def train(
     notes: list[str] = []
     contenders = baselines(use_case, data)
     if global_champion is not None:
-        contenders += _as_is("global", global_champion, use_case, data, built.as_of, notes)
+        contenders += as_is("global", global_champion, use_case, data, built.as_of, notes)
     override = tenant.use_cases.get(use_case.name)
     minimum = (override.minimum_rows if override else None) or use_case.gates.minimum_rows
     gates = replace(use_case.gates, minimum_rows=minimum)
@@ -167,7 +161,7 @@ class _Run:
             trials = [trial for one in own for trial in one.trials]
         serving: Contender | None = None
         if incumbent is not None:
-            found = _as_is("incumbent", incumbent, self.use_case, self.data, self.as_of, notes)
+            found = as_is("incumbent", incumbent, self.use_case, self.data, self.as_of, notes)
             serving = found[0] if found else None
         judged = (self.data.holdout, contenders, serving, notes)
         known = None
@@ -176,7 +170,7 @@ class _Run:
         evaluation = evaluate(self.use_case, *judged, rung == "global", fairness, known)
         if rung == "own":
             others = [one for one in contenders if one.rung != "own"]
-            since = _learnt_until(incumbent) if incumbent is not None else None
+            since = learnt_until(incumbent) if incumbent is not None else None
             evidence = replace(
                 evaluation.evidence,
                 comparisons=tuple(self._proven(evaluation, own, others, serving, since)),
@@ -238,7 +232,7 @@ class _Run:
 
     def _dated(self, model: Model) -> Model:
         until = self.data.windows.training[-1] + self.use_case.reach
-        return replace(model, parameters={**model.parameters, _TRAINED_UNTIL: until.isoformat()})
+        return replace(model, parameters={**model.parameters, TRAINED_UNTIL: until.isoformat()})
 
     def _proven(
         self,
@@ -346,84 +340,4 @@ class _Run:
         }
 
 
-_TRAINED_UNTIL: Final = "trained_until"
 _WHOSE: Final = {"own": "the tenant's", "global": "the consenting tenants'"}
-
-
-def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]:
-    """The use case's baselines as models; those that learn from rows, where there are enough."""
-    if use_case.lists:
-        if data is None or len(data.training) == 0:
-            return []
-        learnt = (data.windows.training[-1] + use_case.reach).isoformat()
-        fitted = list_baselines(use_case, data.training, data.windows)
-        return [
-            Contender.of(
-                "baseline",
-                name,
-                replace(model, parameters={**model.parameters, _TRAINED_UNTIL: learnt}),
-            )
-            for name, model in fitted.items()
-        ]
-    found = []
-    for one in use_case.baselines:
-        if one.name in FITTED_BASELINES:
-            if data is not None and len(data.training) >= ecod.FEWEST_ROWS:
-                values = matrix(data.training.features, one.columns)
-                until = data.windows.training[-1] + use_case.reach
-                model = ecod.fit(values, one.columns, {_TRAINED_UNTIL: until.isoformat()})
-                found.append(Contender.of("baseline", one.name, model))
-            continue
-        if use_case.task == "regression":
-            known = data.training if data else None
-            found.append(Contender.of("baseline", one.name, naive_model(use_case, one, known)))
-            continue
-        rule = {"column": one.column, "descending": one.descending, "then": one.then}
-        found.append(Contender.of("baseline", one.name, baseline_model(rule)))
-    return found
-
-
-def _learnt_until(incumbent: Version) -> datetime | None:
-    """Until when the incumbent learnt from this tenant alone; None where it never did."""
-    version, model = incumbent
-    until = model.parameters.get(_TRAINED_UNTIL)
-    if version.rung != "own":
-        return None
-    return version.as_of if until is None else datetime.fromisoformat(until)
-
-
-def _as_is(
-    rung: str,
-    version: Version,
-    use_case: UseCase,
-    data: Dataset,
-    as_of: datetime,
-    notes: list[str],
-) -> list[Contender]:
-    """A registered model as a contender, or nothing and a note why not."""
-    registered, model = version
-    which = f"{registered.tenant}/{registered.use_case}@{registered.version}"
-    if registered.feature_fingerprint != use_case.fingerprint:
-        notes.append(f"{which} reads features as they were declared before, so it cannot serve.")
-        return []
-    if rung == "global" and registered.as_of > as_of:
-        notes.append(f"{which} was trained later than {as_of:%Y-%m-%d}, so it is not considered.")
-        return []
-    if rung == "global" and registered.rung == "baseline":
-        notes.append(f"{which} is a baseline, and this tenant's baselines are here already.")
-        return []
-    until = model.parameters.get(_TRAINED_UNTIL)
-    first = data.windows.holdout[0] if data.windows.holdout else None
-    fresh = until is None or first is None or datetime.fromisoformat(until) <= first
-    if not fresh:
-        notes.append(
-            f"{which} has learnt from the holdout's own time, so it is not measured on it."
-        )
-    parent = which if rung == "global" else registered.parent_version
-    contender = Contender.of(rung, registered.name, model, parent, fresh=fresh)
-    if contender.digest != registered.digest:
-        raise IntegrityError(
-            f"{which} was registered as {registered.digest[:12]}… and reads back as "
-            f"{contender.digest[:12]}…; load it through the registry, which verifies it"
-        )
-    return [contender]

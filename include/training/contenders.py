@@ -1,0 +1,102 @@
+"""Who contends without being fitted here: baselines, and registered models as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from include.errors import IntegrityError
+from include.models import ecod
+from include.models.baselines import baseline_model
+from include.models.estimators import matrix
+from include.models.model import Model
+from include.registry.port import ModelVersion
+from include.training.dataset import Dataset
+from include.training.evaluation import Contender
+from include.training.forecasting import naive_model
+from include.training.lists import list_baselines
+from include.use_cases.declaration import FITTED_BASELINES, UseCase
+
+Version = tuple[ModelVersion, Model]
+#: Parameter of a model: until when the labels reach that it has learnt from.
+TRAINED_UNTIL: Final = "trained_until"
+
+
+def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]:
+    """The use case's baselines as models; those that learn from rows, where there are enough."""
+    if use_case.lists:
+        if data is None or len(data.training) == 0:
+            return []
+        learnt = (data.windows.training[-1] + use_case.reach).isoformat()
+        fitted = list_baselines(use_case, data.training, data.windows)
+        return [
+            Contender.of(
+                "baseline",
+                name,
+                replace(model, parameters={**model.parameters, TRAINED_UNTIL: learnt}),
+            )
+            for name, model in fitted.items()
+        ]
+    found = []
+    for one in use_case.baselines:
+        if one.name in FITTED_BASELINES:
+            if data is not None and len(data.training) >= ecod.FEWEST_ROWS:
+                values = matrix(data.training.features, one.columns)
+                until = data.windows.training[-1] + use_case.reach
+                model = ecod.fit(values, one.columns, {TRAINED_UNTIL: until.isoformat()})
+                found.append(Contender.of("baseline", one.name, model))
+            continue
+        if use_case.task == "regression":
+            known = data.training if data else None
+            found.append(Contender.of("baseline", one.name, naive_model(use_case, one, known)))
+            continue
+        rule = {"column": one.column, "descending": one.descending, "then": one.then}
+        found.append(Contender.of("baseline", one.name, baseline_model(rule)))
+    return found
+
+
+def learnt_until(incumbent: Version) -> datetime | None:
+    """Until when the incumbent learnt from this tenant alone; None where it never did."""
+    version, model = incumbent
+    until = model.parameters.get(TRAINED_UNTIL)
+    if version.rung != "own":
+        return None
+    return version.as_of if until is None else datetime.fromisoformat(until)
+
+
+def as_is(
+    rung: str,
+    version: Version,
+    use_case: UseCase,
+    data: Dataset,
+    as_of: datetime,
+    notes: list[str],
+) -> list[Contender]:
+    """A registered model as a contender, or nothing and a note why not."""
+    registered, model = version
+    which = f"{registered.tenant}/{registered.use_case}@{registered.version}"
+    if registered.feature_fingerprint != use_case.fingerprint:
+        notes.append(f"{which} reads features as they were declared before, so it cannot serve.")
+        return []
+    if rung == "global" and registered.as_of > as_of:
+        notes.append(f"{which} was trained later than {as_of:%Y-%m-%d}, so it is not considered.")
+        return []
+    if rung == "global" and registered.rung == "baseline":
+        notes.append(f"{which} is a baseline, and this tenant's baselines are here already.")
+        return []
+    until = model.parameters.get(TRAINED_UNTIL)
+    first = data.windows.holdout[0] if data.windows.holdout else None
+    fresh = until is None or first is None or datetime.fromisoformat(until) <= first
+    if not fresh:
+        notes.append(
+            f"{which} has learnt from the holdout's own time, so it is not measured on it."
+        )
+    parent = which if rung == "global" else registered.parent_version
+    contender = Contender.of(rung, registered.name, model, parent, fresh=fresh)
+    if contender.digest != registered.digest:
+        raise IntegrityError(
+            f"{which} was registered as {registered.digest[:12]}… and reads back as "
+            f"{contender.digest[:12]}…; load it through the registry, which verifies it"
+        )
+    return [contender]
