@@ -64,7 +64,8 @@ def measure_live(
 
     Args:
         labels: the entity's join key and `label`; for metrics of lists the item's key too, where
-            only positive rows count, also those of items that were never offered.
+            only positive rows count, also those of items that were never offered; and `group_id`
+            where it was wanted within groups, each of them one piece of evidence.
         metric: any of `measures.ROWS` and `measures.LISTS`.
     Returns:
         None where nothing can be measured: no prediction has a label, or all labels are equal.
@@ -128,7 +129,7 @@ def judge_of(metric: str, labels: pa.Table) -> _Truth:
     """
     if metric not in ROWS and metric not in LISTS:
         raise UnknownNameError("live metric", metric, [*ROWS, *LISTS])
-    keys = [name for name in labels.column_names if name not in ("label", "as_of")]
+    keys = [name for name in labels.column_names if name not in ("label", "as_of", "group_id")]
     keys.sort(key=lambda name: name == "item_id")  # the entity first
     if len(keys) != (2 if metric in LISTS else 1) or "label" not in labels.column_names:
         raise ConfigError(
@@ -138,10 +139,11 @@ def judge_of(metric: str, labels: pa.Table) -> _Truth:
     names = [labels[key].cast(pa.string()).to_pylist() for key in keys]
     truth = labels["label"].to_pylist()
     if metric in LISTS:
-        wanted: dict[str, set[str]] = {}
-        for entity, item, label in zip(*names, truth, strict=True):
+        within = labels["group_id"].to_pylist() if "group_id" in labels.column_names else names[0]
+        wanted: dict[tuple[str, str], set[str]] = {}
+        for group, entity, item, label in zip(within, *names, truth, strict=True):
             if label:
-                wanted.setdefault(entity, set()).add(item)
+                wanted.setdefault((group, entity), set()).add(item)
         return lambda rows, by: measure_lists(metric, _lists(rows, by), wanted)
     known = {e: t for e, t in zip(names[0], truth, strict=True) if t is not None}
     return lambda rows, by: _measure_rows(metric, rows, known, by)

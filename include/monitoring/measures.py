@@ -73,14 +73,23 @@ def measure_rows(
 
 
 def measure_lists(
-    metric: str, lists: Mapping[str, Sequence[str]], wanted: Mapping[str, Collection[str]]
+    metric: str,
+    lists: Mapping[str, Sequence[str]],
+    wanted: Mapping[tuple[str, str], Collection[str]],
 ) -> Measured | None:
-    """A list measure over the entities that have a list and wanted something."""
-    entities = tuple(sorted(entity for entity in lists if wanted.get(entity)))
-    if not entities:
+    """A list measure: the mean over what was wanted of those who have a list.
+
+    Args:
+        wanted: by whom it is evidence of, and whose list was to hold it; mostly one and the same.
+            Items of a basket ask each for its own list; the basket is one piece of evidence.
+    """
+    asked = sorted(key for key, items in wanted.items() if items and lists.get(key[1]))
+    if not asked:
         return None
-    values = np.array([LISTS[metric](lists[e], wanted[e]) for e in entities])
-    return Measured(float(values.mean()), entities, (values - values.mean()) / len(values))
+    values = np.array([LISTS[metric](lists[key[1]], wanted[key]) for key in asked])
+    entities, of = np.unique([key[0] for key in asked], return_inverse=True)
+    moved = np.bincount(of, values - values.mean()) / len(values)
+    return Measured(float(values.mean()), tuple(entities.tolist()), moved)
 
 
 def difference(ours: Measured, theirs: Measured) -> tuple[float, float] | None:

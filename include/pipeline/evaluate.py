@@ -22,7 +22,13 @@ from include.registry.port import ModelVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.postgres import tenant_transaction
 from include.use_cases.declaration import UseCase
-from include.use_cases.spines import EVENT_COLUMNS, labels, request_spine, wanted_pairs
+from include.use_cases.spines import (
+    EVENT_COLUMNS,
+    labels,
+    request_spine,
+    wanted_in_baskets,
+    wanted_pairs,
+)
 
 
 def champion(run: Run, version: ModelVersion) -> Champion:
@@ -79,7 +85,9 @@ def measure_matured(run: Run, scored: Scored) -> None:
     )
     for as_of in waiting:
         if use_case.task in ("ranking", "association"):
-            found = wanted_pairs(use_case, events, as_of, run.as_of)
+            in_baskets = use_case.task == "association"
+            told = wanted_in_baskets if in_baskets else wanted_pairs
+            found = told(use_case, events, as_of, run.as_of)
             truth = found.append_column("label", pa.repeat(pa.scalar(1, pa.int8()), len(found)))
         else:
             spine = _scored_entities(run, as_of)

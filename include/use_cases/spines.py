@@ -213,20 +213,34 @@ def wanted_pairs(
     As `wanted` has it, but of everybody. An association is asked about an item, whatever baskets it
     comes to lie in.
     """
+    if use_case.task == "association":
+        asked = wanted_in_baskets(use_case, events, as_of, known_until)
+        found = asked.group_by(["entity_id", "item_id"]).aggregate([])
+        return found.sort_by([("entity_id", "ascending"), ("item_id", "ascending")])
     happened = outcomes(use_case, events, as_of, known_until).select(list(use_case.judged))
     pairs = happened.rename_columns(["entity_id", "item_id"]).group_by(["entity_id", "item_id"])
     found = pairs.aggregate([])
-    if use_case.task == "association":
-        both = found.join(found, "entity_id", join_type="inner", right_suffix="_given")
-        others = both.filter(pc.not_equal(both["item_id"], both["item_id_given"]))
-        named = others.select(["item_id_given", "item_id"])
-        asked = named.rename_columns(["entity_id", "item_id"])
-        found = asked.group_by(["entity_id", "item_id"]).aggregate([])
-    elif use_case.history and use_case.history.seen == "drop":
+    if use_case.history and use_case.history.seen == "drop":
         before = _between(events, use_case.events, use_case.judged, None, as_of, known_until)
         had = before.select(list(use_case.judged)).rename_columns(["entity_id", "item_id"])
         found = found.join(had, ["entity_id", "item_id"], join_type="left anti")
     return found.sort_by([("entity_id", "ascending"), ("item_id", "ascending")])
+
+
+def wanted_in_baskets(
+    use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
+) -> pa.Table:
+    """What lay beside each item of a basket of an association: `group_id, entity_id, item_id`.
+
+    As it is trained and judged: every item of every basket asks for the others.
+    """
+    happened = outcomes(use_case, events, as_of, known_until).select(list(use_case.judged))
+    lines = happened.group_by(["group_id", "item_id"]).aggregate([])
+    asking = lines.rename_columns(["group_id", "entity_id"])
+    both = asking.join(lines, "group_id", join_type="inner")
+    others = both.filter(pc.not_equal(both["item_id"], both["entity_id"]))
+    names = ["group_id", "entity_id", "item_id"]
+    return others.select(names).sort_by([(name, "ascending") for name in names])
 
 
 def outcomes(

@@ -104,12 +104,28 @@ def test_lists_are_judged_by_their_first_ten() -> None:
     items = [f"i{n:02}" for n in range(12)]
     wanted = {"ann": {"i09"}, "bob": {"i10"}, "cat": set[str](), "dan": {"i00", "i04"}}
     lists = dict.fromkeys(["ann", "bob", "cat", "dan"], items)
-    hit = measure_lists("hit@10", lists, wanted)
+    hit = measure_lists("hit@10", lists, {(who, who): items for who, items in wanted.items()})
     assert hit is not None
     assert (hit.value, hit.entities) == (2 / 3, ("ann", "bob", "dan"))
     truth = [[float(i in wanted["dan"]) for i in items]]
     expected = ndcg_score(truth, [list(range(12, 0, -1))], k=10)
     assert LISTS["ndcg@10"](items, wanted["dan"]) == pytest.approx(expected)
+
+
+def test_items_of_a_basket_ask_each_for_its_own_list() -> None:
+    """As when the version was promoted: the mean is over what was asked, the error over baskets."""
+    lists = {"tea": ["ink"], "ink": ["tea"], "ale": ["ink"]}
+    wanted = {
+        ("x", "tea"): {"ink"},
+        ("x", "ink"): {"tea"},
+        ("y", "tea"): {"ale"},
+        ("y", "ale"): {"tea"},
+        ("z", "unknown"): {"tea"},
+    }
+    found = measure_lists("hit@10", lists, wanted)
+    assert found is not None
+    assert (found.value, found.entities) == (0.5, ("x", "y"))
+    assert found.influence.tolist() == [0.25, -0.25]
 
 
 @pytest.mark.parametrize("metric", list(ROWS))

@@ -20,6 +20,7 @@ from include.use_cases.spines import (
     relevant_items,
     scoring_spine,
     wanted,
+    wanted_in_baskets,
     wanted_pairs,
 )
 
@@ -343,4 +344,8 @@ def test_what_lists_should_have_held_is_the_same_for_everybody() -> None:
     found = wanted_pairs(ASSOCIATION, bought, AS_OF, until).to_pylist()
     assert [tuple(pair.values()) for pair in found] == [
         ("ale", "tea"), ("ink", "tea"), ("tea", "ale"), ("tea", "ink"),
+    ]  # fmt: skip
+    asked = wanted_in_baskets(ASSOCIATION, bought, AS_OF, until).to_pylist()
+    assert [tuple(one.values()) for one in asked] == [
+        ("x", "ink", "tea"), ("x", "tea", "ink"), ("y", "ale", "tea"), ("y", "tea", "ale"),
     ]  # fmt: skip
