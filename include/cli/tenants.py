@@ -67,8 +67,8 @@ def check(
     files: Annotated[list[Path] | None, typer.Argument(help="Files; all tenants if none.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Check tenant files, and that features look back no further than a tenant keeps its events;
-    exit code 1 when one is bad."""
+    """Check tenant files, and whether the use cases can do what they ask; exit code 1 when one is
+    bad."""
     good: dict[str, TenantConfig] = {}
     if files:
         problems: dict[str, Sequence[str]] = {}
@@ -82,8 +82,8 @@ def check(
         problems = dict(found.problems)
         good = dict(found.tenants)
     for name, tenant in good.items():
-        if too_long := _too_long(tenant):
-            problems[name] = too_long
+        if asked := _problems(tenant):
+            problems[name] = asked
     if as_json:
         print_json({"problems": problems})
     else:
@@ -96,15 +96,19 @@ def check(
         raise typer.Exit(1)
 
 
-def _too_long(tenant: TenantConfig) -> list[str]:
-    """Windows of the tenant's use cases that reach beyond its retention."""
+def _problems(tenant: TenantConfig) -> list[str]:
+    """What the tenant asks of its use cases, and they cannot do: one line each."""
     from include.features.inputs import retention_problems
 
-    return [
-        problem
-        for name in tenant.use_cases
-        for problem in retention_problems(tenant, use_cases.get(name).features)
-    ]
+    found = []
+    for name, override in tenant.use_cases.items():
+        use_case = use_cases.get(name)
+        found += retention_problems(tenant, use_case.features)
+        try:
+            use_case.with_seen(override.seen_items)
+        except ConfigError as error:
+            found.append(f"tenant {tenant.id}: {error}")
+    return found
 
 
 @app.command("add")

@@ -207,7 +207,7 @@ def _tenant(tenant_id: str) -> TenantConfig:
 def _use_case(tenant: TenantConfig, name: str) -> UseCase:
     if name not in tenant.use_cases:
         raise UnknownNameError("use case", name, tenant.use_cases, f"tenant {tenant.id}")
-    return use_cases.get(name)
+    return use_cases.get(name).with_seen(tenant.use_cases[name].seen_items)
 
 
 def last_checked(tenant: TenantConfig) -> datetime:

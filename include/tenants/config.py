@@ -223,6 +223,8 @@ class UseCaseOverrides(Model):
     cooldown: Duration | None = None
     #: Whether rankings give every group of items its share, where the use case knows groups.
     exposure_parity: bool = False
+    #: Whether rankings of items may hold what an entity had; None: as the use case says.
+    seen_items: Literal["keep", "drop"] | None = None
     fairness: Fairness | None = None
 
 

@@ -120,6 +120,7 @@ def reproduce(
     """
     name = str(ModelName.of(version))
     lineage: Mapping[str, Any] = json.loads(registry.card(owner, version))["lineage"]
+    use_case = use_case.with_seen(lineage.get("seen_items"))
     if version.rung == "global" and owner != GLOBAL:
         return _copied(name, owner, version, registry)
     if version.rung == "baseline":

@@ -323,6 +323,7 @@ class _Run:
             "code_revision": self.code_revision,
             "feature_fingerprint": self.use_case.fingerprint,
             "seed": self.use_case.seed,
+            "seen_items": self.use_case.items.seen if self.use_case.items else None,
             "tables": tables,
             "training_sets": [pack(one) for one in self.data.sets],
             "windows": {

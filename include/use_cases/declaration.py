@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -71,6 +71,8 @@ class Items:
     popular_window: timedelta
     #: Whoever did anything in the active window is ranked for, not only whose events count.
     newcomers: bool = False
+    #: Whether what an entity had may be ranked again; where not, more popular ones take its place.
+    seen: Literal["keep", "drop"] = "keep"
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,26 @@ class UseCase:
                 raise UnknownNameError("feature", column, columns, where)
             if columns[column] == "text":
                 raise ConfigError(f"{where} calculates with the text feature {column!r}")
+
+    def with_seen(self, rule: Literal["keep", "drop"] | None) -> UseCase:
+        """The use case with another rule for items that an entity had; with None, as it is.
+
+        Raises:
+            ConfigError: it ranks no items.
+        """
+        if rule is None:
+            return self
+        if self.items is None:
+            raise ConfigError(
+                f"use case {self.name!r}: `seen_items` is for those that rank items; leave it out"
+            )
+        return replace(self, items=replace(self.items, seen=rule))
+
+    @property
+    def drops_seen(self) -> bool:
+        """Whether items that an entity had are never listed, nor count as wanted."""
+        rule = self.history or self.items
+        return rule is not None and rule.seen == "drop"
 
     @property
     def lists(self) -> bool:

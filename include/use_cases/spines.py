@@ -76,8 +76,8 @@ def scoring_spine(
     if use_case.items:
         popular = popular_items(use_case, events, as_of)
         if len(popular) < TOP:
-            more = [item for item in catalogue if item not in popular]
-            popular = [*popular, *more][: use_case.items.popular]
+            missing = use_case.items.popular - len(popular)
+            popular += [item for item in catalogue if item not in popular][: max(missing, 0)]
         rows = _candidates(use_case.items, use_case.entity, known, active, popular)
     elif use_case.history and use_case.task == "ranking":
         rows = _own(known, use_case.entity, active, use_case.history.items)
@@ -93,7 +93,8 @@ def popular_items(use_case: UseCase, events: pa.Table, as_of: datetime) -> list[
     count = f"{use_case.entity}_count_distinct"
     popular = recent.group_by("item_id").aggregate([(use_case.entity, "count_distinct")])
     popular = popular.sort_by([(count, "descending"), ("item_id", "ascending")])
-    found: list[str] = popular["item_id"][: use_case.items.popular].to_pylist()
+    most = use_case.items.popular + (use_case.items.own if use_case.drops_seen else 0)
+    found: list[str] = popular["item_id"][:most].to_pylist()
     return found
 
 
@@ -164,7 +165,7 @@ def wanted(
     if use_case.task == "association":
         pairs = zip(owners, items, strict=True)
         return [tuple(sorted(found.get(owner, set()) - {item})) for owner, item in pairs]
-    if use_case.history and use_case.history.seen == "drop":
+    if use_case.drops_seen:
         for owner, item in zip(owners, items, strict=True):
             found.get(owner, set()).discard(item)
     answers = {owner: tuple(sorted(items)) for owner, items in found.items()}
@@ -198,10 +199,10 @@ def labels(use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: da
 def relevant_items(
     use_case: UseCase, events: pa.Table, as_of: datetime, known_until: datetime
 ) -> dict[str, int]:
-    """Per entity, how many different items its outcome holds, whether they were offered or not."""
-    found = outcomes(use_case, events, as_of, known_until).group_by(use_case.entity)
-    counted = found.aggregate([("item_id", "count_distinct")])
-    columns = (counted[name].to_pylist() for name in (use_case.entity, "item_id_count_distinct"))
+    """Per entity, how many items it should have been offered, whether they were or not."""
+    found = wanted_pairs(use_case, events, as_of, known_until).group_by("entity_id")
+    counted = found.aggregate([("item_id", "count")])
+    columns = (counted[name].to_pylist() for name in ("entity_id", "item_id_count"))
     return dict(zip(*columns, strict=True))
 
 
@@ -220,7 +221,7 @@ def wanted_pairs(
     happened = outcomes(use_case, events, as_of, known_until).select(list(use_case.judged))
     pairs = happened.rename_columns(["entity_id", "item_id"]).group_by(["entity_id", "item_id"])
     found = pairs.aggregate([])
-    if use_case.history and use_case.history.seen == "drop":
+    if use_case.drops_seen:
         before = _between(events, use_case.events, use_case.judged, None, as_of, known_until)
         had = before.select(list(use_case.judged)).rename_columns(["entity_id", "item_id"])
         found = found.join(had, ["entity_id", "item_id"], join_type="left anti")
@@ -336,17 +337,27 @@ def _between(
 def _candidates(
     items: Items, entity: str, known: pa.Table, active: pa.Array, popular: Sequence[str]
 ) -> pa.Table:
-    """Own items most often and most recently had, and the popular ones."""
-    own_rows = _own(known, entity, active, items.own).to_pandas()
+    """Own items most often and most recently had, and popular ones; or the latter without own."""
+    drop = items.seen == "drop"
+    own_rows = _own(known, entity, active, None if drop else items.own).to_pandas()
     crossed = pd.MultiIndex.from_product(
         [active.to_pandas(), list(popular)], names=[entity, "item_id"]
     ).to_frame(index=False)
-    rows = pd.concat([own_rows, crossed]).drop_duplicates().sort_values([entity, "item_id"])
+    if drop:
+        had = pd.MultiIndex.from_frame(own_rows)
+        rows = crossed[~pd.MultiIndex.from_frame(crossed).isin(had)]
+    else:
+        rows = pd.concat([own_rows, crossed]).drop_duplicates()
+    rows = rows.sort_values([entity, "item_id"])
     return pa.Table.from_pandas(rows, _pairs(entity), preserve_index=False)
 
 
-def _own(known: pa.Table, entity: str, active: pa.Array, most: int) -> pa.Table:
-    """The items that each active entity has had, those most often and most recently had first."""
+def _own(known: pa.Table, entity: str, active: pa.Array, most: int | None) -> pa.Table:
+    """The items that each active entity has had, those most often and most recently had first.
+
+    Args:
+        most: of an entity; all where None.
+    """
     own = known.filter(pc.is_in(known[entity], value_set=active))
     history = own.group_by([entity, "item_id"]).aggregate(
         [("event_timestamp", "count"), ("event_timestamp", "max")]
@@ -360,7 +371,9 @@ def _own(known: pa.Table, entity: str, active: pa.Array, most: int) -> pa.Table:
         ]
     )
     rows = history.select([entity, "item_id"]).to_pandas()
-    rows = rows.groupby(entity, sort=False).head(most).sort_values([entity, "item_id"])
+    if most is not None:
+        rows = rows.groupby(entity, sort=False).head(most)
+    rows = rows.sort_values([entity, "item_id"])
     return pa.Table.from_pandas(rows, _pairs(entity), preserve_index=False)
 
 

@@ -8,22 +8,27 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from generated import Shop
 from installation import Installation, installed
 from three_weeks import WEEKS, run, train_global
 
-from include import use_cases
+from include import use_cases, wiring
 from include.pipeline.history import newest_training
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.tenants.config import UseCaseOverrides
 from include.tenants.loader import find_tenant
 from include.tenants.namespace import GLOBAL
+from include.training.reproduction import reproduce
 
 pytestmark = pytest.mark.integration
 
 #: Both give to the global model, and sell the same articles.
 SELLING = Shop("chain-one", chain="chain"), Shop("chain-two", chain="chain", seed=8)
+#: Shows nobody what it has had.
+STRICT = SELLING[1]
 NEW = Shop("chain-new", consent=False, chain="chain")
 CASE = "recommendation"
 VISITORS = tuple(f"visitor{number}" for number in range(12))
@@ -37,7 +42,7 @@ VIEWS = """\
       user_id: visitor
       item_id: sku
 use_cases:
-  {case}:
+  {case}: {override}
 """
 #: What the new shop has on its shelves, three of which nobody else sells.
 SHELF = [*(f"chain-sku{number}" for number in range(15)), "own-a", "own-b", "own-c"]
@@ -77,7 +82,9 @@ def _visited(here: Installation, shop: Shop) -> None:
     _rewrite(path, [["visit", "at", "visitor", "sku"], *rows])
     file = here.tenants / f"{shop.id}.yaml"
     kept = file.read_text(encoding="utf-8").split("use_cases:")[0]
-    file.write_text(kept + VIEWS.format(path=path.as_posix(), case=CASE), encoding="utf-8")
+    override = "{seen_items: drop}" if shop == STRICT else "{}"
+    added = VIEWS.format(path=path.as_posix(), case=CASE, override=override)
+    file.write_text(kept + added, encoding="utf-8")
 
 
 def _rewrite(path: Any, rows: list[list[str]]) -> None:
@@ -125,6 +132,33 @@ def test_who_has_bought_nothing_is_shown_what_sells(here: Installation) -> None:
     for visitor in VISITORS:
         assert len(set(found[visitor])) == 10
         assert found[visitor] == found[VISITORS[0]]
+
+
+def test_a_shop_that_wants_no_repeats_shows_nothing_that_was_had(here: Installation) -> None:
+    """And what it trained that way is trained that way again."""
+    tenant = find_tenant(here.tenants, STRICT.id, use_cases.names())
+    lake = Lake.from_environment()
+    events = lake.read(tenant.ref, "events", known_at=WEEKS[1])
+    bought = events.filter(pc.equal(events["event"], "Order Completed"))
+    had = set(zip(bought["user_id"].to_pylist(), bought["item_id"].to_pylist(), strict=True))
+    found = lists(here, STRICT)
+    listed = {(who, item) for who, items in found.items() for item in items}
+    assert len(found) > 100
+    assert not listed & had
+    platform = wiring.platform(wiring.connect_from_environment)
+    own = [one for one in platform.registry.versions(tenant.ref, CASE) if one.rung == "own"]
+    assert own
+    plain = tenant.model_copy(update={"use_cases": {CASE: UseCaseOverrides()}})
+    made = reproduce(
+        tenant.ref,
+        own[0],
+        use_cases.get(CASE),
+        fleet={tenant.id: plain},
+        registry=platform.registry,
+        lake=lake,
+        code_revision=wiring.code_revision(),
+    )
+    assert made.identical, made.checks
 
 
 def test_a_shop_that_has_sold_nothing_shows_what_the_others_sell(here: Installation) -> None:

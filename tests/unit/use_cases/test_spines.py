@@ -182,6 +182,30 @@ def test_a_tenant_that_sells_needs_no_catalogue() -> None:
     assert sorted(offered) == [f"own{number}" for number in range(10)]
 
 
+def test_items_that_were_had_are_not_offered_where_a_tenant_says_so() -> None:
+    """However long ago; more of the popular ones take their place, and they are not wanted."""
+    items = Items(own=1, popular=1, popular_window=days(28), newcomers=True)
+    case = replace(RANKING, items=items).with_seen("drop")
+    events = pa.concat_tables(
+        [
+            history(
+                ("a", "milk", -50, 0), ("a", "tea", -3, 0), ("b", "tea", -3, 0),
+                ("b", "ale", -2, 0), ("a", "tea", 3, 0), ("a", "ale", 4, 0),
+                ("a", "rare", 4, 0), ("b", "milk", 5, 0),
+            ),
+            viewed("new"),
+        ]
+    )  # fmt: skip
+    spine = scoring_spine(case, events, AS_OF)
+    assert pairs(spine) == [("a", "ale"), ("new", "ale"), ("new", "tea")]
+    until = AS_OF + days(28)
+    assert labels(case, events, spine, until).to_pylist() == [1, 0, 0]
+    assert relevant_items(case, events, AS_OF, until) == {"a": 2, "b": 1}
+    assert relevant_items(RANKING, events, AS_OF, until) == {"a": 3, "b": 1}
+    with pytest.raises(ConfigError, match="leave it out"):
+        CHURN.with_seen("keep")
+
+
 def test_a_ranking_label_is_one_for_items_bought_in_the_horizon() -> None:
     """A user's items are told apart, and those never offered still count as relevant."""
     events = history(
