@@ -173,6 +173,31 @@ class Association:
             }
         )
 
+    def together(self, history: pa.Table, lists: pa.Table, most: int) -> list[list[dict[str, Any]]]:
+        """Per row of some lists, the items at hand that share most baskets with it: `explain`'s
+        `baskets` and `lift`.
+
+        Nothing where it stands there for what goes with a category, or with anything.
+        """
+        at_hand = interactions(history, items=self._known)
+        ends = np.searchsorted(at_hand.rows, np.arange(len(at_hand.entities) + 1))
+        rows = codes_of(lists["entity_id"].to_pylist(), at_hand.entities)
+        columns = codes_of(lists["item_id"].to_pylist(), self.items)
+        shared, found = self.shared.tocsr(), []
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            told = []
+            for item in at_hand.columns[ends[row] : ends[row + 1]].tolist():
+                if item >= len(self.items):
+                    continue
+                start, end = shared.indptr[item : item + 2]
+                both = int(shared.data[start:end][shared.indices[start:end] == column].sum())
+                if both:
+                    share = self.baskets[column] / self.total
+                    lift = float(both / self.baskets[item] / share)
+                    told.append({"item": self.items[item], "baskets": both, "lift": lift})
+            found.append(sorted(told, key=lambda one: (-one["baskets"], one["item"]))[:most])
+        return found
+
     def arrays(self) -> Arrays:
         """All that is not in the header."""
         return {

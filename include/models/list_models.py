@@ -53,6 +53,12 @@ class EasePredictor:
         weeks = weeks_of(history) if variety.chance else {}
         return variety.chosen(deep, found.categories, weeks, top)
 
+    def reasons(self, history: pa.Table, lists: pa.Table, most: int) -> list[list[dict[str, Any]]]:
+        """What each expert adds, see `Experts.reasons`; varied lists keep the items' own scores."""
+        found = experts(history, self.columns, self.ease)
+        novelty, kind = self.variety.novelty, self.columns.category
+        return found.reasons(self.blend, lists, most, novelty=novelty, kind=kind)
+
     def payload(self) -> dict[str, Any]:
         """All of it in JSON's types."""
         return {
@@ -106,6 +112,10 @@ class AssociationPredictor:
         """Lists of at most `top`, of items `among` these, or those at hand."""
         allowed = _items(history) if among is None else among
         return self.association.recommend(history, top, among=allowed)
+
+    def reasons(self, history: pa.Table, lists: pa.Table, most: int) -> list[list[dict[str, Any]]]:
+        """In how many baskets the items at hand lay with it, see `Association.together`."""
+        return self.association.together(history, lists, most)
 
     def payload(self) -> dict[str, Any]:
         """All of it in JSON's types."""

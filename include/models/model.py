@@ -67,6 +67,14 @@ class ExplainedPredictor(Protocol):
         """Additive contributions on the margin: log odds where scores are probabilities."""
 
 
+@runtime_checkable
+class ExplainedLists(Protocol):
+    """One that says why an item stands on a list."""
+
+    def reasons(self, history: pa.Table, lists: pa.Table, most: int) -> list[list[dict[str, Any]]]:
+        """Per row of lists that it made of the history, what speaks for the item."""
+
+
 @dataclass(frozen=True)
 class Model:
     """A predictor with what is needed to use and to reproduce it."""
@@ -102,6 +110,20 @@ class Model:
         if not isinstance(self.predictor, ListPredictor):
             raise ConfigError(f"a model of kind {self.kind!r} scores rows, it gives no lists")
         return self.predictor.recommend(history, top, among)
+
+    def list_details(
+        self, history: pa.Table, lists: pa.Table, reasons: int
+    ) -> list[dict[str, Any]]:
+        """Per row of its lists what is kept beside the score: what speaks for the item, if asked.
+
+        Args:
+            lists: `entity_id, item_id`, as `recommend` gave them of the history.
+            reasons: how many, the weightiest first; 0 names none.
+        """
+        if not reasons or not isinstance(self.predictor, ExplainedLists):
+            return [{} for _ in range(lists.num_rows)]
+        told = self.predictor.reasons(history, lists, reasons)
+        return [{"reasons": one} if one else {} for one in told]
 
     def details(self, features: pa.Table, reasons: int) -> list[dict[str, Any]]:
         """Per row what is kept beside its score: bounds, and the features that moved it most.

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +36,10 @@ from include.models.item_lists import LISTS, lists_of
 DOUBT: Final = 5.0
 #: What an item that is like nothing the entity had keeps.
 DELTA: Final = 0.05
+#: Entities that are explained at a time, and items had that a reason names at most.
+_BLOCK: Final = 256
+_NEIGHBOURS: Final = 3
+_NOTHING: Final = 1e-12  #: what rounding leaves of what is the same for all items
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Experts:
     had: sparse.csr_array  #: `(entities, known items)`: weights of what EASE knows
     effects: Matrix  #: `(known items, known items)`: EASE's; its scores are `had @ effects`
     known: np.ndarray  #: `(items,)`: place in these; the last is what EASE does not know
+    names: tuple[str, ...]  #: of these
 
     def lists(
         self,
@@ -99,19 +104,67 @@ class Experts:
         if not self.own.entities:
             return LISTS.empty_table()
 
-        known = blend.trend * self.trend - novelty * np.log(np.maximum(self.own.support(), 1))
-
         def scores(part: slice) -> Matrix:
-            found = np.tile(known, (part.stop - part.start, 1))
-            if blend.taste:
-                found += blend.taste * np.log(self.taste[part])[:, self.category]
-            if blend.likeness:
-                found += blend.likeness * self._alike(part)
+            found = np.zeros((part.stop - part.start, len(self.own.items)))
+            for one in self._parts(blend, novelty, part).values():
+                found += one
             return found
 
         allowed = None if among is None else np.isin(self.own.items, list(among))
         seen = self.own.matrix() if drop_seen else None
         return lists_of(self.own.entities, self.own.items, scores, top, blocked=seen, among=allowed)
+
+    def reasons(
+        self, blend: Blend, lists: pa.Table, most: int, *, novelty: float = 0.0, kind: str = ""
+    ) -> list[list[dict[str, Any]]]:
+        """Per row of some lists, what speaks for the item, the weightiest first.
+
+        Each reason names its expert and what that adds to the item's score beyond what it adds to
+        the entity's scores on average; all of them sum up to the score less the entity's mean. That
+        of likeness names the items had that are most like it.
+
+        Args:
+            lists: `entity_id, item_id` of the history's entities and items.
+            kind: what the column of categories is called.
+        """
+        rows = codes_of(lists["entity_id"].to_pylist(), self.own.entities)
+        columns = codes_of(lists["item_id"].to_pylist(), self.own.items)
+        found: list[list[dict[str, Any]]] = [[] for _ in rows]
+        for start in range(0, len(self.own.entities), _BLOCK):
+            part = slice(start, min(start + _BLOCK, len(self.own.entities)))
+            here = np.flatnonzero((rows >= part.start) & (rows < part.stop))
+            for name, added in self._parts(blend, novelty, part).items():
+                block = np.broadcast_to(added, (part.stop - part.start, len(self.own.items)))
+                beyond = block - block.mean(axis=1, keepdims=True)
+                values = beyond[rows[here] - part.start, columns[here]]
+                for row, value in zip(here.tolist(), values.tolist(), strict=True):
+                    if abs(value) > _NOTHING:
+                        told = self._told(name, rows[row], columns[row], kind)
+                        found[row].append({"feature": name, "contribution": value} | told)
+        return [sorted(one, key=lambda r: -abs(r["contribution"]))[:most] for one in found]
+
+    def _told(self, expert: str, row: int, column: int, kind: str) -> dict[str, Any]:
+        """What a reason says besides."""
+        if expert == "taste":
+            return {"feature": kind, "value": self.categories.get(self.own.items[column])}
+        if expert != "likeness" or self.known[column] == self.effects.shape[1]:
+            return {}
+        start, end = self.had.indptr[row : row + 2]
+        had = self.had.indices[start:end]
+        added = self.had.data[start:end] * self.effects[had, self.known[column]]
+        order = np.lexsort((had, -added))[:_NEIGHBOURS]
+        return {"items": [self.names[had[one]] for one in order if added[one] > 0]}
+
+    def _parts(self, blend: Blend, novelty: float, part: slice) -> dict[str, Matrix]:
+        """What each expert adds, `(entities of the part, items)` or `(items,)`."""
+        found = {"trend": blend.trend * self.trend}
+        if novelty:
+            found["novelty"] = -novelty * np.log(np.maximum(self.own.support(), 1))
+        if blend.taste:
+            found["taste"] = blend.taste * np.log(self.taste[part])[:, self.category]
+        if blend.likeness:
+            found["likeness"] = blend.likeness * self._alike(part)
+        return found
 
     def _alike(self, part: slice) -> Matrix:
         """Logarithms; an item that EASE does not know is as likely as the others on average."""
@@ -149,6 +202,7 @@ def experts(history: pa.Table, columns: Columns, ease: Ease) -> Experts:
         _had(own, known, len(ease.items)),
         ease.effects,
         np.where(known < 0, len(ease.items), known),
+        ease.items,
     )
 
 

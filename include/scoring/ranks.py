@@ -118,8 +118,15 @@ def _fairly(rows: pa.Table, top_k: int) -> list[int]:
     return chosen
 
 
-def listed(found: pa.Table, top_k: int) -> pa.Table:
+def listed(
+    found: pa.Table,
+    top_k: int,
+    details: Callable[[pa.Table], Sequence[Mapping[str, Any]]] | None = None,
+) -> pa.Table:
     """Rows of `SCHEMA` from the lists of a model: `entity_id, item_id, score`, best first.
+
+    Args:
+        details: of the rows that are kept, asked for these.
 
     Raises:
         QualityError: a score is not finite, or a list names an item twice.
@@ -137,6 +144,7 @@ def listed(found: pa.Table, top_k: int) -> pa.Table:
     )
     ranks = _places(rows["entity_id"])
     rows, ranks = rows.filter(pa.array(ranks <= top_k)), ranks[ranks <= top_k]
+    told = details(rows) if details else ({},) * rows.num_rows
     return pa.table(
         {
             "entity_id": rows["entity_id"],
@@ -144,7 +152,7 @@ def listed(found: pa.Table, top_k: int) -> pa.Table:
             "rank": pa.array(ranks, pa.int32()),
             "score": rows["score"],
             "baseline_score": pa.nulls(rows.num_rows, pa.float64()),
-            "details": pa.nulls(rows.num_rows, pa.string()),
+            "details": pa.array([_json(one) for one in told], pa.string()),
         },
         schema=SCHEMA,
     )

@@ -98,7 +98,12 @@ def score(
     def answer(version: ModelVersion, model: Model, detailed: bool) -> pa.Table:
         _check_columns(model, version, features.column_names)
         if model.lists:
-            return listed(model.recommend(asking(features, entity), top_k), top_k)
+            asked = asking(features, entity)
+
+            def why(shown: pa.Table) -> list[dict[str, Any]]:
+                return model.list_details(asked, shown, reasons)
+
+            return listed(model.recommend(asked, top_k), top_k, why if detailed else None)
         scores = model.predict(features)
 
         def details(places: pa.Array) -> list[dict[str, Any]]:

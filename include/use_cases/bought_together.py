@@ -46,5 +46,6 @@ USE_CASE: Final = UseCase(
         minimum_rows=30,
         cooldown=timedelta(days=28),
     ),
+    reasons=1,
     history=History(items=1, seen="keep", category="item_facts__category"),
 )

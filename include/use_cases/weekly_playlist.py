@@ -45,6 +45,7 @@ USE_CASE: Final = UseCase(
         minimum_rows=30,
         cooldown=timedelta(days=14),
     ),
+    reasons=3,
     history=History(
         items=500,
         weight="user_content__liking_all",

@@ -93,6 +93,21 @@ def test_a_playlist_holds_nothing_that_was_put_on_before(here: Installation) -> 
     assert not [row for row in listed if (row["entity_id"], row["item_id"]) in had]
 
 
+def test_lists_say_why(here: Installation) -> None:
+    """Where the serving model can; a rule of thumb has nothing to say."""
+    for business, case in (("media", "weekly_playlist"), ("shop", "bought_together")):
+        tenant = find_tenant(here.tenants, f"{business}-1", use_cases.names())
+        serving = ledger.champion_at(tenant.ref, case, AS_OF)
+        assert serving is not None
+        told = [row["details"] for row in predictions(here, business, case) if row["details"]]
+        if serving.rung == "baseline" and case == "weekly_playlist":
+            assert not told
+            continue
+        assert told
+        most = use_cases.get(case).reasons
+        assert all(1 <= len(one["reasons"]) <= most for one in told)
+
+
 def test_an_item_is_not_bought_together_with_itself(here: Installation) -> None:
     """Its list holds other items only."""
     rows = predictions(here, "shop", "bought_together")

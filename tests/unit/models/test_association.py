@@ -387,3 +387,35 @@ def test_an_item_with_two_categories_is_an_error() -> None:
     twice = pa.concat_tables([categories(a="x/y"), categories(a="x/z")])
     with pytest.raises(ConfigError, match="twice"):
         fit(baskets("a b"), FLAT, as_of=AS_OF, categories=twice)
+
+
+def test_lists_are_explained_as_single_pairs_are() -> None:
+    """Baskets that hold both, and lift; nothing beside what only its category brought there."""
+    rows, shelves = random_baskets(5)
+    model = fit(rows, FLAT, as_of=AS_OF, categories=shelves)
+    items = [*model.items[:6], "never"]
+    history = pa.table({"entity_id": items, "item_id": items})
+    lists = model.recommend(history, 10)
+    told = model.together(history, lists, 1)
+    assert len(told) == lists.num_rows
+    explained = 0
+    for row, reasons in zip(lists.to_pylist(), told, strict=True):
+        (pair,) = model.explain(history, row["entity_id"], row["item_id"]).to_pylist()
+        if not pair["baskets"]:
+            assert reasons == []
+            continue
+        explained += 1
+        (reason,) = reasons
+        assert (reason["item"], reason["baskets"]) == (row["entity_id"], pair["baskets"])
+        assert reason["lift"] == pytest.approx(pair["lift"])
+    assert explained > 30
+    assert [] in told
+
+
+def test_of_several_items_at_hand_those_in_most_baskets_are_named() -> None:
+    """At most as many as asked for."""
+    model = fit(baskets("tea milk", "tea milk", "ale milk", "ink"), FLAT, as_of=AS_OF)
+    history, lists = given("tea", "ale"), pa.table({"entity_id": ["me"], "item_id": ["milk"]})
+    (told,) = model.together(history, lists, 2)
+    assert [(one["item"], one["baskets"]) for one in told] == [("tea", 2), ("ale", 1)]
+    assert model.together(history, lists, 1) == [told[:1]]

@@ -70,6 +70,32 @@ def test_an_item_that_came_out_after_training_is_listed_first_where_everybody_pu
     assert lists(experts(now, COLUMNS, known()), TREND)["a"][0] == "fresh"
 
 
+def test_reasons_sum_up_to_what_the_score_is_beyond_the_mean() -> None:
+    """Every expert that has a say is named, and likeness with the items that are most like it."""
+    found = experts(PAST, COLUMNS, known())
+    blend, novelty = Blend(0.5, 1.0, 0.5), 0.1
+    everything = found.lists(blend, 10, drop_seen=False, novelty=novelty)
+    reasons = found.reasons(blend, everything, 9, novelty=novelty, kind="kind")
+    scores = everything["score"].to_numpy()
+    owners = np.array(everything["entity_id"].to_pylist())
+    for row, told in enumerate(reasons):
+        beyond = scores[row] - scores[owners == owners[row]].mean()
+        assert sum(one["contribution"] for one in told) == pytest.approx(beyond)
+        sizes = [abs(one["contribution"]) for one in told]
+        assert sizes == sorted(sizes, reverse=True)
+    pairs = [(row["entity_id"], row["item_id"]) for row in everything.to_pylist()]
+    by = {one["feature"]: one for one in reasons[pairs.index(("a", "rock-3"))]}
+    assert set(by) == {"trend", "novelty", "kind", "likeness"}
+    assert by["kind"]["value"] == "rock"
+    added = known().explain(PAST, "a", "rock-3").to_pylist()
+    most = sorted(
+        (one for one in added if one["contribution"] > 0), key=lambda r: -r["contribution"]
+    )
+    assert by["likeness"]["items"] == [one["item_id"] for one in most]
+    assert "rock-2" in by["likeness"]["items"]
+    assert [len(one) for one in found.reasons(blend, everything, 2)] == [2] * len(reasons)
+
+
 def test_what_everybody_turns_down_is_not_about() -> None:
     """A new item that all skip stands behind one that a single entity plays."""
     skipped = [(who, "noise", -1, 1, "pop") for who in "bcd"]
