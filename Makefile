@@ -25,7 +25,7 @@ bootstrap:  ## make .venv and install everything (instant when up to date)
 spark:  ## the same, and PySpark with a Java for it: tests need them, the demo does not
 	@$(BOOTSTRAP) spark
 
-demo: bootstrap  ## start everything, onboard the demo tenants, run a year of their data
+demo: bootstrap  ## start everything, onboard the demo tenants, run their weeks
 	@$(VENV)/tenantry demo
 
 templates: bootstrap  ## the same for simulated tenants that together have every template

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,8 @@ def _installed(name: str, version: str) -> Path:
     print(f"installing {name} {version} into {folder}", file=sys.stderr)
     beside = Path(sys.executable).with_name("uv")
     uv = shutil.which("uv") or (str(beside) if beside.exists() else None)
+    if not uv and find_spec("pip") is None:  # an environment that uv made
+        subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=sys.stderr)
     pip = [uv, "pip"] if uv else [sys.executable, "-m", "pip"]
     where = ["--target", str(unfinished), *(["--python", sys.executable] if uv else [])]
     pinned = f"{name}=={version}"

@@ -70,7 +70,8 @@ def start(
     else:
         print(
             f"{tenant}/{use_case}: {begun.name} serves version {begun.challenger} to "
-            f"{100 * begun.policy.share:g} % from {begun.started_as_of:%Y-%m-%d} on"
+            f"{100 * begun.policy.share:g} % from {begun.started_as_of:%Y-%m-%d} on; an interval "
+            "that is scored already stays as it is until its scoring is run again"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from include import use_cases
@@ -53,7 +53,7 @@ def judged(view: FeatureView, served: Sequence[Served] | None, at: datetime) -> 
     return {
         "view": view.name,
         "watermark": found and found.watermark,
-        "age": found and str(at - found.watermark),
+        "age": found and str(timedelta(seconds=(at - found.watermark) // timedelta(seconds=1))),
         "ttl": view.ttl and duration_words(view.ttl),
         "state": "unavailable" if served is None else _state(view, found, at),
     }

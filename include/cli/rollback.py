@@ -52,15 +52,24 @@ def rollback(
             raise ConfigError("--derived-from stands alone: without TENANT, USE_CASE and --to")
         _roll_back_derived(derived_from, by, dry_run, as_json)
         return
-    if tenant is None or use_case is None or dry_run:
-        raise ConfigError("name TENANT and USE_CASE; --dry-run belongs to --derived-from")
+    if tenant is None or use_case is None:
+        raise ConfigError("name TENANT and USE_CASE, or --derived-from MODEL@VERSION")
+    from include.registry import ledger
     from include.registry.rollback import roll_back
 
     owner, _, (case,) = owner_of(tenant, use_case)
     activate()
+    serving, newest = ledger.champion_at(owner, case), _newest(owner)
     done = roll_back(
-        owner, case, to=to, as_of=_newest(owner), registry=registry(), by=by or getpass.getuser()
+        owner,
+        case,
+        to=to,
+        as_of=newest,
+        registry=registry(),
+        by=by or getpass.getuser(),
+        dry_run=dry_run,
     )
+    changed = serving is None or serving.version != done.version
     if as_json:
         print_json(
             {
@@ -69,8 +78,13 @@ def rollback(
                 "as_of": done.as_of,
                 "by": done.actor,
                 "reasons": done.reasons,
+                "changed": changed and not dry_run,
             }
         )
+    elif not changed:
+        print(f"{tenant}/{case}: version {done.version} serves already; nothing changed")
+    elif dry_run:
+        print(f"{tenant}/{case}: version {done.version} would serve from {newest:%Y-%m-%d} on")
     else:
         print(f"{tenant}/{case}: version {done.version} serves from {done.as_of:%Y-%m-%d} on")
 

@@ -95,7 +95,12 @@ def simulate(
         print_json(rows)
         return
     print_table(console, rows, title=str(folder))
-    console.print(f"export TENANTRY_TENANTS={folder.absolute()}", markup=False, soft_wrap=True)
+    console.print(
+        f"Run them with: export TENANTRY_TENANTS={folder.absolute()}; make up; then unpause "
+        "{tenant}.pipeline in Airflow, or backfill it (docs/operations.md)",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _day(text: str) -> date:

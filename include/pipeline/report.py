@@ -11,6 +11,7 @@ from include.features.online.store import OnlineStore
 from include.features.views import FeatureService
 from include.monitoring import effects
 from include.pipeline import experiments
+from include.registry import experiments as trials
 from include.registry import ledger as promotions
 from include.registry import lifecycle
 from include.registry.ledger import Promotion
@@ -99,10 +100,10 @@ def _recorded(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, A
 
 
 def _told(one: Promotion) -> str:
-    """A decision in two words."""
+    """A decision in a few words."""
     if one.promoted:
         return f"{'promoted' if one.trained else 'back to'} {one.version}"
-    return f"kept {one.version}" if one.trained else f"withdrew {', '.join(one.withdrawn)}"
+    return f"withdrew {', '.join(one.withdrawn)}" if one.withdrawn else f"kept {one.version}"
 
 
 _QUERIES: Final = {
@@ -157,7 +158,7 @@ def _status(tenant: TenantConfig, use_case: str, airflow_url: str) -> dict[str, 
     return {
         "tenant": tenant.id,
         "use_case": use_case,
-        "champion": _named(decided, champion),
+        "champion": _named(decided, champion) + _on_trial(tenant, use_case),
         "metric": metric,
         "baseline": baseline,
         "live": _live(live),
@@ -202,11 +203,19 @@ def _named(decided: Sequence[Promotion], champion: Promotion | None) -> str:
     return f"{champion.version} {champion.rung}/{names.get(champion.digest, '?')}"
 
 
+def _on_trial(tenant: TenantConfig, use_case: str) -> str:
+    """The version that is tried beside it, and on how many."""
+    running = [one for one in trials.history(tenant.ref, use_case) if one.ending is None]
+    return "".join(
+        f", {100 * one.policy.share:g} % on {one.challenger} ({one.name})" for one in running
+    )
+
+
 def _figures(decided: Sequence[Promotion], champion: Promotion | None) -> tuple[str, str]:
     """The champion's and the best baseline's metric on the newest window both were measured on."""
     if champion is None:
         return "", ""
-    for decision in reversed(decided):
+    for decision in reversed([one for one in decided if one.trained]):
         evidence = decision.evidence
         measured: list[Mapping[str, Any]] = [*evidence["candidates"]]
         if evidence["incumbent"]:

@@ -31,6 +31,7 @@ class Facts:
     version: str = ""  #: that serves; empty where none does
     rung: str = ""
     serves_because: tuple[str, ...] = ()  #: reasons of the decision that put it there
+    serves_since: str = ""  #: day of that decision
     left_own: bool = False  #: whether it took the place of an own model, by going back
     challenger: str = ""  #: version of the own model that lost last, registered and not serving
     metric: str = ""
@@ -53,7 +54,8 @@ def stage_of(facts: Facts) -> Stage:
     """The stage that the facts amount to."""
     if not facts.version:
         return Stage("no_data", ("Nothing has been trained or adopted yet, so nothing serves.",))
-    serves = f"Version {facts.version} serves, on the rung {facts.rung}."
+    since = f", by the decision of {facts.serves_since}" if facts.serves_since else ""
+    serves = f"Version {facts.version} serves, on the rung {facts.rung}{since}."
     why = (serves, *facts.serves_because)
     if facts.rung == "own":
         return Stage("own", why)
@@ -102,6 +104,7 @@ def facts_of(decided: Sequence[Promotion]) -> Facts:
         version=current.version,
         rung=current.rung,
         serves_because=current.reasons,
+        serves_since=f"{current.as_of:%Y-%m-%d}",
         left_own=not current.trained and before is not None and before.rung == "own",
         challenger=challenger,
         metric=evidence.metric if evidence else "",

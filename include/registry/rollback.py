@@ -30,6 +30,7 @@ def roll_back(
     as_of: datetime,
     registry: Registry,
     by: str = "system",
+    dry_run: bool = False,
 ) -> Promotion:
     """Let an earlier champion serve again from `as_of` on. Nothing is deleted.
 
@@ -38,10 +39,12 @@ def roll_back(
             earlier one that can take over when None. The one that serves changes nothing.
         as_of: end of the newest interval; older intervals keep the version that served them.
         by: who asked for it.
+        dry_run: only look who would serve: the decision that first put it there.
 
     Raises:
-        UnknownNameError: the version was never promoted, or there is none to go back to.
-        TenantryError: it comes from a global version that is withdrawn, or none can take over.
+        UnknownNameError: the version was never promoted.
+        TenantryError: there is none to go back to, it comes from a global version that is
+            withdrawn, or none can take over.
         IntegrityError: its files are not what was promoted.
     """
     where = f"{tenant.id}/{use_case}"
@@ -49,9 +52,13 @@ def roll_back(
         decided = ledger.history(tenant, use_case)
         current = ledger.champion_at(tenant, use_case)
         before = earlier(decided, current) if current else []
-        known = [one.version for one in before]
-        if current is None or not (before or to == current.version):
-            raise UnknownNameError("version to roll back to", to or "", known, where)
+        if current is None:
+            raise TenantryError(f"nothing serves {where} yet, so there is nothing to go back from")
+        if not before and to != current.version:
+            raise TenantryError(
+                f"version {current.version} is the only one that ever served {where}: there is "
+                "nothing to go back to. `tenantry history` lists what served when"
+            )
         gone = Withdrawn.of(tenant, use_case, decided)
         if to is None:
             serving = registry.get(tenant, use_case, current.version)
@@ -62,7 +69,8 @@ def roll_back(
                     f"{' '.join(passed)} `--to VERSION` takes one all the same"
                 )
         elif to == current.version:
-            follow_ledger(tenant, use_case, registry)
+            if not dry_run:
+                follow_ledger(tenant, use_case, registry)
             return current
         else:
             made, passed = _named(to, before, where), ()
@@ -73,6 +81,8 @@ def roll_back(
                     "(tenantry rollback global …), or go back to another"
                 )
             check_whole(tenant, version, made.digest, registry)
+        if dry_run:
+            return made
         reason = f"Rolled back by hand from version {current.version} to {made.version}."
         done = move(tenant, decided, current, made, as_of, (*passed, reason), by)
         follow_ledger(tenant, use_case, registry)

@@ -12,16 +12,35 @@ from rich.table import Table
 
 #: A file or a pipe has no width of its own.
 _WIDE: Final = 240
+#: Letters that a column should have room for, on average.
+_NARROWEST: Final = 14
 
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Rows as a table, with the first row's columns; web addresses become links."""
+    """Rows as a table, with the first row's columns; web addresses become links.
+
+    On a terminal too narrow for that, row by row.
+    """
+    if rows and console.is_terminal and console.width < _NARROWEST * len(rows[0]):
+        _print_records(console, rows, title)
+        return
     table = Table(title=title, title_justify="left")
     for name in rows[0] if rows else ("nothing yet",):
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(_linked(_cell(value), console.is_terminal) for value in row.values()))
     (console if console.is_terminal else Console(width=_WIDE)).print(table)
+
+
+def _print_records(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
+    console.print(title, style="italic", markup=False, highlight=False)
+    for row in rows:
+        (_, first), *rest = row.items()
+        console.print(_cell(first), style="bold", markup=False, highlight=False)
+        for name, value in rest:
+            if text := _cell(value):
+                told = f"  {escape(name.replace('_', ' '))}: {_linked(text, True)}"
+                console.print(told, highlight=False)
 
 
 def _linked(text: str, terminal: bool) -> str:

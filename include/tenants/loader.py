@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
@@ -119,18 +119,22 @@ def load_tenant(path: Path, known_use_cases: frozenset[str]) -> TenantConfig:
         tenant = TenantConfig.model_validate(data)
     except ValidationError as error:
         lines = list(islice(_explain(path.name, error), _MOST_PROBLEMS))
-        if (more := error.error_count() - len(lines)) > 0:
+        if (more := error.error_count() - len(lines)) > 0 and len(lines) == _MOST_PROBLEMS:
             lines.append(f"{path.name}: and {more} problems more")
-        raise ConfigError("\n".join(lines)) from None
-    unknown = sorted(set(tenant.use_cases) - known_use_cases)
-    if unknown:
-        raise ConfigError(
-            "\n".join(
-                f"{path.name}: use_cases: {UnknownNameError('use case', name, known_use_cases)}"
-                for name in unknown
-            )
-        )
+        asked = data.get("use_cases")
+        names = [name for name in asked if isinstance(name, str)] if isinstance(asked, dict) else []
+        raise ConfigError("\n".join([*lines, *_unknown(path, names, known_use_cases)])) from None
+    if unknown := _unknown(path, tenant.use_cases, known_use_cases):
+        raise ConfigError("\n".join(unknown))
     return tenant
+
+
+def _unknown(path: Path, asked: Iterable[str], known: frozenset[str]) -> list[str]:
+    """A line per use case that there is not."""
+    return [
+        f"{path.name}: use_cases: {UnknownNameError('use case', _plain(name), known)}"
+        for name in sorted(set(asked) - known)[:_MOST_PROBLEMS]
+    ]
 
 
 def _read(path: Path) -> Any:
@@ -165,7 +169,13 @@ def _refuse_bombs(text: str) -> None:
 
 
 def _explain(file: str, error: ValidationError) -> Iterator[str]:
-    for problem in error.errors(include_url=False):
+    problems = error.errors(include_url=False)
+    for problem in problems:
+        within = [
+            one for one in problems if one["loc"][:-1][: len(problem["loc"])] == problem["loc"]
+        ]
+        if problem["type"] == "too_short" and within:
+            continue  # its parts are there, and none of them is good
         keys = ".".join(_plain(part) for part in problem["loc"]) or "file"
         if problem["type"] == "extra_forbidden":
             known = ", ".join(_known_keys(problem["loc"]))

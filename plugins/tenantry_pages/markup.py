@@ -17,7 +17,8 @@ h1 { font-size: 1.4rem; margin: 0 } h2 { font-size: 1.1rem; margin: 2rem 0 .3rem
 h3 { font-size: 1rem; margin: 1rem 0 .2rem } p { margin: .3rem 0; max-width: 60rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere; min-width: 5rem }
+  vertical-align: top; overflow-wrap: break-word; min-width: 5rem }
+.bad { color: #c33; font-weight: 600 }
 th { font-weight: 600; background: #8881; white-space: nowrap }
 """
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
@@ -33,6 +34,13 @@ class Link:
 
     text: str
     href: str
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A cell that somebody should look at."""
+
+    text: str
 
 
 def page(title: str, *parts: str) -> str:
@@ -76,6 +84,8 @@ def _cell(value: Any) -> str:
             return f"{value:.3f}"
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
+        case Alarm(text):
+            return f'<span class="bad">{_text(text)}</span>'
         case list() | tuple():
             return "<br>".join(_cell(part) for part in value)
         case dict():

@@ -22,7 +22,7 @@ from include.errors import ConfigError, IntegrityError, TenantryError
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import DAG_KINDS, TENANT_ID, dag_id, split_dag_id
-from tenantry_pages.markup import Link, heading, page, paragraph, table
+from tenantry_pages.markup import Alarm, Link, heading, page, paragraph, table
 
 #: Tenants on a page of the fleet, rows in a table: the rest is a click, or `tenantry why`, away.
 TENANTS: Final = 50
@@ -46,6 +46,8 @@ _REPORT: Final = {
     "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; font-src data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
 }
+#: Verdicts that nobody has to look at.
+_CALM: Final = ("", "stable", "too_few_rows", "no_model")
 _TYPES: Final = {".html": "text/html; charset=utf-8", ".json": "application/json"}
 
 app = FastAPI(
@@ -92,6 +94,8 @@ def fleet(user: GetUserDep, after: Annotated[str, Query(max_length=50)] = "") ->
     for row in rows:
         del row["link"]
         row["tenant"] = Link(row["tenant"], f"reports/{row['tenant']}")
+        if row["drift"] not in _CALM:
+            row["drift"] = Alarm(row["drift"])
     parts = [table(rows)]
     if len(readable) > len(shown):
         parts.append(paragraph(Link("more tenants", f"?{urlencode({'after': shown[-1]})}")))
@@ -150,7 +154,9 @@ def _reports(
         link = None
         if path:
             relative = Path(path).relative_to(home).as_posix()
-            link = Link(Path(path).name, f"{tenant.id}/file?{urlencode({'path': relative})}")
+            link = Link(
+                f"{stage} {use_case}".strip(), f"{tenant.id}/file?{urlencode({'path': relative})}"
+            )
         return {**told, "why": why, "report": link}
 
     for one in next(iter(found.values()))["quality"]:  # the tenant's, whatever the use case

@@ -70,6 +70,20 @@ def test_a_version_that_never_served_is_refused(
         roll_back(tenant, "churn", to="99", as_of=FIRST, registry=registry)
 
 
+def test_where_nothing_else_ever_served_there_is_nothing_to_go_back_to(
+    database: Postgres, registry: Registry, tenant: TenantRef
+) -> None:
+    """Whichever version is asked for; the one that serves changes nothing."""
+    with pytest.raises(TenantryError, match="nothing serves"):
+        roll_back(tenant, "churn", to=None, as_of=FIRST, registry=registry)
+    promote(registry, tenant, "churn", 0)
+    for to in (None, "2"):
+        with pytest.raises(TenantryError, match="version 1 is the only one that ever served"):
+            roll_back(tenant, "churn", to=to, as_of=FIRST, registry=registry)
+    assert roll_back(tenant, "churn", to="1", as_of=FIRST, registry=registry).version == "1"
+    assert len(ledger.history(tenant, "churn")) == 1
+
+
 @pytest.fixture
 def in_memory(database: Postgres) -> InMemoryRegistry:
     """A registry for what does not depend on which."""
@@ -129,3 +143,16 @@ def test_a_version_that_is_not_whole_is_refused(
             roll_back(tenant, "churn", to="1", as_of=FIRST, registry=in_memory)
         in_memory.files[file] = there
     assert len(ledger.history(tenant, "churn")) == 2
+
+
+def test_a_dry_run_names_who_would_serve_and_changes_nothing(
+    in_memory: InMemoryRegistry, tenant: TenantRef
+) -> None:
+    """Also by name."""
+    for week in range(2):
+        promote(in_memory, tenant, "churn", week)
+    decided = ledger.history(tenant, "churn")
+    for to in (None, "1"):
+        found = roll_back(tenant, "churn", to=to, as_of=FIRST, registry=in_memory, dry_run=True)
+        assert found.version == "1"
+    assert ledger.history(tenant, "churn") == decided

@@ -145,6 +145,17 @@ def test_an_unknown_use_case_lists_the_known_ones(folder: Any) -> None:
     )
 
 
+def test_everything_that_is_wrong_is_told_at_once(folder: Any) -> None:
+    """An unknown use case beside a bad cron; of a source that is no good, not also that none is."""
+    source = {"name": "orders", "connector": {"type": "ftp", "path": "x"}}
+    folder.write("acme.yaml", use_cases={"churm": None}, schedule="never", sources=[source])
+    told = folder.problems("acme.yaml")
+    assert "schedule" in told
+    assert "unknown use case 'churm'" in told
+    assert "'ftp'" in told
+    assert "at least 1 item" not in told
+
+
 def test_a_use_case_with_nothing_after_it_means_its_defaults(folder: Any) -> None:
     """`churn:` alone is not an error."""
     folder.write("acme.yaml", use_cases={"churn": None})
