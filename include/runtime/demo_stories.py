@@ -37,7 +37,7 @@ def stores() -> Story:
         cut=datetime(2017, 10, 16, tzinfo=UTC),
         weeks=6,
         prepare=_prepare_stores,
-        ask="tenantry why store-367 churn",
+        ask=".venv/bin/tenantry why store-367 churn",
     )
 
 
@@ -60,7 +60,7 @@ def templates() -> Story:
         cut=datetime(2024, 7, 1, tzinfo=UTC),
         weeks=2,
         prepare=lambda: None,
-        ask="tenantry why crm-1 lead_scoring",
+        ask=".venv/bin/tenantry why crm-1 lead_scoring",
     )
 
 
