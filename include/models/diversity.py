@@ -77,8 +77,8 @@ def diversified(
     Carbonell and Goldstein, SIGIR 1998: next comes the item with the most of `relevance` × its
     score − (1 − `relevance`) × its likeness to what is on the list, which is 1 where an item of its
     category is and 0 elsewhere; items without a category are like none. Scores are brought to 0..1
-    per entity. The `score` returned falls by place: the item's own, or that of the place before
-    where that is lower.
+    per entity. The `score` returned falls by place: the value at its choice where that is lower
+    than those before. How high scores are as such says nothing across entities, nor across weeks.
 
     Args:
         relevance: 1 leaves the order as it is.
@@ -104,7 +104,7 @@ def diversified(
         pick = np.argmax(now, axis=1)  # the first of equals, which stood higher
         found = now[everyone, pick]
         some = found > -np.inf
-        kept[some, turn], values[:, turn] = at[everyone, pick][some], scores[everyone, pick]
+        kept[some, turn], values[:, turn] = at[everyone, pick][some], found
         own = category[everyone, pick][:, None]
         alike |= (category == own) & (own >= 0)
         value[everyone, pick] = -np.inf

@@ -41,7 +41,7 @@ def roll_back_decayed(run: Run) -> Promotion | None:
         ).fetchone()
     if found is None:
         return None
-    policy = translate.drift_policy(use_case, run.tenant)
+    policy = translate.drift_policy(use_case, run.tenant, None)
     promised = serving.evidence.get("champion") or {}
     facts = RollbackFacts(
         version=serving.version,

@@ -212,7 +212,7 @@ def monitoring(run: Run) -> Monitored:
     if not data_loss:  # without data everybody seems to have stayed away
         evaluate.measure_matured(run, scored)
         experiments.look(run, scored)
-    champion = predictions = past = None
+    champion = predictions = past = model = None
     if scored.version:  # judged is what was scored, whatever has come to serve since
         version, model = serving.version(run.platform, ref, use_case.name, scored.version)
         champion = evaluate.champion(run, version)
@@ -222,7 +222,7 @@ def monitoring(run: Run) -> Monitored:
     monitored = monitoring_stage.monitor(
         run.tenant,
         scored,
-        translate.drift_policy(use_case, run.tenant),
+        translate.drift_policy(use_case, run.tenant, model),
         champion=champion,
         keys=use_case.keys,
         data_loss=data_loss,

@@ -7,6 +7,7 @@ from include.features.views import FeatureView
 from include.models.baselines import baseline_model
 from include.models.model import Model
 from include.monitoring.policy import DriftPolicy
+from include.monitoring.windows import PREDICTION
 from include.quality.needs import DataNeeds
 from include.tenants.config import TenantConfig
 from include.training.forecasting import naive_model
@@ -40,8 +41,17 @@ def online_views(tenant: TenantConfig) -> list[FeatureView]:
     return list({view.name: view for view in views if view.ttl is not None}.values())
 
 
-def drift_policy(use_case: UseCase, tenant: TenantConfig) -> DriftPolicy:
-    """The use case's drift policy with the tenant's overrides, for the monitoring stage."""
+def drift_policy(use_case: UseCase, tenant: TenantConfig, model: Model | None) -> DriftPolicy:
+    """The use case's drift policy with the tenant's overrides, for the monitoring stage.
+
+    A feature of the tenant as a whole has one value at an instant, whatever the number of entities:
+    no distribution that another could differ from. What a rule of thumb predicts is a feature, and
+    judged, or not, as such.
+
+    Args:
+        model: that scored, where one did.
+    """
+    rule = (PREDICTION,) if model is not None and model.kind == "baseline" else ()
     declared, overrides = use_case.drift, tenant.use_cases[use_case.name]
     return DriftPolicy(
         threshold=overrides.drift_threshold or declared.threshold,
@@ -50,6 +60,10 @@ def drift_policy(use_case: UseCase, tenant: TenantConfig) -> DriftPolicy:
         performance_drop=declared.performance_drop,
         minimum_rows=declared.minimum_rows,
         cooldown=overrides.cooldown or declared.cooldown,
+        ignored=(
+            *rule,
+            *(f"{v.name}__*" for v in use_case.features.views if not v.entity.join_keys),
+        ),
     )
 
 

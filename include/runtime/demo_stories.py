@@ -60,7 +60,7 @@ def templates() -> Story:
         cut=datetime(2024, 7, 1, tzinfo=UTC),
         weeks=2,
         prepare=lambda: None,
-        ask=".venv/bin/tenantry why crm-1 lead_scoring",
+        ask=f"export TENANTRY_TENANTS={folder}; .venv/bin/tenantry why crm-1 lead_scoring",
     )
 
 

@@ -16,7 +16,9 @@ from typing import Any
 import pyarrow as pa
 
 from include.errors import IntegrityError, UnknownNameError
+from include.features import inputs
 from include.features.inputs import pool_tables, pool_tenants
+from include.features.spine import Spine
 from include.handoffs import (
     Candidate,
     FeaturesBuilt,
@@ -36,6 +38,7 @@ from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.contenders import Version, baselines
 from include.training.stage import train, train_global
 from include.use_cases.declaration import UseCase
+from include.use_cases.spines import event_columns, scoring_spine
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,7 @@ class _Again:
             tenant=self.owner.id,
             use_case=self.use_case.name,
             as_of=as_of,
-            features=self._no_features(lake),
+            features=self._features(lake, events, attributes),
             feature_fingerprint=self.version.feature_fingerprint,
             events=events,
             attributes=attributes,
@@ -316,8 +319,15 @@ class _Again:
                 "rows of it: this model cannot be made again"
             )
 
-    def _no_features(self, lake: RecordedLake) -> StoredObject:
-        """An empty table in place of the scored features, which a model is not trained on."""
+    def _features(
+        self, lake: RecordedLake, events: TableVersion, attributes: TableVersion
+    ) -> StoredObject:
+        """The scored features, where the reference window is made of them; else an empty table.
+
+        No model is trained on them.
+        """
+        if self.use_case.lists:
+            return self._scored_features(lake, events, attributes)
         types = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
         columns = self.use_case.feature_columns
         schema = pa.schema(
@@ -328,6 +338,24 @@ class _Again:
             ]
         )
         return lake.put_table(self.owner, "reproduced.parquet", schema.empty_table())
+
+    def _scored_features(
+        self, lake: RecordedLake, events: TableVersion, attributes: TableVersion
+    ) -> StoredObject:
+        case, as_of, recorded = self.use_case, self.version.as_of, self._recorded_sets()
+        read = inputs.read_pinned(
+            self.owner,
+            self._tenant(self.owner.id).timezone,
+            case.features,
+            events=events,
+            attributes=attributes,
+            known_at=as_of,
+            lake=lake,
+            pool=recorded[0].recipe.pool if recorded else "",
+            also=event_columns(case),
+        )
+        spine = Spine(scoring_spine(case, read.events, as_of))
+        return lake.put_table(self.owner, "reproduced.parquet", read.compute(case.features, spine))
 
 
 def _table(packed: Mapping[str, Any]) -> TableVersion:

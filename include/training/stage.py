@@ -276,12 +276,14 @@ class _Run:
     def _reference(self, one: Contender, name: str, recent: pa.Table | None) -> StoredObject:
         """Features and prediction of the window the model was judged on.
 
-        Entities and items stand there as numbers: drift statistics have to know which rows are the
-        same one's, and nobody has to know whose.
+        Of lists it is what was there at the training instead, as it is asked for lists: the holdout
+        has several histories of one entity, or baskets where items are asked about. Entities and
+        items stand there as numbers: drift statistics have to know which rows are the same one's,
+        and nobody has to know whose.
         """
         held = self.data.holdout
         names = list(self.use_case.feature_columns)
-        if len(held) or recent is None:
+        if recent is None or (len(held) and not self.use_case.lists):
             features = held.features
             keys = {"item_id": held.item, self.use_case.keys[0]: held.entity, "as_of": held.as_of}
         else:

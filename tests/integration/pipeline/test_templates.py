@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,7 +46,8 @@ def predictions(here: Installation, business: str, case: str) -> list[dict[str, 
     tenant = find_tenant(here.tenants, f"{business}-1", use_cases.names())
     with tenant_transaction(tenant.ref) as connection:
         return connection.execute(
-            "SELECT * FROM predictions WHERE use_case = %s ORDER BY entity_id, rank", [case]
+            "SELECT * FROM predictions WHERE use_case = %s AND as_of = %s ORDER BY entity_id, rank",
+            [case, AS_OF],
         ).fetchall()
 
 
@@ -145,3 +146,17 @@ def test_versions_of_every_kind_are_made_again_to_the_byte(
             code_revision=wiring.code_revision(),
         )
         assert made.identical, made
+
+
+@pytest.mark.parametrize("business", sorted({business for business, _ in CASES}))
+def test_an_ordinary_week_is_no_drift(here: Installation, business: str) -> None:
+    """Neither in the week of the training nor in the one after it, whatever the use case reads."""
+    tenant = find_tenant(here.tenants, f"{business}-1", use_cases.names())
+    in_process.run(tenant, AS_OF + timedelta(days=7), None, wiring.connect_from_environment)
+    with tenant_transaction(tenant.ref) as connection:
+        found = connection.execute(
+            "SELECT use_case, as_of, verdict, details->'reasons' AS why FROM drift_verdicts "
+            "ORDER BY use_case, as_of"
+        ).fetchall()
+    assert len(found) == 2 * len(tenant.use_cases)
+    assert not [one for one in found if one["verdict"] == "drift"]
