@@ -51,6 +51,9 @@ def simulate(
         list[str] | None, typer.Option(help="May be repeated; those of the business if none.")
     ] = None,
     format: Annotated[Format, typer.Option(help="Of the sources.")] = Format.parquet,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write tenant files anew that are there already.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write simulated tenants: their sources, their tenant files, and the truth about them."""
@@ -72,6 +75,12 @@ def simulate(
         faults=tuple(parse_fault(text) for text in fault or ()),
     )
     cases = _cases(business, tuple(use_case or ()))
+    there = [one.id for one in world.tenants if (folder / f"{one.id}.yaml").exists()]
+    if there and not force:
+        raise ConfigError(
+            f"{folder} has files of {', '.join(there)}; --force writes them anew, and what was "
+            "changed in them is lost"
+        )
     rows = []
     for plan in world.tenants:
         opened = open_tenant(world, plan.id)

@@ -148,7 +148,7 @@ def active(view: FeatureView, events: pa.Table, as_of: datetime, tenant: str) ->
     if not found.num_rows:
         raise ConfigError(
             f"tenant {tenant}: no {view.entity.name} has an event in the {ACTIVE_WINDOW.days} days "
-            f"before {as_of:%Y-%m-%d %H:%M}; {_reach(instants)}"
+            f"before {as_of:%Y-%m-%d %H:%M}; {_reach(instants)}. Name another instant (--as-of)"
         )
     if not keys:
         return Spine.at({}, as_of)

@@ -113,8 +113,23 @@ def test_the_command_writes_a_ready_folder(
     late = pc.not_equal(events["received_at"], events["happened_at"])
     assert 0.4 < pc.mean(late.cast(pa.float64())).as_py() < 0.6
     first = files(folder)
-    assert run(monkeypatch, str(folder), "--business", "shop", *options, *use) == 0
+    assert run(monkeypatch, str(folder), "--business", "shop", *options, *use, "--force") == 0
     assert files(folder) == first
+
+
+def test_tenant_files_that_are_there_are_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody may have changed them."""
+    ours = tmp_path / "shop-1.yaml"
+    ours.write_text("id: mine\n", encoding="utf-8")
+    small = ["--tenants", "1", "--users", "20", "--days", "30"]
+    assert run(monkeypatch, str(tmp_path), *small) == 1
+    assert "--force" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["shop-1.yaml"]
+    assert ours.read_text(encoding="utf-8") == "id: mine\n"
+    assert run(monkeypatch, str(tmp_path), *small, "--force") == 0
+    assert ours.read_text(encoding="utf-8") != "id: mine\n"
 
 
 @pytest.mark.parametrize(
