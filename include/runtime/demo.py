@@ -58,7 +58,9 @@ def run_demo(console: Console, story: Story) -> None:
     _phase(console, api, f"Backfilling {story.weeks} weeks", _backfill(fleet, api, story))
     _phase(console, api, "Retraining after drift", _retrains(fleet, api))
     show(console, fleet, status.airflow_url)
-    console.print(f"Done in {time.monotonic() - began:.0f} s. Next: {story.ask}")
+    console.print(
+        f"Done in {time.monotonic() - began:.0f} s. Next: {story.ask}", markup=False, soft_wrap=True
+    )
     console.print(f"Airflow  {status.airflow_url}  login {status.user} / {password}")
     console.print(f"MLflow   {status.mlflow_url}")
     console.print("`make down` stops it all; `make clean` forgets it.")
