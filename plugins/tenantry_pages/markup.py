@@ -18,9 +18,11 @@ h3 { font-size: 1rem; margin: 1rem 0 .2rem } p { margin: .3rem 0; max-width: 60r
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid var(--line);
   vertical-align: top; overflow-wrap: break-word; min-width: 5rem }
-.bad { color: #c33; font-weight: 600 }
+.whole { white-space: nowrap } .bad { color: #c33; font-weight: 600 }
 th { font-weight: 600; background: #8881; white-space: nowrap }
 """
+#: Letters that stay on one line.
+_SHORT: Final = 32
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
@@ -68,10 +70,15 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         return paragraph("Nothing yet.")
     head = "".join(f"<th>{_text(name.replace('_', ' '))}</th>" for name in rows[0])
     body = "\n".join(
-        "<tr>" + "".join(f"<td>{_cell(value)}</td>" for value in row.values()) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(_column(value) for value in row.values()) + "</tr>" for row in rows
     )
     return f"<table><tr>{head}</tr>\n{body}</table>"
+
+
+def _column(value: Any) -> str:
+    text = value.text if isinstance(value, Link | Alarm) else value
+    whole = ' class="whole"' if isinstance(text, str) and len(text) <= _SHORT else ""
+    return f"<td{whole}>{_cell(value)}</td>"
 
 
 def _cell(value: Any) -> str:
