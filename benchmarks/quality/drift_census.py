@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, distribution
 from typing import Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.quality.wheels import data_file
 from include.monitoring.decisions import Evidence, Performance, judge_drift
 from include.monitoring.gate import Comparison, compare_windows
 from include.monitoring.matured import calibration
@@ -26,7 +26,7 @@ from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import profile_window
 from include.monitoring.windows import bounded
 
-PACKAGE: Final = "nannyml"
+WHEEL: Final = ("nannyml", "0.13.1")
 FOLDER: Final = "nannyml/datasets/data"
 WINDOWS: Final = 12  #: per year
 _NOT_FEATURES: Final = ("id", "year", "employed", "prediction", "predicted_probability")
@@ -44,12 +44,9 @@ class Control:
     promoted_auc: float
 
 
-def watch(seed: int = 1) -> Control | None:
-    """Judge every window; None where the wheel is not installed."""
-    try:
-        folder = distribution(PACKAGE).locate_file(FOLDER)
-    except PackageNotFoundError:
-        return None
+def watch(seed: int = 1) -> Control:
+    """Judge every window."""
+    folder = data_file(*WHEEL, FOLDER)
     before = pq.read_table(f"{folder}/employment_MA_reference.pq")
     after = pq.read_table(f"{folder}/employment_MA_analysis.pq")
     target = pq.read_table(f"{folder}/employment_MA_analysis_target.pq")
