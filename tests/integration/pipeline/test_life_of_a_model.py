@@ -351,7 +351,8 @@ def test_candidates_built_on_the_global_model_are_made_again(
     ("arguments", "message"),
     [
         (("rollback", ONE.id), "name TENANT and USE_CASE"),
-        (("rollback", ONE.id, "churn", "--dry-run"), "--dry-run belongs to --derived-from"),
+        (("rollback", ONE.id, "churn", "--dry-run"), "no earlier version of"),
+        (("rollback", ONE.id, "churn", "--to", "99", "--dry-run"), "unknown version to roll back"),
         (("rollback", "--derived-from", "global.churn@1", "--to", "2"), "stands alone"),
         (("rollback", "--derived-from", f"{ONE.id}.churn@1"), "only those have descendants"),
         (("history", ONE.id, "churn", "--on", "yesterday"), "is not a day"),
