@@ -1,8 +1,8 @@
 """The online store as an engine: what it answers at each `as_of` of a spine, one after another.
 
 Before each answer everything known by then was appended, delivered by the lake or both, in some
-interleaving with materializations that a seed decides. Copies of what was delivered stream in once
-more, as if only then known. What happened too long ago for the stream is delivered in any case.
+interleaving with materializations that a seed decides. Copies of what was delivered and happened
+lately stream in once more, as if only then known.
 """
 
 from __future__ import annotations
@@ -90,14 +90,14 @@ def _advance(
     for stop in (*stops, at):
         new, facts = _between(events, after, stop), _between(attributes, after, stop)
         streams = rng.random() < 0.7
-        too_old = _happened_by(new, stop - REMEMBERED)
         if streams:
             store.append(new, facts)
-        if not streams or too_old or rng.random() < 0.5:
-            kept_back = streams and not too_old and rng.random() < 0.3
+        if not streams or rng.random() < 0.5:
+            kept_back = streams and rng.random() < 0.3
             store.materialize(stop, None if kept_back else new, facts)
             if rng.random() < 0.5:
-                store.append(_known_at(new, stop + timedelta(microseconds=1)))
+                lately = _happened_after(new, stop - REMEMBERED)
+                store.append(_known_at(lately, stop + timedelta(microseconds=1)))
         after = stop
 
 
@@ -112,11 +112,11 @@ def _between(table: pa.Table | None, after: datetime | None, until: datetime) ->
     return table.filter(inside)
 
 
-def _happened_by(table: pa.Table | None, at: datetime) -> bool:
+def _happened_after(table: pa.Table | None, at: datetime) -> pa.Table | None:
     if table is None:
-        return False
+        return None
     happened = table["event_timestamp"]
-    return bool(pc.any(pc.less_equal(happened, pa.scalar(at, happened.type))).as_py())
+    return table.filter(pc.greater(happened, pa.scalar(at, happened.type)))
 
 
 def _known_at(table: pa.Table | None, at: datetime) -> pa.Table | None:

@@ -39,7 +39,7 @@ def append(connection: Connection, tenant: TenantRef, events: pa.Table, facts: p
     tables.insert_facts(connection, tenant, facts)
     events = tables.known(events, closed, None)
     if closed is not None:
-        events = delivered.undelivered(connection, tenant, events, closed)
+        events = delivered.undelivered(connection, tenant, events)
     new = tables.insert_events(connection, tenant, events)
     taken = tables.among(events, new)
     again = touched(connection, tenant, closed, facts)

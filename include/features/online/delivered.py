@@ -1,8 +1,9 @@
 """Which events of the last days the lake has delivered: a streamed copy that lags is known by them.
 
 Both copies of an event say when it happened, however late either arrives. So what happened within
-`REMEMBERED` before the watermark is either on the list or new, and what happened earlier is left to
-the lake, as nothing tells whether it is in a batch.
+`REMEMBERED` before the watermark is either on the list or new. What happened earlier is taken for
+new as well, since an event may become known late, and counts from then on. Only a copy that lags
+behind the lake's by more than that, and says that it became known later, counts as another event.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from include.features.online import tables
 from include.storage.postgres import Connection
 from include.tenants.namespace import TenantRef
 
-#: How far a stream may lag behind the lake, and an event behind the stream.
+#: How far a stream may lag behind the lake.
 REMEMBERED: Final = timedelta(days=7)
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _ROWS_PER_STATEMENT: Final = 20_000
@@ -50,17 +51,12 @@ def remember(connection: Connection, tenant: TenantRef, events: pa.Table, until:
         connection.execute(_INSERT, [tenant.id, tenant.region, *columns, happened])
 
 
-def undelivered(
-    connection: Connection, tenant: TenantRef, events: pa.Table, closed: datetime
-) -> pa.Table:
-    """The streamed events that are certainly in no batch up to `closed`, the watermark."""
-    recent = _happened_after(events, _from(closed))
-    if not len(recent):
-        return recent
-    digests = _digests(recent)
+def undelivered(connection: Connection, tenant: TenantRef, events: pa.Table) -> pa.Table:
+    """The streamed events that are not on the list of what the lake has delivered."""
+    digests = _digests(events)
     found = connection.cursor(binary=True).execute(_SELECT, [tenant.id, tenant.region, digests])
     known = {bytes(row["digest"]) for row in found}
-    return recent.filter(pa.array([one not in known for one in digests], pa.bool_()))
+    return events.filter(pa.array([one not in known for one in digests], pa.bool_()))
 
 
 def forget_all(connection: Connection, tenant: TenantRef) -> None:

@@ -44,9 +44,9 @@ class OnlineStore:
     def append(self, events: pa.Table | None = None, attributes: pa.Table | None = None) -> int:
         """Take canonical rows that streamed in; returns how many events are new.
 
-        Appending again changes nothing, and neither does a copy of what the lake has delivered. An
-        event created at or before the watermark is not taken, as that batch is closed, nor one
-        that happened `delivered.REMEMBERED` before it or earlier: the lake delivers these.
+        Appending again changes nothing, and neither does a copy of what the lake has delivered, if
+        it happened within `delivered.REMEMBERED` before the watermark or says that it was known by
+        then. An event created at or before the watermark is not taken, as that batch is closed.
 
         Raises:
             QualityError: Postgres cannot keep a row; nothing was taken.

@@ -105,14 +105,17 @@ def test_a_copy_is_known_after_everything_was_built_again(store: OnlineStore) ->
     assert value(store, "count_all", 15) == 2
 
 
-def test_what_happened_long_ago_is_left_to_the_lake(store: OnlineStore) -> None:
-    """Nobody can tell whether it is in a batch: it counts once it is delivered, and once."""
+def test_what_happened_long_ago_counts_from_when_it_is_known(store: OnlineStore) -> None:
+    """At once where it streams in, and no second time when the lake has delivered it, too."""
     store.materialize(hour(240), lines("a ann tea 5 10"))
     assert kept(ACME)["online_delivered"] == []
-    old = lines("a ann tea 5 10 241", "b ann tea 5 71.9 241", "c ann tea 5 72.1 241")
-    assert store.append(old) == 1
-    assert value(store, "count_all", 242) == 2
-    store.materialize(hour(260), old.slice(1))
+    late = lines("b ann tea 5 11 241", "c ann tea 5 72.1 241")
+    assert store.append(late) == 2
+    assert store.append(lines("a ann tea 5 10")) == 0
+    assert value(store, "count_all", 240.5) == 1
+    assert value(store, "count_all", 242) == 3
+    store.materialize(hour(260), late)
+    assert store.append(late) == 0
     assert value(store, "count_all", 260) == 3
 
 
