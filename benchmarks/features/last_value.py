@@ -96,7 +96,7 @@ def write(folder: Path, *, rows: int, spine: int, users: int, seed: int) -> tupl
 
 def _ours(features: Path, spine: Path) -> Callable[[], pa.Table]:
     rows = _spine(spine)
-    return lambda: _join(rows, pq.read_table(features))
+    return lambda: _join(rows, pq.read_table(features, memory_map=True))
 
 
 def _in_memory(features: Path, spine: Path) -> Callable[[], pa.Table]:
