@@ -10,10 +10,9 @@ from include.features.inputs import read
 from include.features.spine import Spine
 from include.handoffs import Scored
 from include.models.model import Model, asking, row_scores
-from include.models.serialise import from_bytes
 from include.monitoring import effects
 from include.monitoring.gate import Past
-from include.pipeline import history
+from include.pipeline import history, serving
 from include.pipeline.runs import Run
 from include.scoring.ranks import listed, ranked
 from include.use_cases.declaration import TOP, UseCase
@@ -57,8 +56,7 @@ def settle_effects(run: Run, truth: pa.Table, as_of: datetime) -> None:
         scored = next((one for one in history.scored_before(run) if one.as_of == as_of), None)
         if as_of < retrain.as_of or scored is None or scored.version != retrain.after:
             continue
-        version = platform.registry.get(ref, use_case.name, retrain.before)
-        old = from_bytes(platform.registry.artifact(ref, version))
+        _, old = serving.version(platform, ref, use_case.name, retrain.before)
         features = platform.lake.get_table(ref, scored.features)
         if not set(old.columns) <= set(features.column_names):
             continue

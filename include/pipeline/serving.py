@@ -16,7 +16,7 @@ from include.pipeline.runs import Run
 from include.registry import ledger
 from include.registry.port import ModelVersion
 from include.tenants.namespace import GLOBAL, TenantRef
-from include.training.stage import CATALOGUE
+from include.training.catalogue import CATALOGUE
 from include.use_cases.declaration import TOP
 from include.use_cases.spines import popular_items
 from include.wiring import Platform

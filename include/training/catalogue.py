@@ -9,6 +9,8 @@ import pandas as pd
 from include.training.rows import Rows
 from include.use_cases.declaration import UseCase
 
+#: Part of a global training's evaluation that holds it.
+CATALOGUE: Final = "catalogue"
 #: Tenants at which an item has to sell, so that nobody learns from it what a single one sells.
 _TENANTS: Final = 2
 

@@ -25,7 +25,7 @@ from include.storage.lake import Lake
 from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.candidates import OwnModel, Parent, compare, own_models
-from include.training.catalogue import shared_catalogue
+from include.training.catalogue import CATALOGUE, shared_catalogue
 from include.training.contenders import TRAINED_UNTIL, Version, as_is, baselines, learnt_until
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
@@ -35,8 +35,6 @@ from include.use_cases.declaration import Gates, UseCase
 TRIGGERS: Final = ("scheduled", "drift", "manual")
 #: Rows of a reference window; drift statistics need no more, and depend on the number.
 REFERENCE_ROWS: Final = 5_000
-#: Part of a global training's evaluation: see `shared_catalogue`.
-CATALOGUE: Final = "catalogue"
 
 
 def train(
