@@ -5,7 +5,7 @@
 Simulated tenants with drift of every kind at a known day; tenants on which nothing or only the
 season changes; the golden set of generated columns that Evidently judges too; and the census
 control, from a wheel that is fetched on first use. Intervals are Clopper and
-Pearson's, 95 %. Takes about eight minutes on one core.
+Pearson's, 95 %. Takes about five minutes on one core.
 """
 
 from __future__ import annotations
