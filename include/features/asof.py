@@ -24,7 +24,8 @@ class Facts:
         the later one, first column first; then, and without it, the later row is.
         """
         rows = np.flatnonzero(groups >= 0)
-        groups, valid = groups[rows], valid[rows]
+        if len(rows) < len(groups):
+            groups, valid = groups[rows], valid[rows]
         self._timeline = Timeline(valid, int(groups.max(initial=-1)) + 1)
         keys = self._timeline.keys(groups, valid)
         order = sorting(keys)
@@ -69,7 +70,8 @@ def latest_known(
 
     Args:
         spine: the `keys`, and `as_of`, a timestamp without null.
-        rows: the `keys`, two timestamps without null, and the columns to join.
+        rows: the `keys`, two timestamps without null, and the columns to join. Keys that are
+            dictionary-encoded are matched faster.
 
     Returns:
         The spine, every row in its order, then the columns of `rows` that are neither key nor

@@ -39,7 +39,7 @@ class KeyCodes:
         """Of each row of another table the number of its key, -1 where null or not numbered."""
         codes: Integers = np.zeros(rows, dtype=np.int64)
         for column, (values, pairs) in zip(columns, self._parts, strict=True):
-            found = positions(column.cast(values.type), values)
+            found = positions(column, values)
             if pairs is not None:
                 found = positions(_paired(codes, found, len(values)), pairs)
             codes = found
@@ -63,7 +63,13 @@ def numbered(column: pa.ChunkedArray) -> tuple[pa.Array, Integers]:
 
 def positions(values: pa.ChunkedArray, among: pa.Array) -> Integers:
     """Of each row the number of its value among distinct ones, -1 where null or none of them."""
-    return _numbers(pc.index_in(values, value_set=among))
+    if not pa.types.is_dictionary(values.type):
+        return _numbers(pc.index_in(values.cast(among.type), value_set=among))
+    found = [np.empty(0, dtype=np.int32)]
+    for part in values.chunks:
+        of_word = _numbers(pc.index_in(part.dictionary.cast(among.type), value_set=among))
+        found.append(np.append(of_word, np.int32(-1))[_numbers(part.indices)])
+    return np.concatenate(found)
 
 
 def _numbers(codes: pa.Array | pa.ChunkedArray) -> Integers:

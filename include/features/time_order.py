@@ -36,9 +36,13 @@ class Timeline:
 
     def keys(self, groups: Integers, instants: Integers) -> Integers:
         """One int64 for each pair of a row."""
-        if self._ticks is None:
-            return instants + (groups * np.int64(self._width) - self._low)
-        return self.places(groups, instants)
+        if self._ticks is not None:
+            return self.places(groups, instants)
+        keys: Integers = groups.astype(np.int64)
+        keys *= self._width
+        keys += instants
+        keys -= self._low
+        return keys
 
     def places(self, groups: Integers, instants: Integers) -> Integers:
         """One int64 for any pair; the rows at or after it are those whose keys are not less."""
@@ -57,7 +61,9 @@ def sorting(keys: Integers) -> Integers:
     A radix sort by their highest 32 bits, which leaves little to the merge sort that ends it.
     """
     bits = int(keys.max(initial=0)).bit_length()
-    order = stable_order(keys >> max(bits - 2 * _DIGIT, 0))
+    highest = np.empty(len(keys), dtype=np.uint32)
+    np.right_shift(keys, max(bits - 2 * _DIGIT, 0), out=highest, casting="unsafe")
+    order = stable_order(highest)
     nearly = keys[order]
     if bool((nearly[1:] < nearly[:-1]).any()):
         order = order[np.argsort(nearly, kind="stable")]
@@ -82,7 +88,7 @@ def stable_order(codes: Integers) -> Integers:
     bits = int(codes.max(initial=0)).bit_length()
     order = np.argsort(codes.astype(np.uint16), kind="stable")
     for shift in range(_DIGIT, bits, _DIGIT):
-        digits = (codes[order] >> shift).astype(np.uint16)
+        digits = (codes >> shift).astype(np.uint16)[order]
         order = order[np.argsort(digits, kind="stable")]
     return order
 

@@ -19,6 +19,15 @@ def test_rows_of_another_table_are_matched() -> None:
     assert keys.of([column("b", "c", None, "a")], 4).tolist() == [1, -1, -1, 0]
 
 
+def test_dictionary_encoded_rows_are_matched_by_their_values() -> None:
+    """Whatever the dictionaries of their chunks say, in them or beside them."""
+    keys = KeyCodes([column("a", None, "b", "a")], 4)
+    first = pa.DictionaryArray.from_arrays([1, 0, None, 2], ["b", "c", None])
+    second = pa.DictionaryArray.from_arrays([0, 1, 0], ["a", "b"])
+    assert keys.of([pa.chunked_array([first, second])], 7).tolist() == [-1, 1, -1, -1, 0, 1, 0]
+    assert keys.of([pa.chunked_array([], first.type)], 0).tolist() == []
+
+
 def test_all_parts_of_a_key_must_match() -> None:
     """Of several parts each must be equal, and none null; only pairs that occur are numbered."""
     keys = KeyCodes([column("a", "a", "b", None), column("x", "y", "y", "x")], 4)
