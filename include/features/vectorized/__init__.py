@@ -1,4 +1,4 @@
-"""The fast engine: numpy on sorted events, one thread, the same bytes on every run.
+"""The fast engine: numpy on sorted events, the same bytes on every run.
 
 The events of a stream are sorted once by entity and time. What a spine row sees in a window is then
 a run of them, found by binary search, and every function but the entropy answers a run in a time
@@ -8,14 +8,18 @@ the events costs more. Only entropies, and rows that see out-of-order events wit
 of their events (`cells.Cells.each`).
 
 A feature's value depends on nothing but its own row's events: neither on the order of the input nor
-on other rows or entities. Spine rows that share entity and instant are computed once.
+on other rows or entities. Spine rows that share entity and instant are computed once. Entities are
+taken in blocks, and many blocks by as many threads as Arrow uses.
 """
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache
-from typing import TypeAlias
+from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -34,7 +38,7 @@ from include.features.spine import Spine
 from include.features.time_order import Integers
 from include.features.vectorized.attributes import attribute_feature
 from include.features.vectorized.columns import EventColumns
-from include.features.vectorized.history import histories
+from include.features.vectorized.history import History, histories
 from include.features.vectorized.reductions import Numbers, reduce
 from include.features.vectorized.spine_index import SpineIndex
 from include.features.views import FeatureService, FeatureView
@@ -42,6 +46,9 @@ from include.storage.canonical import ENTITY_COLUMNS
 
 #: Scope, join keys and stream.
 _Group: TypeAlias = tuple[str, tuple[str, ...], EventStream | None]
+
+#: A thread more takes as much memory as a block; with fewer blocks than this it saves too little.
+_BLOCKS_PER_THREAD: Final = 16
 
 
 def compute(
@@ -92,9 +99,22 @@ def _aggregated(
     wanted = list(dict.fromkeys(pair for view in views for pair in view.computed()))
     ties = any(aggregation.function in ("first", "last") for aggregation, _ in wanted)
     found: dict[tuple[Aggregation, timedelta], Numbers] = {}
-    for rows, history in histories(index, columns, stream, ties=ties):
-        for pair, numbers in reduce(history, wanted).items():
-            found.setdefault(pair, np.empty(len(index), numbers.dtype))[rows] = numbers
+
+    def answer(block: tuple[slice, Callable[[], History]]) -> None:
+        rows, history = block
+        for pair, numbers in reduce(history(), wanted).items():
+            if pair not in found:
+                found[pair] = np.empty(len(index), numbers.dtype)
+            found[pair][rows] = numbers
+
+    first, *rest = histories(index, columns, stream, ties=ties)
+    answer(first)  # which reads the columns for all
+    threads = min(pa.cpu_count(), len(rest) // _BLOCKS_PER_THREAD)
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            deque(pool.map(answer, rest), maxlen=0)
+    else:
+        deque(map(answer, rest), maxlen=0)
     values: dict[tuple[Aggregation, timedelta], Values] = {}
     for pair, numbers in found.items():
         values[pair] = numbers

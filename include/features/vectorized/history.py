@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -25,8 +26,10 @@ _ORDER: Final = ("event_id", "source", "tenant_id")
 
 def histories(
     index: SpineIndex, columns: EventColumns, stream: EventStream, *, ties: bool
-) -> Iterator[tuple[slice, History]]:
+) -> list[tuple[slice, Callable[[], History]]]:
     """The events of a stream in blocks of whole entities, with the distinct rows about these.
+
+    At least one block; each is made when it is called for, and owes nothing to the others.
 
     `ties` is whether the order of events of one instant matters.
     """
@@ -36,14 +39,18 @@ def histories(
     rows = rows.astype(np.int32 if len(columns.at) < 1 << 31 else np.int64)
     stops = _stops(entity, asked)
     ends = _partition(rows, entity, stops)
-    first = asked_row = 0
-    for number, stop in enumerate(stops):
+
+    def block(number: int, about: slice) -> History:
         pieces = [slice(*some[number : number + 2]) for some in ends]
         here = np.concatenate([rows[piece] for piece in pieces])
-        of = np.concatenate([entity[piece] for piece in pieces]) - first
-        about = slice(asked_row, int(np.searchsorted(asked.entity, stop)))
-        yield about, History(columns, here, of, asked.part(about, first, stop), ties=ties)
-        first, asked_row = stop, about.stop
+        of = np.concatenate([entity[piece] for piece in pieces])
+        first, stop = [0, *stops][number : number + 2]
+        questions = asked.part(about, first, stop)
+        return History(columns, here, of - first, questions, ties=ties)
+
+    borders = [0, *np.searchsorted(asked.entity, stops).tolist()]
+    abouts = [slice(*pair) for pair in pairwise(borders)]
+    return [(about, partial(block, number, about)) for number, about in enumerate(abouts)]
 
 
 def _stops(entity: Integers, asked: Questions) -> list[int]:

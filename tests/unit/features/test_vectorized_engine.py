@@ -122,19 +122,24 @@ def test_rows_that_see_gaps_are_told_apart() -> None:
             }
         )
     )
-    ((_, found),) = history.histories(SpineIndex(asked, ("user_id",)), columns, STREAM, ties=False)
-    of_all = cells.Selection(found, None).cells([ALL_HISTORY])
+    ((_, made),) = history.histories(SpineIndex(asked, ("user_id",)), columns, STREAM, ties=False)
+    of_all = cells.Selection(made(), None).cells([ALL_HISTORY])
     assert of_all.sizes.tolist() == [1, 2, 3]
     assert of_all.scattered.tolist() == [1]
 
 
+@pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("delay", DELAYS.values(), ids=DELAYS)
-def test_blocks_change_nothing(delay: Delays, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entities taken one at a time, and pairs a few at a time, give the same bytes."""
+def test_blocks_change_nothing(
+    delay: Delays, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Entities taken one at a time or in threads, and pairs a few at a time: the same bytes."""
     events, asked = orders(3, delay), spine()
     whole = compute(events, asked)
     monkeypatch.setattr(history, "_BLOCK", 1)
     monkeypatch.setattr(history, "_CHUNK", 7)
+    monkeypatch.setattr(vectorized, "_BLOCKS_PER_THREAD", 1)
+    monkeypatch.setattr(pa, "cpu_count", lambda: threads)
     monkeypatch.setattr(cells, "_PAIRS_PER_CHUNK", 5)
     assert compute(events, asked).equals(whole)
 
