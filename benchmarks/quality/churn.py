@@ -19,8 +19,6 @@ of one customer are no independent evidence.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -30,7 +28,7 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.quality import stores
-from benchmarks.quality.judging import Figures, judge, load, reliability, report
+from benchmarks.quality.judging import Figures, judge, load, main, reliability, report, tenant_of
 from benchmarks.quality.wheels import data_file
 from include import use_cases
 from include.handoffs import Interval
@@ -47,16 +45,6 @@ CUT = datetime(2017, 9, 1, 4, tzinfo=UTC)
 LATER = [datetime(2017, month, 1, 4, tzinfo=UTC) for month in (9, 10, 11, 12)]
 END = datetime(2018, 1, 2, tzinfo=UTC)
 CDNOW = Interval(datetime(1997, 1, 1, tzinfo=UTC), datetime(1998, 7, 1, tzinfo=UTC))
-
-
-def main() -> None:
-    """Measure both data sets and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
-    found = measure()
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
 
 
 def measure() -> Figures:
@@ -91,32 +79,11 @@ def cdnow(lake: Lake) -> Figures:
         label=replace(CHURN.label, horizon=half),
         snapshots=replace(CHURN.snapshots, entities=30_000),
     )
-    tenant = _tenant()
+    tenant = tenant_of("cdnow", CHURN)
     load(lake, tenant, _purchases(tenant.id), ATTRIBUTES.empty_table(), CDNOW)
     cut = CDNOW.end - half - timedelta(days=1)
     found = judge(case, tenant, lake, since=CDNOW.start, cut=cut, later=[cut], end=CDNOW.end)
     return report("CDNOW, 180 days", case, found.rows, found.scores)
-
-
-def _tenant() -> TenantConfig:
-    mapping = {
-        "event": "Order Completed",
-        "event_id": ["id"],
-        "event_timestamp": "date",
-        "user_id": "customer",
-    }
-    connector = {"type": "file", "path": "cdnow.txt", "format": "csv"}
-    return TenantConfig.model_validate(
-        {
-            "id": "cdnow",
-            "name": "CDNOW",
-            "region": "benchmark",
-            "schedule": "0 4 1 * *",
-            "history_from": "1997-01-01",
-            "sources": [{"name": "shop", "connector": connector, "events": mapping}],
-            "use_cases": {"churn": {}},
-        }
-    )
 
 
 def _purchases(tenant: str) -> pa.Table:
@@ -147,4 +114,4 @@ def _purchases(tenant: str) -> pa.Table:
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)

@@ -17,8 +17,6 @@ figure over everything is one over a handful of products; it is given, and so is
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality import stores
-from benchmarks.quality.judging import Figures, pin
+from benchmarks.quality.judging import Figures, main, pin
 from include import use_cases
 from include.models.forecast import ForecastPredictor
 from include.models.model import Model, Scores
@@ -78,16 +76,6 @@ class Answers:
             {name: found[keep] for name, found in self.scores.items()},
             {name: found[keep] for name, found in self.bounds.items()},
         )
-
-
-def main() -> None:
-    """Measure and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
-    found = measure()
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
 
 
 def measure() -> Figures:
@@ -223,4 +211,4 @@ def _cell(found: Estimate) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)

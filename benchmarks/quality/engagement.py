@@ -18,8 +18,6 @@ months. Intervals of 95 % come from a bootstrap of users.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -30,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.quality import stores
-from benchmarks.quality.judging import Figures, judge, load, report
+from benchmarks.quality.judging import Figures, judge, load, main, report, tenant_of
 from include import use_cases
 from include.handoffs import Interval
 from include.models.forecast import ForecastPredictor
@@ -57,16 +55,6 @@ WORLD: Final = World(
 YEAR: Final = Interval(datetime(2016, 12, 1, tzinfo=UTC), datetime(2018, 2, 1, tzinfo=UTC))
 
 
-def main() -> None:
-    """Measure both data sets and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
-    found = measure()
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
-
-
 def measure() -> Figures:
     """Figures of both data sets."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -79,7 +67,7 @@ def simulated(lake: Lake) -> Figures:
     whole = Interval(WORLD.instant(0) - timedelta(days=1), WORLD.instant(WORLD.days + 30))
     found: Figures = {}
     for plan in WORLD.tenants:
-        tenant, made = _tenant(plan.id), simulate_tenant(WORLD, plan.id)
+        tenant, made = tenant_of(plan.id, ENGAGEMENT), simulate_tenant(WORLD, plan.id)
         load(lake, tenant, made.events, made.attributes, whole)
         cut = WORLD.instant(WORLD.days - 90)
         later = [cut + timedelta(days=14 * step) for step in range(5)]
@@ -99,7 +87,7 @@ def shoppers(lake: Lake) -> Figures:
     # One line of each basket is enough to know the day.
     first = days.group_by("group_id").aggregate([("event_id", "min")])["event_id_min"]
     days = days.filter(pc.is_in(days["event_id"], value_set=first.combine_chunks()))
-    tenant = _tenant("shoppers", "America/New_York")
+    tenant = tenant_of("shoppers", ENGAGEMENT, "America/New_York")
     renamed = pa.array([tenant.id] * days.num_rows, days.schema.field("tenant_id").type)
     owner = days.column_names.index("tenant_id")
     days = days.set_column(owner, days.schema.field("tenant_id"), renamed)
@@ -144,27 +132,5 @@ def _figures(
     return figures
 
 
-def _tenant(name: str, timezone: str = "UTC") -> TenantConfig:
-    mapping = {
-        "event": "Lesson Completed",
-        "event_id": ["id"],
-        "event_timestamp": "at",
-        "user_id": "user",
-    }
-    connector = {"type": "file", "path": "lessons.csv", "format": "csv"}
-    return TenantConfig.model_validate(
-        {
-            "id": name,
-            "name": name,
-            "region": "benchmark",
-            "timezone": timezone,
-            "schedule": "0 4 1 * *",
-            "history_from": "2017-01-01",
-            "sources": [{"name": "app", "connector": connector, "events": mapping}],
-            "use_cases": {"engagement": {}},
-        }
-    )
-
-
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)

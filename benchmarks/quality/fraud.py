@@ -20,8 +20,6 @@ of `Model.predict` on one row of features in process, the median of many.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 from dataclasses import replace
@@ -34,7 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.ensemble import IsolationForest
 
-from benchmarks.quality.judging import Figures, Judged, judge, load, report
+from benchmarks.quality.judging import Figures, Judged, judge, load, main, report, tenant_of
 from benchmarks.quality.wheels import data_file
 from include import use_cases
 from include.handoffs import Interval
@@ -43,7 +41,6 @@ from include.models.model import Model
 from include.simulate.simulation import Simulated, simulate_tenant
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
-from include.tenants.config import TenantConfig
 from include.training.contenders import baselines
 from include.training.rows import Rows, repeated
 from include.use_cases.spines import request_spine
@@ -61,16 +58,6 @@ WORLD = World(SEED, "payments", (TenantPlan("payer", users=4_000),), start=START
 BUDGET = 0.01
 
 
-def main() -> None:
-    """Measure everything and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
-    found = measure()
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
-
-
 def measure() -> Figures:
     """Figures of both data sets."""
     simulated = simulate_tenant(WORLD, "payer")
@@ -80,7 +67,7 @@ def measure() -> Figures:
 
 
 def _payments(lake: Lake, simulated: Simulated) -> Figures:
-    tenant = _tenant()
+    tenant = tenant_of("payer", FRAUD)
     whole = Interval(START - timedelta(days=1), END + timedelta(days=30))
     load(lake, tenant, simulated.events, simulated.attributes, whole)
     found = judge(FRAUD, tenant, lake, since=START, cut=CUT, later=LATER, end=END)
@@ -177,26 +164,5 @@ def _unrelated(features: pa.Table, label: np.ndarray) -> Rows:
     )
 
 
-def _tenant() -> TenantConfig:
-    mapping = {
-        "event_column": "event",
-        "event_id": ["event_id"],
-        "event_timestamp": "happened_at",
-        "user_id": "user_id",
-    }
-    connector = {"type": "file", "path": "payments.parquet", "format": "parquet"}
-    return TenantConfig.model_validate(
-        {
-            "id": "payer",
-            "name": "Payer",
-            "region": "benchmark",
-            "schedule": "0 4 * * 1",
-            "history_from": START.date(),
-            "sources": [{"name": "payments", "connector": connector, "events": mapping}],
-            "use_cases": {"fraud": {}},
-        }
-    )
-
-
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +28,46 @@ from include.training.windows import Windows
 from include.use_cases.declaration import UseCase
 
 Figures = dict[str, Any]
+
+#: Of a tenant whose tables are written into the lake as they are: nobody reads this source.
+_SOURCE: Final = {
+    "name": "events",
+    "connector": {"type": "file", "path": "events.parquet", "format": "parquet"},
+    "events": {
+        "event_column": "event",
+        "event_id": ["event_id"],
+        "event_timestamp": "event_timestamp",
+        "user_id": "user_id",
+    },
+}
+
+
+def main(measure: Callable[[], Figures], protocol: str | None) -> None:
+    """The command of a benchmark: measure, and write the figures where `--json` says."""
+    parser = argparse.ArgumentParser(description=protocol)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args()
+    found = measure()
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
+
+
+def tenant_of(
+    name: str, use_case: UseCase, timezone: str = "UTC", **settings: object
+) -> TenantConfig:
+    """A tenant with one use case, whose tables `load` writes."""
+    return TenantConfig.model_validate(
+        {
+            "id": name,
+            "name": name,
+            "region": "benchmark",
+            "timezone": timezone,
+            "schedule": "0 4 1 * *",
+            "history_from": "1997-01-01",
+            "sources": [_SOURCE],
+            "use_cases": {use_case.name: settings},
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,6 @@ of leads.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +26,17 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmarks.quality import stores
-from benchmarks.quality.judging import Figures, Judged, judge, load, pin, reliability, report
+from benchmarks.quality.judging import (
+    Figures,
+    Judged,
+    judge,
+    load,
+    main,
+    pin,
+    reliability,
+    report,
+    tenant_of,
+)
 from include import use_cases
 from include.features.inputs import read
 from include.features.spine import Spine
@@ -53,16 +61,6 @@ CAMPAIGNS = replace(LEADS, events=("Email Delivered",), active_window=DAY)
 START = datetime(2024, 1, 1, tzinfo=UTC)
 WORLD = World(5, "crm", (TenantPlan("leads", users=8_000),), start=START.date(), days=300)
 SPAN = Interval(START - DAY, START + timedelta(days=301))
-
-
-def main() -> None:
-    """Measure both data sets and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
-    found = measure()
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
 
 
 def measure() -> Figures:
@@ -96,7 +94,7 @@ def measure() -> Figures:
 def crm(lake: Lake) -> Figures:
     """Simulated leads: conversion, and the best hour against the truth."""
     simulated = simulate_tenant(WORLD, "leads")
-    tenant = _tenant()
+    tenant = tenant_of("leads", LEADS)
     load(lake, tenant, simulated.events, simulated.attributes, SPAN)
     cut = START + timedelta(days=200)
     later = [cut + timedelta(days=14 * step) for step in range(5)]
@@ -186,26 +184,5 @@ def _rows(tenant: str, event: str, frame: pd.DataFrame, day: pd.Series[pd.Timest
     )
 
 
-def _tenant() -> TenantConfig:
-    mapping = {
-        "event_column": "event",
-        "event_id": ["event_id"],
-        "event_timestamp": "happened_at",
-        "user_id": "user_id",
-    }
-    connector = {"type": "file", "path": "events.parquet", "format": "parquet"}
-    return TenantConfig.model_validate(
-        {
-            "id": "leads",
-            "name": "Leads",
-            "region": "benchmark",
-            "schedule": "0 4 * * 1",
-            "history_from": START.date(),
-            "sources": [{"name": "events", "connector": connector, "events": mapping}],
-            "use_cases": {"lead_scoring": {}},
-        }
-    )
-
-
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)

@@ -16,8 +16,6 @@ resample profiles. They say nothing about any real job board.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,7 +26,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality.judging import Figures, judge, load
+from benchmarks.quality.judging import Figures, judge, load, main, tenant_of
 from include import use_cases
 from include.handoffs import Interval
 from include.models.model import Scores
@@ -37,7 +35,6 @@ from include.simulate.simulation import simulate_tenant
 from include.simulate.truth import Truth
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
-from include.tenants.config import TenantConfig
 from include.training.metrics import Bootstrap, Draws, mean_of
 from include.training.rows import Rows
 from include.use_cases.declaration import TOP
@@ -63,16 +60,6 @@ class Judged:
     candidates: int  #: rows there were before those on no list were left out
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
-    found = measure()
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
-
-
 def measure() -> Figures:
     """Figures per tenant and seed, and over all."""
     found: Figures = {}
@@ -92,7 +79,8 @@ def measure() -> Figures:
 
 
 def _judged(world: World, plan: TenantPlan, lake: Lake) -> Judged:
-    made, tenant = simulate_tenant(world, plan.id), _tenant(plan.id)
+    made = simulate_tenant(world, plan.id)
+    tenant = tenant_of(plan.id, MATCHING, exposure_parity=True)
     whole = Interval(world.instant(-1), world.instant(world.days + 30))
     load(lake, tenant, made.events, made.attributes, whole)
     cut = world.instant(CUT)
@@ -211,26 +199,5 @@ def _true(rows: Rows, scores: Scores, chance: Floats) -> tuple[Floats, npt.NDArr
     return value, np.array([one.min() for one in lists])
 
 
-def _tenant(name: str) -> TenantConfig:
-    mapping = {
-        "event": "Job Viewed",
-        "event_id": ["id"],
-        "event_timestamp": "at",
-        "user_id": "profile",
-    }
-    connector = {"type": "file", "path": "views.csv", "format": "csv"}
-    return TenantConfig.model_validate(
-        {
-            "id": name,
-            "name": name,
-            "region": "benchmark",
-            "schedule": "0 4 * * 1",
-            "history_from": "2024-01-01",
-            "sources": [{"name": "board", "connector": connector, "events": mapping}],
-            "use_cases": {MATCHING.name: {"exposure_parity": True}},
-        }
-    )
-
-
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)

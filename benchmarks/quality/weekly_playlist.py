@@ -17,8 +17,6 @@ about any real audience.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -27,7 +25,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 
-from benchmarks.quality.judging import Figures, load, pin
+from benchmarks.quality.judging import Figures, load, main, pin, tenant_of
 from include import use_cases
 from include.handoffs import Interval
 from include.models.diversity import AS_SCORED
@@ -37,7 +35,6 @@ from include.models.playlist import BLENDS
 from include.simulate.simulation import simulate_tenant
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
-from include.tenants.config import TenantConfig
 from include.training.dataset import labelled_rows
 from include.training.evaluation import answers
 from include.training.fitting import fit_best
@@ -65,16 +62,6 @@ class Judged:
     new: float  #: share of what was wanted that nobody had had at the cut
 
 
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args()
-    found = measure()
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=1, sort_keys=True))
-
-
 def measure() -> Figures:
     """Figures per tenant and seed, and over all."""
     found: Figures = {}
@@ -91,7 +78,7 @@ def measure() -> Figures:
 
 
 def _judged(world: World, plan: TenantPlan, lake: Lake) -> Judged:
-    made, tenant = simulate_tenant(world, plan.id), _tenant(plan.id)
+    made, tenant = simulate_tenant(world, plan.id), tenant_of(plan.id, PLAYLIST)
     whole = Interval(world.instant(-1), world.instant(world.days + 30))
     load(lake, tenant, made.events, made.attributes, whole)
     cut, rules = world.instant(CUT), PLAYLIST.snapshots
@@ -186,26 +173,5 @@ def _once(rows: Rows) -> list[int]:
     return found
 
 
-def _tenant(name: str) -> TenantConfig:
-    mapping = {
-        "event": "Content Played",
-        "event_id": ["id"],
-        "event_timestamp": "at",
-        "user_id": "user",
-    }
-    connector = {"type": "file", "path": "plays.csv", "format": "csv"}
-    return TenantConfig.model_validate(
-        {
-            "id": name,
-            "name": name,
-            "region": "benchmark",
-            "schedule": "0 4 * * 1",
-            "history_from": "2024-01-01",
-            "sources": [{"name": "app", "connector": connector, "events": mapping}],
-            "use_cases": {PLAYLIST.name: {}},
-        }
-    )
-
-
 if __name__ == "__main__":
-    main()
+    main(measure, __doc__)
