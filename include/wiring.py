@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable
@@ -49,12 +50,27 @@ def provision(tenant: TenantRef) -> None:
 
 
 def connect_from_environment(connection_id: str) -> AbstractContextManager[psycopg.Connection[Any]]:
-    """A source connection without Airflow: the DSN in `AIRFLOW_CONN_{ID}`, as Airflow spells it."""
+    """A source connection without Airflow: `AIRFLOW_CONN_{ID}`, a URL or JSON as for Airflow.
+
+    Raises:
+        SourceError: there is none, or it is neither.
+    """
     variable = f"AIRFLOW_CONN_{connection_id.upper()}"
     dsn = os.environ.get(variable)
     if not dsn:
         raise SourceError(f"connection {connection_id!r}: set {variable} to its postgresql:// URL")
-    return psycopg.connect(dsn)
+    if not dsn.startswith("{"):
+        return psycopg.connect(dsn)
+    try:
+        told = json.loads(dsn)
+        extra = told.get("extra") or {}
+        names = {"host": "host", "port": "port", "login": "user", "password": "password"}
+        given = {ours: told.get(airflows) for airflows, ours in names.items()}
+        given["dbname"] = told.get("schema")
+        given |= json.loads(extra) if isinstance(extra, str) else extra
+    except ValueError as error:
+        raise SourceError(f"connection {connection_id!r}: {variable} is no JSON: {error}") from None
+    return psycopg.connect(**given)
 
 
 @cache

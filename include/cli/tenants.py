@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +20,7 @@ from include.cli.shared import (
     print_json,
     print_problems,
 )
-from include.errors import ConfigError
+from include.errors import ConfigError, SourceError
 from include.runtime.tables import print_table
 from include.tenants.config import TenantConfig
 from include.tenants.loader import load_tenant, tenants_folder
@@ -65,6 +66,10 @@ def show(tenant: TenantId, as_json: Json = False) -> None:
 @app.command("check")
 def check(
     files: Annotated[list[Path] | None, typer.Argument(help="Files; all tenants if none.")] = None,
+    sources: Annotated[
+        bool,
+        typer.Option("--sources", help="Look into the sources too: how their first rows map."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Check tenant files, and whether the use cases can do what they ask; exit code 1 when one is
@@ -84,9 +89,17 @@ def check(
     for name, tenant in good.items():
         if asked := _problems(tenant):
             problems[name] = asked
+    looks: list[dict[str, Any]] = []
+    for name, tenant in good.items() if sources else ():
+        found_here, failed = _looks(tenant)
+        looks += found_here
+        if failed:
+            problems[name] = [*problems.get(name, ()), *failed]
     if as_json:
-        print_json({"problems": problems})
+        print_json({"problems": problems} | ({"sources": looks} if sources else {}))
     else:
+        if looks:
+            print_table(console, [_shown(one) for one in looks], title="sources")
         for lines in problems.values():
             for line in lines:
                 print(line)
@@ -109,6 +122,54 @@ def _problems(tenant: TenantConfig) -> list[str]:
         except ConfigError as error:
             found.append(f"tenant {tenant.id}: {error}")
     return found
+
+
+def _looks(tenant: TenantConfig) -> tuple[list[dict[str, Any]], list[str]]:
+    """What the tenant's sources begin with, and which give nothing."""
+    from include import wiring
+    from include.ingestion.trial import look_into
+    from include.storage.lake import Lake
+
+    activate()
+    lake = Lake.from_environment().root
+    found, problems = [], []
+    for source in tenant.sources:
+        where = f"tenant {tenant.id}, source {source.name}"
+        try:
+            trial = look_into(
+                tenant, source, forbidden=lake, connect=wiring.connect_from_environment
+            )
+        except SourceError as error:
+            problems.append(f"{where}: {error}")
+            continue
+        found.append({"tenant": tenant.id} | asdict(trial) | {"good": trial.good})
+        if not trial.rows:
+            problems.append(
+                f"{where}: no row since {tenant.history_from} that `where` lets through"
+            )
+        elif not trial.good:
+            most = next(iter(trial.set_aside))
+            problems.append(
+                f"{where}: all of the first {trial.rows:,} rows would be set aside, most because: "
+                f"{most}"
+            )
+    return found, problems
+
+
+def _shown(look: dict[str, Any]) -> dict[str, str]:
+    def counted(part: str) -> str:
+        return "\n".join(f"{count:,} {name}" for name, count in look[part].items())
+
+    first, last = (f"{look[name]:%Y-%m-%d}" if look[name] else "" for name in ("first", "last"))
+    return {
+        "tenant": look["tenant"],
+        "source": look["source"],
+        "rows looked at": f"{look['rows']:,}",
+        "taken in": counted("kinds"),
+        "from": first,
+        "to": last,
+        "set aside": counted("set_aside"),
+    }
 
 
 @app.command("add")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
@@ -151,10 +152,17 @@ def _read(
     arrival = constant_arrival(tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
         return iter(())
+    return read_source(source, interval, lake.root, connect)
+
+
+def read_source(
+    source: Source, interval: Interval, forbidden: Path, connect: Connect
+) -> Iterator[pa.Table]:
+    """The source's rows of the interval, or more; see `read_files` and `read_postgres`."""
     columns = columns_read(source)
     if isinstance(source.connector, PostgresConnector):
         return read_postgres(source, source.connector, columns, interval, connect)
-    return read_files(source, source.connector, columns, interval, lake.root)
+    return read_files(source, source.connector, columns, interval, forbidden)
 
 
 def _earlier(

@@ -71,6 +71,70 @@ def test_check_fails_and_says_why(
     assert capsys.readouterr().out == "all good\n"
 
 
+SHOP = """
+id: shop
+name: Shop
+region: eu
+schedule: "0 4 * * 1"
+history_from: 2024-01-01
+sources:
+  - name: orders
+    connector: {type: file, path: orders.csv, format: csv}
+    events:
+      event: Order Completed
+      event_id: [id]
+      event_timestamp: at
+      user_id: customer
+use_cases: {churn: {}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "problem", "look"),
+    [
+        (
+            "id,at,customer\n1,2024-01-02,ann\n2,soon,bob\n3,2024-03-04,\n",
+            None,
+            {"rows": 3, "good": 1, "kinds": {"Order Completed": 1}},
+        ),
+        ("id,when,customer\n1,2024-01-02,ann\n", "no column 'at'; there are: id, when", None),
+        ("id,at,customer\n1,soon,ann\n2,later,bob\n", "all of the first 2 rows", {"good": 0}),
+        ("id,at,customer\n", "no row since 2024-01-01", {"rows": 0}),
+        (None, "no file at 'orders.csv'", None),
+    ],
+)
+def test_check_looks_into_the_sources(
+    content: str | None,
+    problem: str | None,
+    look: dict[str, object] | None,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """What the first rows would become, and a source that gives nothing is a problem."""
+    file = tmp_path / "shop.yaml"
+    file.write_text(SHOP)
+    (tmp_path / "home").mkdir()
+    if content is not None:
+        (tmp_path / "home" / "orders.csv").write_text(content)
+    asked = ("tenants", "check", str(file), "--sources")
+    assert run(monkeypatch, *asked, "--json") == (1 if problem else 0)
+    told = json.loads(capsys.readouterr().out)
+    if problem:
+        (line,) = told["problems"][str(file)]
+        assert line.startswith("tenant shop, source orders: ")
+        assert problem in line
+    else:
+        assert told["problems"] == {}
+    assert [one["source"] for one in told["sources"]] == (["orders"] if look else [])
+    for one in told["sources"]:
+        assert look is not None
+        assert {name: one[name] for name in look} == look
+    assert run(monkeypatch, *asked) == (1 if problem else 0)
+    assert (problem or "1 Order Completed") in " ".join(capsys.readouterr().out.split())
+
+
 def test_check_finds_windows_beyond_the_tenants_retention(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
