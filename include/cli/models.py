@@ -139,7 +139,16 @@ def _served(row: dict[str, Any]) -> dict[str, Any]:
         "why": row["reasons"],
         "by": f"{row['actor']} ({row['trigger']})",
         **({"scored by": _scored(scored)} if scored else {}),
+        **({"besides": [_tried(one) for one in tried]} if (tried := row["experiments"]) else {}),
     }
+
+
+def _tried(one: dict[str, Any]) -> str:
+    until = f" until {one['until']:%Y-%m-%d}" if one["until"] else ""
+    return (
+        f"{one['challenger']} for {one['share']:.0%} of entities from {one['since']:%Y-%m-%d}"
+        f"{until} ({one['experiment']})"
+    )
 
 
 def _scored(found: dict[str, Any]) -> str:

@@ -8,7 +8,8 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from include.registry import ledger
+from include.registry import experiments, ledger
+from include.registry.experiments import Experiment
 from include.registry.history import Period, periods, trained_on, within
 from include.registry.ledger import Promotion
 from include.registry.port import ModelVersion, Registry
@@ -21,14 +22,23 @@ def serving_history(
 ) -> list[dict[str, Any]]:
     """Every period in which a version served, oldest first, or those of one day.
 
+    Each with the experiments of its time, whose challengers served a share of the entities.
+
     Args:
         day: a day of the data's time, in `timezone`.
     """
     found = periods(ledger.history(owner, use_case))
+    tried = experiments.history(owner, use_case)
     if day is not None:
-        found = within(found, *_bounds(day, timezone))
+        start, end = _bounds(day, timezone)
+        found = within(found, start, end)
+        tried = [one for one in tried if one.overlaps(start, end)]
     cards = {one.decision.version: _card(owner, one.decision, registry) for one in found}
-    return [_row(use_case, one, cards[one.decision.version]) for one in found]
+    return [
+        _row(use_case, one, cards[one.decision.version])
+        | {"experiments": [_tried(t) for t in tried if t.overlaps(one.since, one.until)]}
+        for one in found
+    ]
 
 
 def scored_on(owner: TenantRef, use_case: str, day: date, timezone: str) -> dict[str, Any] | None:
@@ -85,6 +95,16 @@ def _row(use_case: str, one: Period, card: Mapping[str, Any]) -> dict[str, Any]:
         **_decision(one.decision),
         "digest": one.decision.digest,
         "trained_on": trained_on(card),
+    }
+
+
+def _tried(one: Experiment) -> dict[str, Any]:
+    return {
+        "experiment": one.name,
+        "challenger": one.challenger,
+        "share": one.policy.share,
+        "since": one.started_as_of,
+        "until": one.ending.as_of if one.ending else None,
     }
 
 

@@ -92,6 +92,11 @@ class Experiment:
         over = self.ending is not None and self.ending.as_of <= as_of
         return self.started_as_of <= as_of and not over
 
+    def overlaps(self, start: datetime, end: datetime | None) -> bool:
+        """Whether it is in force at some instant of `[start, end)`; None is for ever."""
+        first = max(start, self.started_as_of)
+        return self.in_force(first) and (end is None or first < end)
+
 
 def history(tenant: TenantRef, use_case: str) -> list[Experiment]:
     """Every experiment, oldest first."""

@@ -17,18 +17,20 @@ _NARROWEST: Final = 14
 
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Rows as a table, with the first row's columns; web addresses become links.
+    """Rows as a table, with a column for each name that any has; web addresses become links.
 
     On a terminal too narrow for that, row by row.
     """
-    if rows and console.is_terminal and console.width < _NARROWEST * len(rows[0]):
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    if rows and console.is_terminal and console.width < _NARROWEST * len(names):
         _print_records(console, rows, title)
         return
     table = Table(title=title, title_justify="left")
-    for name in rows[0] if rows else ("nothing yet",):
+    for name in names or ("nothing yet",):
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(_linked(_cell(value), console.is_terminal) for value in row.values()))
+        cells = (_cell(row.get(name)) for name in names)
+        table.add_row(*(_linked(cell, console.is_terminal) for cell in cells))
     (console if console.is_terminal else Console(width=_WIDE)).print(table)
 
 

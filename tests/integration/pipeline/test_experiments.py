@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from include.errors import ConfigError, TenantryError, UnknownNameError
 from include.monitoring.live import measure_live
 from include.pipeline import experiments as pipeline
 from include.pipeline import outcomes
+from include.pipeline.audit import serving_history
 from include.pipeline.experiments import paired_live, told
 from include.pipeline.report import explain
 from include.registry import conclusion, experiments, ledger
@@ -100,6 +101,30 @@ def test_a_better_challenger_is_promoted(lake: Lake) -> None:
     assert versions(shop, weeks) == {"2"}
     shadow = [row for row in shop.rows("shadow_predictions") if row["as_of"] == monday(weeks)]
     assert {row["model_version"] for row in shadow} == {"1"}
+
+
+def test_the_history_names_the_challengers_of_a_day(lake: Lake) -> None:
+    """Who asks what served on a day learns of the version that a share of the entities had."""
+    shop = Shop(lake)
+    begin(shop, "good", "bad")
+    ended = next(one.ending for n in range(5) if (one := shop.week(n)) is not None and one.ending)
+
+    def beside(day: datetime | None) -> list[Any]:
+        on = None if day is None else day.date()
+        (row,) = serving_history(shop.ref, CASE.name, shop.registry, on, "UTC")
+        return list(row["experiments"])
+
+    expected = {
+        "experiment": "experiment-1",
+        "challenger": "2",
+        "share": POLICY.share,
+        "since": monday(0),
+        "until": ended.as_of,
+    }
+    assert beside(None) == [expected]
+    assert beside(monday(0)) == [expected]
+    assert beside(ended.as_of - timedelta(days=1)) == [expected]
+    assert beside(ended.as_of) == []
 
 
 def test_an_equal_challenger_is_not_promoted(lake: Lake) -> None:

@@ -23,10 +23,18 @@ ROWS: list[dict[str, Any]] = [
 ]
 
 
-def printed(width: int, *, terminal: bool = True) -> str:
+def printed(width: int, rows: list[dict[str, Any]] = ROWS, *, terminal: bool = True) -> str:
     out = io.StringIO()
-    print_table(Console(file=out, width=width, force_terminal=terminal), ROWS, "What serves")
+    print_table(Console(file=out, width=width, force_terminal=terminal), rows, "What serves")
     return out.getvalue()
+
+
+def test_what_only_some_rows_say_has_a_column() -> None:
+    """And the other rows have nothing there."""
+    found = printed(80, [{"tenant": "a", "by": "ada"}, {"tenant": "b", "besides": "2 for 20%"}])
+    assert "besides" in found
+    (line,) = [line for line in found.splitlines() if "2 for 20%" in line]
+    assert "ada" not in line
 
 
 def test_a_wide_terminal_has_a_table() -> None:
