@@ -84,7 +84,9 @@ def _bound(view: FeatureView, categories: Categories) -> FeatureView:
 
 
 def _shares(view: FeatureView) -> list[Aggregation]:
-    return [a for a in (*view.aggregations, *view.inputs) if a.function == "share"]
+    """Those whose categories are still to be learnt."""
+    every = (*view.aggregations, *view.inputs)
+    return [a for a in every if a.function == "share" and a.categories is None]
 
 
 def _key(view: FeatureView, share: Aggregation) -> str:

@@ -35,11 +35,13 @@ class Condition:
 
     def __post_init__(self) -> None:
         where = f"condition {self.operator} on {self.column!r}"
-        if self.operator not in _OPERANDS:
+        if not isinstance(self.operator, str) or self.operator not in _OPERANDS:
             raise UnknownNameError(
                 "operator", self.operator, _OPERANDS, f"a condition on {self.column!r}"
             )
         wanted = _OPERANDS[self.operator]
+        if not isinstance(self.values, tuple):
+            raise ConfigError(f"{where} takes a tuple of values, got {self.values!r}")
         if len(self.values) != wanted and not (wanted is None and self.values):
             raise ConfigError(
                 f"{where} needs {'at least one' if wanted is None else wanted} value(s), "
@@ -67,7 +69,7 @@ class Condition:
         return parse_column(self.column, "a condition")
 
     def meaning(self) -> list[list[object]]:
-        """The same lists for conditions that are true of the same events."""
+        """Lists that do not depend on the order of the values, nor on one that stands twice."""
         if self.operator == "between":
             low, high = self.values
             return [[self.column, "at_least", low], [self.column, "below", high]]

@@ -82,16 +82,21 @@ def window_name(window: timedelta) -> str:
     """`30d`, `12h`, `90m`, `45s` or `all`: the largest unit that divides the window."""
     if window == ALL_HISTORY:
         return "all"
-    if not isinstance(window, timedelta) or not timedelta(0) < window <= _LONGEST_WINDOW:
-        raise ConfigError(
-            f"a window is longer than zero and at most {_LONGEST_WINDOW.days} days, got "
-            f"{window!r}; use ALL_HISTORY for no lower bound"
-        )
-    if window.microseconds:
-        raise ConfigError(f"a window is a whole number of seconds, got {window!r}")
+    check_duration(window, "a window", "; use ALL_HISTORY for no lower bound")
     seconds = window.days * 86_400 + window.seconds
     unit, size = next(u for u in _UNITS if seconds % u[1] == 0)
     return f"{seconds // size}{unit}"
+
+
+def check_duration(duration: object, what: str, otherwise: str = "") -> None:
+    """Refuse what is no whole number of seconds between none and a hundred years."""
+    if not isinstance(duration, timedelta) or not timedelta(0) < duration <= _LONGEST_WINDOW:
+        raise ConfigError(
+            f"{what} is a timedelta longer than zero and at most {_LONGEST_WINDOW.days} days, got "
+            f"{duration!r}{otherwise}"
+        )
+    if duration.microseconds:
+        raise ConfigError(f"{what} is a whole number of seconds, got {duration!r}")
 
 
 def _may_be_named(name: object) -> bool:
@@ -154,8 +159,10 @@ class AttributeLookup:
 
     def __post_init__(self) -> None:
         where = f"AttributeLookup {self.name!r}"
-        if self.entity_kind not in ENTITY_COLUMNS:
+        if not isinstance(self.entity_kind, str) or self.entity_kind not in ENTITY_COLUMNS:
             raise UnknownNameError("entity kind", self.entity_kind, ENTITY_COLUMNS, where)
+        if not _is_name(self.name):
+            raise ConfigError(f"{where} has no name of an attribute")
         check_reading(parse_column(self.column, where), self.reading, where)
 
     @property
@@ -199,8 +206,8 @@ class EventStream:
             raise ConfigError(f"EventStream.events is a tuple of event names, got {named!r}")
         for event in self.events:
             check_text(event, "EventStream.events")
-        if self.retention is not None and not isinstance(self.retention, timedelta):
-            raise ConfigError(f"EventStream.retention is a timedelta, got {self.retention!r}")
+        if self.retention is not None:
+            check_duration(self.retention, "EventStream.retention")
         for condition in self.where:
             self.check_column(condition.source, "EventStream.where")
 
@@ -379,7 +386,7 @@ class Aggregation:
 
 @dataclass(frozen=True)
 class Derived:
-    """A float feature computed from others of the same view."""
+    """A float feature computed from others of the same view, derived ones before it included."""
 
     name: str
     expression: Expression
@@ -387,5 +394,8 @@ class Derived:
     def __post_init__(self) -> None:
         check_name(self.name, "Derived")
         check_size(self.expression, f"Derived {self.name!r}")
-        if not tuple(features_of(self.expression)):
+        read = tuple(features_of(self.expression))
+        if not read:
             raise ConfigError(f"Derived {self.name!r} reads no feature")
+        if not all(map(_is_name, read)):
+            raise ConfigError(f"Derived {self.name!r} reads features by their names, got {read}")

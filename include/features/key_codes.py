@@ -57,6 +57,9 @@ def numbered(column: pa.ChunkedArray) -> tuple[pa.Array, Integers]:
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):  # of no chunk
         array = pa.array([], column.type)
+    if pa.types.is_dictionary(array.type):  # which may have a word twice, or null for one
+        words, code_of_word = numbered(pa.chunked_array([array.dictionary]))
+        return words, _coded(code_of_word, array)
     encoded = array.dictionary_encode()
     return encoded.dictionary, _numbers(encoded.indices)
 
@@ -68,8 +71,14 @@ def positions(values: pa.ChunkedArray, among: pa.Array) -> Integers:
     found = [np.empty(0, dtype=np.int32)]
     for part in values.chunks:
         of_word = _numbers(pc.index_in(part.dictionary.cast(among.type), value_set=among))
-        found.append(np.append(of_word, np.int32(-1))[_numbers(part.indices)])
+        found.append(_coded(of_word, part))
     return np.concatenate(found)
+
+
+def _coded(of_word: Integers, array: pa.DictionaryArray) -> Integers:
+    """Of each row the number of its word, -1 where null."""
+    found: Integers = np.append(of_word, np.int32(-1))[_numbers(array.indices)]
+    return found
 
 
 def _numbers(codes: pa.Array | pa.ChunkedArray) -> Integers:

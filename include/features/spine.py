@@ -49,7 +49,7 @@ class Spine:
         """One row per entity, all at the same instant."""
         if as_of.utcoffset() is None:
             raise ConfigError(f"as_of must be an aware datetime, got {as_of!r}")
-        columns = {name: pa.array(values, pa.string()) for name, values in keys.items()}
+        columns = key_columns(keys)
         rows = len(next(iter(columns.values()))) if columns else 1
         return cls(pa.table(columns | {AS_OF: pa.repeat(pa.scalar(as_of, TIMESTAMP), rows)}))
 
@@ -66,6 +66,22 @@ class Spine:
                 f"FeatureService {service.name!r} needs {', '.join(missing)} on the spine, "
                 f"which has {', '.join(self.join_keys) or 'no join key'}"
             )
+
+
+def key_columns(keys: Mapping[str, Sequence[str | None]]) -> dict[str, pa.Array]:
+    """The join keys as columns of texts.
+
+    Raises:
+        ConfigError: one has more values than another, or a text where a list of them belongs.
+    """
+    for name, values in keys.items():
+        if isinstance(values, str):
+            raise ConfigError(f"{name} takes a list of ids, got the text {values!r}")
+    columns = {name: pa.array(values, pa.string()) for name, values in keys.items()}
+    rows = {name: len(column) for name, column in columns.items()}
+    if len(set(rows.values())) > 1:
+        raise ConfigError(f"each join key has one value per row, got {rows}")
+    return columns
 
 
 _AS_OF_FIELD = pa.field(AS_OF, TIMESTAMP)

@@ -21,6 +21,7 @@ from include.features.declarations import (
     Entity,
     EventStream,
     Kind,
+    check_duration,
     check_name,
     check_tuple,
     window_name,
@@ -29,6 +30,7 @@ from include.features.expressions import (
     Expression,
     Feature,
     OnlyIf,
+    check_size,
     features_of,
     replaced,
 )
@@ -36,7 +38,9 @@ from include.features.fingerprints import digest, view_meaning
 from include.storage.canonical import ENTITY_COLUMNS
 
 #: Functions whose value is, or numbers, single events or values of somebody's.
-_SINGLED_OUT: Final = ("min", "max", "first", "last", "share")
+_SINGLED_OUT: Final = (
+    *("min", "max", "first", "last", "time_since_first", "time_since_last", "share"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ class FeatureView:
 
     A **shared** view aggregates the events of every tenant that consented to pooling. It has only
     features in which no single event or tenant stands out: no attribute, no first, last, smallest
-    or largest value, no share; and each is null unless `minimum_tenants` of them have such events
-    in the window, with a value where one is read. Its local time is UTC.
+    or largest value or instant, no share; and each is null unless `minimum_tenants` of them have
+    such events in the window, with a value where one is read. Its local time is UTC.
     """
 
     name: str
@@ -72,13 +76,12 @@ class FeatureView:
             raise ConfigError(f"{where} declares no feature")
         if self.scope not in ("tenant", "shared"):
             raise UnknownNameError("scope", self.scope, ("tenant", "shared"), where)
-        if self.ttl is not None and not (
-            isinstance(self.ttl, timedelta) and self.ttl > timedelta(0)
-        ):
-            raise ConfigError(f"{where}: ttl is longer than zero, or None, got {self.ttl!r}")
+        if self.ttl is not None:
+            check_duration(self.ttl, f"{where}: ttl")
         self._check_stream(where)
         self._check_attributes(where)
         self._check_names(where)
+        self._check_shares(where)
         if all(a.function != "share" or a.categories is not None for a, _ in self._declared()):
             _ = self._primitives
         if self.scope == "shared":
@@ -99,7 +102,8 @@ class FeatureView:
         named |= {lookup.feature: Feature(lookup.feature) for lookup in self.attributes}
         columns = {self.column(n): named[n] for n in self._plain}
         for derived in self.derived:
-            columns[self.column(derived.name)] = replaced(derived.expression, named)
+            named[derived.name] = replaced(derived.expression, named)
+            columns[self.column(derived.name)] = named[derived.name]
         return columns
 
     def column(self, feature: str) -> str:
@@ -181,6 +185,8 @@ class FeatureView:
             ("entity", self.entity, (Entity,)),
             ("stream", self.stream, (EventStream, type(None))),
             ("minimum_tenants", self.minimum_tenants, (int,)),
+            ("owner", self.owner, (str,)),
+            ("description", self.description, (str,)),
         )
         for name, value, kinds in single:
             if not isinstance(value, kinds) or isinstance(value, bool):
@@ -226,6 +232,7 @@ class FeatureView:
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise ConfigError(f"{where} declares twice: {', '.join(repeated)}")
+        expanded: dict[str, Expression] = {name: Feature(name) for name in kinds}
         for derived in self.derived:
             place = f"Derived {derived.name!r} of {where}"
             for name in features_of(derived.expression):
@@ -233,6 +240,22 @@ class FeatureView:
                     raise UnknownNameError("feature", name, kinds, place)
                 if kinds[name] == "text":
                     raise ConfigError(f"{place} cannot calculate with the text {name!r}")
+            kinds[derived.name] = "number"  # for those declared after it
+            expanded[derived.name] = replaced(derived.expression, expanded)
+            check_size(expanded[derived.name], place)
+
+    def _check_shares(self, where: str) -> None:
+        """What is learnt for a share is known by its name and `top`, whatever the window."""
+        told: dict[tuple[str, int | None], tuple[str | None, tuple[Condition, ...]]] = {}
+        for share in (*self.aggregations, *self.inputs):
+            if share.function == "share" and share.categories is None:
+                name = share.feature(share.windows[0]).rpartition("_")[0]
+                read = (share.value, share.where)
+                if told.setdefault((name, share.top), read) != read:
+                    raise ConfigError(
+                        f"{where} has two different shares called {name!r}, whose categories "
+                        "could not be told apart; give one of them another label"
+                    )
 
     def _check_shared(self, where: str) -> None:
         foreign = [key for key in self.entity.join_keys if key != "item_id"]

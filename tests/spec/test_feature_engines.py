@@ -93,7 +93,7 @@ VALUES = {
     "any": ("amount", "group_id", "properties.d", "item.category"),
     None: (None,),
 }
-NOT_POOLED = ("min", "max", "first", "last", "share")
+NOT_POOLED = ("min", "max", "first", "last", "time_since_first", "time_since_last", "share")
 
 
 def reads_fact(aggregation: Aggregation) -> bool:

@@ -87,6 +87,21 @@ def test_sum_too_large_for_a_float_is_null(check: Check) -> None:
     )
 
 
+def test_sum_may_be_too_large_on_the_way(check: Check) -> None:
+    """What counts is the sum, not the order in which it is added up."""
+    rows = [f"ann | 2024-03-0{n} | {amount}" for n, amount in enumerate(["9e307", "-9e307"] * 3, 1)]
+    check(
+        Aggregation("sum", "amount"),
+        Aggregation("mean", "amount"),
+        events="user | at | amount\n" + "\n".join([*rows[::2], *rows[1::2]]),
+        expect="""
+            user | as_of      | sum_amount_all | mean_amount_all
+            ann  | 2024-03-10 | 0              | 0
+            ann  | 2024-03-06 | 9e307          | 1.8e307
+        """,
+    )
+
+
 PROPERTIES = """
     user | at               | amount | properties
     ann  | 2024-03-01 10:00 | 1      | {"discount": 2, "channel": "web"}
@@ -297,6 +312,30 @@ def test_derived_of_null_or_zero_is_null(check: Check) -> None:
             bob  | 2024-03-06 | -1             | 1         | -1      | -1 | -             | 0  | -
             cat  | 2024-03-06 | 0              | 1         | -       | 0  | 0             | -  | -
             dan  | 2024-03-06 | 0              | 0         | -       | -  | 0             | -  | -1
+        """,
+    )
+
+
+def test_derived_features_read_those_before_them(check: Check) -> None:
+    """A ratio of a difference, each with a name of its own."""
+    total, count = Feature("sum_amount_all"), Feature("count_all")
+    check(
+        inputs=(Aggregation("sum", "amount"), Aggregation("count")),
+        derived=(
+            Derived("more", Difference(count, Constant(1))),
+            Derived("each", Ratio(total, Feature("more"))),
+            Derived("log", Log1p(Feature("each"))),
+        ),
+        events="""
+            user | at         | amount
+            ann  | 2024-03-01 | 1
+            ann  | 2024-03-02 | 5
+            bob  | 2024-03-02 | 2
+        """,
+        expect=f"""
+            user | as_of      | more | each | log
+            ann  | 2024-03-06 | 1    | 6    | {math.log(7)}
+            bob  | 2024-03-06 | 0    | -    | -
         """,
     )
 

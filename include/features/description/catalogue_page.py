@@ -122,6 +122,7 @@ def _described(aggregations: Iterable[Aggregation]) -> list[dict[str, Any]]:
             "window": window_name(window),
             "where": condition_words(aggregation.where),
             "top": aggregation.top,
+            **({"categories": list(named)} if (named := aggregation.categories) else {}),
             "meaning": aggregation_words(aggregation, window),
         }
         for aggregation in aggregations

@@ -63,7 +63,8 @@ class _Tracer:
             text = f"{view.column(derived.name)} = {expression_words(derived.expression)}"
             used = dict.fromkeys(features_of(derived.expression))
             made_of = (Node("feature", name, (named[name],)) for name in used)
-            yield Node("feature", text, tuple(made_of))
+            named[derived.name] = Node("feature", text, tuple(made_of))
+            yield named[derived.name]
 
     def _named(self) -> Iterator[tuple[str, Node]]:
         for aggregation in (*self.view.aggregations, *self.view.inputs):

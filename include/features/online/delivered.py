@@ -1,8 +1,7 @@
-"""Which events of the last days the lake has delivered: a streamed copy that lags is known by them.
+"""Which events the lake delivered in the last days: a streamed copy that lags is known by them.
 
-Both copies of an event say when it happened, however late either arrives. So what happened within
-`REMEMBERED` before the watermark is either on the list or new. What happened earlier is taken for
-new as well, since an event may become known late, and counts from then on. Only a copy that lags
+What became known within `REMEMBERED` before the watermark is either on the list or new, however
+long ago it happened and whatever its copy says of when it became known. Only a copy that lags
 behind the lake's by more than that, and says that it became known later, counts as another event.
 """
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.features.online import tables
+from include.storage.canonical import TIMESTAMP
 from include.storage.postgres import Connection
 from include.tenants.namespace import TenantRef
 
@@ -25,7 +25,7 @@ REMEMBERED: Final = timedelta(days=7)
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _ROWS_PER_STATEMENT: Final = 20_000
 _INSERT: Final = """
-    INSERT INTO online_delivered (tenant_id, region, owner, digest, event_timestamp)
+    INSERT INTO online_delivered (tenant_id, region, owner, digest, known_at)
     SELECT %s, %s, * FROM unnest(%s::text[], %b::bytea[], %s::timestamptz[])
     ON CONFLICT DO NOTHING
 """
@@ -34,7 +34,7 @@ _SELECT: Final = """
     WHERE tenant_id = %s AND region = %s AND digest = ANY(%b::bytea[])
 """
 _FORGET: Final = """
-    DELETE FROM online_delivered WHERE tenant_id = %s AND region = %s AND event_timestamp <= %s
+    DELETE FROM online_delivered WHERE tenant_id = %s AND region = %s AND known_at <= %s
 """
 _FORGET_ALL: Final = "DELETE FROM online_delivered WHERE tenant_id = %s AND region = %s"
 _FORGET_OWNERS: Final = f"{_FORGET_ALL} AND owner <> ALL(%s::text[])"
@@ -43,12 +43,12 @@ _FORGET_OWNERS: Final = f"{_FORGET_ALL} AND owner <> ALL(%s::text[])"
 def remember(connection: Connection, tenant: TenantRef, events: pa.Table, until: datetime) -> None:
     """Put the recent ones of delivered events on the list, and take off what is too old for it."""
     connection.execute(_FORGET, [tenant.id, tenant.region, _from(until)])
-    recent = _happened_after(events, _from(until))
+    recent = _known_after(events, _from(until))
     for start in range(0, len(recent), _ROWS_PER_STATEMENT):
         part = recent.slice(start, _ROWS_PER_STATEMENT)
         columns = [part["tenant_id"].to_pylist(), _digests(part)]
-        happened = part["event_timestamp"].to_pylist()
-        connection.execute(_INSERT, [tenant.id, tenant.region, *columns, happened])
+        known = _known_at(part).to_pylist()
+        connection.execute(_INSERT, [tenant.id, tenant.region, *columns, known])
 
 
 def undelivered(connection: Connection, tenant: TenantRef, events: pa.Table) -> pa.Table:
@@ -73,9 +73,14 @@ def _from(watermark: datetime) -> datetime:
     return watermark - min(REMEMBERED, watermark - _FIRST)
 
 
-def _happened_after(events: pa.Table, after: datetime) -> pa.Table:
-    happened = events["event_timestamp"]
-    return events.filter(pc.greater(happened, pa.scalar(after, happened.type)))
+def _known_after(events: pa.Table, after: datetime) -> pa.Table:
+    return events.filter(pc.greater(_known_at(events), pa.scalar(after, TIMESTAMP)))
+
+
+def _known_at(events: pa.Table) -> pa.ChunkedArray:
+    """When each counted first: some clocks know of events before they happen."""
+    created, happened = events["created_timestamp"], events["event_timestamp"]
+    return pc.if_else(pc.greater(created, happened), created, happened)
 
 
 def _digests(events: pa.Table) -> list[bytes]:

@@ -26,7 +26,7 @@ from include.features.online.reductions import History, Step, steps
 from include.features.online.request import Request
 from include.features.online.served import stale_reason
 from include.features.outputs import Texts, Values, evaluate
-from include.features.spine import AS_OF, Spine
+from include.features.spine import AS_OF, Spine, key_columns
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ENTITY_COLUMNS, TIMESTAMP
 from include.storage.postgres import Query, snapshot
@@ -106,11 +106,9 @@ class Reader:
         if at.utcoffset() is None or tuple(entities) not in self._served:
             Spine.at(dict.fromkeys(entities, ()), at).check_serves(self._service)
             self._served.add(tuple(entities))
-        columns = {name: pa.array(values, pa.string()) for name, values in entities.items()}
-        rows = {name: len(column) for name, column in columns.items()}
-        if len(set(rows.values())) > 1:
-            raise ConfigError(f"each join key has one value per row, got {rows}")
-        as_of = pa.repeat(pa.scalar(at, TIMESTAMP), next(iter(rows.values()), 1))
+        columns = key_columns(entities)
+        rows = len(next(iter(columns.values()))) if columns else 1
+        as_of = pa.repeat(pa.scalar(at, TIMESTAMP), rows)
         return columns | {AS_OF: as_of}
 
 

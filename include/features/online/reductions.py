@@ -24,9 +24,9 @@ from include.features.vectorized.columns import Mask
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MICROSECONDS_PER_DAY: Final = 86_400_000_000
-_EPSILON: Final = 2.0**-52
-#: Rounding that a plain sum may show, relative to it; where it could be more, it is done exactly.
-_TOLERATED: Final = 1e-10
+#: The longest floats that the machine has, wherever they are longer than float64.
+_Long: Final = np.longdouble
+_EPSILON: Final = np.finfo(_Long).eps
 _FOREVER: Final = np.iinfo(np.int64).max
 
 Windows = tuple[int, ...]  #: in microseconds, ascending
@@ -173,15 +173,22 @@ class History:
         return np.where(np.isfinite(total), total, np.nan)  # 0 / 0 is NaN: null
 
     def _added(self, values: Floats) -> Floats:
-        """Matrix of each entity's sums; NaN where too large for a float."""
-        total: Floats = self._reduced(np.add, values, 0.0)
-        size = self._reduced(np.add, np.abs(values), 0.0)[:, self._who]
-        rounding = size * self._size * _EPSILON
-        doubtful = ~(rounding <= _TOLERATED * np.abs(total[:, self._who]))
+        """Matrix of each entity's sums, correctly rounded; NaN where too large for a float.
+
+        Added with more digits than float64 has; where what these lose could change the rounding,
+        exactly.
+        """
+        long, who = values.astype(_Long), self._who
+        plain = self._reduced(np.add, long, 0.0)[:, who]
+        lost = self._reduced(np.add, np.abs(long), 0.0)[:, who] * self._size * _EPSILON
+        low, high = (plain - lost).astype(np.float64), (plain + lost).astype(np.float64)
+        doubtful = (low != high) | ~np.isfinite(high)
         for row, number in np.argwhere(doubtful) if doubtful.any() else ():
             first = self._start[number]
             terms = values[row, first : first + self._size[number]].tolist()
-            total[row, self._who[number]] = _exact_sum(terms)
+            high[row, number] = _exact_sum(terms)
+        total = np.zeros((len(values), self._entities))
+        total[:, who] = high
         return total
 
     def _std(self, seen: Mask, values: Floats) -> Floats:

@@ -45,8 +45,8 @@ class OnlineStore:
         """Take canonical rows that streamed in; returns how many events are new.
 
         Appending again changes nothing, and neither does a copy of what the lake has delivered, if
-        it happened within `delivered.REMEMBERED` before the watermark or says that it was known by
-        then. An event created at or before the watermark is not taken, as that batch is closed.
+        that was within `delivered.REMEMBERED` before the watermark or the copy says that it was
+        known by then. An event created at or before the watermark is not taken, as that batch is closed.
 
         Raises:
             QualityError: Postgres cannot keep a row; nothing was taken.

@@ -119,6 +119,18 @@ def test_what_happened_long_ago_counts_from_when_it_is_known(store: OnlineStore)
     assert value(store, "count_all", 260) == 3
 
 
+def test_a_copy_of_what_the_lake_delivered_late_is_none(store: OnlineStore) -> None:
+    """Nine days after it happened it was delivered, and an hour later the stream brings it, too."""
+    late = lines("a ann tea 5 10 239")
+    store.materialize(hour(240), late)
+    assert value(store, "count_all", 240) == 1
+    assert store.append(lines("a ann tea 5 10 240.5")) == 0
+    assert value(store, "count_all", 241) == 1
+    store.materialize(hour(240 + 6 * 24))
+    assert store.append(lines("a ann tea 5 10 385")) == 0
+    assert value(store, "count_all", 386) == 1
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

@@ -10,7 +10,7 @@ import pytest
 
 from include.errors import ConfigError
 from include.features import categories, in_memory, vectorized
-from include.features.conditions import equals
+from include.features.conditions import Condition, at_least, below, equals
 from include.features.declarations import USER, Aggregation, EventStream
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
@@ -103,6 +103,45 @@ def test_names_of_slots_may_be_long(value: str) -> None:
     for engine in (in_memory, vectorized):
         table = engine.compute(bound, spine, events, ATTRIBUTES.empty_table(), "UTC")
         assert [table[name].to_pylist() for name in bound.columns] == [[0.25], [0.5], [0.25], [0.0]]
+
+
+def test_two_shares_that_could_not_be_told_apart_are_refused() -> None:
+    """Alike in name and `top`, and of other events or another column; a label tells them apart."""
+    dear, cheap = at_least("amount", 50), below("amount", 50)
+    stream = EventStream(("Order Completed",))
+
+    def view(*shares: Aggregation) -> FeatureView:
+        return FeatureView("v", USER, stream, shares)
+
+    def share(window: int, label: str, *where: Condition, value: str = "item_id") -> Aggregation:
+        return Aggregation("share", value, (window * DAY,), where, label, top=1)
+
+    with pytest.raises(ConfigError, match="two different shares called 'line_share_item_id'"):
+        view(share(7, "line", cheap), share(30, "line", dear))
+    with pytest.raises(ConfigError, match="two different shares called 'share_properties_kind'"):
+        view(
+            share(7, "", value="properties.Kind"),
+            share(30, "", value="properties.kind"),
+        )
+    service = FeatureService("s", (view(share(7, "cheap", cheap), share(30, "dear", dear)),))
+    facts, events = ATTRIBUTES.empty_table(), bought(("tea", 0), ("ale", 1))
+    prices = pa.array([10.0, 90.0], EVENTS.field("amount").type)
+    events = events.set_column(events.column_names.index("amount"), "amount", prices)
+    found = categories.learn(service, events, facts, "UTC", start=None, end=START + 9 * DAY)
+    assert found == {
+        "v__cheap_share_item_id_top1": ("tea",),
+        "v__dear_share_item_id_top1": ("ale",),
+    }
+
+
+def test_categories_that_are_given_are_not_learnt() -> None:
+    """Only a share without any has a place in what is learnt."""
+    given = Aggregation("share", "item_id", (7 * DAY,), top=2, categories=("ink",))
+    view = FeatureView("mix", USER, EventStream(("Order Completed",)), (given,))
+    service, facts = FeatureService("taste", (view,)), ATTRIBUTES.empty_table()
+    events = bought(("tea", 0))
+    assert categories.learn(service, events, facts, "UTC", start=None, end=START + DAY) == {}
+    assert categories.bind(service, {}) == service
 
 
 def test_unknown_categories_are_an_error() -> None:

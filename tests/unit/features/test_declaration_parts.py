@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from include.errors import ConfigError
-from include.features.conditions import at_least, equals
+from include.features.conditions import Condition, at_least, equals
 from include.features.declarations import (
+    ITEM,
     USER,
     Aggregation,
     AttributeLookup,
@@ -18,10 +19,12 @@ from include.features.declarations import (
     Entity,
     EventStream,
 )
-from include.features.expressions import Constant, Feature, Log1p
+from include.features.expressions import Constant, Feature, Log1p, Ratio
+from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
 
 DAY = timedelta(days=1)
+NOON = datetime(2024, 3, 1, 12, tzinfo=UTC)
 ORDERS = EventStream(("Order Completed",))
 COUNT = Aggregation("count", windows=(DAY,))
 GRADE = AttributeLookup("user", "grade")
@@ -48,7 +51,7 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "stream is of type EventStream": lambda: view(stream="Order Completed"),
     "entity is of type Entity": lambda: FeatureView("v", anything("user"), attributes=(GRADE,)),
     "minimum_tenants is of type int": lambda: view(minimum_tenants="3"),
-    "ttl is longer than zero": lambda: view(ttl=5),
+    "ttl is a timedelta longer than zero": lambda: view(ttl=5),
     "views is a tuple of FeatureView": lambda: FeatureService("s", anything(view())),
     "join_keys is a tuple of str": lambda: Entity("user", anything(["user_id"])),
     "events is a tuple of event names": lambda: EventStream(anything(["Order Completed"])),
@@ -64,6 +67,34 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "has a category twice": lambda: share(top=2, categories=("tea", "tea")),
     "finite numbers, got 1000": lambda: at_least("amount", 10**400),
     "a finite number, got 1000": lambda: Constant(10**400),
+    "ttl is a whole number of seconds": lambda: view(ttl=timedelta(seconds=1.5)),
+    "ttl is a timedelta longer than zero and at most": lambda: view(ttl=timedelta(days=40_000)),
+    "retention is a timedelta longer than zero": lambda: EventStream(
+        ("Order Completed",), retention=timedelta(0)
+    ),
+    "owner is of type str": lambda: view(owner=5),
+    "description is of type str": lambda: view(description=None),
+    "no name of an attribute": lambda: AttributeLookup("user", anything(None)),
+    "unknown entity kind": lambda: AttributeLookup(anything(["user"]), "grade"),
+    "takes a tuple of values": lambda: Condition("item_id", "one_of", anything("ab")),
+    "unknown operator": lambda: Condition("item_id", anything(["one_of"]), ("a",)),
+    "reads features by their names": lambda: Derived("d", Feature(anything([]))),
+    "unknown feature 'later'": lambda: view(
+        derived=(Derived("now", Feature("later")), Derived("later", Feature("count_1d")))
+    ),
+    "is too large": lambda: view(
+        derived=(
+            Derived("d0", Feature("count_1d")),
+            *(Derived(f"d{n}", Ratio(*[Feature(f"d{n - 1}")] * 2)) for n in range(1, 12)),
+        )
+    ),
+    "cannot have 'time_since_last'": lambda: FeatureView(
+        "v", ITEM, ORDERS, (Aggregation("time_since_last"),), scope="shared"
+    ),
+    "one value per row, got {'user_id': 2, 'item_id': 1}": lambda: Spine.at(
+        {"user_id": ["a", "b"], "item_id": ["c"]}, NOON
+    ),
+    "takes a list of ids, got the text '1198'": lambda: Spine.at({"user_id": "1198"}, NOON),
     "texts of Unicode characters": lambda: equals("item_id", "\ud800"),
 }
 

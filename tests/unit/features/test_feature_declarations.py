@@ -189,7 +189,7 @@ MALFORMED: list[tuple[Callable[[], object], str]] = [
         "'trend_20d' looks back 40d, and its stream keeps 30d",
     ),
     (lambda: view(Aggregation("distinct_count", "tenant_id")), "cannot read 'tenant_id'"),
-    (lambda: view(Aggregation("count"), ttl=timedelta(0)), "ttl is longer than zero"),
+    (lambda: view(Aggregation("count"), ttl=timedelta(0)), "ttl is a timedelta longer than zero"),
     (lambda: view(Aggregation("count"), scope="world"), "unknown scope 'world'.* shared, tenant"),
     (
         lambda: view(

@@ -28,6 +28,19 @@ def test_dictionary_encoded_rows_are_matched_by_their_values() -> None:
     assert keys.of([pa.chunked_array([], first.type)], 0).tolist() == []
 
 
+def test_dictionary_encoded_keys_are_numbered_by_their_values() -> None:
+    """A word that stands twice in the dictionary is one key, and null in it is nobody."""
+    twice = pa.DictionaryArray.from_arrays([0, 1, 2, None], ["a", "a", "b"])
+    keys = KeyCodes([pa.chunked_array([twice])], 4)
+    assert keys.codes.tolist() == [0, 0, 1, -1]
+    assert keys.count == 2
+    assert keys.of([column("b", "a")], 2).tolist() == [1, 0]
+    null = pa.DictionaryArray.from_arrays([0, 1, 2], ["a", None, "b"])
+    keys = KeyCodes([pa.chunked_array([null])], 3)
+    assert keys.codes.tolist() == [0, -1, 1]
+    assert keys.of([column("b", None, "a")], 3).tolist() == [1, -1, 0]
+
+
 def test_all_parts_of_a_key_must_match() -> None:
     """Of several parts each must be equal, and none null; only pairs that occur are numbered."""
     keys = KeyCodes([column("a", "a", "b", None), column("x", "y", "y", "x")], 4)
