@@ -51,7 +51,7 @@ class Column:
 
     @property
     def readings(self) -> tuple[Reading, ...]:
-        """How the column can be read; the first is what `first` and `last` return."""
+        """How the column can be read; the first is what `first` and `last` return unasked."""
         if self.origin == "property":
             return ("number", "text")
         if self.origin == "attribute":
@@ -77,6 +77,8 @@ def parse_column(name: object, where: str) -> Column:
 
 def check_reading(column: Column, reading: Reading, where: str) -> None:
     """Refuse to read a text column as number or the other way round."""
+    if not isinstance(reading, str) or reading not in ("number", "text"):
+        raise UnknownNameError("reading", reading, ("number", "text"), where)
     if reading not in column.readings:
         raise ConfigError(
             f"{where} reads a {reading}, and {column.name!r} is a {column.readings[0]} column"

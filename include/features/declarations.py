@@ -57,7 +57,7 @@ FUNCTIONS: Final[dict[str, Reading | Literal["any"] | None]] = {
     "min": "number",
     "max": "number",
     "std": "number",  # of a sample (n - 1); null for fewer than two values
-    "first": "any",  # the earliest value that is not null
+    "first": "any",  # the earliest value that is not null; see `Aggregation.read_as`
     "last": "any",  # the latest value that is not null
     "distinct_count": "text",
     "time_since_last": None,  # days, as float
@@ -234,6 +234,9 @@ class Aggregation:
     label: str = ""
     top: int | None = None  #: of a share: how many categories it tells apart
     categories: tuple[str, ...] | None = None  #: of a share: those; None while they are not learnt
+    #: Of `first` and `last`: how they read a property or attribute; else these as a number, those
+    #: as a text.
+    read_as: Reading | None = None
 
     def __post_init__(self) -> None:
         where = f"Aggregation {self.function!r}"
@@ -248,6 +251,7 @@ class Aggregation:
             check_reading(parse_column(self.value, where), wanted, where)
         elif self.value is not None:
             parse_column(self.value, where)
+        self._check_reading(where)
         check_tuple(self.where, Condition, f"{where}.where")
         if bool(self.where) != bool(self.label):
             raise ConfigError(f"{where}: `where` and `label` are given together or not at all")
@@ -267,6 +271,15 @@ class Aggregation:
             for window in self.windows:
                 window_name(2 * window)
         self._check_categories(where)
+
+    def _check_reading(self, where: str) -> None:
+        if self.read_as is None:
+            return
+        if FUNCTIONS[self.function] != "any" or self.source is None:
+            raise ConfigError(f"{where} takes no `read_as`: only first and last do")
+        check_reading(self.source, self.read_as, where)
+        if self.read_as == self.source.readings[0]:  # as it would be read anyway
+            object.__setattr__(self, "read_as", None)
 
     def _check_categories(self, where: str) -> None:
         if self.function != "share":
@@ -298,7 +311,9 @@ class Aggregation:
         if self.value is None:
             return None
         wanted = FUNCTIONS[self.function]
-        return parse_column(self.value, "").readings[0] if wanted == "any" else wanted
+        if wanted == "any":
+            return self.read_as or parse_column(self.value, "").readings[0]
+        return wanted
 
     @property
     def kind(self) -> Kind:

@@ -63,6 +63,8 @@ def _aggregation_meaning(aggregation: Aggregation, window: timedelta) -> list[ob
     ]
     if aggregation.function == "share":
         parts += [aggregation.top, aggregation.categories]
+    if aggregation.read_as is not None:
+        parts.append(["read as", aggregation.read_as])
     return parts
 
 

@@ -204,7 +204,10 @@ def _features(table: pa.Table) -> list[str]:
 
 
 def _categories(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Codes into the sorted texts that occur, and `unknown`, which is always one of them."""
+    """Codes into the sorted texts that occur, and `unknown`, which is always one of them.
+
+    It stands for null, and for whatever a source itself calls unknown.
+    """
     texts = pc.fill_null(column.combine_chunks(), UNKNOWN)
     there = [text for text in pc.unique(texts).sort().to_pylist() if text != UNKNOWN]
     dictionary = pa.array([*there, UNKNOWN], pa.string())

@@ -286,6 +286,37 @@ def test_local_time_where_the_offset_changes_within_an_hour(check: Check) -> Non
     )
 
 
+def test_first_and_last_read_as_they_are_told(check: Check) -> None:
+    """Unasked a property as a number and an attribute as a text; what cannot be read is skipped."""
+    check(
+        Aggregation("last", "properties.device"),
+        Aggregation("first", "properties.device", read_as="text"),
+        Aggregation("last", "properties.device", (timedelta(days=2),), read_as="text"),
+        Aggregation("last", "item.grade", read_as="number"),
+        Aggregation("first", "item.grade"),
+        lookups=(AttributeLookup("item", "grade"),),
+        attributes="""
+            entity | id  | name  | value | from       | known
+            item   | tea | grade | 3     | 2024-01-01 | 2024-01-01
+            item   | ale | grade | good  | 2024-01-01 | 2024-01-01
+        """,
+        events="""
+            user | at               | item | properties
+            ann  | 2024-03-01 10:00 | ale  | {"device": "web"}
+            ann  | 2024-03-01 11:00 | tea  | {"device": 7}
+            ann  | 2024-03-02 10:00 | ale  | {"device": "phone"}
+            ann  | 2024-03-02 11:00 | -    | {"device": ["tv"]}
+            bob  | 2024-03-02 11:00 | ale  | {"device": "tv"}
+        """,
+        expect="""
+            user|as_of     |last_properties_device_all|first_properties_device_all|{}
+            ann |2024-03-03|7                         |web                        |phone|3|good
+            ann |2024-03-05|7                         |web                        |-    |3|good
+            bob |2024-03-03|-                         |tv                         |tv   |-|good
+        """.format("last_properties_device_2d|last_item_grade_all|first_item_grade_all"),
+    )
+
+
 def test_derived_of_null_or_zero_is_null(check: Check) -> None:
     """A null operand, a zero denominator and a logarithm of nothing positive give null."""
     total, count = Feature("sum_amount_all"), Feature("count_all")

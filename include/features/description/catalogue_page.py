@@ -123,6 +123,7 @@ def _described(aggregations: Iterable[Aggregation]) -> list[dict[str, Any]]:
             "where": condition_words(aggregation.where),
             "top": aggregation.top,
             **({"categories": list(named)} if (named := aggregation.categories) else {}),
+            **({"read_as": read} if (read := aggregation.read_as) else {}),
             "meaning": aggregation_words(aggregation, window),
         }
         for aggregation in aggregations

@@ -122,7 +122,8 @@ def _function_words(aggregation: Aggregation) -> str:
     value = aggregation.value
     if aggregation.function == "trend":
         value = f"sum of {value}" if value else "number of events"
-    return _FUNCTIONS[aggregation.function].format(value)
+    read = f" as a {aggregation.read_as}" if aggregation.read_as else ""
+    return _FUNCTIONS[aggregation.function].format(value) + read
 
 
 def _over(text: str, aggregation: Aggregation, window: timedelta) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
@@ -59,11 +59,12 @@ class Use:
     value: str | None
     where: tuple[Condition, ...]
     forever: bool  #: some window is all history
+    read_as: Reading | None = None
 
     @property
     def slot(self) -> Slot | None:
         """Where its value is kept."""
-        return slot_of(self.function, self.value)
+        return slot_of(Aggregation(self.function, self.value, read_as=self.read_as))
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,12 @@ class Slot:
         return self.role in ("sum", "min", "max")
 
 
-def slot_of(function: Function, value: str | None) -> Slot | None:
-    """The slot that a function reads its value from; None where it takes none."""
-    if value is None or function not in ROLES:
+def slot_of(aggregation: Aggregation) -> Slot | None:
+    """The slot that an aggregation reads its value from; None where it takes none."""
+    role, reading = ROLES.get(aggregation.function), aggregation.reading
+    if aggregation.value is None or role is None or reading is None:
         return None
-    reading = Aggregation(function, value).reading
-    assert reading is not None  # there is a value
-    return Slot(ROLES[function], value, reading)
+    return Slot(role, aggregation.value, reading)
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,10 @@ class Layout:
             "where": _conditions_to_json(self.stream.where),
             "lookups": [[one.entity_kind, one.name, one.reading] for one in self.stream.lookups],
             "uses": [
-                [use.function, use.value, _conditions_to_json(use.where), use.forever]
+                [
+                    *(use.function, use.value, _conditions_to_json(use.where), use.forever),
+                    *([use.read_as] if use.read_as else ()),
+                ]
                 for use in self.uses
             ],
             "longest_seconds": self.longest // timedelta(seconds=1),
@@ -217,7 +220,7 @@ class Layout:
                 _conditions(data["where"]),
                 tuple(AttributeLookup(*one) for one in data["lookups"]),
             ),
-            tuple(Use(f, v, _conditions(w), forever) for f, v, w, forever in data["uses"]),
+            tuple(Use(f, v, _conditions(w), *rest) for f, v, w, *rest in data["uses"]),
             timedelta(seconds=data["longest_seconds"]),
         )
 
@@ -237,12 +240,12 @@ def layouts(
 
 
 def _uses(views: Sequence[FeatureView]) -> tuple[Use, ...]:
-    found: dict[tuple[Function, str | None, tuple[Condition, ...]], bool] = {}
+    found: dict[Use, bool] = {}
     for view in views:
         for part, window in view.computed():
-            key = (part.function, part.value, part.where)
-            found[key] = found.get(key, False) or window == ALL_HISTORY
-    return tuple(Use(*key, forever) for key, forever in found.items())
+            use = Use(part.function, part.value, part.where, False, part.read_as)
+            found[use] = found.get(use, False) or window == ALL_HISTORY
+    return tuple(replace(use, forever=forever) for use, forever in found.items())
 
 
 def _longest(views: Sequence[FeatureView]) -> timedelta:

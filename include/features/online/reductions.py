@@ -61,7 +61,7 @@ def steps(layout: Layout, primitives: Iterable[tuple[Aggregation, timedelta]]) -
     found: dict[Question, list[tuple[str, int]]] = {}
     for part, window, feature in asked:
         bit, field = read = _read(layout, part)
-        slot = slot_of(part.function, part.value)
+        slot = slot_of(part)
         question = Question(
             part.function,
             bit,
@@ -76,7 +76,7 @@ def steps(layout: Layout, primitives: Iterable[tuple[Aggregation, timedelta]]) -
 
 def _read(layout: Layout, aggregation: Aggregation) -> tuple[int | None, str]:
     """Bit and field that an aggregation reads."""
-    slot = slot_of(aggregation.function, aggregation.value)
+    slot = slot_of(aggregation)
     return layout.bit(aggregation.where), slot.name if slot else ""
 
 

@@ -46,7 +46,8 @@ class OnlineStore:
 
         Appending again changes nothing, and neither does a copy of what the lake has delivered, if
         that was within `delivered.REMEMBERED` before the watermark or the copy says that it was
-        known by then. An event created at or before the watermark is not taken, as that batch is closed.
+        known by then. An event created at or before the watermark is not taken, as that batch is
+        closed.
 
         Raises:
             QualityError: Postgres cannot keep a row; nothing was taken.

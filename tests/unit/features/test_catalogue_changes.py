@@ -9,6 +9,7 @@ import pytest
 
 from include.errors import ConfigError
 from include.features import fingerprints
+from include.features.columns import Reading
 from include.features.conditions import at_least, equals
 from include.features.declarations import (
     ITEM,
@@ -67,6 +68,19 @@ def test_views_come_and_go() -> None:
     )
     assert "w__sum_amount_30d: sum of amount in the last 30 days" in added.details
     assert (removed.view, removed.kind, removed.before) == ("v", "removed", VIEW.fingerprint)
+
+
+def test_another_reading_is_told() -> None:
+    """And what is read as it would be anyway is no change."""
+
+    def view(read_as: Reading | None) -> FeatureView:
+        last = Aggregation("last", "properties.device", (DAY,), read_as=read_as)
+        return replace(VIEW, aggregations=(last,), derived=())
+
+    assert compare(written(view(None)), written(view("number"))) == []
+    (found,) = compare(written(view(None)), written(view("text")))
+    assert found.kind == "changed"
+    assert found.details == ("last_properties_device_1d, read_as: none → text",)
 
 
 @pytest.mark.parametrize(

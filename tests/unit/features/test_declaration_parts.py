@@ -82,6 +82,11 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "unknown feature 'later'": lambda: view(
         derived=(Derived("now", Feature("later")), Derived("later", Feature("count_1d")))
     ),
+    "takes no `read_as`": lambda: Aggregation("sum", "properties.x", read_as="number"),
+    "and 'amount' is a number column": lambda: Aggregation("last", "amount", read_as="text"),
+    "unknown reading 'words'": lambda: Aggregation(
+        "last", "properties.x", read_as=anything("words")
+    ),
     "is too large": lambda: view(
         derived=(
             Derived("d0", Feature("count_1d")),
