@@ -114,8 +114,8 @@ def check_size(expression: Expression, where: str) -> None:
         if depth > MOST_DEEP or nodes > MOST_NODES:
             raise ConfigError(
                 f"{where} is too large: it may nest {MOST_DEEP} expressions and have "
-                f"{MOST_NODES:,} in all, each counted wherever it is used; split it into several "
-                "derived features, or let an aggregation do part of it"
+                f"{MOST_NODES:,} in all, each counted wherever it is used; let an aggregation do "
+                "part of it"
             )
         waiting += [(operand, depth + 1) for operand in operands(one)]
 
