@@ -12,9 +12,20 @@ import pyarrow.compute as pc
 #: Whole numbers, mostly int64; positions may be int32.
 Integers: TypeAlias = npt.NDArray[Any]
 
+_DAY: Final = 86_400_000_000
+_WHOLE: Final = 1 << 53  #: up to here every integer is a float64
 _LARGEST_KEY: Final = 1 << 62
 _DIGIT: Final = 16
 _MANY: Final = 10_000
+
+
+def in_days(microseconds: Integers) -> npt.NDArray[np.float64]:
+    """The nearest float64 to so many microseconds in days."""
+    days: npt.NDArray[np.float64] = microseconds / _DAY
+    far = microseconds > _WHOLE  # than 285 years, where an integer is rounded before the division
+    if far.any():
+        days[far] = [one / _DAY for one in microseconds[far].tolist()]
+    return days
 
 
 class Timeline:

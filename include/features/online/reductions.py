@@ -20,10 +20,10 @@ from include.features.declarations import ALL_HISTORY, Aggregation, Function
 from include.features.online.layout import NO_TEXT, Layout, slot_of
 from include.features.online.records import Records, holds, in_order
 from include.features.outputs import Floats, Integers, Texts, Values
+from include.features.time_order import in_days
 from include.features.vectorized.columns import Mask
 
 _MICROSECOND: Final = timedelta(microseconds=1)
-_MICROSECONDS_PER_DAY: Final = 86_400_000_000
 #: The longest floats that the machine has, wherever they are longer than float64.
 _Long: Final = np.longdouble
 _EPSILON: Final = np.finfo(_Long).eps
@@ -120,10 +120,11 @@ class History:
                 return self._distinct(seen, fields["day"])
             case "time_since_last":
                 ages = self._reduced(np.minimum, np.where(seen, self._age, _FOREVER), _FOREVER)
-                return np.where(ages == _FOREVER, np.nan, ages / _MICROSECONDS_PER_DAY)
+                none = ages == _FOREVER
+                return np.where(none, np.nan, in_days(np.where(none, 0, ages)))
             case "time_since_first":
                 ages = self._reduced(np.maximum, np.where(seen, self._age, -1), -1)
-                return np.where(ages == -1, np.nan, ages / _MICROSECONDS_PER_DAY)
+                return np.where(ages == -1, np.nan, in_days(ages))
             case "sum" | "mean":
                 return self._sum(question, seen)
         values = np.ascontiguousarray(fields[question.field])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from include.features.columns import Column, Reading
 from include.features.conditions import Condition
 from include.features.declarations import Aggregation
 from include.features.outputs import Floats
-from include.features.time_order import Integers
+from include.features.time_order import Integers, in_days
 from include.features.vectorized.cells import Cells, Selection, selections
 from include.features.vectorized.exact import standard_deviations, sums
 from include.features.vectorized.history import History
@@ -21,8 +21,6 @@ from include.features.vectorized.ranges import distinct_counts, extremes
 Numbers: TypeAlias = Integers | Floats
 #: What aggregations with the same events have in common: conditions, value and its reading.
 _Read: TypeAlias = tuple[tuple[Condition, ...], Column | None, Reading | None]
-
-_MICROSECONDS_PER_DAY: Final = 86_400_000_000
 
 
 def reduce(
@@ -76,7 +74,7 @@ def _values(function: str, source: Column | None, reading: Reading | None, cells
             return _distinct(cells, columns.local_day[rows])
         case "time_since_first" | "time_since_last":
             age = cells.as_of - _picked(cells, columns.at, function == "time_since_last", 0)
-            return np.where(cells.sizes > 0, age / _MICROSECONDS_PER_DAY, np.nan)
+            return np.where(cells.sizes > 0, in_days(age), np.nan)
     assert source is not None  # Aggregation refuses these functions without a value
     if reading == "text":
         codes = columns.texts(source).codes

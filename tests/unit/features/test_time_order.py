@@ -6,7 +6,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.features.time_order import Timeline, search, settle_ties, sorting, stable_order
+from include.features.time_order import (
+    Timeline,
+    in_days,
+    search,
+    settle_ties,
+    sorting,
+    stable_order,
+)
 
 #: Microseconds of 0001-01-03 and 9999-12-29.
 FIRST, LAST = -62_135_424_000_000_000, 253_402_041_600_000_000
@@ -63,3 +70,11 @@ def test_ties_are_settled_by_columns_in_turn() -> None:
     settled = settle_ties(order, keys, rows, table)
     assert rows[settled].tolist() == [4, 3, 1, 0, 2]
     assert settle_ties(order, np.arange(5), rows, table) is order
+
+
+def test_days_are_those_that_python_divides() -> None:
+    """To the last bit, also where microseconds are more than a float64 counts one by one."""
+    draw = np.random.default_rng(0)
+    ages = np.append(draw.integers(0, LAST - FIRST, 2_000), [0, 1, 2**53, 2**53 + 1, LAST - FIRST])
+    assert in_days(ages).tolist() == [age / 86_400_000_000 for age in ages.tolist()]
+    assert in_days(ages[:0]).tolist() == []
