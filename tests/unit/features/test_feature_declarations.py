@@ -112,7 +112,7 @@ MALFORMED: list[tuple[Callable[[], object], str]] = [
     (lambda: Derived("d", Constant(1)), "Derived 'd' reads no feature"),
     (lambda: Derived("d", "a / b"), "'a / b' is no expression; known: Constant"),  # type: ignore[arg-type]
     (lambda: Derived("d", nested(51)), "Derived 'd' is too large: it may nest 50 expressions"),
-    (lambda: Derived("d", nested(100_000)), "split it into several derived features"),
+    (lambda: Derived("d", nested(100_000)), "let an aggregation do part of it"),
     (lambda: Derived("d", doubled(10)), "and have 1,000 in all, each counted wherever"),
     (lambda: Derived("d", doubled(49)), "and have 1,000 in all, each counted wherever"),
     (lambda: view(), "FeatureView 'v' declares no feature"),
