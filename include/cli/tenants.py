@@ -20,7 +20,7 @@ from include.cli.shared import (
     print_json,
     print_problems,
 )
-from include.errors import ConfigError, SourceError
+from include.errors import ConfigError, IsolationError, SourceError
 from include.runtime.tables import print_table
 from include.tenants.config import TenantConfig
 from include.tenants.loader import load_tenant, tenants_folder
@@ -139,7 +139,7 @@ def _looks(tenant: TenantConfig) -> tuple[list[dict[str, Any]], list[str]]:
             trial = look_into(
                 tenant, source, forbidden=lake, connect=wiring.connect_from_environment
             )
-        except SourceError as error:
+        except (SourceError, IsolationError) as error:
             problems.append(f"{where}: {error}")
             continue
         found.append({"tenant": tenant.id} | asdict(trial) | {"good": trial.good})

@@ -97,6 +97,11 @@ use_cases: {churn: {}}
             None,
             {"rows": 3, "good": 1, "kinds": {"Order Completed": 1}},
         ),
+        (
+            "id,at,customer\n1,2024-01-02,ann\n2,2024-01-03,bob,too much\n",
+            None,
+            {"rows": 2, "good": 1, "kinds": {"Order Completed": 1}},
+        ),
         ("id,when,customer\n1,2024-01-02,ann\n", "no column 'at'; there are: id, when", None),
         ("id,at,customer\n1,soon,ann\n2,later,bob\n", "all of the first 2 rows", {"good": 0}),
         ("id,at,customer\n", "no row since 2024-01-01", {"rows": 0}),
@@ -133,6 +138,26 @@ def test_check_looks_into_the_sources(
         assert {name: one[name] for name in look} == look
     assert run(monkeypatch, *asked) == (1 if problem else 0)
     assert (problem or "1 Order Completed") in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_source_in_the_lake_is_one_problem_of_several(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """What one tenant may not read does not keep the others from being looked at."""
+    lake = tmp_path / "home" / "lake"
+    lake.mkdir(parents=True)
+    (lake / "orders.csv").write_text("id,at,customer\n1,2024-01-02,ann\n")
+    (folder / "broken.yaml").unlink()
+    (folder / "shop.yaml").write_text(SHOP.replace("orders.csv", "lake/orders.csv"))
+    assert run(monkeypatch, "tenants", "check", "--sources", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    ((_, (line,)),) = told["problems"].items()
+    assert line.startswith("tenant shop, source orders: ")
+    assert "leads into the lake" in line
+    assert {one["tenant"] for one in told["sources"]} == {"store-367"}
 
 
 def test_check_finds_windows_beyond_the_tenants_retention(
