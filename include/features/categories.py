@@ -90,7 +90,7 @@ def _shares(view: FeatureView) -> list[Aggregation]:
 
 
 def _key(view: FeatureView, share: Aggregation) -> str:
-    return f"{view.column(share.feature(share.windows[0]).rpartition('_')[0])}_top{share.top}"
+    return view.column(share.learnt_as)
 
 
 def _microseconds(instant: datetime) -> int:

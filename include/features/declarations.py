@@ -336,6 +336,11 @@ class Aggregation:
         slots = (*range(1, self.top + 1), "other", "unknown")
         return tuple(f"{name}_{slot}" for slot in slots)
 
+    @property
+    def learnt_as(self) -> str:
+        """Of a share: the name its categories are learnt under, whatever the window."""
+        return f"{self.feature(self.windows[0]).rpartition('_')[0]}_top{self.top}"
+
     def primitives(self, window: timedelta) -> tuple[Aggregation, ...]:
         """What an engine computes for it: itself, or the counts and sums it is made of."""
         if self.function == "trend":

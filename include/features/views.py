@@ -245,16 +245,14 @@ class FeatureView:
             check_size(expanded[derived.name], place)
 
     def _check_shares(self, where: str) -> None:
-        """What is learnt for a share is known by its name and `top`, whatever the window."""
-        told: dict[tuple[str, int | None], tuple[str | None, tuple[Condition, ...]]] = {}
+        told: dict[str, tuple[str | None, tuple[Condition, ...]]] = {}
         for share in (*self.aggregations, *self.inputs):
             if share.function == "share" and share.categories is None:
-                name = share.feature(share.windows[0]).rpartition("_")[0]
                 read = (share.value, share.where)
-                if told.setdefault((name, share.top), read) != read:
+                if told.setdefault(share.learnt_as, read) != read:
                     raise ConfigError(
-                        f"{where} has two different shares called {name!r}, whose categories "
-                        "could not be told apart; give one of them another label"
+                        f"{where} has two different shares called {share.learnt_as!r}, whose "
+                        "categories could not be told apart; give one of them another label"
                     )
 
     def _check_shared(self, where: str) -> None:

@@ -179,9 +179,9 @@ class History:
         Added with more digits than float64 has; where what these lose could change the rounding,
         exactly.
         """
-        long, who = values.astype(_Long), self._who
-        plain = self._reduced(np.add, long, 0.0)[:, who]
-        lost = self._reduced(np.add, np.abs(long), 0.0)[:, who] * self._size * _EPSILON
+        long = values.astype(_Long)
+        plain = np.add.reduceat(long, self._start, axis=1)
+        lost = np.add.reduceat(np.abs(long), self._start, axis=1) * self._size * _EPSILON
         low, high = (plain - lost).astype(np.float64), (plain + lost).astype(np.float64)
         doubtful = (low != high) | ~np.isfinite(high)
         for row, number in np.argwhere(doubtful) if doubtful.any() else ():
@@ -189,7 +189,7 @@ class History:
             terms = values[row, first : first + self._size[number]].tolist()
             high[row, number] = _exact_sum(terms)
         total = np.zeros((len(values), self._entities))
-        total[:, who] = high
+        total[:, self._who] = high
         return total
 
     def _std(self, seen: Mask, values: Floats) -> Floats:

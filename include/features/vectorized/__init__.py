@@ -14,7 +14,6 @@ taken in blocks, and many blocks by as many threads as Arrow uses.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -112,9 +111,10 @@ def _aggregated(
     threads = min(pa.cpu_count(), len(rest) // _BLOCKS_PER_THREAD)
     if threads > 1:
         with ThreadPoolExecutor(threads) as pool:
-            deque(pool.map(answer, rest), maxlen=0)
+            list(pool.map(answer, rest))  # raises what a thread raised
     else:
-        deque(map(answer, rest), maxlen=0)
+        for block in rest:
+            answer(block)
     values: dict[tuple[Aggregation, timedelta], Values] = {}
     for pair, numbers in found.items():
         values[pair] = numbers

@@ -116,9 +116,11 @@ def test_two_shares_that_could_not_be_told_apart_are_refused() -> None:
     def share(window: int, label: str, *where: Condition, value: str = "item_id") -> Aggregation:
         return Aggregation("share", value, (window * DAY,), where, label, top=1)
 
-    with pytest.raises(ConfigError, match="two different shares called 'line_share_item_id'"):
+    with pytest.raises(ConfigError, match="two different shares called 'line_share_item_id_top1'"):
         view(share(7, "line", cheap), share(30, "line", dear))
-    with pytest.raises(ConfigError, match="two different shares called 'share_properties_kind'"):
+    with pytest.raises(
+        ConfigError, match="two different shares called 'share_properties_kind_top1'"
+    ):
         view(
             share(7, "", value="properties.Kind"),
             share(30, "", value="properties.kind"),
