@@ -13,6 +13,10 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 #: Of a field that says how much one call had to do: a rerun does less, and its handoff is the same.
 _NOT_KEPT: Final = {"kept": False}
 
+#: From here on JSON in Postgres makes a float an integer that Airflow's tasks cannot be sent; such
+#: a number, and one that is none, is kept as text.
+_TOO_LARGE: Final = 2.0**63
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -28,6 +32,22 @@ class Interval:
             object.__setattr__(self, name, getattr(self, name).astimezone(UTC))
         if self.end <= self.start:
             raise ValueError(f"Interval ends at {self.end}, not after its start {self.start}")
+
+
+@dataclass(frozen=True)
+class LostDays:
+    """Time of which rows of a source are missing: what happened then nobody knows."""
+
+    source: str
+    start: datetime
+    end: datetime
+
+    def overlaps(self, start: datetime, end: datetime) -> bool:
+        """Whether some of `[start, end)` is lost."""
+        return self.start < end and start < self.end
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
 
 
 @dataclass(frozen=True)
@@ -109,14 +129,8 @@ class FeaturesBuilt:
     #: Items of the shared catalogue that were offered, best first, where the tenant's own sell too
     #: little to be ranked by it.
     catalogue: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Learnt:
-    """The categories that a share tells apart, the most frequent first."""
-
-    share: str
-    categories: tuple[str, ...]
+    #: What is lost of the events that labels are made of: training leaves out what reaches into it.
+    lost: tuple[LostDays, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,7 +149,6 @@ class Recipe:
     known_at: datetime
     spine_digest: str
     pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
-    learnt: tuple[Learnt, ...] = ()  #: of shares
 
 
 @dataclass(frozen=True)
@@ -240,7 +253,7 @@ class Monitored:
     tenant: str
     use_case: str
     as_of: datetime
-    verdict: str  #: `stable`, `drift`, `data_loss`, `too_few_rows`, `no_model`
+    verdict: str  #: `stable`, `drift`, `data_loss`, `too_few_rows`, `no_model`, `unjudged`
     decision: str  #: `retrain`, `wait` or `suppress`
     reason: str
 
@@ -278,6 +291,8 @@ def _pack(value: Any) -> Any:
         return {name: _pack(getattr(value, name)) for name in kept}
     if isinstance(value, tuple):
         return [_pack(one) for one in value]
+    if isinstance(value, float) and not abs(value) < _TOO_LARGE:
+        return repr(value)
     return value.isoformat() if isinstance(value, datetime) else value
 
 
@@ -288,4 +303,6 @@ def _unpack(kind: Any, value: Any) -> Any:
         return kind(**{f.name: _unpack(hints[f.name], value[f.name]) for f in there})
     if get_origin(kind) is tuple:
         return tuple(_unpack(get_args(kind)[0], one) for one in value)
+    if kind is float:
+        return float(value)
     return datetime.fromisoformat(value) if kind is datetime else value

@@ -6,9 +6,6 @@ slice that is already there changes nothing, not even the table version.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +21,10 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval, StoredObject, TableVersion
+from include.storage import delta_log, facts
 from include.storage.canonical import SCHEMAS, TIMESTAMP, schema_fingerprint
+from include.storage.delta_log import statistics_of
+from include.storage.lake_files import LakeFiles
 from include.storage.slices import (
     Spool,
     check_slice,
@@ -35,7 +35,7 @@ from include.storage.slices import (
     same_rows,
     without,
 )
-from include.tenants.namespace import NAME, TenantRef, lake_prefix, lake_table
+from include.tenants.namespace import NAME, TenantRef, lake_table
 
 _PARTITIONS: Final = ["source", "month"]
 #: Delta would forget after 30 days which files an older version has; a model names its version.
@@ -43,18 +43,8 @@ _CONFIGURATION: Final = {"delta.enableExpiredLogCleanup": "false"}
 
 
 @dataclass(frozen=True)
-class Lake:
-    """Everything under one root folder."""
-
-    root: Path
-
-    @classmethod
-    def from_environment(cls) -> Lake:
-        """The lake at `$TENANTRY_LAKE`."""
-        root = os.environ.get("TENANTRY_LAKE")
-        if not root:
-            raise ConfigError("TENANTRY_LAKE is not set; `make up` sets it for the embedded lake")
-        return cls(Path(root))
+class Lake(LakeFiles):
+    """Everything under one root folder: the plain files, and the Delta tables beside them."""
 
     # Delta tables
 
@@ -77,7 +67,7 @@ class Lake:
         """
         schema, path = SCHEMAS[table], self._table(tenant, table)
         covered = predicate(source, interval)
-        with Spool(schema) as new:
+        with Spool(schema, owner=tenant.id) as new:
             for batch in batches:
                 check_slice(batch, tenant, source, interval)
                 new.write(pa.Table.from_batches([batch]).cast(schema))
@@ -85,13 +75,16 @@ class Lake:
             if current is None:
                 if not new.rows:
                     return self.version(tenant, table)
-                path.parent.mkdir(parents=True, exist_ok=True)
+                self._make(path.parent)
                 DeltaTable.create(
                     str(path),
                     schema=schema,
                     mode="ignore",
                     partition_by=_PARTITIONS,
-                    configuration=_CONFIGURATION,
+                    configuration={
+                        **_CONFIGURATION,
+                        delta_log.PROPERTY: statistics_of(schema.names),
+                    },
                 )
                 current = DeltaTable(str(path))
             there = current.to_pyarrow_dataset(
@@ -211,11 +204,16 @@ class Lake:
         unknown = datetime.min.replace(tzinfo=UTC)  # of a file without statistics
         return dict(zip(files["path"].to_pylist(), (c or unknown for c in created), strict=True))
 
-    def forget(self, tenant: TenantRef, table: str, before: datetime) -> int:
+    def forget(
+        self, tenant: TenantRef, table: str, before: datetime, *, unread: bool = False
+    ) -> int:
         """Delete the rows that arrived earlier; returns how many there were.
 
         Files of older versions that hold such a row go a week after it did; versions that need
         them cannot be read from then on. Every other file of an older version stays.
+
+        Args:
+            unread: nobody reads the table any more, so that those files go at once.
         """
         current, before = self._open(tenant, table), before.astimezone(UTC)
         if current is None:
@@ -223,45 +221,90 @@ class Lake:
         created = ds.field("created_timestamp") < pa.scalar(before)
         rows = int(current.to_pyarrow_dataset().filter(created).count_rows())
         if rows:
+            # first of all: whoever is killed in between has said too much rather than too little
+            note = {delta_log.ERASED: before.isoformat()}
+            current.alter.set_table_properties(note, raise_if_not_exists=False)
             current.delete(
                 f"month <= '{before:%Y-%m}' AND created_timestamp < '{before.isoformat()}'"
             )
-        for name in current.vacuum(dry_run=True, full=True):
-            path = self._table(tenant, table) / name
+        for path in self._unneeded(tenant, table, current, unread):
             if _holds_older(path, before):
                 path.unlink(missing_ok=True)
         return rows
 
-    def forget_files(self, tenant: TenantRef, folder: str, before: datetime) -> int:
-        """Delete the folder's files that are named after an earlier instant; returns how many."""
-        home = self._file(tenant, folder)
-        old = [
-            path
-            for path in sorted(home.rglob("*.parquet"))
-            if path.stem < f"{before.astimezone(UTC):%Y-%m-%dT%H%M%S}"
-        ]
-        for path in old:
-            path.unlink(missing_ok=True)
+    def erased_since(self, tenant: TenantRef, table: str, read: int) -> datetime | None:
+        """Until which arrival rows have been erased since a version was read; None if none were.
+
+        What the newest version tells of the time before is then not what that one told.
+        """
+        current = self._open(tenant, table)
+        told = None if current is None else current.metadata().configuration.get(delta_log.ERASED)
+        if told is None or read == -1:
+            return None
+        try:
+            then = self._open(tenant, table, read)
+        except IntegrityError:  # its entry of the log is gone, so it is old
+            then = None
+        before = None if then is None else then.metadata().configuration.get(delta_log.ERASED)
+        return None if before == told else datetime.fromisoformat(told)
+
+    def forget_facts(
+        self, tenant: TenantRef, table: str, events: str, before: datetime, *, unread: bool = False
+    ) -> int:
+        """Delete the facts that have had their time, see `facts.outdated`; returns how many.
+
+        Files of older versions that hold one go as in `forget`.
+
+        Args:
+            events: the table whose events say which users and accounts there are.
+        """
+        current, before = self._open(tenant, table), before.astimezone(UTC)
+        if current is None:
+            return 0
+        rows = current.to_pyarrow_dataset(schema=SCHEMAS[table])
+        columns = {"user": "user_id", "account": "account_id"}
+        seen = {kind: self._ids(tenant, events, column) for kind, column in columns.items()}
+        old = facts.outdated(rows, seen, before)
+        places = old.group_by(["source", "month"]).aggregate([]).to_pylist()
+        for place in sorted(places, key=lambda one: (one["source"], one["month"])):
+            there = (ds.field("source") == place["source"]) & (ds.field("month") == place["month"])
+            kept = without(rows.to_table(filter=there), old)
+            write_deltalake(
+                current,
+                kept,
+                mode="overwrite",
+                predicate=f"source = '{place['source']}' AND month = '{place['month']}'",
+            )
+        if places:
+            rows = current.to_pyarrow_dataset(schema=SCHEMAS[table])
+        unneeded = self._unneeded(tenant, table, current, unread)
+        if unneeded:
+            early = ds.field("created_timestamp") < pa.scalar(before)
+            there = rows.to_table(columns=["source", "event_id"], filter=early)
+            for path in unneeded:
+                if _holds_others(path, there, before):
+                    path.unlink(missing_ok=True)
         return len(old)
 
-    # plain files
+    def _ids(self, tenant: TenantRef, table: str, column: str) -> pa.Array:
+        """The ids that a column of the newest version holds."""
+        found: set[str | None] = set()
+        for batch in self.dataset(tenant, table).to_batches(columns=[column]):
+            found.update(pc.unique(batch.column(0)).to_pylist())
+        return pa.array(sorted(one for one in found if one is not None), pa.string())
 
-    def put(self, tenant: TenantRef, path: str, content: bytes, rows: int = 0) -> StoredObject:
-        """Write a file of the tenant's atomically; the same bytes again change nothing."""
-        target = self._file(tenant, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256(content).hexdigest()
-        with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as part:
-            try:
-                part.write(content)
-                part.flush()
-                os.fsync(part.fileno())
-                Path(part.name).chmod(0o644)
-                Path(part.name).replace(target)
-            except BaseException:
-                Path(part.name).unlink(missing_ok=True)
-                raise
-        return StoredObject(tenant.id, path, digest, rows)
+    def _unneeded(
+        self, tenant: TenantRef, table: str, current: DeltaTable, unread: bool
+    ) -> list[Path]:
+        """Files that the newest version does not need, and that nobody reads any more."""
+        names = (
+            current.vacuum(0, dry_run=True, enforce_retention_duration=False, full=True)
+            if unread
+            else current.vacuum(dry_run=True, full=True)
+        )
+        return [self._table(tenant, table) / name for name in names]
+
+    # tables as plain files
 
     def put_table(self, tenant: TenantRef, path: str, table: pa.Table) -> StoredObject:
         """Write a Parquet file of the tenant's; equal tables give equal bytes."""
@@ -269,36 +312,9 @@ class Lake:
         pq.write_table(table, sink, compression="zstd")
         return self.put(tenant, path, sink.getvalue().to_pybytes(), table.num_rows)
 
-    def get(self, tenant: TenantRef, stored: StoredObject) -> bytes:
-        """The file's bytes, checked against the recorded digest before anyone parses them.
-
-        Raises:
-            IntegrityError: the file is missing, another tenant's, or not what was written.
-        """
-        if stored.tenant != tenant.id:
-            raise IntegrityError(f"{stored.path} belongs to {stored.tenant}, not to {tenant.id}")
-        target = self._file(tenant, stored.path)
-        if not target.is_file():
-            raise IntegrityError(f"{target} is gone; run the stage that wrote it again")
-        content = target.read_bytes()
-        if hashlib.sha256(content).hexdigest() != stored.digest:
-            raise IntegrityError(f"{target} is not what was recorded; run its stage again")
-        return content
-
     def get_table(self, tenant: TenantRef, stored: StoredObject) -> pa.Table:
         """The Parquet file as a table, digest checked first."""
         return pq.read_table(pa.BufferReader(self.get(tenant, stored)))
-
-    def file_path(self, tenant: TenantRef, path: str) -> Path:
-        """Where a file of the tenant's lies, for people to open (reports)."""
-        return self._file(tenant, path)
-
-    def _file(self, tenant: TenantRef, path: str) -> Path:
-        home = (self.root / lake_prefix(tenant)).resolve()
-        target = (home / path).resolve()
-        if not target.is_relative_to(home):
-            raise IntegrityError(f"path {path[:80]!r} leads out of the tenant's folder")
-        return target
 
     def _table(self, tenant: TenantRef, table: str) -> Path:
         if table not in SCHEMAS or not NAME.fullmatch(table):
@@ -327,6 +343,18 @@ def _holds_older(path: Path, before: datetime) -> bool:
     except (OSError, pa.ArrowException):
         return True
     return bool(pc.any(pc.less(created, pa.scalar(before))).as_py())
+
+
+def _holds_others(path: Path, there: pa.Table, before: datetime) -> bool:
+    """Whether a file of facts has an early one that is gone from the table; a broken one may."""
+    try:
+        rows = pq.read_table(path, columns=["event_id", "created_timestamp"], partitioning=None)
+    except (OSError, pa.ArrowException):
+        return True
+    early = rows.filter(pc.less(rows["created_timestamp"], pa.scalar(before)))
+    source = path.parent.parent.name.removeprefix("source=")
+    ids = there.filter(pc.equal(there["source"], source))["event_id"]
+    return not bool(pc.all(pc.is_in(early["event_id"], value_set=ids.combine_chunks())).as_py())
 
 
 def _gone(tenant: TenantRef, table: str, version: int | None) -> IntegrityError:

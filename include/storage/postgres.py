@@ -7,8 +7,8 @@ connects here owns nothing, so a forgotten WHERE clause returns nothing of anybo
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, TypeAlias, TypeVar
@@ -28,8 +28,10 @@ Query: TypeAlias = tuple[str, Sequence[Value]]
 T = TypeVar("T")
 
 
-class _Pooled(psycopg.Connection[DictRow]):
-    """A connection that stays open for the next transaction."""
+class _Kept(psycopg.Connection[DictRow]):
+    """A connection that outlives its transaction: the next one of this process may have it."""
+
+    leads_to: _Address
 
     @cached_property
     def prepared(self) -> dict[str, bytes]:
@@ -38,7 +40,7 @@ class _Pooled(psycopg.Connection[DictRow]):
 
     @cached_property
     def asking(self) -> psycopg.Cursor[tuple[Any, ...]]:
-        """The cursor of its snapshots: making one takes longer than what Postgres does."""
+        """The cursor of its own statements: making one takes longer than what Postgres does."""
         return psycopg.Cursor(self, row_factory=tuple_row)
 
     @cached_property
@@ -47,82 +49,67 @@ class _Pooled(psycopg.Connection[DictRow]):
         return psycopg.pq.Escaping(self.pgconn)
 
 
-#: Connections between two transactions, by process and DSN; a forked process opens its own.
-_idle: dict[tuple[int, str], list[_Pooled]] = {}
-_MOST_IDLE: Final = 8
+#: A DSN, and whether rows are found by their keys there.
+_Address: TypeAlias = tuple[str, bool]
+#: Connections between two transactions, by process, the longest unused first. A forked process
+#: opens its own. Lists need no lock: the interpreter appends, removes and pops without a break.
+_idle: dict[int, list[_Kept]] = {}
+_MOST_IDLE: Final = 8  #: to all databases together, however many silos a process visits
 _OPTIONS: Final = "-c search_path=tenantry -c timezone=UTC"
 #: What is over in a millisecond finds rows by their key, and is planned once.
-_POOLED_OPTIONS: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
+_KEYED_OPTIONS: Final = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
 _BEGIN_SNAPSHOT: Final = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-#: What the login is, or may become by SET ROLE, decides what it could see.
+#: Whatever a transaction did to its session ends with it: DISCARD ALL but for prepared statements.
+_LEAVE: Final = (
+    b"COMMIT; CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ALL; UNLISTEN *; "
+    b"SELECT pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES"
+)
+#: What the login is, or may become by SET ROLE, decides what it could see: tables by owning them or
+#: bypassing their policies, all bytes by replicating or in the server's files.
 _ENTER: Final = """
-    SELECT set_config('tenantry.tenant', %s, true),
-           coalesce(bool_or(rolsuper OR rolbypassrls), true) AS unbound,
+    SELECT set_config('tenantry.tenant', $1, true),
+           coalesce(bool_or(rolsuper OR rolbypassrls OR rolreplication OR rolcreaterole OR rolname
+               IN ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')),
+               true) AS unbound,
            bool_or(EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid)) AS owner
     FROM pg_roles WHERE pg_has_role(session_user, oid, 'MEMBER')
 """
-_ENTER_PREPARED: Final = _ENTER.replace("%s", "$1")
 
 
 @contextmanager
 def tenant_transaction(tenant: TenantRef) -> Iterator[Connection]:
     """A transaction in which only the tenant's rows exist; commits on success.
 
+    Its connection is one that this process has, where one is free: what is left in it is nothing
+    of this transaction, neither the tenant nor a setting, a lock or a cursor.
+
     Raises:
         IsolationError: the login could see past row-level security.
         UnavailableError: Postgres does not answer.
     """
-    try:
-        connection = psycopg.connect(_dsn(tenant), **_arguments())
-    except psycopg.OperationalError as error:
-        raise _unavailable(tenant, error) from error
-    with connection:
-        _confine(connection.execute(_ENTER, [tenant.id]).fetchone())
+    with _transaction(tenant, keyed=False) as connection:
         yield connection
 
 
 @contextmanager
-def pooled_transaction(tenant: TenantRef) -> Iterator[Connection]:
-    """`tenant_transaction` on a connection that stays open for this process's next one.
+def keyed_transaction(tenant: TenantRef) -> Iterator[Connection]:
+    """`tenant_transaction` for what finds its rows by their keys and is over in a millisecond.
 
-    For what is over in a millisecond; the tenant is left with the transaction, as it is there.
+    Its statements are planned once per connection, whatever they are asked with.
     """
-    idle = _pool(tenant)
-    connection, _ = _on_pooled(idle, tenant, lambda one: _begin(one, tenant))
-    try:
+    with _transaction(tenant, keyed=True) as connection:
         yield connection
-        connection.commit()
-    except BaseException:
-        connection.close()
-        raise
-    _keep(idle, connection)
 
 
 def snapshot(tenant: TenantRef, queries: Sequence[Query]) -> list[list[tuple[Any, ...]]]:
-    """The queries' rows, all as of one moment: a `pooled_transaction` in a single round trip.
+    """The queries' rows, all as of one moment: a `keyed_transaction` in a single round trip.
 
     Args:
         queries: each a SELECT whose parameters are written $1, $2 and so on, and their values.
     """
-    idle = _pool(tenant)
-    connection, rows = _on_pooled(idle, tenant, lambda one: _asked(one, tenant, queries))
-    _keep(idle, connection)
+    connection, rows = _on_kept(tenant, True, lambda one: _asked(one, tenant, queries))
+    _keep(connection)
     return rows
-
-
-@asynccontextmanager
-async def tenant_transaction_async(
-    tenant: TenantRef,
-) -> AsyncIterator[psycopg.AsyncConnection[DictRow]]:
-    """`tenant_transaction` for triggers, which wait in an event loop."""
-    try:
-        connection = await psycopg.AsyncConnection.connect(_dsn(tenant), **_arguments())
-    except psycopg.OperationalError as error:
-        raise _unavailable(tenant, error) from error
-    async with connection:
-        cursor = await connection.execute(_ENTER, [tenant.id])
-        _confine(await cursor.fetchone())
-        yield connection
 
 
 def database_url(variable: str, name: str) -> str:
@@ -140,33 +127,53 @@ def _dsn(tenant: TenantRef) -> str:
     return database_url("TENANTRY_DATABASE_URL", database(tenant))
 
 
-def _on_pooled(
-    idle: list[_Pooled], tenant: TenantRef, first: Callable[[_Pooled], T]
-) -> tuple[_Pooled, T]:
+@contextmanager
+def _transaction(tenant: TenantRef, keyed: bool) -> Iterator[Connection]:
+    connection, _ = _on_kept(tenant, keyed, lambda one: _begin(one, tenant))
+    try:
+        yield connection
+        connection.execute(_LEAVE, prepare=False)
+    except BaseException:
+        connection.close()
+        raise
+    _keep(connection)
+
+
+def _on_kept(tenant: TenantRef, keyed: bool, first: Callable[[_Kept], T]) -> tuple[_Kept, T]:
     """A connection of this process, and what came of `first` on it.
 
     An idle one or, where the server has hung up on that, a new one.
     """
-    try:
-        connection = idle.pop()
-        return connection, _or_closed(connection, first)
-    except (IndexError, psycopg.OperationalError):
-        while idle:
-            idle.pop().close()
-    arguments = _arguments() | {
-        "options": f"{_OPTIONS} {_POOLED_OPTIONS}",
-        "client_encoding": "utf8",
-    }
-    try:
-        connection = _Pooled.connect(
-            _dsn(tenant), autocommit=True, prepare_threshold=1, **arguments
-        )
-    except psycopg.OperationalError as error:
-        raise _unavailable(tenant, error) from error
+    address = (_dsn(tenant), keyed)
+    if (idle := _taken(address)) is not None:
+        try:
+            return idle, _or_closed(idle, first)
+        except psycopg.OperationalError:
+            while (idle := _taken(address)) is not None:
+                idle.close()
+    connection = _opened(tenant, address)
     return connection, _or_closed(connection, first)
 
 
-def _or_closed(connection: _Pooled, first: Callable[[_Pooled], T]) -> T:
+def _opened(tenant: TenantRef, address: _Address) -> _Kept:
+    dsn, keyed = address
+    try:
+        connection = _Kept.connect(
+            dsn,
+            autocommit=True,  # a transaction begins in the round trip that confines it
+            prepare_threshold=1 if keyed else None,
+            row_factory=dict_row,
+            options=f"{_OPTIONS} {_KEYED_OPTIONS}" if keyed else _OPTIONS,
+            client_encoding="utf8",
+            connect_timeout=10,
+        )
+    except psycopg.OperationalError as error:
+        raise _unavailable(tenant, error) from error
+    connection.leads_to = address
+    return connection
+
+
+def _or_closed(connection: _Kept, first: Callable[[_Kept], T]) -> T:
     try:
         return first(connection)
     except BaseException:
@@ -174,34 +181,36 @@ def _or_closed(connection: _Pooled, first: Callable[[_Pooled], T]) -> T:
         raise
 
 
-def _pool(tenant: TenantRef) -> list[_Pooled]:
-    """The idle connections that serve the tenant."""
-    return _idle.setdefault((os.getpid(), _dsn(tenant)), [])
+def _taken(address: _Address) -> _Kept | None:
+    """An idle connection of this process that leads there, from now on the caller's; the newest."""
+    idle = _idle.setdefault(os.getpid(), [])
+    for connection in reversed(idle):
+        if connection.leads_to == address:
+            try:
+                idle.remove(connection)
+            except ValueError:  # another thread has it
+                continue
+            return connection
+    return None
 
 
-def _keep(idle: list[_Pooled], connection: _Pooled) -> None:
-    if len(idle) < _MOST_IDLE:
-        idle.append(connection)
-    else:
-        connection.close()
+def _keep(connection: _Kept) -> None:
+    idle = _idle.setdefault(os.getpid(), [])
+    idle.append(connection)
+    if len(idle) > _MOST_IDLE:
+        idle.pop(0).close()
 
 
-def _begin(connection: Connection, tenant: TenantRef) -> None:
-    connection.execute("BEGIN")
-    _confine(connection.execute(_ENTER, [tenant.id]).fetchone())
+def _begin(connection: _Kept, tenant: TenantRef) -> None:
+    _entered(connection, b"BEGIN", tenant, [])
 
 
 def _asked(
-    connection: _Pooled, tenant: TenantRef, queries: Sequence[Query]
+    connection: _Kept, tenant: TenantRef, queries: Sequence[Query]
 ) -> list[list[tuple[Any, ...]]]:
     """The queries' rows; no row is looked at before the login is known to be confined."""
-    calls = [_called(connection, *query) for query in ((_ENTER_PREPARED, [tenant.id]), *queries)]
-    cursor = connection.asking
-    # several statements at once, as text: psycopg would send each parameter's type along
-    cursor.execute(b"; ".join((_BEGIN_SNAPSHOT, *calls, b"COMMIT")), prepare=False)
-    cursor.nextset()
-    _, unbound, owner = cursor.fetchone() or (None, True, True)
-    _confine({"unbound": unbound, "owner": owner})
+    calls = [_called(connection, *query) for query in queries]
+    cursor = _entered(connection, _BEGIN_SNAPSHOT, tenant, [*calls, b"COMMIT"])
     rows = []
     for _ in queries:
         cursor.nextset()
@@ -209,7 +218,33 @@ def _asked(
     return rows
 
 
-def _called(connection: _Pooled, query: str, values: Sequence[Value]) -> bytes:
+def _entered(
+    connection: _Kept, begin: bytes, tenant: TenantRef, after: Sequence[bytes]
+) -> psycopg.Cursor[tuple[Any, ...]]:
+    """Begin a transaction confined to the tenant, with more statements in the same round trip.
+
+    Returns:
+        The cursor at the answer to what confines it; those to `after` come next.
+
+    Raises:
+        IsolationError: the login could see past row-level security.
+    """
+    enter = _called(connection, _ENTER, [tenant.id])
+    cursor = connection.asking
+    # several statements at once, as text: psycopg would send each parameter's type along
+    cursor.execute(b"; ".join((begin, enter, *after)), prepare=False)
+    cursor.nextset()
+    _, unbound, owner = cursor.fetchone() or (None, True, True)
+    if unbound or owner:
+        raise IsolationError(
+            "the login of TENANTRY_DATABASE_URL is a superuser, bypasses row-level security, owns "
+            "tables, or may make or become a role that does; use the role `tenantry_app`, which "
+            "`tenantry` creates when it migrates"
+        )
+    return cursor
+
+
+def _called(connection: _Kept, query: str, values: Sequence[Value]) -> bytes:
     """The statement that runs a query, which is prepared where it is not yet."""
     name = connection.prepared.get(query)
     if name is None:
@@ -222,7 +257,7 @@ def _called(connection: _Pooled, query: str, values: Sequence[Value]) -> bytes:
     return b"EXECUTE %b (%b)" % (name, literals)
 
 
-def _literal(connection: _Pooled, value: Value) -> bytes:
+def _literal(connection: _Kept, value: Value) -> bytes:
     """The value as Postgres reads it, of whatever type the query takes it to be."""
     match value:
         case None:
@@ -240,18 +275,6 @@ def _literal(connection: _Pooled, value: Value) -> bytes:
         raise psycopg.DataError("PostgreSQL texts cannot hold the character NUL")
     literal: bytes = connection.escaping.escape_literal(text.encode())
     return literal
-
-
-def _arguments() -> dict[str, Any]:
-    return {"row_factory": dict_row, "options": _OPTIONS, "connect_timeout": 10}
-
-
-def _confine(row: DictRow | None) -> None:
-    if row is None or row["unbound"] or row["owner"]:
-        raise IsolationError(
-            "the login of TENANTRY_DATABASE_URL is a superuser, bypasses row-level security or "
-            "owns tables; use the role `tenantry_app`, which `tenantry` creates when it migrates"
-        )
 
 
 def _unavailable(tenant: TenantRef, error: psycopg.OperationalError) -> UnavailableError:

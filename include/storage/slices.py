@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval
+from include.storage.scratch import PLATFORM, scratch
 from include.tenants.namespace import NAME, TenantRef
 
 BATCH_ROWS: Final = 65_536
@@ -26,15 +27,21 @@ Partitions = list[tuple[str, str, str | list[str]]]
 
 
 class Spool:
-    """Rows of one schema: in memory while they are few, then in a file of a temporary folder."""
+    """Rows of one schema: in memory while they are few, then in a file of a temporary folder.
 
-    def __init__(self, schema: pa.Schema, few: int = FEW) -> None:
+    Args:
+        owner: the tenant whose rows they are.
+    """
+
+    def __init__(self, schema: pa.Schema, few: int = FEW, owner: str = PLATFORM) -> None:
         self.schema = schema
         self.rows = 0
         self._few = few
+        self._owner = owner
         self._parts: list[pa.Table] = []
         self._writer: pq.ParquetWriter | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._temporary = ExitStack()
+        self._folder: Path | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -47,15 +54,14 @@ class Spool:
     ) -> None:
         if self._writer is not None:
             self._writer.close()
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        self._temporary.close()
 
     @property
     def folder(self) -> Path:
         """A temporary folder that goes with the spool."""
-        if self._temporary is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="tenantry-")
-        return Path(self._temporary.name)
+        if self._folder is None:
+            self._folder = self._temporary.enter_context(scratch(self._owner))
+        return self._folder
 
     @property
     def in_memory(self) -> bool:

@@ -1,0 +1,11 @@
+"""Every group of tables in memory: for tests, and what the ports mean."""
+
+from __future__ import annotations
+
+from include.stores import Stores
+from include.stores.memory.promotions import InMemoryPromotions
+
+
+def in_memory() -> Stores:
+    """Empty stores, which last as long as the process."""
+    return Stores(promotions=InMemoryPromotions())

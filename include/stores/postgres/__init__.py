@@ -1,0 +1,11 @@
+"""Every group of tables in Postgres, reached through `storage.postgres` alone."""
+
+from __future__ import annotations
+
+from include.stores import Stores
+from include.stores.postgres.promotions import PostgresPromotions
+
+
+def in_postgres() -> Stores:
+    """The stores of the Postgres that this process's environment names."""
+    return Stores(promotions=PostgresPromotions())
