@@ -1,152 +1,65 @@
-"""What one tenant's YAML file may say. Unknown keys and impossible values are errors."""
+"""What one tenant's YAML file may say. Unknown keys and impossible values are errors.
+
+Every text, list, mapping, number and duration is bounded: no file costs the platform more than a
+page does, and no later arithmetic on dates overflows. What a tenant may use of the platform is the
+operator's to say: `limits`.
+"""
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from datetime import date, datetime, timedelta
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from croniter import CroniterBadDateError, croniter
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from include.tenants.namespace import NAME, RESERVED, TENANT_ID, TenantRef
+from include.tenants.connectors import AnyConnector
+from include.tenants.fields import (
+    Column,
+    Condition,
+    Count,
+    Cron,
+    Day,
+    Delay,
+    Duration,
+    Model,
+    Name,
+    Number,
+    Region,
+    Retained,
+    TenantId,
+    Text,
+    Timezone,
+    hourly_on_some_days,
+    hourly_through_half_hours,
+    read_day,
+)
+from include.tenants.fields import Scalar as Scalar  # what a condition compares with
+from include.tenants.namespace import GLOBAL, TenantRef, global_owner
+from include.tenants.personal import PersonalColumns, PersonalNames, Role
 
-
-def _check_tenant_id(value: str) -> str:
-    if not TENANT_ID.fullmatch(value):
-        raise ValueError(f"must match {TENANT_ID.pattern}")
-    if value in RESERVED:
-        raise ValueError(f"is reserved; reserved: {', '.join(sorted(RESERVED))}")
-    return value
-
-
-def _check_region(value: str) -> str:
-    if not TENANT_ID.fullmatch(value):
-        raise ValueError(f"must match {TENANT_ID.pattern}")
-    return value
-
-
-def _check_name(value: str) -> str:
-    if not NAME.fullmatch(value):
-        raise ValueError(f"must match {NAME.pattern}")
-    return value
-
-
-def _check_timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except Exception:  # ZoneInfo raises four unrelated types for a bad key
-        raise ValueError("is not an IANA time zone, such as Europe/Vienna or UTC") from None
-    return value
-
-
-def _check_positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("must be longer than zero")
-    return value
-
-
-def _check_cron(value: str) -> str:
-    if len(value.split()) != 5 or not _CRON.fullmatch(value) or not croniter.is_valid(value):
-        raise ValueError("must be a cron expression of five fields, such as '0 4 * * 1'")
-    try:
-        croniter(value, _SOME_DAY).get_next()
-    except CroniterBadDateError:
-        raise ValueError("names a day that no calendar has") from None
-    return value
-
-
-def _check_day(value: date) -> date:
-    if not 1900 <= value.year <= 2999:
-        raise ValueError("must be a day of the years 1900 to 2999")
-    return value
-
-
-def _check_text(value: str) -> str:
-    if len(value) > 200:
-        raise ValueError("must be at most 200 characters long")
-    return _check_visible(value)
-
-
-def _check_visible(value: str) -> str:
-    if not value or any(map(_hides, value)):
-        raise ValueError("must be text without control, bidi or other invisible characters")
-    return value
-
-
-def _hides(character: str) -> bool:
-    """Whether a character could break a line, turn the text's direction or not be encoded."""
-    joiners = "\u200c\u200d"  # Persian, Indic scripts and emoji are spelled with them
-    category = unicodedata.category(character)
-    return category in _HIDING and character not in joiners
-
-
-_HIDING: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-#: No `R` or `H`: croniter draws a time for them anew at every reading of the file.
-_CRON: Final = re.compile(r"(?:[0-9*/,#L -]|[A-Za-z]{3})+")
-_SOME_DAY: Final = datetime(2024, 1, 1)  # noqa: DTZ001  (any day will do)
-
-
-def _read_date(value: Any) -> Any:
-    """A quoted date is a date, not a column of that name."""
-    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
-        return date.fromisoformat(value)
-    return value
-
-
-TenantId = Annotated[str, AfterValidator(_check_tenant_id)]
-Region = Annotated[str, AfterValidator(_check_region)]
-Name = Annotated[str, AfterValidator(_check_name)]
-Timezone = Annotated[str, AfterValidator(_check_timezone)]
-Text = Annotated[str, AfterValidator(_check_text)]
-Column = Text  #: a column of the source
-Day = Annotated[date, AfterValidator(_check_day)]
-Duration = Annotated[timedelta, AfterValidator(_check_positive)]
-Scalar = bool | int | float | str
-
-
-class Model(BaseModel):
-    """Strict and frozen: what YAML says is what the code gets, and nothing changes it later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FileConnector(Model):
-    """Files on disk, in an installed package or behind any fsspec URL."""
-
-    type: Literal["file"]
-    path: Annotated[
-        str, Field(max_length=1000), AfterValidator(_check_visible)
-    ]  #: a path, a glob, `package:DISTRIBUTION/path` or a URL
-    format: Literal["csv", "jsonl", "parquet"]
-
-
-class PostgresConnector(Model):
-    """A table or view in the tenant's own Postgres, reached through an Airflow connection."""
-
-    type: Literal["postgres"]
-    connection: Name  #: Airflow connection id
-    table: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$")
-    cursor: Column  #: timestamp column that tells when a row became known
-
-
-Connector = Annotated[FileConnector | PostgresConnector, Field(discriminator="type")]
+#: Columns of an event's id, of one source's properties or attributes, and of its conditions.
+MOST_KEY_COLUMNS: Final = 16
+MOST_NAMES: Final = 64
+MOST_CONDITIONS: Final = 32
+MOST_CLOSURES: Final = 500
+#: What no operator's limits exceed.
+MOST_SOURCES: Final = 50
+MOST_USE_CASES: Final = 50
 
 
 class Arrival(Model):
     """When a row became known: a column of the source, or a fixed delay after the event."""
 
     column: Column | None = None
-    delay: timedelta = timedelta(0)
+    delay: Delay = timedelta(0)
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Arrival:
         if self.column is not None and self.delay:
             raise ValueError("give either `column` or `delay`, not both")
-        if self.delay < timedelta(0):
-            raise ValueError("`delay` cannot be negative")
         return self
 
 
@@ -155,7 +68,8 @@ class EventMapping(Model):
 
     event: Text | None = None  #: one constant name
     event_column: Column | None = None  #: or the column that holds the name
-    event_id: tuple[Column, ...] = Field(min_length=1)  #: columns that identify a row
+    #: columns that identify a row
+    event_id: tuple[Column, ...] = Field(min_length=1, max_length=MOST_KEY_COLUMNS)
     event_timestamp: Column
     timezone: Timezone = "UTC"  #: of timestamps that carry none
     arrival: Arrival = Arrival()
@@ -165,7 +79,7 @@ class EventMapping(Model):
     group_id: Column | None = None  #: basket or session
     quantity: Column | None = None
     amount: Column | None = None
-    properties: dict[Name, Column] = Field(default_factory=dict)
+    properties: dict[Name, Column] = Field(default_factory=dict, max_length=MOST_NAMES)
 
     @model_validator(mode="after")
     def _one_event_name(self) -> EventMapping:
@@ -175,29 +89,53 @@ class EventMapping(Model):
             raise ValueError("map at least one of `user_id`, `account_id` and `item_id`")
         return self
 
+    def roles(self) -> Iterator[Role]:
+        """Every column that is read, and what for."""
+        named = {key: getattr(self, key) for key in ("user_id", "account_id", "item_id")}
+        named |= {"group_id": self.group_id, "event_column": self.event_column}
+        yield from (Role("properties", column, True) for column in self.properties.values())
+        yield from (Role("event_id", column, True) for column in self.event_id)
+        yield from (Role(key, column, True) for key, column in named.items() if column)
+        plain = {"event_timestamp": self.event_timestamp, "arrival": self.arrival.column}
+        plain |= {"quantity": self.quantity, "amount": self.amount}
+        yield from (Role(key, column, False) for key, column in plain.items() if column)
+
 
 class AttributeMapping(Model):
     """Source columns → canonical `attributes`, one fact per entity and name."""
 
     entity: Literal["user", "account", "item"]
     entity_id: Column
-    names: dict[Name, Column] = Field(min_length=1)  #: attribute name → source column
+    #: attribute name → source column
+    names: dict[Name, Column] = Field(min_length=1, max_length=MOST_NAMES)
     #: A date for all rows, quoted or not, or a column.
-    valid_from: Annotated[date | Column, BeforeValidator(_read_date)]
+    valid_from: Annotated[Day | Column, BeforeValidator(read_day)]
     timezone: Timezone = "UTC"
     arrival: Arrival = Arrival()
+
+    def roles(self) -> Iterator[Role]:
+        """Every column that is read, and what for."""
+        yield from (Role("names", column, True) for column in self.names.values())
+        yield Role("entity_id", self.entity_id, True)
+        if isinstance(self.valid_from, str):
+            yield Role("valid_from", self.valid_from, False)
+        if self.arrival.column:
+            yield Role("arrival", self.arrival.column, False)
 
 
 class Source(Model):
     """Where data comes from and what it means."""
 
     name: Name
-    connector: Connector
-    where: dict[Column, Scalar | tuple[Scalar, ...]] = Field(default_factory=dict)
+    connector: AnyConnector
+    where: dict[Column, Condition] = Field(default_factory=dict, max_length=MOST_CONDITIONS)
     events: EventMapping | None = None
     attributes: AttributeMapping | None = None
     #: How old the newest event may be at the end of an interval before it is reported.
     freshness: Duration = timedelta(days=3)
+    #: What no row of something means on a day that was delivered: that there was none of it, as a
+    #: ledger of sales has it, or nothing, as where a sample or only what changed is sent.
+    absent_means: Literal["zero", "unknown"] = "zero"
 
     @model_validator(mode="after")
     def _one_mapping(self) -> Source:
@@ -205,21 +143,42 @@ class Source(Model):
             raise ValueError("give exactly one of `events` and `attributes`")
         return self
 
+    def roles(self) -> Iterator[Role]:
+        """Every column of the source that is read, and what for."""
+        mapping = self.events or self.attributes
+        yield from mapping.roles() if mapping else ()
+        yield from (Role("where", column, False) for column in self.where)
+        if cursor := self.connector.cursor_column:
+            yield Role("cursor", cursor, False)
+
+
+class Closure(Model):
+    """Days on which the tenant is closed, both included, in its time zone: none of them is lost."""
+
+    from_: Day = Field(alias="from")
+    until: Day
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Closure:
+        if self.until < self.from_:
+            raise ValueError("`until` is before `from`")
+        return self
+
 
 class Fairness(Model):
     """Groups of users, or whatever is scored, for which a model has to do equally well."""
 
     attribute: Name  #: of the entity: its value is the group; never a feature
-    largest_gap: float | None = Field(default=None, gt=0)  #: of the metric; None only reports it
-    minimum_entities: int = Field(default=30, ge=2)  #: of a group below which it decides nothing
+    largest_gap: Number | None = Field(default=None, gt=0)  #: of the metric; None only reports it
+    minimum_entities: Count = Field(default=30, ge=2)  #: of a group below which it decides nothing
 
 
 class UseCaseOverrides(Model):
     """What a tenant may change about a use case; everything else is the use case's own."""
 
     retrain_every: Duration | None = None
-    minimum_rows: int | None = Field(default=None, ge=1)
-    drift_threshold: float | None = Field(default=None, gt=0)
+    minimum_rows: Count | None = Field(default=None, ge=1)
+    drift_threshold: Number | None = Field(default=None, gt=0)
     cooldown: Duration | None = None
     #: Whether rankings give every group of items its share, where the use case knows groups.
     exposure_parity: bool = False
@@ -231,47 +190,70 @@ class UseCaseOverrides(Model):
 class Pooling(Model):
     """Whether the tenant's data may train global models. Silence is a no."""
 
-    consent: bool = False
+    consent: bool = False  #: to those of its region
+    #: Whether it shares the global models that span regions: uses them instead of its region's, and
+    #: lets them learn from its data where it consents.
+    across_regions: bool = False
 
 
 class Quota(Model):
-    """How much of the platform one tenant may use."""
+    """How much of the platform one tenant may use, within the operator's `limits`."""
 
-    concurrent_tasks: int = Field(default=4, ge=1, le=64)
-    trainings_per_day: int = Field(default=4, ge=0, le=1000)
+    concurrent_tasks: Count = Field(default=4, ge=1, le=64)
+    trainings_per_day: Count = Field(default=4, ge=0, le=1000)
 
 
 class Retention(Model):
     """How long data is kept."""
 
-    events: Duration = timedelta(days=3 * 365)
-    predictions: Duration = timedelta(days=400)
+    events: Retained = timedelta(days=3 * 365)
+    predictions: Retained = timedelta(days=400)
 
 
 class TenantConfig(Model):
     """One tenant."""
 
     id: TenantId
+    #: Made by `tenantry tenants add`: tells this tenant from another one that gets its id later.
+    key: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9_-]{16,128}$", json_schema_extra={"readOnly": True}
+    )
     name: Text
     region: Region
     isolation: Literal["pool", "silo"] = "pool"
     timezone: Timezone = "UTC"
-    schedule: Annotated[str, AfterValidator(_check_cron)]  #: cron, in `timezone`
+    schedule: Cron  #: in `timezone`
     history_from: Day  #: first day of the first load
     until: Day | None = None  #: last day of the contract; no run starts for a later interval
-    sources: tuple[Source, ...] = Field(min_length=1)
-    use_cases: dict[Name, UseCaseOverrides] = Field(min_length=1)
+    sources: tuple[Source, ...] = Field(min_length=1, max_length=MOST_SOURCES)
+    use_cases: dict[Name, UseCaseOverrides] = Field(min_length=1, max_length=MOST_USE_CASES)
+    closures: tuple[Closure, ...] = Field(default=(), max_length=MOST_CLOSURES)
     pooling: Pooling = Pooling()
     quota: Quota = Quota()
     retention: Retention = Retention()
-    pii_columns: tuple[
-        Column, ...
-    ] = ()  #: source columns that must never be mapped to `properties`
+    #: source columns of personal data: refused, or hashed where the mapping says so
+    pii_columns: PersonalColumns = Field(default_factory=dict)
 
     @property
     def ref(self) -> TenantRef:
         """The tenant's identity, which storage and registry work with."""
         return TenantRef(self.id, self.region, self.isolation)
+
+    @property
+    def pool(self) -> TenantRef:
+        """Owner of the global models that the tenant is offered."""
+        return GLOBAL if self.pooling.across_regions else global_owner(self.region)
+
+    def consents_to(self, owner: TenantRef) -> bool:
+        """Whether an owner of global models may have the tenant's data.
+
+        Its region's may where it consents; that of all regions only where it says that, too.
+        """
+        if not self.pooling.consent:
+            return False
+        if owner == GLOBAL:
+            return self.pooling.across_regions
+        return owner == global_owner(self.region)
 
     @property
     def history_start(self) -> datetime:
@@ -297,19 +279,50 @@ class TenantConfig(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> TenantConfig:
+        if self.timezone != "UTC" and hourly_on_some_days(self.schedule):
+            raise ValueError(
+                "`schedule` ticks in every hour of some days only, which goes wrong where clocks "
+                "are changed: name the hours, tick on every day, or set `timezone: UTC`"
+            )
+        if hourly_through_half_hours(self.schedule, self.timezone):
+            raise ValueError(
+                f"`schedule` ticks in every hour, and the clocks of {self.timezone} are changed by "
+                "part of an hour: name the hours, or set `timezone: UTC`"
+            )
         if self.until is not None and self.until < self.history_from:
             raise ValueError("`until` is before `history_from`")
-        names = [source.name for source in self.sources]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = [name for name, n in Counter(one.name for one in self.sources).items() if n > 1]
         if twice:
-            raise ValueError(f"source names must differ; twice: {', '.join(twice)}")
+            raise ValueError(f"source names must differ; twice: {', '.join(sorted(twice))}")
         if not any(source.events for source in self.sources):
             raise ValueError("at least one source must map `events`")
-        for source in self.sources:
-            mapped = source.events.properties.values() if source.events else ()
-            leaked = sorted(set(self.pii_columns) & set(mapped))
-            if leaked:
-                raise ValueError(
-                    f"source {source.name!r} maps PII columns to properties: {', '.join(leaked)}"
-                )
+        if problems := self._mapped_personal_columns():
+            raise ValueError("; ".join(problems))
         return self
+
+    def _mapped_personal_columns(self) -> list[str]:
+        """What reads a PII column and must not: a sentence per source."""
+        if not self.pii_columns:
+            return []
+        personal = PersonalNames(self.pii_columns)
+        problems = []
+        for source in self.sources:
+            refused: dict[str, list[str]] = {}
+            may_hash = True
+            for role in source.roles():
+                said = personal.treatment(role.column)
+                if said == "refuse" or (said and not role.hashable):
+                    refused.setdefault(role.key, []).append(role.column)
+                    may_hash = may_hash and role.hashable
+            if refused:
+                mapped = "; ".join(
+                    f"to {key}: {', '.join(sorted(set(columns)))}"
+                    for key, columns in refused.items()
+                )
+                remedy = (
+                    "leave them out, or let them be hashed (`pii_columns: {COLUMN: hash}`)"
+                    if may_hash
+                    else "leave them out; an instant, a number or a condition cannot be hashed"
+                )
+                problems.append(f"source {source.name!r} maps PII columns {mapped}; {remedy}")
+        return problems

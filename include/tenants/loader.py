@@ -3,37 +3,34 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
 from pydantic import ValidationError
 
 from include.errors import ConfigError, UnknownNameError
+from include.redaction import without_secrets
+from include.tenants import limits as operator_limits
+from include.tenants import yaml_text
 from include.tenants.config import TenantConfig
+from include.tenants.limits import Limits, OperatorLimits
 from include.tenants.namespace import TENANT_ID
+from include.tenants.wording import ABSENT, shown
 
-_SAFE_LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_LARGEST_FILE: Final = 1_000_000  #: bytes; a tenant file is a page, not a data set
-_DEEPEST: Final = 20  #: levels; libyaml's own recursion ends the process at some 100,000
+#: Bytes; a tenant file is a page, not a data set.
+LARGEST_FILE: Final = 64 * 1024
+#: Seconds of CPU time that reading one file may take. Its size bounds the work to some hundredth of
+#: that; what takes longer all the same is left out, before the other tenants wait for it again.
+BUDGET: Final = 1.0
 _MOST_PROBLEMS: Final = 50  #: lines told about one file
-_ABSENT: Final = "(nothing)"
 
-
-class _Loader(_SAFE_LOADER):  # type: ignore[misc, valid-type]
-    """Safe YAML in which a key stands once: PyYAML lets the last of two silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if len(set(keys)) < len(keys):
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise ConfigError(f"the key {_shown(twice)} stands there twice")
-        found: dict[Any, Any] = super().construct_mapping(node, deep)
-        return found
+Clock = Callable[[], float]  #: CPU seconds
 
 
 @dataclass(frozen=True)
@@ -59,11 +56,12 @@ def load_fleet(folder: Path, known_use_cases: frozenset[str]) -> Fleet:
     """Every `*.yaml` of the folder, good and bad."""
     if not folder.is_dir():
         raise ConfigError(f"no folder of tenant files at {folder}; set TENANTRY_TENANTS to one")
+    limits = operator_limits.from_environment()
     loaded: list[tuple[str, TenantConfig]] = []
     problems: dict[str, tuple[str, ...]] = {}
     for path in tenant_files(folder):
         try:
-            loaded.append((path.name, load_tenant(path, known_use_cases)))
+            loaded.append((path.name, load_tenant(path, known_use_cases, limits)))
         except ConfigError as error:
             problems[path.name] = tuple(str(error).splitlines())
     tenants: dict[str, TenantConfig] = {}
@@ -106,97 +104,147 @@ def tenant_files(folder: Path) -> Iterator[Path]:
     return iter(sorted(p for p in folder.iterdir() if p.suffix in (".yaml", ".yml")))
 
 
-def load_tenant(path: Path, known_use_cases: frozenset[str]) -> TenantConfig:
+def load_tenant(
+    path: Path,
+    known_use_cases: frozenset[str],
+    limits: OperatorLimits | None = None,
+    *,
+    clock: Clock = time.thread_time,
+) -> TenantConfig:
     """One tenant file.
+
+    Args:
+        limits: what the operator allows; those of the environment if not given.
+        clock: the CPU time that this thread has used.
 
     Raises:
         ConfigError: one line per problem, each naming file, key, value and what is allowed.
     """
-    data = _read(path)
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path.name}: must be a mapping of keys to values")
+    limits = limits or operator_limits.from_environment()
+    started = clock()
     try:
-        tenant = TenantConfig.model_validate(data)
-    except ValidationError as error:
-        lines = list(islice(_explain(path.name, error), _MOST_PROBLEMS))
-        if (more := error.error_count() - len(lines)) > 0 and len(lines) == _MOST_PROBLEMS:
-            lines.append(f"{path.name}: and {more} problems more")
-        asked = data.get("use_cases")
-        names = [name for name in asked if isinstance(name, str)] if isinstance(asked, dict) else []
-        raise ConfigError("\n".join([*lines, *_unknown(path, names, known_use_cases)])) from None
-    if unknown := _unknown(path, tenant.use_cases, known_use_cases):
-        raise ConfigError("\n".join(unknown))
+        text = _text(path)
+        data = yaml_text.read(text)
+        _check_budget(clock() - started)
+        tenant = _validated(path.name, text, data, known_use_cases)
+        _check_budget(clock() - started)
+        problems = _beyond(path.name, text, tenant, limits.of(tenant.id))
+        _check_budget(clock() - started)
+    except _ExplainedError:
+        raise
+    except ConfigError as error:
+        raise ConfigError(f"{path.name}: {error}") from None
+    except Exception as error:  # whatever a parser meets in a hostile file, the others go on
+        reason = " ".join(without_secrets(str(error)[:2_000]).split()) or type(error).__name__
+        raise ConfigError(f"{path.name}: cannot be read as YAML: {reason[:300]}") from None
+    if problems:
+        raise ConfigError("\n".join(problems))
     return tenant
 
 
-def _unknown(path: Path, asked: Iterable[str], known: frozenset[str]) -> list[str]:
+class _ExplainedError(ConfigError):
+    """Messages that name the file already."""
+
+
+def _check_budget(spent: float) -> None:
+    if spent > BUDGET:
+        raise ConfigError(
+            f"took {spent:.1f} s of CPU time to read, {BUDGET:g} s are allowed; it is left out. "
+            "Shorten its lists"
+        )
+
+
+def _validated(file: str, text: str, data: Any, known_use_cases: frozenset[str]) -> TenantConfig:
+    """The tenant that the file declares, or everything that is wrong with it."""
+    if not isinstance(data, dict):
+        raise ConfigError("must be a mapping of keys to values")
+    try:
+        tenant = TenantConfig.model_validate(data)
+    except ValidationError as error:
+        lines = list(islice(_explain(file, text, error), _MOST_PROBLEMS))
+        if (more := error.error_count() - len(lines)) > 0 and len(lines) == _MOST_PROBLEMS:
+            lines.append(f"{file}: and {more} problems more")
+        asked = data.get("use_cases")
+        names = list(asked) if isinstance(asked, dict) else []
+        raise _ExplainedError(
+            "\n".join([*lines, *_unknown(file, names, known_use_cases)])
+        ) from None
+    if unknown := _unknown(file, tenant.use_cases, known_use_cases):
+        raise _ExplainedError("\n".join(unknown))
+    return tenant
+
+
+def _beyond(file: str, text: str, tenant: TenantConfig, limits: Limits) -> list[str]:
+    """A line for everything beyond the operator's limits."""
+    found = list(islice(operator_limits.exceeded(tenant, limits), _MOST_PROBLEMS))
+    at = yaml_text.lines(text) if found else {}
+    return [
+        f"{file}: {'.'.join(map(str, one.key))}: {one.value}: {one}{_line(at, one.key)}"
+        for one in found
+    ]
+
+
+def _unknown(file: str, asked: Iterable[str], known: frozenset[str]) -> list[str]:
     """A line per use case that there is not."""
     return [
-        f"{path.name}: use_cases: {UnknownNameError('use case', _plain(name), known)}"
+        f"{file}: use_cases: {UnknownNameError('use case', _plain(name), known)}"
         for name in sorted(set(asked) - known)[:_MOST_PROBLEMS]
     ]
 
 
-def _read(path: Path) -> Any:
-    """The file as plain YAML values, or a ConfigError, whatever the file holds."""
-    try:
-        if not path.is_file():  # reading a pipe or a device might never end
+def _text(path: Path) -> str:
+    """The file's text.
+
+    Raises:
+        ConfigError: it is no regular file, or too large.
+        OSError, UnicodeError: it cannot be read.
+    """
+    if not path.is_file():
+        raise ConfigError("is not a regular file")
+    # Without waiting for a writer: the file could have become a pipe since.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ConfigError("is not a regular file")
-        if path.stat().st_size > _LARGEST_FILE:
-            raise ConfigError(f"larger than {_LARGEST_FILE:,} bytes")
-        text = path.read_text(encoding="utf-8")
-        _refuse_bombs(text)
-        return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
-    except ConfigError as error:
-        raise ConfigError(f"{path.name}: {error}") from None
-    except Exception as error:  # for a hostile scalar PyYAML raises whatever its parsers meet
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"{path.name}: cannot be read as YAML: {reason[:300]}") from None
+        content = file.read(LARGEST_FILE + 1)
+    if len(content) > LARGEST_FILE:
+        raise ConfigError(f"larger than {LARGEST_FILE:,} bytes; a tenant file is a page")
+    return content.decode("utf-8")
 
 
-def _refuse_bombs(text: str) -> None:
-    """Refuse what is small as text and huge, or deep, once it is built."""
-    depth = 0
-    for event in yaml.parse(text, _SAFE_LOADER):
-        if isinstance(event, yaml.AliasEvent):
-            raise ConfigError(f"aliases are not allowed; write out what *{event.anchor} stands for")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > _DEEPEST:
-                raise ConfigError(f"nested more than {_DEEPEST} levels deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
-def _explain(file: str, error: ValidationError) -> Iterator[str]:
+def _explain(file: str, text: str, error: ValidationError) -> Iterator[str]:
     problems = error.errors(include_url=False)
+    at = yaml_text.lines(text)
+    holding = {problem["loc"][:-1] for problem in problems}
     for problem in problems:
-        within = [
-            one for one in problems if one["loc"][:-1][: len(problem["loc"])] == problem["loc"]
-        ]
-        if problem["type"] == "too_short" and within:
+        where = problem["loc"]
+        if problem["type"] == "too_short" and any(one[: len(where)] == where for one in holding):
             continue  # its parts are there, and none of them is good
-        keys = ".".join(_plain(part) for part in problem["loc"]) or "file"
+        keys = ".".join(_plain(part) for part in where) or "file"
+        line = _line(at, where)
         if problem["type"] == "extra_forbidden":
-            known = ", ".join(_known_keys(problem["loc"]))
-            yield f"{file}: {keys}: unknown key; known here: {known}"
+            known = ", ".join(_known_keys(where))
+            yield f"{file}: {keys}: unknown key; known here: {known}{line}"
         elif problem["type"] == "missing":
-            yield f"{file}: {keys}: {_ABSENT}: this key is required"
+            yield f"{file}: {keys}: {ABSENT}: this key is required{line}"
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            yield f"{file}: {keys}: {_shown(problem['input'])}: {message}"
+            yield f"{file}: {keys}: {shown(problem['input'])}: {message}{line}"
+
+
+def _line(at: Mapping[tuple[str | int, ...], int], where: tuple[int | str, ...]) -> str:
+    """Where in the file it is, as far as the key leads: ` (line 12)`."""
+    path: tuple[int | str, ...] = ()
+    for part in where:
+        # What a message names beside the file's own keys, such as a connector's type, is no step.
+        path = (*path, part) if (*path, part) in at else path
+    found = at.get(path) if path else None
+    return f" (line {found})" if found else ""
 
 
 def _plain(part: int | str) -> str:
     """A key as it stands in the file, or escaped where it would not stay on one line."""
     text = str(part)
-    return text if text.isprintable() and len(text) <= 80 else _shown(text)
-
-
-def _shown(value: Any) -> str:
-    """The offending value, short and on one line."""
-    text = _ABSENT if value is None else ascii(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if text.isprintable() and len(text) <= 80 else shown(text)
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
@@ -205,7 +253,9 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     node: dict[str, Any] = schema
     for part in location[:-1]:
         node = _step(schema, node, part)
-    return sorted(_resolve(schema, node).get("properties", {})) or ["(see docs/operations.md)"]
+    known = _resolve(schema, node).get("properties", {}).items()
+    written = sorted(name for name, one in known if not one.get("readOnly"))  # not by programs
+    return written or ["(see docs/operations.md)"]
 
 
 @cache

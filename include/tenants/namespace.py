@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from include.errors import ConfigError
@@ -18,6 +19,10 @@ NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,62}")  #: sources, use cases, lake t
 
 #: Names that stand for the platform itself and can therefore never be a tenant's.
 RESERVED: Final = frozenset({"global", "platform", "default"})
+#: What the ids of the regions' own owners of global models begin with, and no tenant's does.
+REGIONAL: Final = "global-"
+#: Ids of tenants, and of those owners, which are longer.
+OWNER_ID: Final = re.compile(rf"{TENANT_ID.pattern}|{REGIONAL}{REGION.pattern}")
 
 #: Names that MLflow keeps from being a workspace.
 MLFLOW_RESERVED: Final = frozenset({"workspaces", "api", "ajax-api", "static-files"})
@@ -35,16 +40,40 @@ class TenantRef:
     isolation: str  #: `pool` shares tables, `silo` has its own database
 
     def __post_init__(self) -> None:
-        if not TENANT_ID.fullmatch(self.id):
+        regional = self.id.startswith(REGIONAL)
+        if not regional and not TENANT_ID.fullmatch(self.id):
             raise ConfigError(f"tenant id {self.id[:60]!r} must match {TENANT_ID.pattern}")
+        if regional and (self.id, self.isolation) != (f"{REGIONAL}{self.region}", "pool"):
+            raise ConfigError(
+                f"id {self.id[:60]!r} is reserved for the global models of a region; "
+                f"no tenant's begins with {REGIONAL!r}"
+            )
         if not REGION.fullmatch(self.region):
             raise ConfigError(f"region {self.region[:60]!r} must match {REGION.pattern}")
         if self.isolation not in ("pool", "silo"):
             raise ConfigError(f"isolation {self.isolation[:60]!r} must be 'pool' or 'silo'")
 
 
-#: Owner of the global models: its workspace holds what consenting tenants trained together.
+#: Owner of the global models of the tenants that let their data be pooled across regions.
 GLOBAL: Final = TenantRef("global", "global", "pool")
+
+
+@cache
+def global_owner(region: str) -> TenantRef:
+    """Owner of a region's global models: what it has lies in the region, and nobody else's."""
+    return TenantRef(f"{REGIONAL}{region}", region, "pool")
+
+
+def is_global(owner_id: str) -> bool:
+    """Whether the id stands for an owner of global models, all regions' or one's."""
+    return owner_id == GLOBAL.id or owner_id.startswith(REGIONAL)
+
+
+def global_ref(owner_id: str) -> TenantRef:
+    """The owner of global models of that id."""
+    if not is_global(owner_id):
+        raise ConfigError(f"{owner_id[:60]!r} owns no global models; {GLOBAL.id!r} does")
+    return GLOBAL if owner_id == GLOBAL.id else global_owner(owner_id.removeprefix(REGIONAL))
 
 
 def database(tenant: TenantRef) -> str:
@@ -95,6 +124,8 @@ def global_dag_id(use_case: str) -> str:
 
 #: DAG that forgets what the tenants' retention says is too old.
 RETENTION_DAG: Final = "platform.retention"
+#: DAG that carries withdrawn consent to whatever serves.
+CONSENT_DAG: Final = "platform.consent"
 
 
 def split_dag_id(value: str) -> tuple[str, str]:

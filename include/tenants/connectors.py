@@ -1,0 +1,85 @@
+"""The kinds of connector, as a tenant's file configures them.
+
+A kind is a subclass of `Connector`, registered in `AnyConnector`. The module of its type's name in
+`include.ingestion.connectors` reads its rows; this one stays light enough to be parsed with DAGs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, Field
+
+from include.tenants.fields import Column, Model, Name, check_visible
+
+
+class Connector(Model, ABC):
+    """Where the rows of a source are."""
+
+    #: How a message begins that says what is wrong there.
+    problem: ClassVar[str] = "{place!r} cannot be read"
+
+    type: str
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """The place as a message names it; secrets are taken out of it there."""
+
+    @property
+    def content(self) -> str:
+        """What is to be found there, in a message that says that it is something else."""
+        return f"{self.type} source"
+
+    @property
+    def cursor_column(self) -> str | None:
+        """The column that tells when a row became known, where the connector has its own."""
+        return None
+
+
+class FileConnector(Connector):
+    """Files on disk, in an installed package or behind any fsspec URL."""
+
+    type: Literal["file"]
+    path: Annotated[
+        str, Field(max_length=1000), AfterValidator(check_visible)
+    ]  #: a path, a glob, `package:DISTRIBUTION/path` or a URL
+    format: Literal["csv", "jsonl", "parquet"]
+
+    @property
+    def place(self) -> str:
+        """The path."""
+        return self.path
+
+    @property
+    def content(self) -> str:
+        """The format."""
+        return self.format
+
+
+class PostgresConnector(Connector):
+    """A table or view in the tenant's own Postgres, reached through an Airflow connection."""
+
+    problem: ClassVar[str] = "{place}"
+
+    type: Literal["postgres"]
+    connection: Name  #: Airflow connection id
+    table: str = Field(
+        max_length=127, pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$"
+    )
+    cursor: Column  #: timestamp column that tells when a row became known
+
+    @property
+    def place(self) -> str:
+        """Connection and table."""
+        return f"connection {self.connection!r}, table {self.table}"
+
+    @property
+    def cursor_column(self) -> str:
+        """The cursor."""
+        return self.cursor
+
+
+#: Every kind of connector.
+AnyConnector = Annotated[FileConnector | PostgresConnector, Field(discriminator="type")]
