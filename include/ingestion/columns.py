@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import SourceError
+from include.redaction import MOST_NAMES, names_among
 from include.storage.canonical import TIMESTAMP
 
 #: Control characters, and those that reorder or hide text.
@@ -33,14 +34,23 @@ ENDS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC
 _ROOM: Final = timedelta(days=2)  #: for any time zone
 
 
-def require(columns: list[str], there: Iterable[str], where: str) -> None:
-    """Raise SourceError unless all columns are there; it names the ones that are."""
+def require(columns: list[str], there: Iterable[str], where: str = "") -> None:
+    """Raise SourceError unless all columns are there; it names those that were asked for.
+
+    Of what is there, at most twenty are named, and only what looks like a name. Where none of the
+    columns asked for is there, what is may be a customer's data: a first line without names.
+    """
     names = list(there)
-    if missing := [name for name in columns if name not in names]:
-        listed = ", ".join(names)
-        raise SourceError(
-            f"{where}: no column {', '.join(map(repr, missing))}; there are: {listed[:1_000]}"
-        )
+    known = set(names)
+    missing = [name for name in columns if name not in known]
+    if not missing:
+        return
+    listed = ", ".join(map(repr, missing[:MOST_NAMES]))
+    if len(missing) == len(set(columns)):
+        told = "none of the columns asked for is there; is the first line the header?"
+    else:
+        told = f"there are: {', '.join(names_among(names))}"
+    raise SourceError(f"{where}{': ' if where else ''}no column {listed}; {told}")
 
 
 def texts(column: pa.Array) -> pa.Array:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ingestion.columns import numbers, texts
-from include.tenants.config import Scalar
+from include.tenants.fields import Scalar
 
 Where = Mapping[str, Scalar | tuple[Scalar, ...]]
 

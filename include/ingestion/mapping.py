@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from include.ingestion.columns import UNPRINTABLE, instants, joined, json_objects, numbers, texts
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
-from include.tenants.config import Arrival, EventMapping, PostgresConnector, Source, TenantConfig
+from include.tenants.config import Arrival, EventMapping, Source, TenantConfig
 
 #: Column with a row's position in what was read, beside the source's own columns.
 ROW: Final = "__row"
@@ -35,9 +35,7 @@ class Mapped:
 
 def columns_read(source: Source) -> list[str]:
     """The source columns that the mapping needs."""
-    found: list[str | None] = [*source.where]
-    if isinstance(source.connector, PostgresConnector):
-        found.append(source.connector.cursor)
+    found: list[str | None] = [*source.where, source.connector.cursor_column]
     mapping = source.events
     if mapping is not None:
         found += [mapping.event_column, *mapping.event_id, mapping.event_timestamp]
@@ -57,7 +55,7 @@ def constant_arrival(tenant: TenantConfig, source: Source) -> datetime | None:
     Facts that were valid before the history begins arrive with its first load.
     """
     facts = source.attributes
-    if facts is None or facts.arrival.column or isinstance(source.connector, PostgresConnector):
+    if facts is None or facts.arrival.column or source.connector.cursor_column:
         return None
     if not isinstance(facts.valid_from, date):
         return None
@@ -214,10 +212,8 @@ def _split(
 def _created(
     rows: pa.Table, source: Source, arrival: Arrival, happened: pa.Array, timezone: str
 ) -> pa.Array:
-    """When each row became known: the cursor of a database, else the declared arrival."""
-    column = arrival.column
-    if isinstance(source.connector, PostgresConnector):
-        column = source.connector.cursor
+    """When each row became known: the connector's cursor, else the declared arrival."""
+    column = source.connector.cursor_column or arrival.column
     if column is not None:
         return instants(_column(rows, column), timezone)
     return pc.add(happened, pa.scalar(arrival.delay, pa.duration("us")))

@@ -2,64 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, BinaryIO
 
-import fsspec
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from pyarrow.fs import FSSpecHandler, PyFileSystem
 
 from include.errors import SourceError
 from include.handoffs import Interval
 from include.ingestion.columns import ENDS, require
 from include.ingestion.conditions import is_integer, listed
+from include.ingestion.grants import Limits
 from include.ingestion.lines import NOT_UTF8
+from include.ingestion.parquet_budget import (
+    BUFFER_BYTES,
+    Decoded,
+    check_metadata,
+    dictionaries,
+    joined_batches,
+    leaves_of,
+    rows_at_once,
+)
+from include.ingestion.parquet_pages import check_footer, pages_of
 from include.ingestion.text_files import unparsed
+from include.redaction import redacted
 from include.tenants.config import Source
-
-_BATCH_ROWS: Final = 65_536
-_BUFFER_BYTES: Final = 1 << 20  #: of each column, held while reading
 
 
 def read_parquet(
-    fs: fsspec.AbstractFileSystem,
-    paths: Sequence[str],
+    file: BinaryIO,
+    name: str,
     source: Source,
     columns: list[str],
     interval: Interval,
+    limits: Limits,
 ) -> Iterator[pa.Table]:
-    """Tables of the columns, without most rows that cannot be the interval's."""
-    for path in paths:
-        try:
-            yield from _read_one(fs, path, source, columns, interval)
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{path}: cannot be read as Parquet: {error}") from error
+    """Tables of the columns, without most rows that cannot be the interval's.
+
+    Decoded page by page: a scanner would decode a row group as a whole.
+
+    Raises:
+        SourceError: it is no Parquet, lacks a column, or decodes to more than the limits allow.
+    """
+    try:
+        check_footer(file)
+        fragment = ds.ParquetFileFormat().make_fragment(file)
+        check_metadata(fragment.metadata, budget := Decoded(limits, file.seek(0, os.SEEK_END)))
+        schema = fragment.physical_schema
+        require(columns, schema.names, name)
+        wanted = _pushed_down(source, schema, interval)
+        groups = [
+            group.id
+            for group in (fragment.subset(wanted) if wanted is not None else fragment).row_groups
+        ]
+        yield from _read(file, fragment.metadata, groups, columns, wanted, budget)
+    except (pa.ArrowException, OSError) as error:
+        reason = redacted(error)[:200]
+        raise SourceError(f"{name}: cannot be read as Parquet: {reason}") from None
 
 
-def _read_one(
-    fs: fsspec.AbstractFileSystem,
-    path: str,
-    source: Source,
+def _read(
+    stream: BinaryIO,
+    metadata: pq.FileMetaData,
+    groups: list[int],
     columns: list[str],
-    interval: Interval,
+    wanted: ds.Expression | None,
+    budget: Decoded,
 ) -> Iterator[pa.Table]:
-    """One file, decoded page by page: a scanner would decode a row group as a whole."""
-    dataset = ds.dataset([path], format="parquet", filesystem=PyFileSystem(FSSpecHandler(fs)))
-    require(columns, dataset.schema.names, path)
-    wanted = _pushed_down(source, dataset.schema, interval)
-    (fragment,) = dataset.get_fragments()
-    groups = [
-        group.id
-        for group in (fragment.subset(wanted) if wanted is not None else fragment).row_groups
-    ]
-    with (
-        fs.open(path, "rb") as opened,
-        pq.ParquetFile(opened, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file,
-    ):
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=columns):
+    leaves = leaves_of(metadata, columns)
+    pages = pages_of(stream, metadata, groups, leaves, budget.limits)
+    budget.require(sum(one.size for one in pages.values()), "decodes to")
+    texts = dictionaries(stream, metadata, groups, leaves)
+    at_once = rows_at_once(metadata, groups, leaves, pages, texts, budget)
+    with pq.ParquetFile(
+        stream, metadata=metadata, buffer_size=BUFFER_BYTES, pre_buffer=False
+    ) as file:
+        batches = file.iter_batches(at_once, row_groups=groups, columns=columns)
+        for batch in joined_batches(batches, budget):
             rows = pa.Table.from_batches([batch]).select(columns)
             rows = rows if wanted is None else rows.filter(wanted)
             if len(rows):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from datetime import UTC, timedelta
-from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -15,6 +13,7 @@ from include.ingestion.spool import duckdb_in, streamed, write_sorted
 from include.storage.canonical import SCHEMAS
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.storage.scratch import scratch
 from include.tenants.namespace import TenantRef
 
 _KEYS: Final = ["event_id", "created_timestamp"]
@@ -38,7 +37,7 @@ def drop_later_repeats(
     if not after.head(1, columns=["event_id"]).num_rows:
         return 0  # nothing was loaded out of order
     here = own.filter((created >= interval.start) & (created < interval.end))
-    with tempfile.TemporaryDirectory(prefix="tenantry-") as folder, duckdb_in(Path(folder)) as db:
+    with scratch(tenant.id) as folder, duckdb_in(folder) as db:
         db.execute("SET timezone = 'UTC'")
         db.register("here", streamed(here, ["event_id"]))
         db.register("after", streamed(after, _KEYS))
@@ -56,7 +55,7 @@ def drop_later_repeats(
         schema = SCHEMAS[table]
         db.register("within", streamed(within, schema.names))
         survivors = write_sorted(
-            db, "SELECT * FROM within ANTI JOIN repeats USING (event_id)", Path(folder), schema
+            db, "SELECT * FROM within ANTI JOIN repeats USING (event_id)", folder, schema
         )
         # Counts first: taken from what will remain, they come out the same once more.
         _recount(db, own, tenant, source, span)

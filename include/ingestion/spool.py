@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from include.storage.scratch import PLATFORM
 from include.storage.slices import BATCH_ROWS, FEW, Spool
 
 _POSITION: Final = "position"
@@ -67,8 +68,8 @@ class Sorted:
 class SliceSpool(Spool):
     """Mapped rows of one slice, in the order they were read."""
 
-    def __init__(self, schema: pa.Schema, few: int = FEW) -> None:
-        super().__init__(schema.append(pa.field(_POSITION, pa.int64())), few)
+    def __init__(self, schema: pa.Schema, few: int = FEW, owner: str = PLATFORM) -> None:
+        super().__init__(schema.append(pa.field(_POSITION, pa.int64())), few, owner)
         self._mapped = schema
 
     def add(self, rows: pa.Table) -> None:
@@ -80,7 +81,8 @@ class SliceSpool(Spool):
         """Each event id once, at its first arrival; of several at once, as it was read first.
 
         Args:
-            earlier: rows of the same source that arrived before this slice; their ids are dropped.
+            earlier: rows that the source, by this or another name, delivered before this slice;
+                their ids are dropped.
         """
         if self.in_memory:
             return Sorted(self._few_once(earlier), self._mapped)
@@ -95,6 +97,18 @@ class SliceSpool(Spool):
                 self.folder,
                 self._mapped,
             )
+
+    def shared(self, other: ds.Dataset, column: str) -> tuple[int, int]:
+        """Event ids that other rows have, too, and for how many of them `column` is the same."""
+        mapped = self.table() if self.in_memory else ds.dataset(self.file(), schema=self.schema)
+        with duckdb_in(self.folder) as connection:
+            connection.register("mapped", mapped)
+            connection.register("other", streamed(other, ["event_id", column]))
+            found = connection.execute(
+                f'SELECT count(*), count(*) FILTER (mapped."{column}" = other."{column}") '  # noqa: S608
+                "FROM mapped JOIN other USING (event_id)"
+            ).fetchall()
+        return int(found[0][0]), int(found[0][1])
 
     def _few_once(self, earlier: ds.Dataset) -> pa.Table:
         rows = self.table()

@@ -5,26 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from include.errors import SourceError
+from include.errors import IsolationError, SourceError
 from include.handoffs import Ingested, Interval, TableVersion
-from include.ingestion.databases import Connect, read_postgres
-from include.ingestion.files import read_files
-from include.ingestion.mapping import columns_read, constant_arrival, map_rows
+from include.ingestion.grants import Grants, grants_of
+from include.ingestion.mapping import constant_arrival, map_rows
+from include.ingestion.opening import Connect
+from include.ingestion.personal import hashed_columns, hiding, keep_key
 from include.ingestion.quarantine import Quarantine
+from include.ingestion.reading import read_source
 from include.ingestion.repeats import drop_later_repeats
 from include.ingestion.spool import SliceSpool
 from include.ingestion.text_files import UNPARSED
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
-from include.tenants.config import PostgresConnector, Source, TenantConfig
+from include.tenants.config import Source, TenantConfig
 
 log = logging.getLogger(__name__)
 
@@ -50,27 +51,43 @@ class Slice:
     quarantined: int
 
 
-def ingest(tenant: TenantConfig, interval: Interval, *, lake: Lake, connect: Connect) -> Ingested:
+def ingest(
+    tenant: TenantConfig,
+    interval: Interval,
+    *,
+    lake: Lake,
+    connect: Connect,
+    pii_secret: str | None = None,
+) -> Ingested:
     """Read every source's slice of the interval into `landing_events` or `landing_attributes`.
 
     A slice is what arrived (`created_timestamp`) in the interval. The first time a source is read
     its history comes along, from `history_from` to the interval, as a slice of its own. Running the
     same interval again gives the same rows, and then not even a new table version.
 
+    Args:
+        pii_secret: what the key of tenants that hash PII columns is derived from.
+
     Raises:
+        IsolationError: a source names what the tenant may not read.
         SourceError: a source cannot be reached or lacks a column; names it and says what to do.
+        ConfigError: columns are to be hashed, and there is no secret.
+        IntegrityError: the secret is not the one that earlier rows were hashed with.
     """
     done: list[Slice] = []
+    grants = grants_of(tenant.id, lake.root)
+    if any(hashed_columns(tenant, source) for source in tenant.sources):
+        keep_key(tenant, pii_secret, lake)
     read_before = _read_before(tenant, interval)
     for source in tenant.sources:
         for part in _due(tenant, source, interval, read_before):
             try:
-                done.append(_ingest_slice(tenant, source, part, lake, connect))
-            except SourceError as error:
-                raise SourceError(
+                done.append(_ingest_slice(tenant, source, part, lake, connect, grants, pii_secret))
+            except (IsolationError, SourceError) as error:
+                raise type(error)(
                     f"tenant {tenant.id}, source {source.name}, {part.start:%Y-%m-%d %H:%M} to "
                     f"{part.end:%Y-%m-%d %H:%M}: {error}"
-                ) from error
+                ) from None
     return Ingested(
         tenant=tenant.id,
         interval=interval,
@@ -109,19 +126,26 @@ def _due(
 
 
 def _ingest_slice(
-    tenant: TenantConfig, source: Source, interval: Interval, lake: Lake, connect: Connect
+    tenant: TenantConfig,
+    source: Source,
+    interval: Interval,
+    lake: Lake,
+    connect: Connect,
+    grants: Grants,
+    pii_secret: str | None,
 ) -> Slice:
     table = "landing_events" if source.events else "landing_attributes"
-    quarantine = Quarantine(frozenset(tenant.pii_columns))
-    with SliceSpool(SCHEMAS[table]) as spool:
-        for rows in _read(tenant, source, interval, lake, connect):
+    hide = hiding(tenant, source, pii_secret)
+    quarantine = Quarantine(frozenset((*tenant.pii_columns, *hashed_columns(tenant, source))))
+    with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
+        for rows in _read(tenant, source, interval, connect, grants):
             if UNPARSED in rows.column_names:
                 quarantine.add(rows)
                 continue
-            mapped = map_rows(rows, tenant, source)
+            mapped = map_rows(hide(rows), tenant, source)
             spool.add(mapped.accepted.filter(_arrived(mapped.accepted, interval)))
             quarantine.add(mapped.rejected.filter(_arrived(mapped.rejected, interval)))
-        once = spool.sorted_once(_earlier(tenant, source, table, interval, lake))
+        once = spool.sorted_once(_earlier(tenant, source, table, interval, lake, spool))
         kept = once.rows
         late = once.count(ds.field("event_timestamp") < interval.start) if source.events else 0
         version = lake.replace_slice(tenant.ref, table, source.name, interval, once.batches())
@@ -147,30 +171,62 @@ def _ingest_slice(
 
 
 def _read(
-    tenant: TenantConfig, source: Source, interval: Interval, lake: Lake, connect: Connect
+    tenant: TenantConfig, source: Source, interval: Interval, connect: Connect, grants: Grants
 ) -> Iterator[pa.Table]:
     arrival = constant_arrival(tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
         return iter(())
-    return read_source(source, interval, lake.root, connect)
-
-
-def read_source(
-    source: Source, interval: Interval, forbidden: Path, connect: Connect
-) -> Iterator[pa.Table]:
-    """The source's rows of the interval, or more; see `read_files` and `read_postgres`."""
-    columns = columns_read(source)
-    if isinstance(source.connector, PostgresConnector):
-        return read_postgres(source, source.connector, columns, interval, connect)
-    return read_files(source, source.connector, columns, interval, forbidden)
+    return read_source(source, interval, grants, connect)
 
 
 def _earlier(
-    tenant: TenantConfig, source: Source, table: str, interval: Interval, lake: Lake
+    tenant: TenantConfig,
+    source: Source,
+    table: str,
+    interval: Interval,
+    lake: Lake,
+    spool: SliceSpool,
 ) -> ds.Dataset:
-    """What the source delivered before: whatever comes again is a duplicate."""
-    before = ds.field("created_timestamp") < pa.scalar(interval.start, TIMESTAMP)
-    return lake.dataset(tenant.ref, table, source=source.name).filter(before)
+    """What the source delivered before: whatever comes again is a duplicate.
+
+    That is also what came by another name, whenever it arrived: a source that is renamed in the
+    tenant's file brings its history along once more.
+    """
+    created, name = ds.field("created_timestamp"), ds.field("source")
+    before = (name == source.name) & (created < pa.scalar(interval.start, TIMESTAMP))
+    former = _former_names(tenant, source, table, lake, spool)
+    if not former:
+        return lake.dataset(tenant.ref, table, source=source.name).filter(before)
+    return lake.dataset(tenant.ref, table).filter(before | name.isin(former))
+
+
+def _former_names(
+    tenant: TenantConfig, source: Source, table: str, lake: Lake, spool: SliceSpool
+) -> list[str]:
+    """Sources that the tenant's file names no more, and that delivered the same events.
+
+    Ids alone do not tell: two sources may both number their rows from 1. Where most of the ids that
+    both have stand at the same instant, they are one.
+    """
+    if not spool.rows:
+        return []
+    named = {one.name for one in tenant.sources}
+    with tenant_transaction(tenant.ref) as connection:
+        known = connection.execute(
+            "SELECT DISTINCT source FROM slices WHERE tenant_id = %s ORDER BY source",
+            [tenant.ref.id],
+        ).fetchall()
+    instant = "event_timestamp" if source.events else "valid_from"
+    found = []
+    for former in (row["source"] for row in known if row["source"] not in named):
+        both, same = spool.shared(lake.dataset(tenant.ref, table, source=former), instant)
+        if 2 * same > both:
+            found.append(former)
+            log.info(
+                "ingestion: %s/%s delivers what %s did, %d rows of it here",
+                *(tenant.id, source.name, former, same),
+            )
+    return found
 
 
 def _arrived(rows: pa.Table, interval: Interval) -> pa.Array:

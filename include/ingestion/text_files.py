@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, Final
 
-import fsspec
 import pyarrow as pa
 import pyarrow.csv as pc_csv
 
@@ -21,37 +20,40 @@ REASON: Final = "reason"
 _BATCH_ROWS: Final = 65_536
 
 
-def read_csv(fs: fsspec.AbstractFileSystem, path: str, columns: list[str]) -> Iterator[pa.Table]:
+def read_csv(
+    file: BinaryIO, name: str, columns: list[str], most_columns: int
+) -> Iterator[pa.Table]:
     """Tables of text columns, empty text as null; the first line names the columns."""
     names: list[str] | None = None
-    with fs.open(path, "rb") as file:
-        for block in blocks(file, quoted=True):
-            content = block.content
-            if names is None and content.strip():
-                line, _, content = content.lstrip(b"\r\n").partition(b"\n")
-                names = _header(line.decode(), columns, path)
-            if names is not None and content.strip():
-                yield from _parsed(content, names, columns, block)
-            yield from unparsed(block.bad)
+    for block in blocks(file, quoted=True):
+        content = block.content
+        if names is None and content.strip():
+            line, _, content = content.lstrip(b"\r\n").partition(b"\n")
+            names = _header(line.decode(), columns, name, most_columns)
+        if names is not None and content.strip():
+            yield from _parsed(content, names, columns, block)
+        yield from unparsed(block.bad)
 
 
 def read_jsonl(
-    fs: fsspec.AbstractFileSystem, paths: Sequence[str], columns: list[str]
+    files: Iterable[tuple[str, BinaryIO]], columns: list[str], most_columns: int
 ) -> Iterator[pa.Table]:
     """Tables of text columns; a key that no object of any file has is a missing column."""
-    seen: set[str] = set()
-    for path in paths:
-        with fs.open(path, "rb") as file:
-            for block in blocks(file, quoted=False):
-                rows: list[list[str | None]] = []
-                for line in block.content.split(b"\n"):
-                    if line.strip():
-                        _read_object(line, columns, rows, seen, block)
-                for start in range(0, len(rows), _BATCH_ROWS):
-                    yield _table(rows[start : start + _BATCH_ROWS], columns)
-                yield from unparsed(block.bad)
+    seen: dict[str, None] = {}
+    last = ""
+    for last, file in files:  # noqa: B007  (the message names it)
+        for block in blocks(file, quoted=False):
+            rows: list[list[str | None]] = []
+            for line in block.content.split(b"\n"):
+                if line.strip():
+                    _read_object(line, columns, rows, seen, block)
+            if len(seen) > most_columns:
+                seen = dict.fromkeys(name for name in columns if name in seen)
+            for start in range(0, len(rows), _BATCH_ROWS):
+                yield _table(rows[start : start + _BATCH_ROWS], columns)
+            yield from unparsed(block.bad)
     if seen:
-        require(columns, sorted(seen), paths[-1])
+        require(columns, sorted(seen), last)
 
 
 def unparsed(bad: Sequence[tuple[str, str]]) -> Iterator[pa.Table]:
@@ -63,8 +65,10 @@ def unparsed(bad: Sequence[tuple[str, str]]) -> Iterator[pa.Table]:
         )
 
 
-def _header(line: str, columns: list[str], path: str) -> list[str]:
+def _header(line: str, columns: list[str], path: str, most: int) -> list[str]:
     names = next(csv.reader([line.rstrip("\r")]), [])
+    if len(names) > most:
+        raise SourceError(f"{path}: has {len(names):,} columns; `columns` allows {most:,}")
     require(columns, names, path)
     twice = sorted({name for name in columns if names.count(name) > 1})
     if twice:
@@ -117,7 +121,11 @@ def _fields(line: str) -> list[str]:
 
 
 def _read_object(
-    line: bytes, columns: list[str], rows: list[list[str | None]], seen: set[str], block: Block
+    line: bytes,
+    columns: list[str],
+    rows: list[list[str | None]],
+    seen: dict[str, None],
+    block: Block,
 ) -> None:
     try:
         found = json.loads(line)
@@ -127,7 +135,7 @@ def _read_object(
     except (ValueError, RecursionError):
         block.reject(line, UNPARSABLE)
     else:
-        seen.update(found)
+        seen.update(dict.fromkeys(found))
 
 
 def _json_text(value: Any) -> str | None:

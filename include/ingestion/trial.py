@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from typing import Any, Final
 import pyarrow.compute as pc
 
 from include.handoffs import Interval
-from include.ingestion.databases import Connect
+from include.ingestion.grants import grants_of
 from include.ingestion.mapping import map_rows
-from include.ingestion.stage import read_source
+from include.ingestion.opening import Connect
+from include.ingestion.personal import hiding
+from include.ingestion.reading import read_source
 from include.ingestion.text_files import UNPARSED
 from include.tenants.config import Source, TenantConfig
 
@@ -46,22 +49,25 @@ def look_into(tenant: TenantConfig, source: Source, *, forbidden: Path, connect:
         forbidden: a folder that no source may read from: the lake.
 
     Raises:
+        IsolationError: the source names what the tenant may not read.
         SourceError: the source cannot be reached or lacks a column.
     """
+    grants = grants_of(tenant.id, forbidden)
     now = datetime.now(UTC)
     interval = Interval(min(tenant.history_start, now), now)
+    hide = hiding(tenant, source, secrets.token_hex())  # nothing is kept: any key will do
     seen = 0
     reasons: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
     instants: list[Any] = []
     name, instant = ("event", "event_timestamp") if source.events else ("name", "valid_from")
-    for table in read_source(source, interval, forbidden, connect):
+    for table in read_source(source, interval, grants, connect):
         part = table.slice(0, ROWS - seen)
         seen += len(part)
         if UNPARSED in part.column_names:
             rejected = part
         else:
-            mapped = map_rows(part, tenant, source)
+            mapped = map_rows(hide(part), tenant, source)
             rejected = mapped.rejected
             kinds.update(_counts(mapped.accepted[name]))
             instants += pc.min_max(mapped.accepted[instant]).values()

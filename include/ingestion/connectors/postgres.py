@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import psycopg
@@ -20,12 +19,11 @@ from psycopg.types.string import TextLoader
 from include.errors import SourceError
 from include.handoffs import Interval
 from include.ingestion.columns import ENDS, require
-from include.ingestion.conditions import is_integer, listed, meant
-from include.ingestion.mapping import ROW
-from include.tenants.config import PostgresConnector, Source
-
-#: Opens the database behind a connection id.
-Connect = Callable[[str], AbstractContextManager[psycopg.Connection[Any]]]
+from include.ingestion.conditions import is_integer, listed
+from include.ingestion.opening import Opener
+from include.ingestion.watch import Watch, reason_of
+from include.tenants.config import Source
+from include.tenants.connectors import PostgresConnector
 
 _FETCH_ROWS: Final = 20_000
 _INSTANTS: Final = ("timestamptz", "timestamp", "date")
@@ -44,23 +42,28 @@ _ARRIVED: Final = """
 """
 
 
-def read_postgres(
+def read(
     source: Source,
     connector: PostgresConnector,
     columns: list[str],
     interval: Interval,
-    connect: Connect,
+    opener: Opener,
 ) -> Iterator[pa.Table]:
-    """Tables of the source's columns and `ROW`: what the cursor says arrived in the interval.
+    """Tables of the source's columns: what the cursor says arrived in the interval.
 
     The database keeps the result; this process holds one fetch of it.
 
     Raises:
-        SourceError: the database refuses, or table or column are missing.
+        IsolationError: the connection is not granted to the tenant.
+        SourceError: the database refuses or does not answer, or table or column are missing.
     """
+    limits = opener.limits
+    watch = Watch(limits.statement_seconds + limits.idle_seconds)
     try:
-        with connect(connector.connection) as connection:
+        with opener.database(connector.connection) as connection, watch.on(connection):
             connection.execute("SET TRANSACTION READ ONLY")
+            milliseconds = int(limits.statement_seconds * 1_000)
+            connection.execute(f"SET LOCAL statement_timeout = {milliseconds}")
             connection.execute("SET LOCAL timezone = 'UTC'")
             kinds = _kinds(connection, connector, columns)
             query = _query(source, connector, columns, kinds, interval)
@@ -68,17 +71,15 @@ def read_postgres(
                 for kind in (*_INSTANTS, *_AS_TEXT):
                     stream.adapters.register_loader(kind, _loader(connection, kind))
                 stream.execute(query)
-                row = 0
                 while fetched := stream.fetchmany(_FETCH_ROWS):
+                    watch.rest()
                     arrays = [_column(values) for values in zip(*fetched, strict=True)]
-                    numbers = pa.array(range(row, row + len(fetched)), pa.int64())
-                    yield meant(pa.table([*arrays, numbers], [*columns, ROW]), source.where)
-                    row += len(fetched)
+                    yield pa.table(arrays, columns)
+                    watch.begin()
     except psycopg.Error as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SourceError(
-            f"connection {connector.connection!r}, table {connector.table}: {reason}"
-        ) from error
+        # Not chained: what a driver says can quote its whole address, and a server's error a value.
+        late = f"the database did not answer within {watch.seconds:g} s"
+        raise SourceError(late if watch.over else reason_of(error)) from None
 
 
 def _kinds(
@@ -88,7 +89,7 @@ def _kinds(
     table = sql.Identifier(*connector.table.split("."))
     described = connection.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(table)).description
     kinds = {column.name: column.type_code for column in described or ()}
-    require(columns, kinds, f"connection {connector.connection!r}, table {connector.table}")
+    require(columns, kinds)
     return kinds
 
 
@@ -113,7 +114,8 @@ def _query(
             kinds[name] in _TEXTS and all(isinstance(value, str) for value in allowed)
         ):
             literals = sql.SQL(", ").join(map(sql.Literal, allowed))
-            wanted.append(sql.SQL("{} IN ({})").format(sql.Identifier(name), literals))
+            found = sql.SQL("{} IN ({})").format(sql.Identifier(name), literals)
+            wanted.append(found if allowed else sql.SQL("FALSE"))  # no value: no row, as in files
     ids = source.events.event_id if source.events else ()
     texts = [
         sql.SQL('{}::text COLLATE "C"').format(sql.Identifier(name))
