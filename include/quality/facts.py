@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import pandas as pd
 
 from include.handoffs import Interval
 from include.quality import landing as landed
 from include.quality import suites
+from include.quality.arrivals import series_of
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.landing import Facts, Landing
+from include.quality.losses import expected_rows, find_losses
 from include.quality.needs import DataNeeds
 from include.quality.results import Result
 from include.quality.slices import Slice
 from include.quality.suites import Expectation
-from include.quality.volume import Delivered, Incident, Volume, expected_rows
+from include.quality.volume import Delivered, Volume
 from include.tenants.config import TenantConfig
 
 
@@ -37,7 +38,6 @@ def find(
     needs: Sequence[DataNeeds],
     landing: Landing,
     delivered: Mapping[str, Sequence[Delivered]],
-    incidents: Sequence[Incident],
 ) -> Findings:
     """Facts about whole slices and about the interval, and the checks that read them."""
     findings = Findings()
@@ -55,16 +55,15 @@ def find(
         if not source.events:
             continue
         arrived = landed.row_count(landing, "events", source.name, interval)
-        past = delivered.get(source.name, ())
-        volume = Volume(arrived, expected_rows(source.name, interval, arrived, past, incidents))
+        past = series_of(tenant, source.name, interval, delivered.get(source.name, ()), landing)
+        losses = find_losses(past)
+        expected = expected_rows(past, losses, interval.start, interval.end)
+        volume = Volume(arrived, expected, losses, past.judged_since, past.judged_until)
         findings.volumes[source.name] = volume
-        lag = landed.lag_days(landing, source.name, interval)
-        silent = lag is not None and lag > source.freshness / timedelta(days=1)
         facts = {
-            "lag_days": lag,
-            "volume_ratio_if_silent": volume.judged if silent else None,
+            "lag_days": landed.lag_days(landing, source.name, interval),
             "volume_ratio": volume.ratio,
-            "volume_ratio_judged": volume.judged,
+            "lost_days": volume.lost_days(interval),
         }
         if items_known:
             facts["orphan_share"] = landed.orphan_share(landing, slice_.landed, interval)

@@ -1,9 +1,10 @@
 """The only place that knows Great Expectations: declarations and a frame in, outcomes out.
 
-Three of its habits are guarded against. A suite drops an expectation whose type it does not know,
+Four of its habits are guarded against. A suite drops an expectation whose type it does not know,
 so the counts are compared. A missing column is no error but an `exception_info`, which counts as a
-failed check. Results of format COMPLETE hold raw values of the tenant's, so SUMMARY is used, and
-without samples.
+failed check. Results hold raw values of the tenant's unless they are asked for without. Which rows
+are unexpected is told in one format only, and left out in the others, so it is compared with how
+many.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from typing import Any, Final
 
 import pandas as pd
 
-from include.errors import ConfigError
+from include.errors import ConfigError, IntegrityError
 from include.quality.suites import Expectation, Outcome
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the library is imported
 import great_expectations as gx
 from great_expectations.data_context.types.base import ProgressBarsConfig
 
-_RESULT_FORMAT: Final = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
+_RESULT_FORMAT: Final = {
+    "result_format": "COMPLETE",  # the one that says which rows
+    "exclude_unexpected_values": True,
+    "partial_unexpected_count": 0,
+    "return_unexpected_index_query": False,
+}
 
 # It logs a traceback for what is raised here as an error of our own, and a temporary folder that
 # it has already removed.
@@ -45,8 +51,12 @@ class Evaluator:
     def evaluate(self, frame: pd.DataFrame, checks: Sequence[Expectation]) -> tuple[Outcome, ...]:
         """Outcomes in the order of `checks`.
 
+        Args:
+            frame: rows numbered from 0, the numbers that outcomes name them by.
+
         Raises:
             ConfigError: Great Expectations did not evaluate every check.
+            IntegrityError: it did not tell all rows that it counted.
         """
         suite = gx.ExpectationSuite(
             name="suite", expectations=[_configuration(i, check) for i, check in enumerate(checks)]
@@ -80,9 +90,16 @@ def _outcome(result: Any, rows: int) -> Outcome:
     error = _error(result.exception_info)
     found = result.result or {}
     success = bool(result.success) and not error
-    if "unexpected_count" in found:
-        return Outcome(success, int(found["unexpected_count"]), int(found["element_count"]), error)
-    return Outcome(success, 0 if success else rows, rows, error)
+    if "unexpected_count" not in found:
+        return Outcome(success, 0 if success else rows, rows, error)
+    count = int(found["unexpected_count"])
+    unexpected = () if error else tuple(found.get("unexpected_index_list") or ())
+    if len(unexpected) != count and not error:
+        raise IntegrityError(
+            f"Great Expectations found {count} unexpected rows and told which {len(unexpected)} "
+            "are; correct the result format in include/quality/great_expectations_adapter.py"
+        )
+    return Outcome(success, count, int(found["element_count"]), error, unexpected)
 
 
 def _error(info: Any) -> str:

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from include.errors import IsolationError, QualityError
 from include.handoffs import Checked, Ingested, Interval
-from include.quality import facts, landing, report, results, slices, suites
+from include.quality import facts, landing, report, results, slices
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
 from include.quality.results import Result
 from include.quality.slices import Slice
-from include.quality.volume import Delivered, decide_incident
+from include.quality.volume import Delivered, decide_incidents
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import Source, TenantConfig
@@ -48,11 +48,11 @@ def check(
             slices.judge(_slice(tenant, source, interval, landed, lake, delivered), evaluator)
             for source in tenant.sources
         ]
-        findings = facts.find(tenant, judged, interval, needs, landed, delivered, incidents)
+        findings = facts.find(tenant, judged, interval, needs, landed, delivered)
     found = [result for slice_ in judged for result in slice_.results]
     found += facts.judge(findings, evaluator)
     refused = [result for result in found if result.refuses]
-    lost = [source for source in findings.volumes if _is_lost(source, found)]
+    lost = [name for name, one in findings.volumes.items() if one.lost_days(interval)]
     set_aside = sum(slice_.set_aside for slice_ in judged)
     accepted = sum(slice_.rows for slice_ in judged) - set_aside
     warnings = sum(not r.success and r.check.severity == "warn" for r in found)
@@ -63,12 +63,12 @@ def check(
     verdict = _verdict(refused, accepted, set_aside, warnings, lost)
     shown = {slice_.source: slice_.shown for slice_ in judged}
     lake.put(tenant.ref, path, report.render(tenant.name, interval, verdict, found, shown))
-    incident = decide_incident(interval, findings.volumes, lost, incidents)
+    changed = decide_incidents(interval, findings.volumes, incidents)
     if not refused:
         _accept(tenant, judged, lake)
     with tenant_transaction(tenant.ref) as connection:
         results.write_results(connection, tenant.id, interval, found, path)
-        if incident is not None:
+        for incident in changed:
             results.write_incident(connection, tenant.id, incident)
         for slice_ in judged if not refused else ():
             results.write_set_aside(
@@ -116,13 +116,6 @@ def _accept(tenant: TenantConfig, judged: Sequence[Slice], lake: Lake) -> None:
         lake.replace_slice(
             tenant.ref, slice_.kind, slice_.source, slice_.interval, slices.accepted(slice_)
         )
-
-
-def _is_lost(source: str, found: Sequence[Result]) -> bool:
-    return any(
-        not r.success and r.check.name in suites.DATA_LOSS and r.suite == f"events.{source}"
-        for r in found
-    )
 
 
 def _verdict(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from include.handoffs import Interval
 from include.quality.needs import DataNeeds
 from include.quality.volume import Delivered
 from include.storage.lake import Lake
+from include.storage.scratch import scratch
 from include.tenants.config import TenantConfig
 
 #: From this many events on, a share of them is judged and not only noted.
@@ -60,12 +60,12 @@ def open_landing(tenant: TenantConfig, lake: Lake) -> Iterator[Landing]:
     """
     events = lake.dataset(tenant.ref, "landing_events")
     attributes = lake.dataset(tenant.ref, "landing_attributes")
-    with tempfile.TemporaryDirectory() as spill:
+    with scratch(tenant.id) as spill:
         config: dict[str, str | bool | int | float | list[str]] = {
             "autoinstall_known_extensions": "false",
             "threads": "2",
             "memory_limit": "256MB",
-            "temp_directory": spill,
+            "temp_directory": str(spill),
         }
         with duckdb.connect(config=config) as connection:
             yield Landing(events, attributes, connection)

@@ -97,20 +97,24 @@ def incidents(connection: Connection, tenant: str) -> list[Incident]:
 def write_incident(connection: Connection, tenant: str, incident: Incident) -> None:
     """Open, change or close an incident."""
     details = {
-        "sources": {
-            source: {
-                "start": outage.start.isoformat(),
-                "rows": outage.rows,
-                "expected": outage.expected,
-                "recovered_at": outage.recovered_at and outage.recovered_at.isoformat(),
+        "outages": [
+            {
+                "source": one.source,
+                "kind": one.kind,
+                "start": one.start.isoformat(),
+                "until": one.until and one.until.isoformat(),
+                "rows": one.rows,
+                "expected": round(one.expected, 1),
+                "recovered_at": one.recovered_at and one.recovered_at.isoformat(),
             }
-            for source, outage in sorted(incident.outages.items())
-        }
+            for one in incident.outages
+        ]
     }
     connection.execute(
         "INSERT INTO incidents (tenant_id, kind, as_of, summary, details, closed_at) "
         "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (tenant_id, kind, use_case, as_of) "
-        "DO UPDATE SET details = EXCLUDED.details, closed_at = EXCLUDED.closed_at",
+        "DO UPDATE SET summary = EXCLUDED.summary, details = EXCLUDED.details, "
+        "closed_at = EXCLUDED.closed_at",
         [
             tenant,
             DATA_LOSS,
@@ -216,13 +220,18 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _outages(details: Mapping[str, Any]) -> dict[str, Outage]:
-    return {
-        source: Outage(
-            datetime.fromisoformat(outage["start"]),
-            outage["rows"],
-            outage["expected"],
-            outage["recovered_at"] and datetime.fromisoformat(outage["recovered_at"]),
+def _outages(details: Mapping[str, Any]) -> tuple[Outage, ...]:
+    return tuple(
+        Outage(
+            one["source"],
+            _instant(one["start"]),
+            one["until"] and _instant(one["until"]),
+            one["rows"],
+            one["expected"],
+            one["recovered_at"] and _instant(one["recovered_at"]),
         )
-        for source, outage in details.get("sources", {}).items()
-    }
+        for one in details.get("outages", ())
+    )
+
+
+_instant: Final = datetime.fromisoformat

@@ -1,4 +1,8 @@
-"""One source's slice, row by row: judged, then split into rows accepted and rows set aside."""
+"""One source's slice, row by row: judged, then split into rows accepted and rows set aside.
+
+Great Expectations alone says which rows fail a check. What it said of a batch is kept as numbers
+of rows, and the batches, which come in a stable order, are split by it.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from include.errors import IntegrityError
 from include.handoffs import Interval
 from include.quality import results, rows, suites
 from include.quality.great_expectations_adapter import Evaluator
@@ -19,6 +23,42 @@ from include.quality.results import Result, SetAside
 from include.quality.suites import Expectation, Outcome
 
 SHOWN: Final = 20  #: rows set aside that the report shows of each source
+
+
+@dataclass(frozen=True)
+class FailedRows:
+    """The rows of one batch that fail a check that sets rows aside."""
+
+    checks: tuple[str, ...]
+    rows: npt.NDArray[np.int64]  #: numbers within the batch, ascending
+    bits: npt.NDArray[np.uint64]  #: for each of these rows, bit i where it fails the i-th check
+
+    @classmethod
+    def of(
+        cls, checks: Sequence[Expectation], outcomes: Sequence[Outcome], rows: int
+    ) -> FailedRows:
+        """What the outcomes say of a batch of so many rows."""
+        decisive = [
+            (check.name, outcome)
+            for check, outcome in zip(checks, outcomes, strict=True)
+            if check.severity == "quarantine"
+        ]
+        bits = np.zeros(rows, dtype=np.uint64)
+        for place, (_, outcome) in enumerate(decisive):
+            bits[list(outcome.unexpected)] |= np.uint64(1 << place)
+        failed = np.flatnonzero(bits)
+        return cls(tuple(name for name, _ in decisive), failed, bits[failed])
+
+    def reasons(self) -> list[str]:
+        """For each row, the names of the checks that it fails, joined by commas."""
+        return [
+            ", ".join(name for place, name in enumerate(self.checks) if bits >> place & 1)
+            for bits in self.bits.tolist()
+        ]
+
+    def first(self, count: int) -> FailedRows:
+        """The same of the first rows only."""
+        return replace(self, rows=self.rows[:count], bits=self.bits[:count])
 
 
 @dataclass(frozen=True)
@@ -34,6 +74,7 @@ class Slice:
     set_aside: int = 0
     results: tuple[Result, ...] = ()
     shown: tuple[SetAside, ...] = ()  #: the first rows set aside
+    failed: tuple[FailedRows, ...] = ()  #: by batch
 
     @property
     def suite(self) -> str:
@@ -47,87 +88,62 @@ class Slice:
             return suites.event_row_checks()
         return suites.attribute_row_checks()
 
-    def judged(self) -> Iterator[tuple[pa.Table, pa.Table]]:
-        """Batches as they landed, each with the same rows as checks read them."""
-        occurrences = rows.Occurrences(self.repeated)
-        for batch in rows.batches(self.landed):
-            yield batch, rows.prepared(batch, occurrences)
-
 
 def judge(slice_: Slice, evaluator: Evaluator) -> Slice:
     """Evaluate the row checks batch by batch, and add up."""
     checks = slice_.row_checks
-    quarantining = suites.quarantining(checks)
     totals = [Outcome()] * len(checks)
-    count = bad = 0
+    occurrences = rows.Occurrences(slice_.repeated)
+    failed: list[FailedRows] = []
     shown: list[SetAside] = []
-    for batch, prepared in slice_.judged():
-        outcomes = evaluator.evaluate(prepared.to_pandas(), checks)
-        for one, outcome in zip(checks, outcomes, strict=True):
-            _agree(slice_, one, outcome, prepared)
+    count = 0
+    for batch in rows.batches(slice_.landed):
+        frame = rows.prepared(batch, occurrences).to_pandas(ignore_metadata=True)
+        outcomes = evaluator.evaluate(frame, checks)
         totals = [total + outcome for total, outcome in zip(totals, outcomes, strict=True)]
-        readable = [
-            one
-            for one, outcome in zip(checks, outcomes, strict=True)
-            if one in quarantining and not outcome.error
-        ]
-        mask = rows.set_aside(readable, prepared)
-        if len(shown) < SHOWN:
-            shown += _rows_set_aside(batch, prepared, mask, readable, count)
-            del shown[SHOWN:]
-        bad += int(pc.sum(mask).as_py() or 0)
+        failed.append(FailedRows.of(checks, outcomes, batch.num_rows))
+        shown += _rows_set_aside(batch, failed[-1].first(SHOWN - len(shown)), count)
         count += batch.num_rows
     found = tuple(
         Result.of(slice_.suite, one, total, {})
         for one, total in zip(checks, totals, strict=True)
         if count  # of no rows, nothing was evaluated
     )
-    return replace(slice_, rows=count, set_aside=bad, results=found, shown=tuple(shown))
-
-
-def _agree(slice_: Slice, one: Expectation, outcome: Outcome, prepared: pa.Table) -> None:
-    """Refuse to set rows aside by a reading of a check that Great Expectations does not share."""
-    if one.severity != "quarantine" or outcome.error:
-        return
-    ours = int(pc.sum(rows.unexpected(one, prepared)).as_py() or 0)
-    if ours != outcome.unexpected_count:
-        raise IntegrityError(
-            f"check {one.name} of {slice_.suite}: {outcome.unexpected_count} rows are unexpected "
-            f"to Great Expectations, {ours} to include/quality/rows.py; correct `unexpected` there"
-        )
+    return replace(
+        slice_,
+        rows=count,
+        set_aside=sum(len(one.rows) for one in failed),
+        results=found,
+        shown=tuple(shown),
+        failed=tuple(failed),
+    )
 
 
 def accepted(slice_: Slice) -> Iterator[pa.RecordBatch]:
-    quarantining = suites.quarantining(slice_.row_checks)
-    for batch, prepared in slice_.judged():
-        good = pc.invert(rows.set_aside(quarantining, prepared))
-        yield from batch.filter(good).to_batches()
+    """The rows of a judged slice that fail no check."""
+    for batch, failed in _split(slice_):
+        good = np.ones(batch.num_rows, dtype=bool)
+        good[failed.rows] = False
+        yield from batch.filter(pa.array(good)).to_batches()
 
 
 def set_aside(slice_: Slice) -> Iterator[SetAside]:
+    """The rows of a judged slice that fail a check, each with its reason."""
     if not slice_.set_aside:
         return
-    quarantining = suites.quarantining(slice_.row_checks)
     count = 0
-    for batch, prepared in slice_.judged():
-        mask = rows.set_aside(quarantining, prepared)
-        yield from _rows_set_aside(batch, prepared, mask, quarantining, count)
+    for batch, failed in _split(slice_):
+        yield from _rows_set_aside(batch, failed, count)
         count += batch.num_rows
 
 
-def _rows_set_aside(
-    batch: pa.Table,
-    prepared: pa.Table,
-    mask: pa.ChunkedArray,
-    quarantining: Sequence[Expectation],
-    offset: int,
-) -> list[SetAside]:
-    numbers = rows.positions(mask)
-    if not numbers:
-        return []
-    why = rows.reasons(quarantining, prepared.take(numbers))
-    content = results.readable_rows(batch.take(numbers))
+def _split(slice_: Slice) -> Iterator[tuple[pa.Table, FailedRows]]:
+    return zip(rows.batches(slice_.landed), slice_.failed, strict=True)
+
+
+def _rows_set_aside(batch: pa.Table, failed: FailedRows, offset: int) -> list[SetAside]:
+    content = results.readable_rows(batch.take(pa.array(failed.rows)))
     return [
         SetAside(offset + number, reason, row)
-        for number, reason, row in zip(numbers, why, content, strict=True)
+        for number, reason, row in zip(failed.rows.tolist(), failed.reasons(), content, strict=True)
     ]

@@ -7,7 +7,7 @@ known (a share of nothing, a volume without a past) is not judged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -31,11 +31,8 @@ EARLIEST_EVENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST_FACT: Final = datetime(1800, 1, 1, tzinfo=UTC)
 LATEST_FACT: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
-#: Checks of a source that, failing, say that the tenant stopped sending.
-DATA_LOSS: Final = ("data_loss", "silence")
 #: Rows of an interval relative to what its predecessors let expect.
 USUAL_VOLUME: Final = (0.5, 3.0)
-COLLAPSED_VOLUME: Final = 0.1
 ORPHANS: Final = 0.05  #: share of events whose item has no attribute
 SET_ASIDE_NOTED: Final = 0.1
 SET_ASIDE_REFUSED: Final = 0.9  #: above this share the source or its mapping is broken
@@ -68,8 +65,10 @@ class Outcome:
     unexpected_count: int = 0
     element_count: int = 0
     error: str = ""  #: why it could not be evaluated
+    unexpected: tuple[int, ...] = ()  #: numbers of the rows, of a check of rows in one frame
 
     def __add__(self, other: Outcome) -> Outcome:
+        """Both frames together, whose rows have no numbers in common."""
         return Outcome(
             self.success and other.success,
             self.unexpected_count + other.unexpected_count,
@@ -139,9 +138,7 @@ def source_checks(suite: str, source: Source, *, items_known: bool) -> tuple[Exp
     checks = [
         _fact(suite, "freshness", "lag_days", "warn", max_value=freshest),
         _fact(suite, "volume", "volume_ratio", "warn", min_value=low, max_value=high),
-        _fact(suite, "data_loss", "volume_ratio_judged", "warn", min_value=COLLAPSED_VOLUME),
-        # An outage that began within the interval: little arrived, and of late nothing at all.
-        _fact(suite, "silence", "volume_ratio_if_silent", "warn", min_value=low),
+        _fact(suite, "data_loss", "lost_days", "warn", max_value=0),
     ]
     if items_known:
         checks.append(_fact(suite, "items_known", "orphan_share", "warn", max_value=ORPHANS))
@@ -165,11 +162,6 @@ def needs_checks(suite: str, needs: DataNeeds) -> tuple[Expectation, ...]:
     if needs.label_event:
         checks.append(_fact(suite, "label", "label_rate", "warn", min_value=low, max_value=high))
     return tuple(checks)
-
-
-def quarantining(checks: Sequence[Expectation]) -> tuple[Expectation, ...]:
-    """Those that set rows aside."""
-    return tuple(check for check in checks if check.severity == "quarantine")
 
 
 def _shape(table: str) -> tuple[Expectation, ...]:

@@ -1,24 +1,18 @@
-"""Volume against a source's own past, and the incident of a tenant that stopped sending.
+"""The incident of a source that stopped sending, or sends only part of its rows: opened and closed.
 
-Pure decisions: what was delivered before and the incidents on record come in, the expectation and
-the incident to record come out. Intervals of an outage never count as past, so that a source that
-stays silent is measured by what it once delivered, for as long as it takes.
+Pure decisions: which days are lost by now (see `losses`) and the incidents on record come in, the
+incidents to record come out. What is lost is told afresh by every run, so that days that are sent
+again, or announced as closed, are found to be back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from statistics import median
-from typing import Final
+from datetime import datetime
 
 from include.handoffs import Interval
-
-WINDOW: Final = 8  #: intervals that the median is taken over
-MINIMUM_PAST: Final = 4  #: with fewer, nothing is expected
-#: Below this, an empty interval can be chance (for ten rows a Poisson chance of 1 in 20,000).
-MINIMUM_EXPECTED: Final = 10.0
+from include.quality.losses import Loss, kind_of
 
 
 @dataclass(frozen=True)
@@ -31,145 +25,174 @@ class Delivered:
 
 @dataclass(frozen=True)
 class Volume:
-    """One source in the interval that is checked."""
+    """One source: what it brought in the interval that is checked, and all that it lost."""
 
     rows: int
     expected: float | None  #: None where the past is too short
+    losses: tuple[Loss, ...]
+    #: Between which instants losses were looked for.
+    since: datetime
+    until: datetime
 
     @property
     def ratio(self) -> float | None:
         """Rows per expected row."""
         return self.rows / self.expected if self.expected else None
 
-    @property
-    def judged(self) -> float | None:
-        """The ratio where so much was expected that a collapse cannot be chance."""
-        enough = self.expected is not None and self.expected >= MINIMUM_EXPECTED
-        return self.ratio if enough else None
+    def lost_days(self, interval: Interval) -> float | None:
+        """Days of the interval that are lost; None where there is no past to tell by."""
+        if self.expected is None and not self.losses:
+            return None
+        parts = (
+            (max(one.start, interval.start), min(one.end, interval.end)) for one in self.losses
+        )
+        return sum((end - start).total_seconds() for start, end in parts if start < end) / 86_400
 
 
 @dataclass(frozen=True)
 class Outage:
-    """One source within an incident."""
+    """Days of one source within an incident."""
 
+    source: str
     start: datetime
+    until: datetime | None  #: None while it lasts
     rows: int
     expected: float
+    #: End of the interval in which the days were found to be complete after all; from then on they
+    #: are used.
     recovered_at: datetime | None = None
+
+    @property
+    def kind(self) -> str:
+        """`total` or `partial`."""
+        return kind_of(self.rows, self.expected)
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Data loss from the first interval without data to the one in which all sources are back."""
+    """Data loss, until all its sources are back. Its days stay lost until they are recovered."""
 
     as_of: datetime
     summary: str
-    outages: Mapping[str, Outage]
+    outages: tuple[Outage, ...]
     closed_at: datetime | None = None
 
 
-def expected_rows(
-    source: str,
-    interval: Interval,
-    rows: int,
-    delivered: Sequence[Delivered],
-    incidents: Sequence[Incident],
-) -> float | None:
-    """Median rows of the last `WINDOW` intervals before this one, at this interval's length.
+def decide_incidents(
+    interval: Interval, volumes: Mapping[str, Volume], incidents: Sequence[Incident]
+) -> list[Incident]:
+    """The incidents that are new or changed after this interval, oldest first.
 
-    A long slice, such as the first load, counts as so many intervals of its average.
-
-    Args:
-        rows: what the interval itself holds; taken off a slice that contains it.
+    Deciding again on the same facts changes nothing. A loss belongs to the incident whose days it
+    overlaps; a new one to what is going on at the same time in another source, or to its own.
     """
-    length = interval.end - interval.start
-    samples: list[float] = []
-    cursor = interval.start
-    newest_first = sorted(delivered, key=lambda d: (d.interval.end, d.interval.start), reverse=True)
-    for slice_ in newest_first:
-        start, end = slice_.interval.start, min(slice_.interval.end, cursor)
-        if end <= start or _in_outage(source, start, incidents):
-            continue
-        contains_this = slice_.interval.end > interval.start
-        whole = min(slice_.interval.end, interval.start) - start
-        average = max(0, slice_.rows - (rows if contains_this else 0)) * (length / whole)
-        times = min(round((end - start) / length), WINDOW - len(samples))
-        samples += [average] * times
-        cursor = start
-    return median(samples) if len(samples) >= MINIMUM_PAST else None
+    left = {source: list(volume.losses) for source, volume in volumes.items()}
+    found = [
+        _updated(one, interval, volumes, left) for one in sorted(incidents, key=lambda i: i.as_of)
+    ]
+    for source, losses in left.items():
+        for loss in losses:
+            outage = _outage(source, loss, volumes[source])
+            as_of = interval.end if loss.end > interval.start else loss.end
+            place = next(
+                (n for n, one in enumerate(found) if one.as_of == as_of or _goes_on(one, loss)),
+                None,
+            )
+            if place is None:
+                found.append(Incident(as_of, "", (outage,)))
+            else:
+                found[place] = replace(found[place], outages=(*found[place].outages, outage))
+    known = {one.as_of: one for one in incidents}
+    settled = (_settled(one, interval) for one in found)
+    changed = (one for one in settled if known.get(one.as_of) != one)
+    return sorted(changed, key=lambda one: one.as_of)
 
 
-def decide_incident(
+def lost(incidents: Iterable[Incident]) -> list[Outage]:
+    """The outages whose days are still lost, by start and source."""
+    outages = (outage for one in incidents for outage in one.outages)
+    still = (outage for outage in outages if outage.recovered_at is None)
+    return sorted(still, key=lambda outage: (outage.start, outage.source))
+
+
+def _updated(
+    incident: Incident,
     interval: Interval,
     volumes: Mapping[str, Volume],
-    lost: Sequence[str],
-    incidents: Sequence[Incident],
-) -> Incident | None:
-    """The incident to record after this interval, new or changed; None when there is none.
-
-    Deciding again for the same interval gives the same incident. One incident spans an outage:
-    it opens with the first interval that lost data and closes with the one in which every source
-    is back.
-
-    Args:
-        lost: sources whose volume collapsed in the interval.
-    """
-    own = next((i for i in incidents if i.as_of == interval.end), None)
-    ongoing = own or next(
-        (
-            i
-            for i in sorted(incidents, key=lambda i: i.as_of, reverse=True)
-            if i.as_of <= interval.start and (i.closed_at is None or i.closed_at >= interval.end)
-        ),
-        None,
-    )
-    fresh = {
-        source: Outage(interval.start, volumes[source].rows, volumes[source].expected or 0.0)
-        for source in lost
-    }
-    if ongoing is None:
-        return Incident(interval.end, _summary(interval, fresh), fresh) if fresh else None
-    outages = {
-        source: _settled(outage, interval, source in lost, volumes.get(source))
-        for source, outage in ongoing.outages.items()
-    }
-    outages |= {source: outage for source, outage in fresh.items() if source not in outages}
-    ends = [outage.recovered_at for outage in outages.values()]
-    closed_at = None if None in ends else max(end for end in ends if end is not None)
-    return replace(ongoing, outages=outages, closed_at=closed_at or ongoing.closed_at)
-
-
-def _settled(outage: Outage, interval: Interval, lost: bool, volume: Volume | None) -> Outage:
-    """The outage after an interval: a source is back when it delivers or is no longer declared."""
-    end = outage.recovered_at
-    if lost:
-        again = end is not None and end <= interval.start
-        return replace(outage, recovered_at=None) if again else outage
-    back = volume is None or volume.ratio is not None
-    if not back or (end is not None and end <= interval.end):
-        return outage
-    return replace(outage, recovered_at=interval.end)
-
-
-def _in_outage(source: str, instant: datetime, incidents: Sequence[Incident]) -> bool:
-    for incident in incidents:
-        outage = incident.outages.get(source)
-        if outage is None:
+    left: Mapping[str, list[Loss]],
+) -> Incident:
+    """The incident with what is lost of its days by now, which is taken from `left`."""
+    outages: list[Outage] = []
+    for outage in incident.outages:
+        volume = volumes.get(outage.source)
+        if volume is None:  # no longer declared
+            outages.append(replace(outage, until=outage.until or interval.end))
             continue
-        end = outage.recovered_at or incident.closed_at or datetime.max.replace(tzinfo=UTC)
-        if outage.start <= instant < end:
-            return True
-    return False
+        until = outage.until or volume.until
+        losses = [
+            one for one in left[outage.source] if one.start <= until and outage.start <= one.end
+        ]
+        for one in losses:
+            left[outage.source].remove(one)
+            outages.append(_outage(outage.source, one, volume))
+        if losses or any(
+            one.source == outage.source
+            and one.start <= until
+            and outage.start <= (one.until or until)
+            for one in outages
+        ):
+            continue
+        if outage.start < volume.since:  # too long ago to be judged again; it ends with new rows
+            back = interval.end if volume.rows else None
+            outages.append(replace(outage, until=outage.until or back))
+        else:
+            at = outage.recovered_at or interval.end
+            outages.append(replace(outage, until=until, recovered_at=at))
+    return replace(incident, outages=tuple(outages))
 
 
-def _summary(interval: Interval, outages: Mapping[str, Outage]) -> str:
-    sources = "; ".join(
-        f"source {name} delivered {outage.rows:,} rows where about {outage.expected:,.0f} "
-        "were expected"
-        for name, outage in sorted(outages.items())
+def _goes_on(incident: Incident, loss: Loss) -> bool:
+    """Whether an incident that is not over covers some of the loss's time."""
+    if incident.closed_at is not None:
+        return False
+    return any(
+        one.start < loss.end and (one.until is None or loss.start < one.until)
+        for one in incident.outages
     )
+
+
+def _outage(source: str, loss: Loss, volume: Volume) -> Outage:
+    until = None if loss.end >= volume.until else loss.end
+    return Outage(source, loss.start, until, loss.rows, loss.expected)
+
+
+def _settled(incident: Incident, interval: Interval) -> Incident:
+    """The incident in words, and closed where all its outages are over."""
+    ends = [one.until for one in incident.outages]
+    over = [end for end in ends if end is not None]
+    closed_at = None
+    if len(over) == len(ends):
+        closed_at = incident.closed_at or max(interval.end, *over)
+    return replace(incident, closed_at=closed_at, summary=summary(incident.outages))
+
+
+def summary(outages: Sequence[Outage]) -> str:
+    """An incident in words."""
+    parts = "; ".join(map(_told, outages))
     return (
-        f"Data loss between {interval.start:%Y-%m-%d %H:%M} and {interval.end:%Y-%m-%d %H:%M} "
-        f"UTC: {sources}, by its own past. Ask the tenant whether sending stopped; models are not "
-        "retrained until data is back."
+        f"Data loss {parts}, by its own past. Ask the tenant whether sending stopped; these days "
+        "are kept out of drift, labels and training until they are sent again, or announced as "
+        "`closures` in the tenant's file."
+    )
+
+
+def _told(one: Outage) -> str:
+    if one.until is None:
+        when = f"since {one.start:%Y-%m-%d %H:%M} UTC"
+    else:
+        when = f"between {one.start:%Y-%m-%d %H:%M} and {one.until:%Y-%m-%d %H:%M} UTC"
+    back = f", complete since {one.recovered_at:%Y-%m-%d %H:%M}" if one.recovered_at else ""
+    return (
+        f"{when}: source {one.source} delivered {one.rows:,} rows where about {one.expected:,.0f} "
+        f"were expected ({one.kind}{back})"
     )
