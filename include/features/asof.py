@@ -1,14 +1,10 @@
-"""The last value known at an instant: of facts with a time of validity and a time of knowledge."""
+"""The last fact known at an instant: of facts with a time of validity and a time of knowledge."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from include.errors import ConfigError, UnknownNameError
-from include.features.key_codes import KeyCodes
-from include.features.spine import AS_OF
 from include.features.time_order import Integers, Timeline, search, settle_ties, sorting
 
 
@@ -55,44 +51,6 @@ class Facts:
         return about
 
 
-def latest_known(
-    spine: pa.Table,
-    rows: pa.Table,
-    keys: tuple[str, ...],
-    *,
-    valid: str = "valid_from",
-    known: str = "created_timestamp",
-) -> pa.Table:
-    """Join to every spine row the last row of its entity that was valid and known at `as_of`.
-
-    A row counts if `valid <= as_of` and `known <= as_of`. Of those of one entity the one with the
-    latest (valid, known) is taken; of several such, the last in the table. Null keys match nothing.
-
-    Args:
-        spine: the `keys`, and `as_of`, a timestamp without null.
-        rows: the `keys`, two timestamps without null, and the columns to join. Keys that are
-            dictionary-encoded are matched faster.
-
-    Returns:
-        The spine, every row in its order, then the columns of `rows` that are neither key nor
-        instant, null where nothing was known.
-    """
-    _check_columns(spine, (*keys, AS_OF), "the spine")
-    _check_columns(rows, (*keys, valid, known), "the rows")
-    values = [name for name in rows.column_names if name not in (*keys, valid, known)]
-    repeated = sorted(set(values) & set(spine.column_names))
-    if repeated:
-        raise ConfigError(f"the spine and the rows both have {', '.join(repeated)}; rename one")
-    entities = KeyCodes([spine[key] for key in keys], len(spine))
-    groups = entities.of([rows[key] for key in keys], len(rows))
-    at = microseconds(spine[AS_OF])
-    facts = Facts(groups, microseconds(rows[valid]), microseconds(rows[known]))
-    found = facts.latest(entities.codes, at, at)
-    for name in values:
-        spine = spine.append_column(name, _taken(rows[name], found))
-    return spine
-
-
 def microseconds(column: pa.ChunkedArray) -> Integers:
     """A timestamp column without nulls as microseconds since 1970."""
     values: Integers = column.cast(pa.timestamp("us", column.type.tz)).cast(pa.int64()).to_numpy()
@@ -124,20 +82,3 @@ def last_at_most(values: Integers, behind: Integers, limits: Integers) -> Intege
         fits[fits] = levels[number][right[fits]] <= limits[below[fits]]
         node[below] = np.where(fits, right, right - 1)
     return node
-
-
-def _taken(column: pa.ChunkedArray, rows: Integers) -> pa.ChunkedArray:
-    """The column's values at some rows, null at -1."""
-    known = rows >= 0
-    if not known.any():
-        return pa.chunked_array([pa.nulls(len(rows), column.type)])
-    taken = column.take(pa.array(np.maximum(rows, 0)))  # much faster than with nulls among these
-    if known.all():
-        return taken
-    return pc.if_else(pa.array(known), taken, pa.scalar(None, column.type))
-
-
-def _check_columns(table: pa.Table, names: tuple[str, ...], where: str) -> None:
-    for name in names:
-        if name not in table.column_names:
-            raise UnknownNameError("column", name, table.column_names, where)

@@ -15,7 +15,6 @@ Meaning, the same on every engine and fixed by `tests/spec`:
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -30,9 +29,8 @@ from include.features.columns import (
     check_text,
     parse_column,
 )
-from include.features.conditions import Condition, equals, missing
+from include.features.conditions import Condition
 from include.features.expressions import (
-    NOTHING,
     Difference,
     Expression,
     Feature,
@@ -44,7 +42,7 @@ from include.storage.canonical import ENTITY_COLUMNS
 
 Function = Literal[
     "count", "sum", "mean", "min", "max", "std", "first", "last", "distinct_count",
-    "time_since_last", "time_since_first", "days_active", "entropy", "share", "trend",
+    "time_since_last", "time_since_first", "days_active", "entropy", "trend",
 ]  # fmt: skip
 
 Kind = Literal["integer", "number", "text"]
@@ -64,13 +62,10 @@ FUNCTIONS: Final[dict[str, Reading | Literal["any"] | None]] = {
     "time_since_first": None,  # days, as float
     "days_active": None,  # distinct dates in the tenant's time zone
     "entropy": "text",  # Shannon's, in nats, of the distribution of values
-    "share": "text",  # of each category among the events, of the rest, and of events without one
     "trend": "number",  # (window - the window before it) / both, of events or of a value's sum
 }
 #: Functions that read a value or, without one, count events.
 _VALUE_OPTIONAL: Final = frozenset({"trend"})
-#: Most categories that one share may tell apart.
-MOST_CATEGORIES: Final = 50
 #: A window without lower bound.
 ALL_HISTORY: Final = timedelta.max
 _LONGEST_WINDOW: Final = timedelta(days=36_500)
@@ -220,11 +215,10 @@ class EventStream:
 
 @dataclass(frozen=True)
 class Aggregation:
-    """One function over the windows, hence one feature per window; a share gives several.
+    """One function over the windows, hence one feature per window.
 
     `where` narrows the stream for this aggregation alone and then needs a `label`, which goes
-    into the feature's name. A share tells `top` categories apart, numbered by how frequent they
-    are in the training window: `categories.learn` finds them, `categories.bind` fills them in.
+    into the feature's name.
     """
 
     function: Function
@@ -232,8 +226,6 @@ class Aggregation:
     windows: tuple[timedelta, ...] = (ALL_HISTORY,)
     where: tuple[Condition, ...] = ()
     label: str = ""
-    top: int | None = None  #: of a share: how many categories it tells apart
-    categories: tuple[str, ...] | None = None  #: of a share: those; None while they are not learnt
     #: Of `first` and `last`: how they read a property or attribute; else these as a number, those
     #: as a text.
     read_as: Reading | None = None
@@ -270,7 +262,6 @@ class Aggregation:
                 raise ConfigError(f"{where} needs finite windows: nothing is before all history")
             for window in self.windows:
                 window_name(2 * window)
-        self._check_categories(where)
 
     def _check_reading(self, where: str) -> None:
         if self.read_as is None:
@@ -280,25 +271,6 @@ class Aggregation:
         check_reading(self.source, self.read_as, where)
         if self.read_as == self.source.readings[0]:  # as it would be read anyway
             object.__setattr__(self, "read_as", None)
-
-    def _check_categories(self, where: str) -> None:
-        if self.function != "share":
-            if self.top is not None or self.categories is not None:
-                raise ConfigError(f"{where} takes no `top` and no `categories`: only a share does")
-            return
-        whole = isinstance(self.top, int) and not isinstance(self.top, bool)
-        if self.top is None or not whole or not 1 <= self.top <= MOST_CATEGORIES:
-            raise ConfigError(
-                f"{where} of {self.value!r} needs a bound: `top`, the number of categories it "
-                f"tells apart, from 1 to {MOST_CATEGORIES}, got {self.top!r}"
-            )
-        if self.categories is None:
-            return
-        check_tuple(self.categories, str, f"{where}.categories")
-        if len(self.categories) > self.top:
-            raise ConfigError(f"{where} has more categories than top={self.top}")
-        if len(set(self.categories)) < len(self.categories):
-            raise ConfigError(f"{where} has a category twice: {self.categories!r}")
 
     @property
     def source(self) -> Column | None:
@@ -328,41 +300,18 @@ class Aggregation:
             filter(None, (self.label, self.function, self._value_name, window_name(window)))
         )
 
-    def features(self, window: timedelta) -> tuple[str, ...]:
-        """Names of all its features over `window`: more than one for a share."""
-        name = self.feature(window)
-        if self.function != "share" or self.top is None:
-            return (name,)
-        slots = (*range(1, self.top + 1), "other", "unknown")
-        return tuple(f"{name}_{slot}" for slot in slots)
-
-    @property
-    def learnt_as(self) -> str:
-        """Of a share: the name its categories are learnt under, whatever the window."""
-        return f"{self.feature(self.windows[0]).rpartition('_')[0]}_top{self.top}"
-
     def primitives(self, window: timedelta) -> tuple[Aggregation, ...]:
         """What an engine computes for it: itself, or the counts and sums it is made of."""
         if self.function == "trend":
             return (self._part(window), self._part(2 * window))
-        if self.function == "share":
-            return (self._events(window), *self._slots(window))
         return (replace(self, windows=(window,)),)
 
-    def expressions(self, window: timedelta) -> tuple[Expression, ...]:
-        """Each of `features(window)` in terms of the primitives' names."""
+    def expression(self, window: timedelta) -> Expression:
+        """`feature(window)` in terms of the primitives' names."""
         if self.function == "trend":
             now, both = (Feature(p.feature(p.windows[0])) for p in self.primitives(window))
-            return (Ratio(Difference(now, Difference(both, now)), both),)
-        if self.function != "share" or self.top is None:
-            return (Feature(self.feature(window)),)
-        events, *slots = (Feature(p.feature(window)) for p in self.primitives(window))
-        rest: Expression = events
-        for slot in slots:
-            rest = Difference(rest, slot)
-        *known, unknown = (Ratio(slot, events) for slot in slots)
-        unused = (NOTHING,) * (self.top - len(known))
-        return (*known, *unused, Ratio(rest, events), unknown)
+            return Ratio(Difference(now, Difference(both, now)), both)
+        return Feature(self.feature(window))
 
     @property
     def _value_name(self) -> str:
@@ -371,37 +320,6 @@ class Aggregation:
     def _part(self, window: timedelta) -> Aggregation:
         function: Function = "sum" if self.value else "count"
         return Aggregation(function, self.value, (window,), self.where, self.label)
-
-    def _events(self, window: timedelta) -> Aggregation:
-        return Aggregation("count", None, (window,), self.where, self.label)
-
-    def _slots(self, window: timedelta) -> tuple[Aggregation, ...]:
-        """Counts of each category, then of the events without one."""
-        if self.categories is None:
-            raise ConfigError(
-                f"the categories of {self.feature(window)!r} are not known yet: learn them from "
-                "the training window with `categories.learn` and `categories.bind`"
-            )
-        column = str(self.value)
-        wanted = [(str(n), equals(column, c)) for n, c in enumerate(self.categories, 1)]
-        wanted.append(("unknown", missing(column)))
-        return tuple(
-            Aggregation(
-                "count",
-                None,
-                (window,),
-                (*self.where, condition),
-                self._slot_label(slot),
-            )
-            for slot, condition in wanted
-        )
-
-    def _slot_label(self, slot: str) -> str:
-        """Tells a slot's count from others; digested where label and column make no short name."""
-        label = "_".join(filter(None, (self.label, self._value_name, slot)))
-        if _may_be_named(label):
-            return label
-        return f"slot_{hashlib.sha256(label.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

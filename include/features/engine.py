@@ -38,8 +38,7 @@ class Engine(Protocol):
         metadata holds `feature_service` and `feature_fingerprint`.
 
         Raises:
-            ConfigError: the spine lacks a join key, the time zone is none, or the categories of a
-                share were not learnt.
+            ConfigError: the spine lacks a join key, or the time zone is none.
         """
         ...
 

@@ -82,8 +82,6 @@ MOST_DEEP: Final = 50
 MOST_NODES: Final = 1_000
 
 Expression: TypeAlias = Feature | Constant | Ratio | Difference | Log1p | OnlyIf
-#: Null, as a quotient without value.
-NOTHING = Ratio(Constant(0), Constant(0))
 
 
 def operands(expression: Expression) -> tuple[Expression, ...]:

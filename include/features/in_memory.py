@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 
-from include.errors import ConfigError
 from include.features.columns import Column, parse_properties, read_number, read_text
 from include.features.conditions import Condition
 from include.features.declarations import (
@@ -185,12 +184,12 @@ def _row(
     for aggregation in (*view.aggregations, *view.inputs):
         meant = [e for e in past if all(_holds(c, e) for c in aggregation.where)]
         for window in aggregation.windows:
-            found = _aggregated(aggregation, window, meant, as_of)
+            value = _aggregated(aggregation, window, meant, as_of)
             within = _within(meant, window, as_of)
             tenants = {e.row.get("tenant_id") for e in within if _tells(e, aggregation)}
             if view.scope == "shared" and len(tenants) < view.minimum_tenants:
-                found = [None] * len(found)
-            values |= dict(zip(aggregation.features(window), found, strict=True))
+                value = None
+            values[aggregation.feature(window)] = value
     for lookup in view.attributes:
         values[lookup.feature] = _attribute(lookup, row, facts)
     for derived in view.derived:
@@ -217,15 +216,13 @@ def _within(events: list[_Event], window: timedelta, as_of: datetime) -> list[_E
 
 def _aggregated(
     aggregation: Aggregation, window: timedelta, events: list[_Event], as_of: datetime
-) -> list[Value]:
-    """The aggregation's features over one window, in the order of their names."""
+) -> Value:
+    """The aggregation's feature over one window."""
     seen = _within(events, window, as_of)
     if aggregation.function == "trend":
         both = _within(events, 2 * window, as_of)
-        return [_trend(aggregation, seen, both, as_of)]
-    if aggregation.function == "share":
-        return _shares(aggregation, seen)
-    return [_aggregate(aggregation, seen, as_of)]
+        return _trend(aggregation, seen, both, as_of)
+    return _aggregate(aggregation, seen, as_of)
 
 
 def _trend(
@@ -236,20 +233,6 @@ def _trend(
     if not isinstance(now, int | float) or not isinstance(total, int | float) or not total:
         return None
     return _finite(lambda pair: (pair[0] - (pair[1] - pair[0])) / pair[1], (now, total))
-
-
-def _shares(aggregation: Aggregation, events: list[_Event]) -> list[Value]:
-    """Of each category, unused ones null, then of all others, then of events without any."""
-    column, top, categories = aggregation.source, aggregation.top, aggregation.categories
-    if column is None or top is None or categories is None:
-        raise ConfigError(f"the categories of a share of {aggregation.value!r} were not learnt")
-    if not events:
-        return [None] * (top + 2)
-    counts = Counter(event.read(column, "text") for event in events)
-    others = sum(n for value, n in counts.items() if value is not None and value not in categories)
-    known: list[Value] = [counts[category] / len(events) for category in categories]
-    unused: list[Value] = [None] * (top - len(known))
-    return [*known, *unused, others / len(events), counts[None] / len(events)]
 
 
 def _aggregate(aggregation: Aggregation, events: list[_Event], as_of: datetime) -> Value:

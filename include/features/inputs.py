@@ -10,18 +10,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+import psycopg
 import pyarrow as pa
 
-from include.errors import ConfigError, IntegrityError, IsolationError
+from include.errors import ConfigError, IntegrityError, IsolationError, TenantryError
 from include.features import vectorized
-from include.features.declarations import window_name
 from include.features.engine import required_columns
+from include.features.membership import settle
+from include.features.reach import retention_problems
 from include.features.spine import Spine
-from include.features.views import FeatureService
+from include.features.views import FEWEST_TENANTS, FeatureService
 from include.handoffs import StoredObject, TableVersion
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, global_owner
 
 
 @dataclass(frozen=True)
@@ -118,21 +120,10 @@ def read_pinned(
             known_at=known_at,
         ),
         pool,
-        _pooled(pool, list(wanted.shared), known_at, lake) if wanted.shared else None,
+        _pooled(pool, tenant.region, list(wanted.shared), known_at, lake)
+        if wanted.shared
+        else None,
     )
-
-
-def retention_problems(tenant: TenantConfig, service: FeatureService) -> list[str]:
-    """One line per view that looks back further than the tenant's events reach."""
-    kept = tenant.retention.events
-    return [
-        f"tenant {tenant.id}: view {view.name!r} of service {service.name!r} looks back "
-        f"{window_name(view.longest_window)}, and `retention.events` keeps events for "
-        f"{window_name(kept) if not kept.microseconds else kept}; keep them longer, shorten the "
-        "window, or leave out the use case"
-        for view in service.views
-        if view.scope == "tenant" and view.longest_window > kept
-    ]
 
 
 # shared views
@@ -149,21 +140,70 @@ def pool_members(tenant: TenantConfig, fleet: Sequence[TenantConfig]) -> list[Te
     )
 
 
+def unreadable(
+    tenants: Sequence[TenantConfig], tables: Sequence[str], lake: Lake
+) -> dict[str, str]:
+    """What is wrong with the newest tables of those tenants that cannot be read, by id.
+
+    Every column is read from the first row to the last: a file that is cut off or changed may be
+    broken in one place only.
+    """
+    broken: dict[str, str] = {}
+    for tenant in tenants:
+        for table in tables:
+            problem = _problem(tenant.ref, table, lake)
+            if problem:
+                broken.setdefault(tenant.id, f"{table}: {problem}")
+    return broken
+
+
+def _problem(tenant: TenantRef, table: str, lake: Lake) -> str:
+    try:
+        newest = lake.version(tenant, table)
+        rows = 0
+        for batch in lake.dataset(tenant, table, newest.version).to_batches():
+            batch.validate(full=True)
+            rows += batch.num_rows
+    except Exception as error:  # a broken table raises whatever its library does
+        return type(error).__name__  # its text may hold a value of the table's
+    return "" if rows == newest.rows else f"{rows} rows, and its log says {newest.rows}"
+
+
+def settled_members(members: Sequence[TenantConfig], lake: Lake) -> list[TenantConfig]:
+    """Those of a region's members who count, so that no change tells on one: see `membership`.
+
+    Raises:
+        IsolationError: a member did not consent.
+    """
+    refused = [one.id for one in members if not one.pooling.consent]
+    if refused:
+        raise IsolationError(f"{', '.join(refused)} did not consent to pooling")
+    if not members:
+        return []
+    region = members[0].region
+    ids = [one.id for one in members]
+    settled = settle(ids, f"pool-{region}", FEWEST_TENANTS, owner=global_owner(region), lake=lake)
+    return [one for one in members if one.id in settled]
+
+
 def record_pool(members: Sequence[TenantConfig], service: FeatureService, lake: Lake) -> str:
     """Pin the newest `events` of every member; the digest of the list, which is kept.
 
-    The list lies in the platform's own folder, so that no tenant's files name another tenant.
-    Empty where the service has no shared view. Who had loaded what by now is part of the list: at
-    the same `known_at`, a list made later can hold events that a neighbour has loaded since.
+    The list lies in the platform's own folder of the region, so that no tenant's files name another
+    tenant. Empty where the service has no shared view. Who had loaded what by now is part of the
+    list: at the same `known_at`, a list made later can hold events that a neighbour has loaded
+    since.
 
     Raises:
-        IsolationError: a member did not consent; nothing was read.
+        IsolationError: a member did not consent, or is of another region; nothing was read.
     """
     if not required_columns(service).shared:
         return ""
     refused = [one.id for one in members if not one.pooling.consent]
     if refused:
         raise IsolationError(f"{', '.join(refused)} did not consent to pooling")
+    if len({one.region for one in members}) > 1:
+        raise IsolationError("a pool of shared views has members of one region only")
     newest = [(one, lake.version(one.ref, "events")) for one in members]
     tables = [
         {"tenant": one.id, "region": one.region, "version": table.version, "rows": table.rows}
@@ -171,44 +211,32 @@ def record_pool(members: Sequence[TenantConfig], service: FeatureService, lake: 
     ]
     content = json.dumps(tables).encode()
     digest = hashlib.sha256(content).hexdigest()
-    lake.put(GLOBAL, _POOL.format(digest), content, rows=len(tables))
+    if members:
+        owner = global_owner(members[0].region)
+        lake.put(owner, _POOL.format(digest), content)
     return digest
 
 
-def pool_tenants(pool: str, lake: Lake) -> list[str]:
-    """Ids of the tenants on the list."""
-    return [str(one["tenant"]) for one in _listed(pool, lake)]
+def pool_tenants(pool: str, region: str, lake: Lake) -> list[str]:
+    """Ids of the tenants on the list, which a tenant of the region used."""
+    return [str(one["tenant"]) for one in _listed(pool, region, lake)]
 
 
-def pool_tables(pool: str, lake: Lake) -> list[tuple[TenantRef, int]]:
+def pool_tables(pool: str, region: str, lake: Lake) -> list[tuple[TenantRef, int]]:
     """The tenants on the list, each with the version of its `events`."""
     return [
         (TenantRef(one["tenant"], one["region"], "pool"), int(one["version"]))
-        for one in _listed(pool, lake)
+        for one in _listed(pool, region, lake)
     ]
 
 
-def check_pool(pool: str, lake: Lake) -> None:
-    """Refuse a pool of which a table is not any more what was pinned.
-
-    Raises:
-        IntegrityError: a version is gone, or has another number of rows than it had.
-    """
-    pinned = [one.get("rows") for one in _listed(pool, lake)]  # older lists do not tell
-    with without_names():
-        tables = [
-            lake.dataset(owner, "events", version) for owner, version in pool_tables(pool, lake)
-        ]
-        there = [table.count_rows() for table in tables]
-    if any(told not in (None, rows) for told, rows in zip(pinned, there, strict=True)):
-        raise _another()
-
-
-def _pooled(pool: str, columns: list[str], known_at: datetime, lake: Lake) -> pa.Table | None:
+def _pooled(
+    pool: str, region: str, columns: list[str], known_at: datetime, lake: Lake
+) -> pa.Table | None:
     with without_names():
         parts = [
             lake.read(owner, "events", version=version, columns=columns, known_at=known_at)
-            for owner, version in pool_tables(pool, lake)
+            for owner, version in pool_tables(pool, region, lake)
         ]
     return pa.concat_tables(parts) if parts else None
 
@@ -218,7 +246,11 @@ def without_names() -> Iterator[None]:
     """What goes wrong in a neighbour's table is told without the neighbour's name."""
     try:
         yield
-    except (IntegrityError, FileNotFoundError):
+    except Exception as error:  # a broken table raises whatever its library does
+        if isinstance(error, psycopg.Error | TenantryError) and not isinstance(
+            error, IntegrityError
+        ):
+            raise
         raise _another() from None
 
 
@@ -230,12 +262,14 @@ def _another() -> IntegrityError:
     )
 
 
-def _listed(pool: str, lake: Lake) -> list[dict[str, Any]]:
-    if not pool:
+def _listed(pool: str, region: str, lake: Lake) -> list[dict[str, Any]]:
+    if pool in ("", _NOBODY):
         return []
-    stored = StoredObject(GLOBAL.id, _POOL.format(pool), pool, 0)
-    found: list[dict[str, Any]] = json.loads(lake.get(GLOBAL, stored))
+    owner = global_owner(region)
+    stored = StoredObject(owner.id, _POOL.format(pool), pool, 0)
+    found: list[dict[str, Any]] = json.loads(lake.get(owner, stored))
     return found
 
 
 _POOL: Final = "pools/{}.json"
+_NOBODY: Final = hashlib.sha256(json.dumps([]).encode()).hexdigest()  #: a list without members

@@ -1,13 +1,9 @@
-"""Training sets that can be made again: the same recipe gives the same bytes, years later.
-
-What retention has erased since cannot be made again, and saying so is all that is left.
-"""
+"""Training sets that can be made again: the same recipe gives the same bytes, years later."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,14 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.errors import IntegrityError, IsolationError
-from include.features.categories import bind
-from include.features.inputs import Inputs, check_pool, pool_tenants, read_pinned
+from include.features.inputs import Inputs
 from include.features.spine import Spine
 from include.features.views import FeatureService
-from include.handoffs import Learnt, Recipe, TableVersion, pack
-from include.storage.lake import Lake
-from include.tenants.namespace import TenantRef
+from include.handoffs import Recipe, pack
 
 #: The category of a text that is null.
 UNKNOWN: Final = "unknown"
@@ -65,98 +57,23 @@ class TrainingSet:
         return frame
 
 
-def build(
-    service: FeatureService,
-    spine: pa.Table,
-    inputs: Inputs,
-    *,
-    learnt: Mapping[str, tuple[str, ...]] | None = None,
-) -> TrainingSet:
-    """The features of a spine, from rows that `inputs.read` has read.
-
-    Args:
-        learnt: categories of the service's shares, see `categories.learn`.
-    """
-    bound = bind(service, learnt) if learnt else service
+def build(service: FeatureService, spine: pa.Table, inputs: Inputs) -> TrainingSet:
+    """The features of a spine, from rows that `inputs.read` has read."""
     rows = Spine(spine)
     events, attributes = inputs.versions
     recipe = Recipe(
         tenant=inputs.tenant.id,
         timezone=inputs.timezone,
         service=service.name,
-        service_fingerprint=bound.fingerprint,
+        service_fingerprint=service.fingerprint,
         events=events,
         attributes=attributes,
         known_at=inputs.known_at,
         spine_digest=digest(rows.table),
         pool=inputs.pool,
-        learnt=tuple(Learnt(name, found) for name, found in sorted((learnt or {}).items())),
     )
-    table = _typed(inputs.compute(bound, rows), bound, recipe)
+    table = _typed(inputs.compute(service, rows), service, recipe)
     return TrainingSet(table, recipe, digest(table))
-
-
-def reproduce(
-    recipe: Recipe,
-    spine: pa.Table,
-    lake: Lake,
-    *,
-    tenant: TenantRef,
-    service: FeatureService,
-    consenting: Collection[str] = (),
-) -> TrainingSet:
-    """The training set that `recipe` once gave, from the same spine and declarations.
-
-    Args:
-        service: as it is declared now.
-        consenting: ids of the tenants that consent to pooling now; for shared views.
-
-    Raises:
-        IntegrityError: service or spine are not the recipe's, or rows it read are gone.
-        IsolationError: the recipe is another tenant's, or a tenant withdrew its consent.
-    """
-    if recipe.tenant != tenant.id:
-        raise IsolationError(f"the recipe is {recipe.tenant}'s, not {tenant.id}'s")
-    learnt = {one.share: one.categories for one in recipe.learnt}
-    fingerprint = (bind(service, learnt) if learnt else service).fingerprint
-    if (service.name, fingerprint) != (recipe.service, recipe.service_fingerprint):
-        raise IntegrityError(
-            f"the recipe is of service {recipe.service!r} as {recipe.service_fingerprint}, and "
-            f"{service.name!r} is declared as {fingerprint}; check out the code revision that the "
-            "evaluation names"
-        )
-    found = digest(Spine(spine).table)
-    if found != recipe.spine_digest:
-        raise IntegrityError(
-            f"the recipe's spine has digest {recipe.spine_digest[:12]}…, and this one has "
-            f"{found[:12]}…; take the spine that the evaluation names"
-        )
-    withdrawn = sorted(set(pool_tenants(recipe.pool, lake)) - set(consenting))
-    if withdrawn:
-        raise IsolationError(
-            f"{len(withdrawn)} of the pooled tenants have withdrawn their consent; what was made "
-            "from their events cannot be made again"
-        )
-    try:
-        for pinned in (recipe.events, recipe.attributes):
-            _check_there(pinned, tenant, lake)
-        check_pool(recipe.pool, lake)
-        inputs = read_pinned(
-            tenant,
-            recipe.timezone,
-            service,
-            events=recipe.events,
-            attributes=recipe.attributes,
-            known_at=recipe.known_at,
-            lake=lake,
-            pool=recipe.pool,
-        )
-    except FileNotFoundError as error:
-        raise IntegrityError(
-            f"a file of the tables that {tenant.id}'s recipe names is gone, as after a vacuum or "
-            f"past retention; what was made from it cannot be made again ({error})"
-        ) from error
-    return build(service, spine, inputs, learnt=learnt)
 
 
 def digest(table: pa.Table) -> str:
@@ -212,12 +129,3 @@ def _categories(column: pa.ChunkedArray) -> pa.DictionaryArray:
     there = [text for text in pc.unique(texts).sort().to_pylist() if text != UNKNOWN]
     dictionary = pa.array([*there, UNKNOWN], pa.string())
     return pa.DictionaryArray.from_arrays(pc.index_in(texts, dictionary), dictionary)
-
-
-def _check_there(pinned: TableVersion, tenant: TenantRef, lake: Lake) -> None:
-    rows = lake.dataset(tenant, pinned.table, pinned.version).count_rows()
-    if rows != pinned.rows:
-        raise IntegrityError(
-            f"version {pinned.version} of {tenant.id}'s {pinned.table} has {rows} rows, and had "
-            f"{pinned.rows}; it is another table than the recipe's"
-        )

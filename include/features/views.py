@@ -34,13 +34,14 @@ from include.features.expressions import (
     features_of,
     replaced,
 )
-from include.features.fingerprints import digest, view_meaning
+from include.features.expressions import meaning as expression_meaning
+from include.features.fingerprints import aggregation_meaning, digest, unordered, versioned
 from include.storage.canonical import ENTITY_COLUMNS
 
+#: Of a shared view that tenants are answered from: two, and whoever reads it.
+FEWEST_TENANTS: Final = 3
 #: Functions whose value is, or numbers, single events or values of somebody's.
-_SINGLED_OUT: Final = (
-    *("min", "max", "first", "last", "time_since_first", "time_since_last", "share"),
-)
+_SINGLED_OUT: Final = ("min", "max", "first", "last", "time_since_first", "time_since_last")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class FeatureView:
 
     A **shared** view aggregates the events of every tenant that consented to pooling. It has only
     features in which no single event or tenant stands out: no attribute, no first, last, smallest
-    or largest value or instant, no share; and each is null unless `minimum_tenants` of them have
+    or largest value or instant; and each is null unless `minimum_tenants` of them have
     such events in the window, with a value where one is read. Its local time is UTC.
     """
 
@@ -61,7 +62,7 @@ class FeatureView:
     inputs: tuple[Aggregation, ...] = ()  #: read by `derived` alone; they give no columns
     attributes: tuple[AttributeLookup, ...] = ()
     scope: Literal["tenant", "shared"] = "tenant"
-    minimum_tenants: int = 3
+    minimum_tenants: int = FEWEST_TENANTS
     #: How old the online store's materialization may be when it answers; None: not served online.
     ttl: timedelta | None = None
     owner: str = ""
@@ -81,9 +82,7 @@ class FeatureView:
         self._check_stream(where)
         self._check_attributes(where)
         self._check_names(where)
-        self._check_shares(where)
-        if all(a.function != "share" or a.categories is not None for a, _ in self._declared()):
-            _ = self._primitives
+        _ = self._primitives
         if self.scope == "shared":
             self._check_shared(where)
 
@@ -94,11 +93,7 @@ class FeatureView:
     @cached_property
     def outputs(self) -> dict[str, Expression]:
         """Output column → what it is in terms of primitives and attributes."""
-        named = {
-            name: self._gated(expression, a, w)
-            for a, w in self._declared()
-            for name, expression in zip(a.features(w), a.expressions(w), strict=True)
-        }
+        named = {a.feature(w): self._gated(a.expression(w), a, w) for a, w in self._declared()}
         named |= {lookup.feature: Feature(lookup.feature) for lookup in self.attributes}
         columns = {self.column(n): named[n] for n in self._plain}
         for derived in self.derived:
@@ -119,7 +114,35 @@ class FeatureView:
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change exactly when the features' meaning does."""
-        return digest(view_meaning(self))
+        return digest(self.meaning())
+
+    def meaning(self) -> list[object]:
+        """Everything that decides the values of the view's features, and nothing else."""
+        used = {name for derived in self.derived for name in features_of(derived.expression)}
+        aggregations = [aggregation_meaning(a, w) for a in self.aggregations for w in a.windows]
+        inputs = [
+            aggregation_meaning(a, w)
+            for a in self.inputs
+            for w in a.windows
+            if a.feature(w) in used
+        ]
+        events = sorted(set(self.stream.events)) if self.stream else []
+        where = self.stream.where if self.stream else ()
+        parts: list[object] = [
+            self.name,
+            sorted(self.entity.join_keys),
+            events,
+            unordered(part for condition in where for part in condition.meaning()),
+            aggregations,
+            unordered(inputs),
+            [[derived.name, expression_meaning(derived.expression)] for derived in self.derived],
+        ]
+        if self.attributes:
+            told = ([a.entity_kind, a.name, a.reading] for a in self.attributes)
+            parts.append(["attributes", *told])
+        if self.scope == "shared":
+            parts.append(["shared", self.minimum_tenants, "of those with a value"])
+        return versioned(parts)
 
     @property
     def longest_window(self) -> timedelta:
@@ -151,7 +174,7 @@ class FeatureView:
     @cached_property
     def _plain(self) -> dict[str, Kind]:
         """The declared features that are not derived."""
-        kinds = {n: a.kind for a in self.aggregations for w in a.windows for n in a.features(w)}
+        kinds = {a.feature(w): a.kind for a in self.aggregations for w in a.windows}
         return kinds | {lookup.feature: lookup.kind for lookup in self.attributes}
 
     def _declared(self) -> Iterator[tuple[Aggregation, timedelta]]:
@@ -226,8 +249,8 @@ class FeatureView:
         kinds: dict[str, Kind] = {lookup.feature: lookup.kind for lookup in self.attributes}
         names = [lookup.feature for lookup in self.attributes]
         for aggregation, window in self._declared():
-            kinds |= dict.fromkeys(aggregation.features(window), aggregation.kind)
-            names += aggregation.features(window)
+            kinds[aggregation.feature(window)] = aggregation.kind
+            names.append(aggregation.feature(window))
         names += [derived.name for derived in self.derived]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
@@ -243,17 +266,6 @@ class FeatureView:
             kinds[derived.name] = "number"  # for those declared after it
             expanded[derived.name] = replaced(derived.expression, expanded)
             check_size(expanded[derived.name], place)
-
-    def _check_shares(self, where: str) -> None:
-        told: dict[str, tuple[str | None, tuple[Condition, ...]]] = {}
-        for share in (*self.aggregations, *self.inputs):
-            if share.function == "share" and share.categories is None:
-                read = (share.value, share.where)
-                if told.setdefault(share.learnt_as, read) != read:
-                    raise ConfigError(
-                        f"{where} has two different shares called {share.learnt_as!r}, whose "
-                        "categories could not be told apart; give one of them another label"
-                    )
 
     def _check_shared(self, where: str) -> None:
         foreign = [key for key in self.entity.join_keys if key != "item_id"]
@@ -303,19 +315,10 @@ class FeatureService:
         """The join keys a spine must have, in order of first use."""
         return tuple(dict.fromkeys(key for view in self.views for key in view.entity.join_keys))
 
-    @property
-    def unbound(self) -> bool:
-        """True where the categories of a share are still to be learnt."""
-        return any(
-            aggregation.function == "share" and aggregation.categories is None
-            for view in self.views
-            for aggregation in (*view.aggregations, *view.inputs)
-        )
-
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change exactly when the features' meaning or order does."""
-        return digest([view_meaning(view) for view in self.views])
+        return digest([view.meaning() for view in self.views])
 
 
 def columns_read(view: FeatureView) -> tuple[Column, ...]:

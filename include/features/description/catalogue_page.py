@@ -17,6 +17,7 @@ from include.features.description.wording import (
 )
 from include.features.library import Entry
 from include.features.views import FeatureView
+from include.pages import render
 
 #: The catalogue as data: what `describe` returns of every view, by its name.
 Catalogue = dict[str, dict[str, Any]]
@@ -25,18 +26,6 @@ UsedBy = Mapping[str, Sequence[str]]
 
 PAGE: Final = "docs/features.md"
 DATA: Final = "docs/features.json"
-
-_HEAD: Final = """\
-# Feature catalogue
-
-Written by `tenantry features docs` from `include/features/library`; do not edit by hand. How to add
-one: [adding-a-feature.md](adding-a-feature.md). The columns they read: [events.md](events.md).
-
-A window of 30 days at `as_of` is `[as_of - 30 days, as_of)`, and an event counts only if it was
-known by then. Of nothing, counts and sums are 0 and all else is null. Days are those of the
-tenant's time zone. A view with a TTL is served online too, from a materialization at most that old.
-
-"""
 
 
 def catalogue(entries: Iterable[Entry], used_by: UsedBy) -> Catalogue:
@@ -86,16 +75,7 @@ def as_json(found: Catalogue) -> str:
 
 def as_page(found: Catalogue) -> str:
     """The text of `docs/features.md`."""
-    features = sum(len(view["features"]) for view in found.values())
-    lines = [_HEAD + f"{len(found)} views, {features} features.\n"]
-    lines += ["| view | per | features | what | used by |", "| --- | --- | --- | --- | --- |"]
-    for name, view in found.items():
-        what, count = _cell(view["description"]), len(view["features"])
-        used_by = ", ".join(view["used_by"])
-        lines.append(f"| [{name}](#{name}) | {view['entity']} | {count} | {what} | {used_by} |")
-    for name, view in found.items():
-        lines += _section(name, view)
-    return "\n".join(lines) + "\n"
+    return render("feature_catalogue.md.jinja", views=found)
 
 
 def documents(found: Catalogue) -> dict[str, str]:
@@ -121,43 +101,9 @@ def _described(aggregations: Iterable[Aggregation]) -> list[dict[str, Any]]:
             "label": aggregation.label,
             "window": window_name(window),
             "where": condition_words(aggregation.where),
-            "top": aggregation.top,
-            **({"categories": list(named)} if (named := aggregation.categories) else {}),
             **({"read_as": read} if (read := aggregation.read_as) else {}),
             "meaning": aggregation_words(aggregation, window),
         }
         for aggregation in aggregations
         for window in aggregation.windows
     ]
-
-
-def _section(name: str, view: dict[str, Any]) -> list[str]:
-    keys = ", ".join(f"`{key}`" for key in view["join_keys"]) or "the whole tenant"
-    scope = "the tenant's own"
-    if view["scope"] == "shared":
-        least = view["minimum_tenants"]
-        scope = f"those of the region's consenting tenants, null with fewer than {least}"
-    lines = ["", f"## {name}", "", _cell(view["description"]), "", f"- per {keys}"]
-    if view["stream"]:
-        events = " or ".join(f"`{event}`" for event in view["stream"]["events"])
-        where = "".join(f", where {_cell(condition)}" for condition in view["stream"]["where"])
-        lines.append(f"- events: {events}{where}; {scope}")
-    lines += [
-        f"- online: {'TTL ' + view['ttl'] if view['ttl'] else 'no'}",
-        f"- used by: {', '.join(view['used_by']) or 'no use case yet'}",
-        f"- owner {_cell(view['owner'])}; tags {', '.join(map(_cell, view['tags']))}",
-        f"- declared in `{view['module']}`; fingerprint `{view['fingerprint']}`",
-        "",
-        "| feature | type | meaning |",
-        "| --- | --- | --- |",
-    ]
-    for feature in view["features"]:
-        lines.append(f"| `{feature['name']}` | {feature['type']} | {_cell(feature['meaning'])} |")
-    if view["inputs"]:
-        parts = [f"`{one['feature']}`: {_cell(one['meaning'])}" for one in view["inputs"]]
-        lines += ["", "Made of " + "; ".join(parts) + "."]
-    return lines
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

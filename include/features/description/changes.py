@@ -103,7 +103,7 @@ def _aggregations(
         if set(were) != set(are):
             yield _from_to(f"{prefix}{function}, windows", were, are)
     for name in (name for name in old if name in new):
-        for key in ("where", "top", "categories", "read_as"):
+        for key in ("where", "read_as"):
             if _differ(old[name], new[name], key):
                 yield _from_to(f"{prefix}{name}, {key}", old[name].get(key), new[name].get(key))
 

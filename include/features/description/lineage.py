@@ -19,7 +19,7 @@ from include.features.description.wording import (
 from include.features.expressions import features_of
 from include.features.views import FeatureView
 from include.storage.canonical import ENTITY_COLUMNS
-from include.tenants.config import EventMapping, PostgresConnector, Source, TenantConfig
+from include.tenants.config import EventMapping, Source, TenantConfig
 
 Kind = Literal["view", "feature", "aggregation", "attribute", "stream", "column", "source"]
 
@@ -54,9 +54,8 @@ class _Tracer:
         view, named = self.view, dict(self._named())
         for aggregation in view.aggregations:
             for window in aggregation.windows:
-                first, *others = aggregation.features(window)
-                rest = [name.removeprefix(aggregation.feature(window)) for name in others]
-                yield Node("feature", ", ".join([view.column(first), *rest]), (named[first],))
+                name = aggregation.feature(window)
+                yield Node("feature", view.column(name), (named[name],))
         for lookup in view.attributes:
             yield Node("feature", view.column(lookup.feature), (named[lookup.feature],))
         for derived in view.derived:
@@ -69,8 +68,7 @@ class _Tracer:
     def _named(self) -> Iterator[tuple[str, Node]]:
         for aggregation in (*self.view.aggregations, *self.view.inputs):
             for window in aggregation.windows:
-                node = self._aggregation(aggregation, window)
-                yield from ((name, node) for name in aggregation.features(window))
+                yield aggregation.feature(window), self._aggregation(aggregation, window)
         for lookup in self.view.attributes:
             column = self._column(parse_column(lookup.column, "lineage"), at_event=False)
             yield lookup.feature, Node("attribute", attribute_words(lookup), (column,))
@@ -170,10 +168,8 @@ def _source_column(column: Column, source: Source, mapping: EventMapping) -> str
         case "event_timestamp":
             return f"{mapping.event_timestamp}, in {mapping.timezone} where it says none"
         case "created_timestamp":
-            if isinstance(source.connector, PostgresConnector):
-                return source.connector.cursor
-            if mapping.arrival.column:
-                return mapping.arrival.column
+            if known := source.connector.cursor_column or mapping.arrival.column:
+                return known
             delay = f" + {mapping.arrival.delay}" if mapping.arrival.delay else ""
             return f"{mapping.event_timestamp}{delay}"
     found: str | None = getattr(mapping, column.field)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import ConfigError
-from include.features import categories, inputs
+from include.features import inputs
 from include.features.declarations import Kind
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView
@@ -60,10 +60,9 @@ class Preview:
     """A view at one instant."""
 
     view: str
-    fingerprint: str  #: with the categories that were learnt
+    fingerprint: str
     tenant: str
     as_of: datetime
-    categories: dict[str, tuple[str, ...]]  #: of shares, learnt from everything known at `as_of`
     pooled_tenants: int | None  #: how many consent, of a shared view
     sample: tuple[dict[str, Any], ...]
     distributions: tuple[Distribution, ...]
@@ -103,24 +102,16 @@ def preview(
     )
     read_at = time.perf_counter()
     spine = active(view, read.events, as_of, tenant.id)
-    learnt: dict[str, tuple[str, ...]] = {}
-    if service.unbound:
-        learnt = categories.learn(
-            service, read.events, read.attributes, tenant.timezone, start=None, end=as_of
-        )
-        service = categories.bind(service, learnt)
     table = read.compute(service, spine)
     finished_at = time.perf_counter()
-    bound = service.views[0]
     return Preview(
         view.name,
-        bound.fingerprint,
+        view.fingerprint,
         tenant.id,
         as_of,
-        learnt,
         len(members) if view.scope == "shared" else None,
         sample(table, rows),
-        tuple(distribution(name, kind, table[name]) for name, kind in bound.columns.items()),
+        tuple(distribution(name, kind, table[name]) for name, kind in view.columns.items()),
         Cost(
             events=read.events.num_rows,
             attributes=read.attributes.num_rows,

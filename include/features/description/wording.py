@@ -41,7 +41,6 @@ _FUNCTIONS: Final[dict[Function, str]] = {
     "time_since_first": "days since the earliest event",
     "days_active": "number of days with an event",
     "entropy": "entropy (how evenly spread) of {}",
-    "share": "share of events by {}",
     "trend": "{}",
 }
 _COMPARISONS: Final = {"at_least": "≥", "below": "<"}
@@ -52,8 +51,8 @@ def feature_words(view: FeatureView) -> dict[str, str]:
     words = {}
     for aggregation in view.aggregations:
         for window in aggregation.windows:
-            for name, text in _plain(aggregation, window).items():
-                words[view.column(name)] = text
+            name = view.column(aggregation.feature(window))
+            words[name] = aggregation_words(aggregation, window)
     for lookup in view.attributes:
         words[view.column(lookup.feature)] = attribute_words(lookup)
     for derived in view.derived:
@@ -99,23 +98,6 @@ def duration_words(duration: timedelta) -> str:
     name = window_name(duration)
     number, unit = int(name[:-1]), _UNITS[name[-1]]
     return f"{number} {unit}{'' if number == 1 else 's'}"
-
-
-def _plain(aggregation: Aggregation, window: timedelta) -> dict[str, str]:
-    names = aggregation.features(window)
-    if aggregation.function != "share":
-        return dict.fromkeys(names, aggregation_words(aggregation, window))
-    value, learnt = aggregation.value, aggregation.categories
-    texts = []
-    for slot, _ in enumerate(names[:-2]):
-        if learnt is None:
-            texts.append(f"share of events whose {value} is number {slot + 1} in training")
-        elif slot < len(learnt):
-            texts.append(f"share of events whose {value} is {_literal(learnt[slot])}")
-        else:
-            texts.append(f"null: training knew no number {slot + 1} of {value}")
-    texts += [f"share of events with any other {value}", f"share of events without {value}"]
-    return {n: _over(t, aggregation, window) for n, t in zip(names, texts, strict=True)}
 
 
 def _function_words(aggregation: Aggregation) -> str:

@@ -81,20 +81,6 @@ USER_ITEM_HISTORY: Final = FeatureView(
     tags=("recommendation", "orders", "activity", "timing"),
 )
 
-ITEM_MOMENTUM: Final = FeatureView(
-    "item_momentum",
-    ITEM,
-    ORDER_LINES,
-    (
-        Aggregation("trend", windows=(DAYS_7, DAYS_28)),
-        Aggregation("trend", "quantity", (DAYS_28,)),
-    ),
-    ttl=WEEKLY,
-    owner=OWNER,
-    description="Whether the item sells more or less than just before.",
-    tags=("orders", "activity"),
-)
-
 ITEM_FACTS: Final = FeatureView(
     "item_facts",
     ITEM,

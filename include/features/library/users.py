@@ -5,7 +5,6 @@ A tenant that lacks a column they read gets nulls and zeros, never an error.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Final
 
 from include.features.conditions import at_least, between
@@ -13,7 +12,6 @@ from include.features.declarations import ALL_HISTORY, USER, Aggregation, Derive
 from include.features.expressions import Feature, Log1p, Ratio
 from include.features.library.streams import (
     DAYS_7,
-    DAYS_28,
     DAYS_30,
     DAYS_90,
     ORDER_LINES,
@@ -184,57 +182,4 @@ REGULARITY: Final = FeatureView(
     owner=OWNER,
     description="The user's rhythm: days between visits, how overdue the next one is, the trend.",
     tags=("churn", "recommendation", "orders", "timing"),
-)
-
-MOMENTUM: Final = FeatureView(
-    "momentum",
-    USER,
-    ORDER_LINES,
-    (
-        Aggregation("trend", windows=(DAYS_7, DAYS_28)),
-        Aggregation("trend", "amount", (DAYS_28,)),
-    ),
-    ttl=WEEKLY,
-    owner=OWNER,
-    description="Whether the user buys more or less than just before.",
-    tags=("orders", "activity"),
-)
-
-CATEGORY_SHARE: Final = FeatureView(
-    "category_share",
-    USER,
-    ORDER_LINES,
-    (Aggregation("share", "item.category", (DAYS_90,), top=5),),
-    owner=OWNER,
-    description="Which part of the user's lines falls on each of the tenant's top categories.",
-    tags=("orders", "assortment"),
-)
-
-LAST_PURCHASE: Final = FeatureView(
-    "last_purchase",
-    USER,
-    ORDER_LINES,
-    (
-        Aggregation("last", "item.category", (DAYS_90,)),
-        Aggregation("last", "amount", (DAYS_90,)),
-        Aggregation("first", "item.category"),
-    ),
-    owner=OWNER,
-    description="What the user bought last, and what first.",
-    tags=("orders", "assortment"),
-)
-
-TODAY: Final = FeatureView(
-    "today",
-    USER,
-    ORDER_LINES,
-    (
-        Aggregation("count", windows=(timedelta(hours=1), timedelta(hours=24))),
-        Aggregation("sum", "amount", (timedelta(hours=24),)),
-        Aggregation("time_since_last", windows=(timedelta(hours=24),)),
-    ),
-    ttl=WEEKLY,
-    owner=OWNER,
-    description="What the user bought in the last hour and day.",
-    tags=("orders", "activity"),
 )

@@ -30,7 +30,7 @@ from include.features.spine import AS_OF, Spine, key_columns
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ENTITY_COLUMNS, TIMESTAMP
 from include.storage.postgres import Query, snapshot
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, global_owner
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -74,10 +74,9 @@ class Reader:
 
     def __init__(self, tenant: TenantRef, service: FeatureService) -> None:
         self._service = service
-        pool = TenantRef(GLOBAL.id, tenant.region, GLOBAL.isolation)
         self._parts = [
             _Part(owner, views)
-            for owner, scope in ((tenant, "tenant"), (pool, "shared"))
+            for owner, scope in ((tenant, "tenant"), (global_owner(tenant.region), "shared"))
             if (views := [view for view in service.views if view.scope == scope])
         ]
         self._served: set[tuple[str, ...]] = set()  #: join keys that were found to be enough

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from include.features.views import FeatureView
-from include.storage.postgres import Connection
+from include.storage.postgres import Connection, keyed_transaction
 from include.tenants.namespace import TenantRef
 
 _SELECT: Final = """
@@ -55,6 +55,12 @@ def stale_reason(watermark: datetime, ttl: timedelta | None, at: datetime) -> st
         f"materialized up to {watermark:%Y-%m-%d %H:%M:%S} UTC, {age} ago, which is longer than "
         f"its ttl of {ttl}"
     )
+
+
+def freshness(tenant: TenantRef) -> list[Served]:
+    """The views that the tenant's store serves, and up to when each is materialized."""
+    with keyed_transaction(tenant) as connection:
+        return list(served(connection, tenant).values())
 
 
 def served(connection: Connection, tenant: TenantRef) -> dict[tuple[str, str], Served]:

@@ -11,7 +11,8 @@ from typing import Final
 import pyarrow as pa
 
 from include.errors import ConfigError, IsolationError
-from include.features.online import delivered, partials, tables
+from include.features.inputs import without_names
+from include.features.online import delivered, partials, served, tables
 from include.features.online.appending import shut
 from include.features.online.materialize import LOCK
 from include.features.online.served import serve
@@ -21,7 +22,7 @@ from include.handoffs import Materialized, TableVersion
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, global_owner
 
 #: A table of a tenant's, at a version.
 _Pinned = tuple[TenantRef, TableVersion]
@@ -46,7 +47,7 @@ def materialize(
     again it changes nothing.
 
     Args:
-        views: with the categories of their shares; shared ones are left to `materialize_pool`.
+        views: shared ones are left to `materialize_pool`.
     """
     foreign = {table.tenant for table in (events, attributes)} - {tenant.id}
     if foreign:
@@ -86,12 +87,39 @@ def materialize_pool(
     (region,) = regions
     shared = tuple(view for view in views if view.scope == "shared")
     if not shared:
-        return Materialized("global", until, (), 0, 0)
+        return Materialized(global_owner(region).id, until, (), 0, 0)
     with _alone(region) as pool:
         _forget_strangers(pool, [one.id for one in members])
         store = pool_store(region, FeatureService("online", shared))
         newest = [(one.ref, lake.version(one.ref, "events")) for one in members]
-        return _brought(store, newest, [], until, lake)
+        with without_names():
+            return _brought(store, newest, [], until, lake)
+
+
+def forget_who_left(region: str, members: Sequence[str]) -> bool:
+    """Forget what a region's shared views were made of where one of those tenants is no member.
+
+    The next run of any of the region's tenants builds them again, without it.
+
+    Args:
+        members: ids of the tenants of the region that consent to pooling.
+
+    Returns:
+        Whether anything had to go.
+    """
+    with _alone(region) as pool, tenant_transaction(pool) as connection:
+        _forget_strangers(pool, members)  # what streamed in
+        sources = [one.source for one in served.served(connection, pool).values()]
+    made_of = {
+        owner
+        for text in sources
+        for tables in json.loads(text or "{}").values()
+        for owner in tables
+    }
+    if not made_of - set(members):
+        return False
+    empty_pool(region)
+    return True
 
 
 def empty_pool(region: str) -> None:
@@ -112,7 +140,7 @@ def _alone(region: str) -> Iterator[TenantRef]:
     All members' runs do so, at the same time after a night. One that had looked at the tables
     before a neighbour loaded its day would otherwise undo what the neighbour's run has built.
     """
-    pool = TenantRef(GLOBAL.id, region, GLOBAL.isolation)
+    pool = global_owner(region)
     with tenant_transaction(pool) as connection:
         connection.execute(_TURN, [region])
         yield pool

@@ -22,8 +22,8 @@ from include.features.online.reading import OnlineFeatures, Reader
 from include.features.online.served import Served
 from include.features.views import FeatureService
 from include.handoffs import Materialized
-from include.storage.postgres import pooled_transaction
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.storage.postgres import keyed_transaction
+from include.tenants.namespace import TenantRef, global_owner, is_global
 
 
 class OnlineStore:
@@ -37,7 +37,7 @@ class OnlineStore:
         tenant_zone(timezone)
         self._tenant = tenant
         self._timezone = timezone
-        scope = "shared" if tenant.id == GLOBAL.id else "tenant"
+        scope = "shared" if is_global(tenant.id) else "tenant"
         self._views = [view for view in service.views if view.scope == scope]
         self._reader = Reader(tenant, service)
 
@@ -56,12 +56,12 @@ class OnlineStore:
         facts = tables.canonical_facts(self._tenant, attributes)
         tables.check_events(new)
         tables.check_facts(facts)
-        with pooled_transaction(self._tenant) as connection:
+        with keyed_transaction(self._tenant) as connection:
             return append(connection, self._tenant, new, facts)
 
     def since(self) -> datetime | None:
         """From when on `materialize` needs rows; None where it needs all of history."""
-        with pooled_transaction(self._tenant) as connection:
+        with keyed_transaction(self._tenant) as connection:
             return batches.since(connection, self._tenant, self._views, self._timezone)
 
     def materialize(
@@ -112,10 +112,9 @@ class OnlineStore:
 
     def freshness(self) -> list[Served]:
         """What the store serves of this tenant, and up to when each view is materialized."""
-        with pooled_transaction(self._tenant) as connection:
-            return list(served.served(connection, self._tenant).values())
+        return served.freshness(self._tenant)
 
 
 def pool_store(region: str, service: FeatureService) -> OnlineStore:
     """The store of the shared views that the region's consenting tenants fill together."""
-    return OnlineStore(TenantRef(GLOBAL.id, region, GLOBAL.isolation), service, "UTC")
+    return OnlineStore(global_owner(region), service, "UTC")

@@ -18,7 +18,7 @@ from include.features.online.limits import check_keys, check_texts, may_be_kept
 from include.features.online.records import key_of
 from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS
 from include.storage.postgres import Connection
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, is_global
 
 _EVENT: Final = tuple(name for name in EVENTS.names if name != "month")
 _FACT: Final = tuple(name for name in ATTRIBUTES.names if name not in ("tenant_id", "month"))
@@ -217,7 +217,7 @@ def _canonical(
             columns.append(pa.nulls(len(table), field.type))
     found = pa.table(columns, schema=pa.schema([schema.field(name) for name in names]))
     owners = pc.unique(found["tenant_id"]).to_pylist()
-    if tenant.id != GLOBAL.id and owners not in ([], [tenant.id]):
+    if not is_global(tenant.id) and owners not in ([], [tenant.id]):
         raise IsolationError(f"rows of {', '.join(map(str, owners[:3]))} are not {tenant.id}'s")
     return usable(found, instant)
 

@@ -215,8 +215,6 @@ def _select(frame: DataFrame, names: Sequence[str], where: str) -> DataFrame:
 
 
 def _check(service: FeatureService, spine: DataFrame) -> None:
-    for view in service.views:
-        tuple(view.computed())  # refuses a share whose categories were not learnt
     missing = [name for name in (*service.join_keys, AS_OF) if name not in spine.columns]
     if missing:
         raise ConfigError(

@@ -52,7 +52,7 @@ def compute_from_lake(
     with without_names():
         pooled = [
             rows(owner, "events", version, needed.shared)
-            for owner, version in (pool_tables(pool, lake) if needed.shared else [])
+            for owner, version in (pool_tables(pool, tenant.region, lake) if needed.shared else [])
         ]
     facts = needed.attributes
     return compute_frames(

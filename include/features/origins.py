@@ -1,0 +1,103 @@
+"""Which of a tenant's own columns, facts and events every feature is made of.
+
+Features of one origin stand or fall together: where a column is not what it seems, every sum, mean
+and share of it is wrong. What all features of a stream read anyway, its instants and keys, is an
+origin of its own, `TIMING`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from include.features.columns import Column, parse_column
+from include.features.conditions import Condition
+from include.features.declarations import Aggregation
+from include.features.expressions import features_of
+from include.features.requests import Request, column_of
+from include.features.views import FeatureService, FeatureView
+
+#: That an event happened, when, and to whom.
+TIMING: Final = "event_timestamp"
+#: Before the name of an event of which alone a feature is made.
+EVENT: Final = "event "
+
+
+def origins(service: FeatureService, request: Request | None = None) -> dict[str, frozenset[str]]:
+    """Feature column → its origins; none is empty.
+
+    An origin is a column as a declaration writes it (`amount`, `properties.discount`,
+    `item.category`), `event NAME` where only events of that name count, or `TIMING`.
+
+    Args:
+        request: of a use case whose rows are events: the columns that it adds come first.
+    """
+    found = {name: read for view in service.views for name, read in _of_view(view)}
+    if request is None:
+        return found
+    own = {column_of(name): frozenset({name}) for name in request.numbers if _is_own(name)}
+    own |= {column_of(n): frozenset({TIMING}) for n in request.numbers if not _is_own(n)}
+    own |= {column_of(f"new_{name}"): frozenset({name}) for name in request.new}
+    for derived in request.derived:
+        named = frozenset().union(
+            *((own | found)[name] for name in features_of(derived.expression))
+        )
+        own[column_of(derived.name)] = named
+    return own | found
+
+
+def counted(service: FeatureService) -> dict[str, frozenset[str]]:
+    """Feature column → `event NAME` of every event that it looks at, narrowed or not.
+
+    Where an event is not what it seems, so is whatever counts it among others.
+    """
+    return {
+        name: frozenset(f"{EVENT}{event}" for event in view.stream.events)
+        for view in service.views
+        if view.stream is not None
+        for name in view.outputs
+    }
+
+
+def _of_view(view: FeatureView) -> Iterator[tuple[str, frozenset[str]]]:
+    made_of: dict[str, frozenset[str]] = {
+        name: _of_aggregation(one) for one, name in _primitives(view)
+    }
+    made_of |= {one.feature: frozenset({one.column}) for one in view.attributes}
+    for column, expression in view.outputs.items():
+        read = frozenset().union(*(made_of[name] for name in features_of(expression)))
+        yield column, (read - {TIMING}) or frozenset({TIMING})
+
+
+def _primitives(view: FeatureView) -> Iterator[tuple[Aggregation, str]]:
+    for one, window in view.computed():
+        yield one, one.feature(window)
+
+
+def _of_aggregation(one: Aggregation) -> frozenset[str]:
+    named = [] if one.source is None or not _is_own(one.source.name) else [one.source.name]
+    for condition in one.where:
+        named += _of_condition(condition)
+    return frozenset(named) or frozenset({TIMING})
+
+
+def _of_condition(condition: Condition) -> list[str]:
+    column: Column = condition.source
+    if column.name == "event":
+        return [f"{EVENT}{value}" for value in condition.values if condition.operator == "one_of"]
+    return [column.name] if _is_own(column.name) else []
+
+
+def _is_own(name: str) -> bool:
+    """Whether the column says something beyond that, when and to whom it happened."""
+    column = parse_column(name, "origins")
+    return column.origin in ("property", "attribute") or name in ("amount", "quantity")
+
+
+def by_origin(found: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+    """Origin → the columns that read it, in the order of the columns."""
+    sides: dict[str, list[str]] = {}
+    for column, named in found.items():
+        for name in sorted(named):
+            sides.setdefault(name, []).append(column)
+    return {name: tuple(columns) for name, columns in sides.items()}
