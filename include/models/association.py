@@ -22,10 +22,9 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy import sparse
 
-from include.errors import ConfigError, IntegrityError, UnknownNameError
+from include.errors import ConfigError, IntegrityError
 from include.models.arrays import Arrays, from_texts, settings_from, take, to_texts
 from include.models.interactions import (
     Codes,
@@ -137,47 +136,12 @@ class Association:
         ]
         return pa.concat_tables(parts) if parts else LISTS.empty_table()
 
-    def explain(self, history: pa.Table, entity: str, item: str) -> pa.Table:
-        """What each item at hand adds to the score of the item.
-
-        Returns:
-            `item_id`, `baskets` that hold both (0 where so few that they change nothing),
-            `confidence`: the share of the baskets with the item at hand that hold the other,
-            `lift`: that over the share of all, and `contribution`; these sum up to the score.
-
-        Raises:
-            UnknownNameError: the model does not know the item.
-        """
-        if item not in self.items:
-            raise UnknownNameError("item", item, self.items[:20], f"{len(self.items):,} items")
-        rows = history.filter(pc.equal(history["entity_id"], entity))
-        own = interactions(rows, items=self._known)
-        column = int(codes_of([item], self.items)[0])
-        at = own.columns
-        fallback = self.fallback[:, [column]].toarray()[:, 0]
-        added = self.doubt[at] * fallback[self.parent[at]]
-        added = (added + self._beyond[:, [column]].toarray()[at, 0]) / max(len(at), 1)
-        is_item = at < len(self.items)
-        both, held = np.zeros(len(at)), np.ones(len(at))
-        both[is_item] = self.shared[:, [column]].toarray()[at[is_item], 0]
-        held[is_item] = self.baskets[at[is_item]]
-        confidence = both / np.maximum(held, 1)
-        order = np.lexsort((at, -added))
-        return pa.table(
-            {
-                "item_id": pa.array([self._known[at[i]] for i in order], pa.string()),
-                "baskets": both[order].astype(np.int64),
-                "confidence": confidence[order],
-                "lift": (confidence / (self.baskets[column] / self.total))[order],
-                "contribution": added[order],
-            }
-        )
-
     def together(self, history: pa.Table, lists: pa.Table, most: int) -> list[list[dict[str, Any]]]:
-        """Per row of some lists, the items at hand that share most baskets with it: `explain`'s
-        `baskets` and `lift`.
+        """Per row of some lists, the items at hand that share most baskets with it.
 
-        Nothing where it stands there for what goes with a category, or with anything.
+        With the number of `baskets` that hold both, and the `lift`: the share of the baskets with
+        the item at hand that hold the other, over the share of all. Nothing where the item stands
+        there for what goes with a category, or with anything.
         """
         at_hand = interactions(history, items=self._known)
         ends = np.searchsorted(at_hand.rows, np.arange(len(at_hand.entities) + 1))

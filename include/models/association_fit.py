@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,7 @@ from scipy import sparse
 
 from include.errors import ConfigError, QualityError
 from include.models.association import GRID, Association, AssociationSettings
+from include.models.contributors import Contributors, owners
 from include.models.cooccurrence import Category, Counts, Family, walk
 from include.models.interactions import (
     Codes,
@@ -39,6 +40,7 @@ def fit(
     *,
     as_of: datetime,
     categories: pa.Table | None = None,
+    contributors: Contributors | None = None,
 ) -> Association:
     """The model of what was bought before an instant.
 
@@ -46,16 +48,20 @@ def fit(
         baskets: `group_id`, `item_id`, `event_timestamp`: a row per thing bought; rows at and after
             `as_of` are left out.
         categories: `item_id` and a text column per level, coarsest first.
+        contributors: of a model that other tenants get: whom each item and pair has to have. An
+            item's recent baskets are no news unless they have them, too.
 
     Raises:
         QualityError: nothing was bought before.
     """
-    bought, recent = _before(baskets, settings, as_of)
+    bought, recent = _before(baskets, settings, as_of, contributors)
     support = bought.support()
     order = np.lexsort((np.arange(len(support)), -support))[: settings.most_items]
     kept = np.sort(order)
     matrix = bought.matrix()[:, kept]
     items = tuple(bought.items[place] for place in kept)
+    if contributors is not None and categories is not None:  # an item is known here or not at all
+        categories = categories.filter(pc.is_in(categories["item_id"], pa.array(bought.items)))
     others = _others(categories, items)
     levels = category_levels(categories, (*items, *others))
     coded = [np.unique(level[: len(items)], return_inverse=True) for level in levels]
@@ -63,8 +69,11 @@ def fit(
         matrix,
         _weights(matrix, settings.size_power),
         tuple(_known_codes(words, codes) for words, codes in coded),
+        None if contributors is None else contributors.pairs(matrix, owners(bought.entities)),
     )
     trend = _trend(matrix, recent, settings.trend)
+    if contributors is not None:
+        trend = np.where(_recently_known(contributors, bought, recent)[kept], trend, 1.0)
     built = _Lists(settings, counts, trend)
     parent, doubt = np.zeros(len(items) + len(others), np.int64), np.ones(len(items) + len(others))
     for node in walk(counts, settings.strength):
@@ -154,11 +163,13 @@ def choose(
     as_of: datetime,
     categories: pa.Table | None = None,
     top: int = 10,
+    contributors: Contributors | None = None,
 ) -> Chosen:
     """Fit each candidate on what was bought before the last window, and see what it hits in it.
 
     Args:
         baskets: as `fit` takes them; the window that ends at `as_of` lies inside the training data.
+        contributors: likewise.
 
     Raises:
         ConfigError: there are no candidates.
@@ -173,7 +184,9 @@ def choose(
     )
     rates: dict[AssociationSettings, float] = {}
     for settings in candidates:
-        model = fit(baskets, settings, as_of=start, categories=categories)
+        model = fit(
+            baskets, settings, as_of=start, categories=categories, contributors=contributors
+        )
         hits = one_given(model.recommend(asked(later), top), later, top)
         if not len(hits):
             raise QualityError("no basket of the validation window holds two items")
@@ -223,11 +236,15 @@ def one_given(lists: pa.Table, baskets: pa.Table, top: int) -> Matrix:
 
 
 def _before(
-    baskets: pa.Table, settings: AssociationSettings, as_of: datetime
+    baskets: pa.Table,
+    settings: AssociationSettings,
+    as_of: datetime,
+    contributors: Contributors | None,
 ) -> tuple[Interactions, Mask]:
     """Pairs of basket and item, and which baskets are recent."""
     at = baskets["event_timestamp"]
     past = baskets.filter(pc.less(at, _instant(as_of, at)))
+    past = past if contributors is None else contributors.known(past)
     bought = interactions(_grouped(past))
     if not bought.entities:
         raise QualityError(f"nothing was bought before {as_of:%Y-%m-%d}; there is nothing to learn")
@@ -236,6 +253,19 @@ def _before(
     recent = np.zeros(len(bought.entities), dtype=bool)
     recent[codes_of(late.cast(pa.string()).to_pylist(), bought.entities)] = True
     return bought, recent
+
+
+def _recently_known(contributors: Contributors, bought: Interactions, recent: Mask) -> Mask:
+    """Which items lay in recent baskets of enough contributors."""
+    late = recent[bought.rows]
+    return contributors.items(
+        replace(
+            bought,
+            rows=bought.rows[late],
+            columns=bought.columns[late],
+            weights=bought.weights[late],
+        )
+    )
 
 
 def _grouped(baskets: pa.Table) -> pa.Table:

@@ -29,6 +29,9 @@ class Counts:
     baskets: sparse.csr_array  #: `(baskets, items)`, ones
     weights: Matrix  #: `(baskets,)`, mean 1
     levels: tuple[Codes, ...]  #: per level, coarsest first: the item's category, -1 where unknown
+    #: `(items, items)`, ones: the pairs that count; all of them where None. What a category lies
+    #: with is made of these too, so that no difference of the two tells of another pair.
+    shared: sparse.csr_array | None = None
     held: Matrix = field(init=False)  #: weighted baskets that hold each item
 
     def __post_init__(self) -> None:
@@ -62,13 +65,14 @@ class Category:
 
 def walk(counts: Counts, strength: float) -> Iterator[Category | Family]:
     """Every category, each before what it holds, and every family of items."""
-    pairs = tuple(_pairs_of_level(counts, level) for level in counts.levels)
+    both = counts.baskets.multiply((counts.weights + 1j)[:, None]).tocsr()
+    columns = counts.baskets.tocsc()
+    pairs = tuple(_pairs_of_level(counts, level, columns, both) for level in counts.levels)
     held = tuple(
         np.asarray(np.bincount(level[level >= 0], counts.held[level >= 0], known.shape[0]), float)
         for level, known in zip(counts.levels, pairs, strict=True)
     )
-    both = counts.baskets.multiply((counts.weights + 1j)[:, None]).tocsr()
-    tree = _Tree(counts.levels, strength, pairs, held, counts.baskets.tocsc(), both)
+    tree = _Tree(counts.levels, strength, pairs, held, columns, both, counts.shared)
     return tree.below(np.arange(counts.baskets.shape[1]), (), counts.share)
 
 
@@ -80,6 +84,7 @@ class _Tree:
     held: tuple[Matrix, ...]  #: per level: weighted items of each category in baskets
     baskets: sparse.csc_array
     both: sparse.csr_array  #: baskets, with their weight as the real part of each cell
+    shared: sparse.csr_array | None  #: see `Counts`
 
     def below(
         self, items: Codes, path: tuple[int, ...], expected: Matrix
@@ -92,7 +97,8 @@ class _Tree:
         alone = items[place < 0]
         for start in range(0, len(alone), _AT_A_TIME):
             own = alone[start : start + _AT_A_TIME]
-            yield Family(own, expected, path, _apart(self.baskets[:, own].T @ self.both, own))
+            pairs = _counted(self.baskets, self.both, own, self.shared)
+            yield Family(own, expected, path, pairs)
         for category in np.unique(place[place >= 0]).tolist():
             row = self.pairs[depth][[category]].toarray()[0]
             share = row + self.strength * expected
@@ -100,18 +106,37 @@ class _Tree:
             yield from self.below(items[place == category], (*path, category), share)
 
 
-def _pairs_of_level(counts: Counts, level: Codes) -> sparse.csr_array:
+def _pairs_of_level(
+    counts: Counts, level: Codes, columns: sparse.csc_array, both: sparse.csr_array
+) -> sparse.csr_array:
     """Per category and item: weighted baskets of the category's items that hold the item too."""
     known = np.flatnonzero(level >= 0)
     size = int(level.max(initial=-1)) + 1
     member = sparse.csr_array(
         (np.ones(len(known)), (known, level[known])), shape=(len(level), max(size, 1))
     )
+    if counts.shared is not None:
+        total = sparse.csr_array((member.shape[1], len(level)))
+        for start in range(0, len(known), _AT_A_TIME):
+            own = known[start : start + _AT_A_TIME]
+            total = total + member[own].T @ _counted(columns, both, own, counts.shared).real
+        return total.tocsr()
     number = counts.baskets @ member
     pairs = (number.multiply(counts.weights[:, None]).T.tocsr() @ counts.baskets).tocsr()
     # an item is not bought together with itself
     itself = sparse.csr_array((counts.held[known], (level[known], known)), shape=pairs.shape)
     return pairs - itself
+
+
+def _counted(
+    columns: sparse.csc_array,
+    both: sparse.csr_array,
+    items: Codes,
+    shared: sparse.csr_array | None,
+) -> sparse.csr_array:
+    """Pairs of some items with all others, see `Family.pairs`."""
+    pairs = _apart(columns[:, items].T @ both, items)
+    return pairs if shared is None else pairs.multiply(shared[items]).tocsr()
 
 
 def _apart(pairs: sparse.csr_array, items: Codes) -> sparse.csr_array:

@@ -23,12 +23,12 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy import linalg
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from include.errors import ConfigError, IntegrityError, QualityError, UnknownNameError
 from include.models.arrays import Arrays, from_texts, settings_from, take, to_texts
+from include.models.contributors import Contributors, among, owners
 from include.models.interactions import Codes, Matrix, among_mask, codes_of, interactions
 from include.models.item_lists import SEEN, lists_of, ndcg
 
@@ -113,31 +113,6 @@ class Ease:
             among=None if among is None else among_mask(self.items, among),
         )
 
-    def explain(self, history: pa.Table, entity: str, item: str) -> pa.Table:
-        """What each item that the entity had adds to the score of the item.
-
-        Returns:
-            `item_id, weight, contribution`, the largest in size first; the contributions sum up to
-            the score that `recommend` gives.
-
-        Raises:
-            UnknownNameError: the model does not know the item.
-        """
-        if item not in self.items:
-            raise UnknownNameError("item", item, self.items[:20], f"{len(self.items):,} items")
-        rows = history.filter(pc.equal(history["entity_id"], entity))
-        own = interactions(rows, self.settings.weight, items=self.items)
-        at = codes_of([item], self.items)[0]
-        added = own.weights * self.effects[own.columns, at] * self._scale()[at]
-        order = np.lexsort((own.columns, -np.abs(added)))
-        return pa.table(
-            {
-                "item_id": pa.array([self.items[own.columns[i]] for i in order], pa.string()),
-                "weight": own.weights[order],
-                "contribution": added[order],
-            }
-        )
-
     def arrays(self) -> Arrays:
         """All that is not in the header."""
         return {
@@ -173,18 +148,28 @@ class Ease:
         return np.maximum(self.support, 1).astype(np.float64) ** -self.settings.novelty
 
 
-def fit(history: pa.Table, settings: EaseSettings, prior: Ease | None = None) -> Ease:
+def fit(
+    history: pa.Table,
+    settings: EaseSettings,
+    prior: Ease | None = None,
+    contributors: Contributors | None = None,
+) -> Ease:
     """The model of a history.
 
     Args:
         history: `entity_id`, `item_id` and the weight column.
         prior: the model that `shrinkage` draws to. Items it does not know are drawn to 0; items
             that only it knows are not this tenant's, and left out.
+        contributors: of a model that other tenants get: whom each item has to have, or it is not
+            even among those left out; and each pair, or the two are as if different entities had
+            them.
 
     Raises:
         QualityError: nobody had anything.
     """
     every = interactions(history, settings.weight)
+    if contributors is not None:
+        every = among(every, contributors.items(every))
     support = every.support()
     if not support.any():
         raise QualityError("no entity of the history had an item, so nothing can be learnt from it")
@@ -193,6 +178,9 @@ def fit(history: pa.Table, settings: EaseSettings, prior: Ease | None = None) ->
     items = tuple(every.items[place] for place in kept)
     matrix = every.matrix()[:, kept]
     gram = (matrix.T @ matrix).toarray()
+    if contributors is not None:
+        shared = contributors.pairs(matrix, owners(every.entities)).toarray()
+        gram = _without(gram, shared, settings.ridge)
     effects = _solve(gram, settings, None if prior is None else _aligned(prior, items))
     known = set(items)
     left_out = tuple(item for item in every.items if item not in known)
@@ -214,6 +202,7 @@ def choose(
     *,
     prior: Ease | None = None,
     top: int = 10,
+    contributors: Contributors | None = None,
 ) -> Chosen:
     """Fit each candidate on what was had before, and see which lists what was had later.
 
@@ -221,6 +210,7 @@ def choose(
         before: history up to the validation window, which lies inside the training data.
         later: `entity_id`, `item_id`: what was had in the window. What an entity had before does
             not count where its settings drop what was seen.
+        contributors: see `fit`.
 
     Raises:
         ConfigError: there are no candidates.
@@ -232,11 +222,33 @@ def choose(
     for settings in candidates:
         base = replace(settings, novelty=0.0, seen="drop")  # neither changes what is fitted
         if base not in fitted:
-            fitted = {base: fit(before, base, prior)}
+            fitted = {base: fit(before, base, prior, contributors)}
         lists = replace(fitted[base], settings=settings).recommend(before, top)
         values = ndcg(lists, _unseen(later, before) if settings.seen == "drop" else later, top)
         found[settings] = float(values.mean()) if len(values) else 0.0
     return Chosen(max(found, key=lambda settings: found[settings]), found)
+
+
+def _without(gram: Matrix, shared: Matrix, ridge: float) -> Matrix:
+    """The products of the shared pairs alone, as a matrix that can still be solved.
+
+    With all that an item's other products come to added to its own, it can for certain, as it is
+    then a sum of what it was and of a diagonally dominant matrix; mostly a part of that is enough.
+    """
+    kept = gram * shared
+    rest = np.abs(gram - kept).sum(axis=1)
+    diagonal = np.diag_indices_from(gram)
+    for share in (0.0, 1 / 64, 1 / 16, 1 / 4):
+        tried = kept.copy()
+        tried[diagonal] += share * rest + ridge / 2
+        with threadpool_limits(limits=1, user_api="blas"):
+            _, failed = linalg.lapack.dpotrf(tried, lower=0, overwrite_a=1)
+        if not failed:
+            break
+    else:
+        share = 1.0
+    kept[diagonal] += share * rest
+    return kept
 
 
 def _solve(gram: Matrix, settings: EaseSettings, prior: Matrix | None) -> Matrix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightgbm
 import numpy as np
@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from include.errors import UnknownNameError
 from include.models import explanations
+from include.models.lightgbm_text import without_ranges
 from include.models.model import Contributions, Scores
 
 
@@ -53,6 +54,10 @@ class LightGBMPredictor:
         """Shapley values on the margin."""
         values = matrix(features, self.columns)
         return explanations.of_trees(self.booster, self.columns, values)
+
+    def without_extremes(self) -> LightGBMPredictor:
+        """The trees without the ranges of their features."""
+        return replace(self, booster=without_ranges(self.booster))
 
 
 @dataclass(frozen=True)

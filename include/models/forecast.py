@@ -16,7 +16,7 @@ split conformal intervals. None reaches below zero.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import lightgbm
@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from include.errors import IntegrityError
 from include.models.estimators import matrix
-from include.models.lightgbm_text import booster_text, read_booster
+from include.models.lightgbm_text import booster_text, read_booster, without_ranges
 from include.models.model import Model, Scores
 
 Floats = npt.NDArray[np.float64]
@@ -145,6 +145,10 @@ class ForecastPredictor:
 
     def _possible(self, totals: Floats) -> Floats:
         return np.clip(totals, 0.0, self.most)
+
+    def without_extremes(self) -> ForecastPredictor:
+        """The trees without the ranges of their features."""
+        return replace(self, boosters=tuple(map(without_ranges, self.boosters)))
 
     def payload(self) -> dict[str, Any]:
         """The predictor in JSON's types, without its columns."""

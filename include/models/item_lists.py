@@ -1,7 +1,7 @@
 """Scores as lists: the best items per entity, and how good such lists turn out to be.
 
 Equal scores are ordered by item id. A list may be short, and an entity without any item that can
-be said to suit it has none; `with_fallback` gives it another's.
+be said to suit it has none.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy import sparse
 
 from include.errors import ConfigError
@@ -120,12 +119,6 @@ def table_of(entities: Sequence[str], items: Sequence[str], found: Ranked) -> pa
         ],
         schema=LISTS,
     )
-
-
-def with_fallback(lists: pa.Table, fallback: pa.Table) -> pa.Table:
-    """The lists, and those of the fallback for entities that have none: the cold ones."""
-    cold = pc.invert(pc.is_in(fallback["entity_id"], lists["entity_id"].combine_chunks()))
-    return pa.concat_tables([lists, fallback.filter(cold)])
 
 
 def hit_matrix(lists: pa.Table, later: pa.Table, top: int) -> tuple[Codes, Mask]:

@@ -54,6 +54,17 @@ def booster_text(booster: lightgbm.Booster) -> str:
     return text.partition(_END)[0] + _TAIL
 
 
+def without_ranges(booster: lightgbm.Booster) -> lightgbm.Booster:
+    """The same trees, without the smallest and largest value that each feature had in training.
+
+    Nothing predicts by these, and they are some single entity's.
+    """
+    text = booster_text(booster)
+    names = booster.feature_name()
+    line = f"feature_infos={' '.join(['[-inf:inf]'] * len(names))}"
+    return read_booster(re.sub(r"(?m)^feature_infos=.*$", line, text, count=1), names)
+
+
 def read_booster(text: str, columns: Sequence[str]) -> lightgbm.Booster:
     """The booster in the text, whose features are `columns`.
 

@@ -68,6 +68,14 @@ class ExplainedPredictor(Protocol):
 
 
 @runtime_checkable
+class ExtremesPredictor(Protocol):
+    """One that keeps single values of its rows, which a model for other tenants must not hold."""
+
+    def without_extremes(self) -> Predictor:
+        """The same predictor without them; its scores are the same."""
+
+
+@runtime_checkable
 class ExplainedLists(Protocol):
     """One that says why an item stands on a list."""
 

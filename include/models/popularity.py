@@ -15,6 +15,7 @@ from scipy.special import xlogy
 
 from include.errors import ConfigError, IntegrityError, QualityError, UnknownNameError
 from include.models.arrays import Arrays, from_texts, settings_from, take, to_texts
+from include.models.contributors import Contributors
 from include.models.interactions import Matrix, among_mask, codes_of, interactions
 from include.models.item_lists import LISTS, SEEN, lists_of
 
@@ -112,7 +113,13 @@ class Popularity:
         return self.settings.seen == "drop"
 
 
-def fit(events: pa.Table, settings: PopularitySettings, *, as_of: datetime) -> Popularity:
+def fit(
+    events: pa.Table,
+    settings: PopularitySettings,
+    *,
+    as_of: datetime,
+    contributors: Contributors | None = None,
+) -> Popularity:
     """The model of what happened before an instant.
 
     `popular` counts the entities that had an item, each by its latest event, halved with every
@@ -122,12 +129,14 @@ def fit(events: pa.Table, settings: PopularitySettings, *, as_of: datetime) -> P
 
     Args:
         events: `entity_id`, `item_id`, `event_timestamp`; rows at and after `as_of` are left out.
+        contributors: of a model that other tenants get: whom each item has to have.
 
     Raises:
         QualityError: nothing happened before.
     """
     at = events["event_timestamp"]
     past = events.filter(pc.less(at, pa.scalar(as_of, pa.timestamp("us", "UTC")).cast(at.type)))
+    past = past if contributors is None else contributors.known(past)
     if not past.num_rows:
         raise QualityError(f"nothing happened before {as_of:%Y-%m-%d}; there is nothing to count")
     start = pa.scalar(as_of, pa.timestamp("us", "UTC"))

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from include.errors import IntegrityError
+from include.models.contributors import Contributors
 from include.models.estimators import LightGBMPredictor
 from include.models.lightgbm_text import booster_text, read_booster
 from include.models.model import Contributions, Scores
@@ -33,13 +34,31 @@ def words(text: str) -> list[str]:
     return [word.rstrip(".-") for word in _WORD.findall(text.lower())]
 
 
-def inverse_document_frequencies(texts: Iterable[str | None]) -> dict[str, float]:
-    """Word → smoothed IDF over the distinct texts; of too many words the most frequent ones."""
+def inverse_document_frequencies(
+    texts: Iterable[str | None],
+    tenants: Iterable[str] = (),
+    contributors: Contributors | None = None,
+) -> dict[str, float]:
+    """Word → smoothed IDF over the distinct texts; of too many words the most frequent ones.
+
+    Args:
+        tenants: of each text, where there are `contributors`.
+        contributors: of a model that other tenants get: whom each word has to have. Its entities
+            are the texts that hold it.
+    """
+    texts = list(texts)
     distinct = {text for text in texts if text}
     found: Counter[str] = Counter()
     for text in distinct:
         found.update(set(words(text)))
-    kept = sorted((word for word in found if found[word] > 1), key=lambda w: (-found[w], w))
+    fewest = 2
+    if contributors is not None:
+        told = {(text, tenant) for text, tenant in zip(texts, tenants, strict=True) if text}
+        spoken = [(word, tenant) for text, tenant in told for word in set(words(text))]
+        shared = contributors.shared((one[0] for one in spoken), (one[1] for one in spoken))
+        found = Counter({word: count for word, count in found.items() if word in shared})
+        fewest = max(fewest, contributors.entities)
+    kept = sorted((word for word in found if found[word] >= fewest), key=lambda w: (-found[w], w))
     return {
         word: math.log((1 + len(distinct)) / (1 + found[word])) + 1
         for word in sorted(kept[:MOST_WORDS])
@@ -61,6 +80,10 @@ class TextMatchPredictor:
     def contributions(self, features: pa.Table) -> Contributions:
         """What each feature, and the likeness, added to each row's score."""
         return self.trees.contributions(self.widened(features))
+
+    def without_extremes(self) -> TextMatchPredictor:
+        """The trees without the ranges of their features."""
+        return replace(self, trees=self.trees.without_extremes())
 
     def widened(self, features: pa.Table) -> pa.Table:
         """The features with the likeness beside them."""

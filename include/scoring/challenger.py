@@ -18,10 +18,11 @@ import pyarrow.compute as pc
 from include.errors import ConfigError, IntegrityError, TenantryError
 from include.models.model import Model
 from include.models.serialise import from_bytes
-from include.registry import experiments, ledger
+from include.registry import experiments, recorded
 from include.registry.experiments import CHALLENGER_ARM, CHAMPION_ARM, Experiment
 from include.registry.port import ModelVersion, Registry
-from include.registry.withdrawal import Withdrawn
+from include.registry.promotions import Promotion, Promotions
+from include.registry.withdrawal import Withdrawn, lost_for_good
 from include.scoring.predictions import Part
 from include.scoring.ranks import SCHEMA
 from include.tenants.namespace import TenantRef
@@ -50,10 +51,11 @@ def challenged(
     champion: ModelVersion,
     answer: Callable[[ModelVersion, Model, bool], pa.Table],
     registry: Registry,
+    promotions: Promotions,
 ) -> Challenged | None:
     """The challenger of that instant, scored; None where there was none, or it cannot be.
 
-    That of the experiment in force, else the one that the promotions ledger names.
+    That of the experiment in force, else the one that the promotions name.
 
     Args:
         answer: gives a version's rows; the last argument says whether they may be served.
@@ -61,14 +63,13 @@ def challenged(
     trial = experiments.in_force(tenant, use_case, as_of)
     if trial is not None and trial.champion != champion.version:
         trial = None
-    decided = ledger.history(tenant, use_case)
+    decided = promotions.history(tenant, use_case)
     number = trial.challenger if trial else experiments.challenger_at(decided, as_of)
     if not number or number == champion.version:
         return None
     try:
-        version = registry.get(tenant, use_case, number)
-        if trial is not None:
-            _check(tenant, trial, version, registry)
+        version = recorded.registered(tenant, use_case, number, registry, decided)
+        _check(tenant, use_case, trial, version, registry, decided, promotions)
         model = from_bytes(registry.artifact(tenant, version))
         return Challenged(number, answer(version, model, trial is not None), trial)
     except Exception as error:  # whatever it is, serving goes on
@@ -107,10 +108,23 @@ def served(rows: pa.Table, champion: str, found: Challenged | None, *, lists: bo
     return parts if lists else _ranked_together(parts)
 
 
-def _check(tenant: TenantRef, trial: Experiment, version: ModelVersion, registry: Registry) -> None:
+def _check(
+    tenant: TenantRef,
+    use_case: str,
+    trial: Experiment | None,
+    version: ModelVersion,
+    registry: Registry,
+    decided: Sequence[Promotion],
+    promotions: Promotions,
+) -> None:
+    """Refuse one that must not be served; to be compared in the shadow, consent is enough."""
+    if reason := lost_for_good(version, registry, promotions):
+        raise ConfigError(f"it must not be used: {reason}")
+    if trial is None:
+        return
     if version.digest != trial.digest:
         raise IntegrityError(f"it is not the artifact that {trial.name} was started with")
-    if reason := Withdrawn.of(tenant, trial.use_case).why(version, registry):
+    if reason := Withdrawn.of(tenant, use_case, decided, promotions).why(version, registry):
         raise ConfigError(f"it must not serve: {reason}")
 
 

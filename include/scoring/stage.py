@@ -15,8 +15,11 @@ from include.errors import ConfigError, IntegrityError
 from include.handoffs import FeaturesBuilt, GroupExposure, Scored
 from include.models.model import Model, Scores, asking
 from include.models.serialise import from_bytes
-from include.registry import ledger
+from include.registry import recorded
+from include.registry.ancestry import ModelName
 from include.registry.port import ModelVersion, Registry
+from include.registry.promotions import Promotions
+from include.registry.withdrawal import lost_for_good
 from include.scoring.challenger import challenged, served
 from include.scoring.exposure import groups_of, measured
 from include.scoring.predictions import replace_predictions
@@ -38,6 +41,7 @@ def score(
     top_k: int,
     *,
     registry: Registry,
+    promotions: Promotions,
     lake: Lake,
     entity: str = "user_id",
     baseline: Model | None = None,
@@ -72,16 +76,17 @@ def score(
     """
     if built.tenant != tenant.id:
         raise IntegrityError(f"features of {built.tenant!r} were handed to tenant {tenant.id!r}")
-    serving = ledger.champion_at(tenant, built.use_case, built.as_of)
+    serving = promotions.champion_at(tenant, built.use_case, built.as_of)
     if serving is None:
-        log.info("scoring: %s/%s has no champion yet", tenant.id, built.use_case)
-        return _scored(built, "", 0)
-    version = registry.get(tenant, built.use_case, serving.version)
-    if version.digest != serving.digest:
-        raise IntegrityError(
-            f"{tenant.id}/{built.use_case}@{version.version} is not the artifact that was "
-            "promoted; restore the registry, or train and promote again"
+        log.warning(
+            "scoring: nothing serves %s/%s at %s, so nothing is predicted",
+            *(tenant.id, built.use_case, built.as_of),
         )
+        return _scored(built, "", 0)
+    version = recorded.promoted(tenant, serving, registry)
+    if reason := lost_for_good(version, registry, promotions):
+        log.warning("scoring: %s must not serve any more: %s", ModelName.of(version), reason)
+        return _scored(built, "", 0)
     model = from_bytes(registry.artifact(tenant, version))
     features = lake.get_table(tenant, built.features)
     if baseline is not None:
@@ -123,7 +128,7 @@ def score(
         )
 
     rows = answer(version, model, True)
-    found = challenged(tenant, built.use_case, built.as_of, version, answer, registry)
+    found = challenged(tenant, built.use_case, built.as_of, version, answer, registry, promotions)
     parts = served(rows, version.version, found, lists=task not in _ONE_RANKING)
     replace_predictions(
         tenant,

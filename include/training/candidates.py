@@ -27,8 +27,8 @@ from include.models import forecast
 from include.models.model import Model, Scores
 from include.registry.evidence import Comparison
 from include.training import paired
+from include.training.estimators.forecast import recorrected
 from include.training.fitting import fit_best
-from include.training.forecasting import recorrected
 from include.training.lists import fit_lists
 from include.training.paired import Judged
 from include.training.rows import Rows
@@ -43,7 +43,8 @@ FIRST: Final = 0.25
 #: Rows that it takes to fit on for a later window to be judged.
 FEWEST_ROWS: Final = 50
 FEWEST_POSITIVES: Final = 10
-#: Training rows from which the holdout says enough by itself.
+#: Training rows at most that are gone through as time went by: more fits of more rows cost much,
+#: and what more entities would tell is told by the holdout; these are there for their windows.
 ENOUGH_ROWS: Final = 20_000
 #: Metrics that a recalibration changes; all others look at the order of scores only.
 LEVEL_METRICS: Final = ("brier_skill",)
@@ -132,7 +133,7 @@ def compare(
     if holdout is not None and len(holdout):
         ours, theirs = one.model.predict(holdout.features), against.predict(holdout.features)
         parts.append(Judged(holdout, ours, theirs))
-    found = paired.compare(use_case.metric, parts, use_case.seed)
+    found = paired.compare(use_case.metric, parts, use_case.reach)
     low, high = found.estimate.low, found.estimate.high
     return Comparison(
         f"own/{one.name}",
@@ -142,7 +143,19 @@ def compare(
         high,
         entities=found.entities,
         windows=found.windows,
+        uncertainty=found.estimate.uncertainty,
     )
+
+
+def some_entities(rows: Rows, seed: int) -> Rows:
+    """The rows of so many entities, drawn by lot, as make at most `ENOUGH_ROWS`; often of all."""
+    if len(rows) <= ENOUGH_ROWS:
+        return rows
+    entities, of, count = np.unique(rows.entity, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(entities))
+    kept = np.zeros(len(entities), dtype=bool)
+    kept[order[np.cumsum(count[order]) <= ENOUGH_ROWS]] = True
+    return rows.where(kept[of])
 
 
 def blocks(
@@ -203,11 +216,9 @@ def _recipes(use_case: UseCase, parent: Parent | None) -> list[_Recipe]:
 
 def _later(use_case: UseCase, recipe: _Recipe, training: Rows, windows: Windows) -> list[Later]:
     """What the recipe, fitted as time went by, said of later training windows."""
-    thinned = len(training) and not (training.weight == 1).all()
-    judged_by_rows = not use_case.lists and use_case.task != "ranking" and not thinned
-    if not (recipe.through_time and judged_by_rows) or len(training) > ENOUGH_ROWS:
-        return []  # thinned rows are no window as it was, and many rows need no help
-    found = []
+    if not (recipe.through_time and judged_by_rows(use_case, training)):
+        return []
+    found, training = [], some_entities(training, use_case.seed)
     for before, after in blocks(windows.training, use_case.reach):
         rows, judged = training.at(before), training.at(after)
         if not (_enough(use_case, rows) and len(judged)):
@@ -217,6 +228,11 @@ def _later(use_case: UseCase, recipe: _Recipe, training: Rows, windows: Windows)
         if fitted is not None:
             found.append(Later(judged, fitted[0].predict(judged.features)))
     return found
+
+
+def judged_by_rows(use_case: UseCase, training: Rows) -> bool:
+    """Whether training windows can be judged like later ones: thinned rows are none as it was."""
+    return not use_case.lists and use_case.task != "ranking" and bool((training.weight == 1).all())
 
 
 def _enough(use_case: UseCase, rows: Rows) -> bool:

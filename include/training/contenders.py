@@ -9,12 +9,13 @@ from typing import Final
 from include.errors import IntegrityError
 from include.models import ecod
 from include.models.baselines import baseline_model
+from include.models.contributors import Contributors
 from include.models.estimators import matrix
 from include.models.model import Model
 from include.registry.port import ModelVersion
 from include.training.dataset import Dataset
+from include.training.estimators.forecast import naive_model
 from include.training.evaluation import Contender
-from include.training.forecasting import naive_model
 from include.training.lists import list_baselines
 from include.use_cases.declaration import FITTED_BASELINES, UseCase
 
@@ -23,13 +24,19 @@ Version = tuple[ModelVersion, Model]
 TRAINED_UNTIL: Final = "trained_until"
 
 
-def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]:
-    """The use case's baselines as models; those that learn from rows, where there are enough."""
+def baselines(
+    use_case: UseCase, data: Dataset | None = None, contributors: Contributors | None = None
+) -> list[Contender]:
+    """The use case's baselines as models; those that learn from rows, where there are enough.
+
+    Args:
+        contributors: of many tenants' baselines: whom what they keep has to have.
+    """
     if use_case.lists:
         if data is None or len(data.training) == 0:
             return []
         learnt = (data.windows.training[-1] + use_case.reach).isoformat()
-        fitted = list_baselines(use_case, data.training, data.windows)
+        fitted = list_baselines(use_case, data.training, data.windows, contributors)
         return [
             Contender.of(
                 "baseline",
@@ -43,6 +50,8 @@ def baselines(use_case: UseCase, data: Dataset | None = None) -> list[Contender]
         if one.name in FITTED_BASELINES:
             if data is not None and len(data.training) >= ecod.FEWEST_ROWS:
                 values = matrix(data.training.features, one.columns)
+                if contributors is not None:
+                    values = contributors.numbers(values, data.training.tenant)
                 until = data.windows.training[-1] + use_case.reach
                 model = ecod.fit(values, one.columns, {TRAINED_UNTIL: until.isoformat()})
                 found.append(Contender.of("baseline", one.name, model))

@@ -20,13 +20,14 @@ from include.features.request_columns import with_request
 from include.features.spine import Spine
 from include.features.training_set import TrainingSet
 from include.features.views import FeatureService, FeatureView
-from include.handoffs import RecordedSet, TableVersion
+from include.handoffs import LostDays, RecordedSet, TableVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.training.rows import Rows, repeated
 from include.training.windows import Windows, plan
 from include.use_cases.declaration import UseCase
+from include.use_cases.losses import absent_is_unknown, label_reaches
 from include.use_cases.spines import (
     basket_spine,
     event_columns,
@@ -51,6 +52,7 @@ class Pinned:
     events: TableVersion
     attributes: TableVersion
     pool: str = ""  #: of shared views, see `inputs.record_pool`
+    lost: tuple[LostDays, ...] = ()  #: of the events that labels are made of
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
         min((span[0] for span in known), default=None),
         max((span[1] for span in known), default=None),
         as_of,
+        sources[0].lost if len(sources) == 1 else (),
     )
     training: list[Rows] = []
     holdout: list[Rows] = []
@@ -106,12 +109,13 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
         oldest = span[0] + use_case.snapshots.minimum_history
         newest = reach - use_case.reach
         earlier, later = (
-            [at for at in instants if oldest <= at <= newest]
+            [at for at in instants if oldest <= at <= newest and _told(use_case, pinned, at)]
             for instants in (windows.training, windows.holdout)
         )
         if not earlier and not later:
             continue
-        frame = _Frame(use_case, alone or _inputs(use_case, pinned, as_of, lake), reach)
+        case = _of(use_case, pinned)
+        frame = _Frame(case, alone or _inputs(use_case, pinned, as_of, lake), reach)
         parts, made, spine = frame.rows([(earlier, True), (later, False)])
         if len(sources) == 1:
             parts = [_grouped(use_case, pinned, rows, as_of, lake) for rows in parts]
@@ -130,10 +134,20 @@ def labelled_rows(
     if span is None:
         return None
     reach = plan(use_case, *span, as_of).known_until
-    told = [at for at in instants if at + use_case.reach <= reach]
+    told = [a for a in instants if a + use_case.reach <= reach and _told(use_case, pinned, a)]
     if not told:
         return None
-    return _Frame(use_case, read, reach).rows([(told, False)])[0][0]
+    return _Frame(_of(use_case, pinned), read, reach).rows([(told, False)])[0][0]
+
+
+def _told(use_case: UseCase, pinned: Pinned, at: datetime) -> bool:
+    """Whether the tenant's data tells the labels of a snapshot, as far as lost days go."""
+    return not label_reaches(use_case, at, pinned.lost)
+
+
+def _of(use_case: UseCase, pinned: Pinned) -> UseCase:
+    """The use case with what the tenant's sources mean by no rows."""
+    return use_case.with_absent(unknown=absent_is_unknown(use_case, pinned.tenant))
 
 
 def _grouped(use_case: UseCase, pinned: Pinned, rows: Rows, as_of: datetime, lake: Lake) -> Rows:
@@ -249,7 +263,9 @@ class _Frame:
             label = np.zeros(spine.num_rows)
         else:
             spine = _some_entities(case, self._spine(at), draw)
-            label = labels(case, events, spine, until).to_numpy()
+            label = labels(case, events, spine, until).to_numpy(zero_copy_only=False)
+            known = np.isfinite(label)
+            spine, label = spine.filter(pa.array(known)), label[known]
         keep, weight = _thinned(case, label, draw) if thin else _all(label)
         spine = spine.filter(pa.array(keep))
         if case.lists:

@@ -19,7 +19,7 @@ class TrainingState:
     minimum_rows: int
     trainings_today: int
     trainings_per_day: int
-    data_loss: bool = False  #: the tenant has all but stopped sending
+    data_loss: bool = False  #: rows of the interval are missing
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def is_due(state: TrainingState, as_of: datetime) -> Due:
             f"({state.trainings_today} today)",
         )
     if state.data_loss:
-        return Due(False, "the tenant's data has all but stopped arriving")
+        return Due(False, "data of the interval, or part of it, never arrived")
     if state.rows == 0:
         return Due(False, "there are no accepted events yet")
     if not state.champion:

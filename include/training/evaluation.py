@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from include.models.serialise import to_bytes
 from include.registry.evidence import Comparison, Evidence, GroupGap, Measured, TenantEffect
 from include.tenants.config import Fairness
 from include.training.fairness import figures, gap
-from include.training.metrics import Answers, Bootstrap, Estimate, Lists, pick
+from include.training.metrics import NOTHING, Answers, Estimate, Intervals, Lists, pick
 from include.training.rows import Rows
 from include.use_cases.declaration import TOP, UseCase
 
@@ -63,6 +63,8 @@ class Evaluation:
     segments: Mapping[str, Mapping[str, Mapping[str, Any]]]  #: key → segment → figures
     secondary: Sequence[Mapping[str, Any]]  #: comparisons by the metrics that do not decide
     evidence: Evidence
+    #: key → what later figures of the model are judged with, see `swings.Swings`
+    swings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def evaluate(
@@ -75,7 +77,7 @@ def evaluate(
     fairness: Fairness | None = None,
     among: Collection[str] | None = None,
 ) -> Evaluation:
-    """Measure every contender, and the incumbent, on the same rows with the same draws.
+    """Measure every contender, and the incumbent, on the same rows.
 
     Args:
         fairness: which groups the tenant compares; `holdout.sensitive` holds them.
@@ -83,16 +85,16 @@ def evaluate(
     """
     everyone = [*contenders, *([incumbent] if incumbent else [])]
     scores = {one.key: answers(one.model, holdout, among) for one in everyone if one.fresh}
-    bootstrap = Bootstrap(holdout, use_case.seed)
-    nothing = dict.fromkeys(use_case.metrics, Estimate(None, None, None))
+    intervals = Intervals(holdout, use_case.reach)
+    nothing = dict.fromkeys(use_case.metrics, NOTHING)
     estimates = {one.key: dict(nothing) for one in everyone}
     for key, found in scores.items():
-        estimates[key] = {m: bootstrap.estimate(m, found) for m in use_case.metrics}
+        estimates[key] = {m: intervals.estimate(m, found) for m in use_case.metrics}
 
     pairs = list(_pairs([*contenders], incumbent))
     compared = {
         metric: [
-            Comparison(one.key, other.key, *_difference(bootstrap, metric, scores, one, other))
+            _compared(_difference(intervals, metric, scores, one, other), one, other)
             for one, other in pairs
         ]
         for metric in use_case.metrics
@@ -108,6 +110,7 @@ def evaluate(
         if per_tenant
         else (),
         notes=tuple(notes),
+        unmeasured=unmeasured(use_case, holdout),
     )
     segments = _segments(use_case, holdout, scores, per_tenant)
     if fairness is not None and len(holdout):
@@ -118,7 +121,7 @@ def evaluate(
         estimates,
         segments,
         [
-            {"metric": metric, **asdict(one)}
+            {"metric": metric, **asdict(replace(one, uncertainty=None))}
             for metric in use_case.metrics[1:]
             for one in compared[metric]
         ],
@@ -150,7 +153,8 @@ def document(
             "digest": one.digest,
             "parent_version": one.parent_version,
             "parameters": dict(one.model.parameters),
-            "metrics": {m: asdict(e) for m, e in evaluation.estimates[one.key].items()},
+            "metrics": {m: e.figures for m, e in evaluation.estimates[one.key].items()},
+            "swing": evaluation.swings.get(one.key),
             "segments": evaluation.segments.get(one.key, {}),
         }
         for one in everyone
@@ -178,16 +182,35 @@ def _pairs(
 
 
 def _difference(
-    bootstrap: Bootstrap,
+    intervals: Intervals,
     metric: str,
     scores: Mapping[str, Answers],
     one: Contender,
     other: Contender,
-) -> tuple[float | None, float | None, float | None]:
+) -> Estimate:
     if one.key not in scores or other.key not in scores:
-        return None, None, None
-    found = bootstrap.difference(metric, scores[one.key], scores[other.key])
-    return found.value, found.low, found.high
+        return NOTHING
+    return intervals.difference(metric, scores[one.key], scores[other.key])
+
+
+def _compared(found: Estimate, one: Contender, other: Contender) -> Comparison:
+    figures = (found.value, found.low, found.high)
+    return Comparison(one.key, other.key, *figures, uncertainty=found.uncertainty)
+
+
+def unmeasured(use_case: UseCase, holdout: Rows) -> str:
+    """Why the deciding metric means nothing on these rows; empty where it does."""
+    if not len(holdout):
+        return "the holdout has no rows"
+    if use_case.items or use_case.lists:
+        return "" if (holdout.relevant > 0).any() else "nobody in the holdout wanted anything"
+    if use_case.task == "regression":
+        return "" if holdout.label.any() else "there was nothing to forecast in the holdout"
+    positive = int((holdout.label == 1).sum())
+    if 0 < positive < len(holdout):
+        return ""
+    all_are = "positive" if positive else "negative"
+    return f"all {len(holdout):,} outcomes of the holdout are of one class ({all_are})"
 
 
 def _measured(
@@ -216,14 +239,14 @@ def _tenant_effects(
         return
     for tenant in np.unique(holdout.tenant).tolist():
         mask = holdout.tenant == tenant
-        bootstrap = Bootstrap(holdout.where(mask), use_case.seed)
+        intervals = Intervals(holdout.where(mask), use_case.reach)
         for one in contenders:
             if one.key in scores:
-                found = bootstrap.difference(
+                found = intervals.difference(
                     use_case.metric, pick(scores[one.key], mask), pick(scores[incumbent.key], mask)
                 )
                 bounds = (found.value, found.low, found.high)
-                yield TenantEffect(tenant, one.key, *bounds, bootstrap.entities)
+                yield TenantEffect(tenant, one.key, *bounds, intervals.entities, found.uncertainty)
 
 
 def _segments(
@@ -239,10 +262,10 @@ def _segments(
     found: dict[str, dict[str, dict[str, Any]]] = {key: {} for key in scores}
     for name, mask in parts.items():
         rows = holdout.where(mask)
-        bootstrap = Bootstrap(rows, use_case.seed)
+        intervals = Intervals(rows, use_case.reach)
         for key, values in scores.items():
-            estimate = asdict(bootstrap.estimate(use_case.metric, pick(values, mask)))
-            found[key][name] = {"rows": len(rows), "entities": bootstrap.entities, **estimate}
+            estimate = intervals.estimate(use_case.metric, pick(values, mask)).figures
+            found[key][name] = {"rows": len(rows), "entities": intervals.entities, **estimate}
     return found
 
 
@@ -254,14 +277,14 @@ def _groups(
     gaps = []
     for key, found in scores.items():
         measure = (use_case.metric, holdout, found)
-        groups = figures(*measure, use_case.seed, fairness.minimum_entities)
+        groups = figures(*measure, use_case.reach, fairness.minimum_entities)
         segments[key] = {
             f"{fairness.attribute}={one.group}": {
                 name: value for name, value in asdict(one).items() if name != "group"
             }
             for one in groups
         }
-        between = gap(key, *measure, groups, fairness.largest_gap, use_case.seed)
+        between = gap(key, *measure, groups, fairness.largest_gap, use_case.reach)
         gaps += [between] if between else []
     return segments, gaps
 

@@ -1,8 +1,8 @@
 """How a model does for each group of entities that a tenant names, with care for small ones.
 
 A group below `minimum_entities` is told, and decides nothing. The gap is between the best and the
-worst of the other groups as the whole holdout ranks them; its interval comes from the same draws
-of entities for both (taking the extremes anew in every draw would make a gap of chance alone).
+worst of the other groups as the whole holdout ranks them (taking the extremes anew for the interval
+would make a gap of chance alone), by entity and by time (`registry.two_way`).
 Rates of who is picked are Fairlearn's (Weerts et al., "Fairlearn: Assessing and Improving Fairness
 of AI Systems", 2023). The group itself is never a feature.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +19,18 @@ import numpy.typing as npt
 
 from include.models.model import Scores
 from include.registry.evidence import GroupGap
+from include.registry.two_way import blocks_of
 from include.training.dataset import NONE
-from include.training.metrics import Answers, Bootstrap, Draws, Estimate, Lists, pick, statistic_of
+from include.training.metrics import (
+    NOTHING,
+    Answers,
+    Estimate,
+    Intervals,
+    Lists,
+    estimated,
+    judge,
+    pick,
+)
 from include.training.rows import Rows
 
 #: Share of the best-scored rows that count as picked, for the rates.
@@ -41,21 +52,21 @@ class GroupFigures:
 
 
 def figures(
-    metric: str, rows: Rows, answers: Answers, seed: int, minimum_entities: int
+    metric: str, rows: Rows, answers: Answers, reach: timedelta, minimum_entities: int
 ) -> list[GroupFigures]:
     """Figures of every group, by name."""
     rates = {} if isinstance(answers, Lists) else _picked(rows, answers)
     found = []
     for group in sorted(np.unique(rows.sensitive).tolist()):
         mask = rows.sensitive == group
-        bootstrap = Bootstrap(rows.where(mask), seed)
-        estimate = bootstrap.estimate(metric, pick(answers, mask))
-        large = bootstrap.entities >= minimum_entities and group != NONE
+        intervals = Intervals(rows.where(mask), reach)
+        estimate = intervals.estimate(metric, pick(answers, mask))
+        large = intervals.entities >= minimum_entities and group != NONE
         found.append(
             GroupFigures(
                 group,
                 int(mask.sum()),
-                bootstrap.entities,
+                intervals.entities,
                 large and estimate.value is not None,
                 estimate.value,
                 estimate.low,
@@ -73,7 +84,7 @@ def gap(
     answers: Answers,
     groups: Sequence[GroupFigures],
     largest: float | None,
-    seed: int,
+    reach: timedelta,
 ) -> GroupGap | None:
     """How far the worst group is behind the best; None where fewer than two can be compared.
 
@@ -84,22 +95,34 @@ def gap(
     if len(valued) < 2:
         return None
     best, worst = max(valued), min(valued)
-    found = _difference(metric, rows, answers, best[1], worst[1], seed)
+    found = _difference(metric, rows, answers, (best[1], worst[1]), reach)
     return GroupGap(
-        candidate, best[1], worst[1], best[0] - worst[0], found.low, found.high, largest
+        candidate,
+        best[1],
+        worst[1],
+        best[0] - worst[0],
+        found.low,
+        found.high,
+        largest,
+        found.uncertainty is not None and found.uncertainty.known,
     )
 
 
 def _difference(
-    metric: str, rows: Rows, answers: Answers, best: str, worst: str, seed: int
+    metric: str, rows: Rows, answers: Answers, groups: tuple[str, str], reach: timedelta
 ) -> Estimate:
-    draws = Draws(rows.entity, seed)
-    parts = []
-    for group in (best, worst):
+    """The metric of the first group less that of the second."""
+    influence, gap = np.zeros(len(rows)), 0.0
+    for sign, group in zip((1, -1), groups, strict=True):
         mask = rows.sensitive == group
-        parts.append((mask, statistic_of(metric, rows.where(mask), pick(answers, mask))))
-    (one, better), (other, worse) = parts
-    return draws.interval(lambda weights: better(weights[one]) - worse(weights[other]))
+        found = judge(metric, rows.where(mask), pick(answers, mask))
+        if found is None:
+            return NOTHING
+        gap += sign * found[0]
+        influence[mask] = sign * found[1]
+    both = np.isin(rows.sensitive, groups)
+    block = blocks_of(rows.as_of, reach)[both]
+    return estimated(rows.where(both), metric, gap, influence[both], block)
 
 
 def _picked(rows: Rows, scores: Scores) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""Metrics of predictions with 95 % intervals, from a bootstrap that resamples entities.
+"""Metrics of predictions with 95 % intervals, for which neither entities nor times are many.
 
-Rows of one entity are not independent (it appears in several snapshots), so whole entities are
-drawn (cluster bootstrap; Field and Welsh 2007). Paired differences use the same draws for both
-models.
+Rows of one entity are not independent (it appears in several snapshots), nor are those of one time
+(what happens then happens to all): see `registry.two_way`. Paired differences are those of the two
+models' influences on the same rows.
 
 Every metric rises with quality, so that a difference above zero is always an improvement: what is
 a loss elsewhere is stated as a skill here (forecast accuracy is 1 − WAPE; the Brier skill score
@@ -13,18 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from include.models.measures import ROWS, Judged
 from include.models.model import Scores
+from include.registry.two_way import Swing, Uncertainty, blocks_of, two_way
 from include.training.rows import Rows
 from include.use_cases.declaration import TOP
 
-REPLICATES: Final = 400
-#: Share of replicates in which a metric must be defined for its interval to mean anything.
-_DEFINED: Final = 0.8
+#: Metrics that compare positives with negatives, and how many entities of either they need.
+OF_CLASSES: Final = frozenset(ROWS) - {"forecast_accuracy"}
+FEWEST_OF_A_CLASS: Final = 2
 #: Of a place in a ranking, and of the best ranking of so many relevant items (Järvelin 2002).
 _DISCOUNT: Final = 1.0 / np.log2(np.arange(TOP) + 2.0)
 _IDEAL: Final = np.concatenate([[0.0], np.cumsum(_DISCOUNT)])
@@ -57,6 +60,15 @@ class Estimate:
     value: float | None
     low: float | None
     high: float | None
+    uncertainty: Uncertainty | None = None  #: what the interval comes from, where there is one
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """Value and interval, as documents show them."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+NOTHING: Final = Estimate(None, None, None)
 
 
 def measure(metric: str, rows: Rows, scores: Answers) -> float | None:
@@ -65,51 +77,85 @@ def measure(metric: str, rows: Rows, scores: Answers) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-class Draws:
-    """Seeded draws of entities with replacement, as weights of the rows they stand for."""
+class Intervals:
+    """The entities and the blocks of time of `rows`, shared by every model measured on them.
 
-    def __init__(self, entity: npt.NDArray[np.str_], seed: int) -> None:
-        entities, codes = np.unique(entity, return_inverse=True)
-        self.entities = len(entities)
-        generator = np.random.default_rng(seed)
-        self._codes = codes
-        self._draws = [
-            np.bincount(
-                generator.integers(0, self.entities, self.entities), minlength=self.entities
-            ).astype(np.float64)
-            for _ in range(REPLICATES if self.entities else 0)
-        ]
+    Args:
+        reach: how long after a snapshot its labels are about; snapshots within it are one block.
+    """
 
-    def interval(self, statistic: Statistic) -> Estimate:
-        """The statistic on all rows, and its 2.5 % and 97.5 % quantiles over the draws."""
-        value = statistic(np.ones(len(self._codes)))
-        if np.isnan(value):
-            return Estimate(None, None, None)
-        drawn = np.array([statistic(draw[self._codes]) for draw in self._draws])
-        drawn = drawn[~np.isnan(drawn)]
-        if len(drawn) < _DEFINED * REPLICATES:
-            return Estimate(float(value), None, None)
-        low, high = np.quantile(drawn, (0.025, 0.975))
-        return Estimate(float(value), float(low), float(high))
-
-
-class Bootstrap:
-    """Draws of the entities of `rows`, shared by every model measured on them."""
-
-    def __init__(self, rows: Rows, seed: int) -> None:
+    def __init__(self, rows: Rows, reach: timedelta) -> None:
         self._rows = rows
-        self._draws = Draws(rows.entity, seed)
-        self.entities = self._draws.entities
+        self.block = blocks_of(rows.as_of, reach)
+        self.entities = len(np.unique(rows.entity))
 
     def estimate(self, metric: str, scores: Answers) -> Estimate:
         """The metric of one model."""
-        return self._draws.interval(statistic_of(metric, self._rows, scores))
+        return self._of(metric, judge(metric, self._rows, scores))
 
     def difference(self, metric: str, scores: Answers, against: Answers) -> Estimate:
-        """How much better the first model is than the second, on the same draws."""
-        ours = statistic_of(metric, self._rows, scores)
-        theirs = statistic_of(metric, self._rows, against)
-        return self._draws.interval(lambda weights: ours(weights) - theirs(weights))
+        """How much better the first model is than the second, on the same rows."""
+        ours, theirs = (judge(metric, self._rows, found) for found in (scores, against))
+        if ours is None or theirs is None:
+            return NOTHING
+        return self._of(metric, (ours[0] - theirs[0], ours[1] - theirs[1]))
+
+    def swing(self, metric: str, scores: Answers, against: Answers | None = None) -> Swing:
+        """How much the metric, or its difference to another model's, varies between blocks."""
+        found, errors = [], []
+        for number in range(int(self.block.max(initial=-1)) + 1):
+            mask = self.block == number
+            part = self._rows.where(mask)
+            ours = judge(metric, part, pick(scores, mask))
+            theirs = (0.0, 0.0) if against is None else judge(metric, part, pick(against, mask))
+            if ours is not None and theirs is not None:
+                found.append(ours[0] - theirs[0])
+                influence = ours[1] - theirs[1]
+                errors.append(two_way(influence, part.entity, self.block[mask] * 0).by_entity)
+        return Swing.among(found, errors)
+
+    def _of(self, metric: str, found: Judged | None) -> Estimate:
+        if found is None:
+            return NOTHING
+        value, influence = found
+        return estimated(self._rows, metric, value, influence, self.block)
+
+
+def estimated(
+    rows: Rows, metric: str, value: float, influence: Weights, block: npt.NDArray[np.int64]
+) -> Estimate:
+    """A value with its interval.
+
+    Without one where a class has fewer than two entities, or one entity makes nearly all of it.
+    """
+    if metric in OF_CLASSES:
+        classes = [rows.entity[rows.label == 1], rows.entity[rows.label != 1]]
+        if min(len(np.unique(one)) for one in classes) < FEWEST_OF_A_CLASS:
+            return Estimate(value, None, None)
+    uncertainty = two_way(influence, rows.entity, block)
+    if not np.isfinite(uncertainty.by_entity):
+        return Estimate(value, None, None)
+    width = uncertainty.half_width()
+    if not np.isfinite(width):
+        return Estimate(value, None, None, uncertainty)
+    return Estimate(value, value - width, value + width, uncertainty)
+
+
+def judge(metric: str, rows: Rows, scores: Answers) -> Judged | None:
+    """The metric, and of each row its influence on it; None where it is undefined."""
+    if not len(rows):
+        return None
+    if metric in ROWS and not isinstance(scores, Lists):
+        return ROWS[metric](rows.label, scores)
+    lists = isinstance(scores, Lists)
+    found = (_list_values if lists else _group_values)(metric, rows, scores)  # type: ignore[arg-type]
+    value, row = found["value"], found["row"]
+    if not len(value):
+        return None
+    mean = float(value.mean())
+    influence = np.zeros(len(rows))
+    influence[row] = (value - mean) / len(value)
+    return mean, influence
 
 
 def statistic_of(metric: str, rows: Rows, scores: Answers) -> Statistic:

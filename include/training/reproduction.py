@@ -7,7 +7,6 @@ that keeps what they write apart.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from include.features.spine import Spine
 from include.handoffs import (
     Candidate,
     FeaturesBuilt,
+    LostDays,
     RecordedSet,
     StoredObject,
     TableVersion,
@@ -31,10 +31,13 @@ from include.handoffs import (
 from include.models.serialise import from_bytes
 from include.registry.ancestry import ModelName
 from include.registry.port import ModelVersion, Registry
+from include.registry.promotions import Promotions
+from include.registry.recorded import registered
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
+from include.storage.scratch import scratch
 from include.tenants.config import TenantConfig, UseCaseOverrides
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import GLOBAL, TenantRef, global_ref, is_global
 from include.training.contenders import Version, baselines
 from include.training.stage import train, train_global
 from include.use_cases.declaration import UseCase
@@ -106,26 +109,33 @@ def reproduce(
     *,
     fleet: Mapping[str, TenantConfig],
     registry: Registry,
+    promotions: Promotions,
     lake: Lake,
     code_revision: str,
 ) -> Reproduction:
     """Make a version again: train it, or look where it was taken from.
 
     Args:
-        owner: whose version it is; `GLOBAL` for a global one.
+        owner: whose version it is; of a global one, the owner of those.
         fleet: the tenants there are now, by id.
         code_revision: of the code that runs.
 
     Raises:
-        IntegrityError: something it was made from is gone, or not what was recorded.
+        IntegrityError: something it was made from is gone, or not what was recorded; or the
+            registry holds another artifact than the ledger knows.
         IsolationError: a tenant whose events it was made from has withdrawn its consent.
         UnknownNameError: such a tenant is none any more.
     """
     name = str(ModelName.of(version))
+    decided = promotions.history(owner, version.use_case)
+    if registered(owner, version.use_case, version.version, registry, decided) != version:
+        raise IntegrityError(
+            f"{name} is not what the registry has under that number; read it again"
+        )
     lineage: Mapping[str, Any] = json.loads(registry.card(owner, version))["lineage"]
     use_case = use_case.with_seen(lineage.get("seen_items"))
-    if version.rung == "global" and owner != GLOBAL:
-        return _copied(name, owner, version, registry)
+    if version.rung == "global" and not is_global(owner.id):
+        return _copied(name, owner, version, registry, promotions)
     if version.rung == "baseline":
         for one in baselines(use_case):
             if (one.name, one.digest) == (version.name, version.digest):  # others learn from rows
@@ -140,17 +150,25 @@ def reproduce(
         )
         checks = (Check("feature service", version.feature_fingerprint, declared),)
         return Reproduction(name, version.rung, how, checks)
-    with tempfile.TemporaryDirectory(prefix="tenantry-reproduce-") as folder:
-        again = _Again(owner, version, use_case, lineage, fleet, registry, lake, Path(folder))
+    with scratch(owner.id) as folder:
+        again = _Again(owner, version, use_case, lineage, fleet, registry, promotions, lake, folder)
         return again.compare(name, code_revision)
 
 
-def _copied(name: str, owner: TenantRef, version: ModelVersion, registry: Registry) -> Reproduction:
+def _copied(
+    name: str,
+    owner: TenantRef,
+    version: ModelVersion,
+    registry: Registry,
+    promotions: Promotions,
+) -> Reproduction:
     """A global model that serves as it is: nothing was trained for the tenant."""
     parent = ModelName.parse(version.parent_version)
-    source = registry.get(GLOBAL, parent.use_case, parent.version)
+    world = global_ref(parent.tenant)
+    decided = promotions.history(world, parent.use_case)
+    source = registered(world, parent.use_case, parent.version, registry, decided)
     registry.artifact(owner, version)  # both are what their records say
-    registry.artifact(GLOBAL, source)
+    registry.artifact(world, source)
     how = f"it is {parent} as it is; `tenantry reproduce {parent}` trains that again"
     return Reproduction(name, version.rung, how, (Check("model", version.digest, source.digest),))
 
@@ -163,6 +181,7 @@ class _Again:
     lineage: Mapping[str, Any]
     fleet: Mapping[str, TenantConfig]
     registry: Registry
+    promotions: Promotions
     real: Lake
     folder: Path
 
@@ -205,7 +224,7 @@ class _Again:
     def _train(self, lake: RecordedLake) -> Trained:
         as_of, trigger = self.version.as_of, str(self.lineage["trigger"])
         revision = str(self.lineage.get("code_revision", "unknown"))
-        if self.owner == GLOBAL:
+        if is_global(self.owner.id):
             members = dict.fromkeys(table["tenant"] for table in self.lineage["tables"])
             pooled = (id_ for one in self._recorded_sets() for id_ in self._pool(one))
             return train_global(
@@ -217,6 +236,8 @@ class _Again:
                 trigger=trigger,
                 code_revision=revision,
                 consenting=[self._tenant(id_) for id_ in dict.fromkeys((*members, *pooled))],
+                owner=self.owner,
+                lost={id_: self._lost(id_) for id_ in members},
             )
         events, attributes = map(_table, self.lineage["tables"])
         recorded = self._recorded_sets()
@@ -231,6 +252,7 @@ class _Again:
             training_due=True,
             training_reason="reproduced",
             pool=recorded[0].recipe.pool if recorded else "",
+            lost=self._lost(self.owner.id),
         )
         return train(
             self._tenant(self.owner.id),
@@ -256,12 +278,20 @@ class _Again:
         rows, asks = self.lineage["rows"]["training"], case.minimum_rows
         if (asks or self.use_case.gates.minimum_rows) > rows:
             case = case.model_copy(update={"minimum_rows": max(rows, 1)})
+        absent = "unknown" if tenant_id in self.lineage.get("absent_unknown", ()) else "zero"
         return now.model_copy(
             update={
+                "sources": tuple(
+                    one.model_copy(update={"absent_means": absent}) for one in now.sources
+                ),
                 "timezone": zones[0] if zones else now.timezone,
                 "use_cases": {**now.use_cases, self.use_case.name: case},
             }
         )
+
+    def _lost(self, tenant_id: str) -> tuple[LostDays, ...]:
+        """What the training left out of the tenant's days."""
+        return tuple(unpack(one) for one in self.lineage.get("lost", {}).get(tenant_id, ()))
 
     def _global_champion(self) -> Version | None:
         """The global version that the training could build on, where it looked at one."""
@@ -269,8 +299,10 @@ class _Again:
         names = [self.version.parent_version, *judged.get("parents", ())]
         for name in filter(None, names):
             parent = ModelName.parse(name)
-            found = self.registry.get(GLOBAL, parent.use_case, parent.version)
-            return found, from_bytes(self.registry.artifact(GLOBAL, found))
+            owner = global_ref(parent.tenant)
+            decided = self.promotions.history(owner, parent.use_case)
+            found = registered(owner, parent.use_case, parent.version, self.registry, decided)
+            return found, from_bytes(self.registry.artifact(owner, found))
         return None
 
     def _made(self, trained: Trained) -> Candidate | None:
@@ -298,7 +330,7 @@ class _Again:
     def _recorded_tables(self) -> Iterator[tuple[tuple[str, str], TableVersion]]:
         """Tables by tenant and name: pooled ones, then those of the training itself."""
         for one in self._recorded_sets():
-            for owner, version in pool_tables(one.recipe.pool, self.real):
+            for owner, version in pool_tables(one.recipe.pool, self._region(one), self.real):
                 rows = self.real.dataset(owner, "events", version).count_rows()
                 fingerprint = one.recipe.events.schema_fingerprint
                 table = TableVersion(owner.id, "events", version, rows, fingerprint)
@@ -307,10 +339,17 @@ class _Again:
             yield (table.tenant, table.table), table
 
     def _pool(self, one: RecordedSet) -> list[str]:
-        return pool_tenants(one.recipe.pool, self.real)
+        return pool_tenants(one.recipe.pool, self._region(one), self.real)
+
+    def _region(self, one: RecordedSet) -> str:
+        """Where the list of pooled tables lies: in the region of the tenant that used it."""
+        if self.owner != GLOBAL or not one.recipe.pool:
+            return self.owner.region
+        return self._tenant(one.recipe.tenant).region
 
     def _check_there(self, table: TableVersion) -> None:
-        owner = self.owner if self.owner != GLOBAL else self._tenant(table.tenant).ref
+        shared = is_global(self.owner.id)
+        owner = self._tenant(table.tenant).ref if shared else self.owner
         rows = self.real.dataset(owner, table.table, table.version).count_rows()
         if rows != table.rows:
             raise IntegrityError(

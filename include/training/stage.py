@@ -6,31 +6,49 @@ models are moreover judged on later windows within training (see `candidates`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from include.errors import ConfigError, IsolationError
-from include.features.inputs import pool_members, record_pool
-from include.handoffs import Candidate, FeaturesBuilt, StoredObject, Trained, pack
+from include.errors import ConfigError, IsolationError, QualityError
+from include.features.engine import required_columns
+from include.features.inputs import pool_members, record_pool, settled_members
+from include.features.membership import settle
+from include.handoffs import (
+    Candidate,
+    FeaturesBuilt,
+    LostDays,
+    Scored,
+    StoredObject,
+    Trained,
+    pack,
+)
+from include.models.contributors import Contributors
 from include.models.model import Model, row_scores
 from include.registry.evidence import Comparison, Need
+from include.registry.two_way import blocks_of
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.candidates import OwnModel, Parent, compare, own_models
-from include.training.catalogue import CATALOGUE, shared_catalogue
+from include.training.catalogue import CATALOGUE, OTHERS, Sold, shared_catalogue
 from include.training.contenders import TRAINED_UNTIL, Version, as_is, baselines, learnt_until
+from include.training.contributors import known_texts
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
+from include.training.suspecting import Material, suspect
+from include.training.swings import Earlier
+from include.training.windows import Windows
 from include.use_cases.declaration import Gates, UseCase
+from include.use_cases.losses import absent_is_unknown, told
 
 TRIGGERS: Final = ("scheduled", "drift", "manual")
 #: Rows of a reference window; drift statistics need no more, and depend on the number.
@@ -47,6 +65,7 @@ def train(
     global_champion: Version | None,
     trigger: str,
     code_revision: str,
+    logs: Sequence[Scored] = (),
 ) -> Trained:
     """Candidates of one tenant: baselines, the global champion as it is, and models of its own.
 
@@ -54,6 +73,8 @@ def train(
         built: pins the table versions and `as_of`.
         incumbent: who serves now; measured beside the candidates.
         global_champion: the global model, where there is one.
+        logs: of vectors that were scored before: beside what is computed for them now they show
+            values that changed once the outcome was known.
     """
     if built.tenant != tenant.id:
         raise IsolationError(f"features of {built.tenant} cannot train a model of {tenant.id}")
@@ -62,9 +83,9 @@ def train(
             f"the features of {tenant.id} {use_case.name} were built by another declaration; "
             "run the features stage again"
         )
-    pinned = Pinned(tenant, built.events, built.attributes, built.pool)
+    pinned = Pinned(tenant, built.events, built.attributes, built.pool, built.lost)
     data = build(use_case, [pinned], built.as_of, lake)
-    notes: list[str] = []
+    notes = _lost_notes(data.windows, built.lost)
     contenders = baselines(use_case, data)
     if global_champion is not None:
         contenders += as_is("global", global_champion, use_case, data, built.as_of, notes)
@@ -75,7 +96,7 @@ def train(
     recent = lake.get_table(tenant.ref, built.features)
     fairness = override.fairness if override else None
     with threadpool_limits(1):  # more threads add up in another order, and give other bits
-        return run.finish("own", gates, contenders, incumbent, notes, recent, fairness)
+        return run.finish("own", gates, contenders, incumbent, notes, recent, fairness, logs)
 
 
 def train_global(
@@ -88,18 +109,25 @@ def train_global(
     trigger: str,
     code_revision: str,
     consenting: Sequence[TenantConfig] = (),
+    owner: TenantRef = GLOBAL,
+    left_out: int = 0,
+    lost: Mapping[str, tuple[LostDays, ...]] = MappingProxyType({}),
 ) -> Trained:
-    """The model of all tenants that consented to pooling, whoever of them has data.
+    """The model of all tenants that consented to one pool, whoever of them has data.
 
     Args:
         consenting: whose events shared views see; `tenants` where nobody else consented.
+        owner: of the global models: a region's, or that of all regions.
+        left_out: how many others consented, and have tables that cannot be read.
+        lost: tenant id → what it lost of the events that labels are made of.
 
     Raises:
-        IsolationError: a tenant without consent was handed in; nothing of it was read.
+        IsolationError: a tenant that did not consent to that pool was handed in; nothing of it was
+            read.
     """
-    refused = sorted(tenant.id for tenant in tenants if not tenant.pooling.consent)
+    refused = sorted({t.id for t in (*tenants, *consenting) if not t.consents_to(owner)})
     if refused:
-        raise IsolationError(f"{', '.join(refused)} did not consent to pooling")
+        raise IsolationError(f"{', '.join(refused)} did not consent to pooling in {owner.id!r}")
     if as_of.utcoffset() is None:
         raise ConfigError(f"as_of must be an aware datetime, got {as_of!r}")
     sources = tuple(
@@ -107,14 +135,18 @@ def train_global(
             one,
             lake.version(one.ref, "events"),
             lake.version(one.ref, "attributes"),
-            record_pool(pool_members(one, consenting or tenants), use_case.features, lake),
+            record_pool(_pool(one, consenting or tenants, use_case, lake), use_case.features, lake),
+            lost.get(one.id, ()),
         )
         for one in sorted(tenants, key=lambda tenant: tenant.id)
     )
+    notes = [_LEFT_OUT.format(left_out)] if left_out else []
     data = build(use_case, sources, as_of, lake)
-    run = _Run(GLOBAL, use_case, as_of, trigger, code_revision, sources, data, lake)
+    fewest = Contributors()
+    run = _Run(owner, use_case, as_of, trigger, code_revision, sources, data, lake, fewest)
     with threadpool_limits(1):  # as above
-        return run.finish("global", use_case.gates, baselines(use_case, data), incumbent, [], None)
+        contenders = baselines(use_case, data, fewest)
+        return run.finish("global", use_case.gates, contenders, incumbent, notes, None)
 
 
 @dataclass(frozen=True)
@@ -127,6 +159,8 @@ class _Run:
     sources: tuple[Pinned, ...]
     data: Dataset
     lake: Lake
+    #: Whom anything has to have that other tenants get; None where nobody else does.
+    contributors: Contributors | None = None
 
     def finish(
         self,
@@ -137,9 +171,10 @@ class _Run:
         notes: list[str],
         recent: pa.Table | None,
         fairness: Fairness | None = None,
+        logs: Sequence[Scored] = (),
     ) -> Trained:
         """Fit, measure and store; `recent` stands in for a holdout that has no rows."""
-        if self.trigger not in TRIGGERS:
+        if self.trigger.partition("-")[0] not in TRIGGERS:  # `scheduled-2`: done afresh
             raise ConfigError(f"trigger {self.trigger!r} is none of {', '.join(TRIGGERS)}")
         trials: list[Any] = []
         own: tuple[OwnModel, ...] = ()
@@ -148,8 +183,11 @@ class _Run:
         if lacking:
             notes.append(f"No model of {_WHOSE[rung]} own was trained: {lacking}.")
         elif rung == "global":
-            fitted = self._fit_global()
-            contenders = [*contenders, Contender.of(rung, fitted.kind, fitted)]
+            try:
+                fitted = self._fit_global()
+                contenders = [*contenders, Contender.of(rung, fitted.kind, fitted)]
+            except QualityError as error:  # too little that enough tenants have
+                notes.append(f"No model of {_WHOSE[rung]} own was trained: {error}.")
         else:
             own = self._fit_own(contenders)
             contenders = [
@@ -166,20 +204,22 @@ class _Run:
         if self.use_case.task == "association":  # later baskets must not tell what is in them
             known = set(self.data.training.item.tolist())
         evaluation = evaluate(self.use_case, *judged, rung == "global", fairness, known)
-        if rung == "own":
-            others = [one for one in contenders if one.rung != "own"]
-            since = learnt_until(incumbent) if incumbent is not None else None
-            evidence = replace(
-                evaluation.evidence,
-                comparisons=tuple(self._proven(evaluation, own, others, serving, since)),
-                needs=needs,
-                false_promotions=gates.false_promotions,
-            )
-            evaluation = replace(evaluation, evidence=evidence)
         everyone = [*contenders, *([serving] if serving else [])]
-        facts = {**self._facts(), "trials": trials}
+        earlier = Earlier.of(self.use_case, self.data.training, everyone, own)
+        since = learnt_until(incumbent) if incumbent is not None else None
+        others = [one for one in everyone if one.rung != "own"]
+        evidence = replace(
+            evaluation.evidence,
+            comparisons=tuple(self._proven(evaluation, own, others, serving, since, earlier)),
+        )
+        if rung == "own":
+            evidence = replace(evidence, needs=needs, false_promotions=gates.false_promotions)
+        swings = {one.key: self._swings(one, evaluation, earlier) for one in contenders}
+        evaluation = replace(evaluation, evidence=evidence, swings=swings)
+        suspicions = suspect(self._material, contenders, recent, logs)
+        facts = {**self._facts(), "trials": trials, "suspicions": suspicions}
         if rung == "global":
-            facts[CATALOGUE] = shared_catalogue(self.use_case, self.data.training)
+            facts[CATALOGUE] = self._catalogue()
         content = document(evaluation, everyone, facts)
         return Trained(
             tenant=self.owner.id,
@@ -191,6 +231,17 @@ class _Run:
             training_rows=len(self.data.training),
             holdout_rows=len(self.data.holdout),
         )
+
+    def _catalogue(self) -> Sold:
+        """What sells where, of tenants whose joining or leaving tells on nobody."""
+        giving = {one.tenant.id for one in self.sources}
+        purpose = f"catalogue-{self.use_case.name}"
+        members = settle(giving, purpose, OTHERS, owner=self.owner, lake=self.lake)
+        return shared_catalogue(self.use_case, self.data.training, members)
+
+    @property
+    def _material(self) -> Material:
+        return Material(self.use_case, self.data, self.sources, self.as_of, self.lake)
 
     @property
     def _folder(self) -> str:
@@ -214,12 +265,20 @@ class _Run:
         for one in needs:
             if one.missing:
                 return f"{one.has:,} {one.what} are fewer than the {one.needed:,} it takes"
+        if self.contributors is not None:
+            giving, needed = len(np.unique(self.data.training.tenant)), self.contributors.tenants
+            if giving < needed:
+                return (
+                    f"rows of {giving} tenants are fewer than the {needed} it takes, so that each "
+                    "faces two others"
+                )
         return ""
 
     def _fit_global(self) -> Model:
         data, reach = self.data, self.use_case.reach
         tried = GLOBAL_SETTINGS
-        return self._dated(fit_best(self.use_case, data.training, data.windows, reach, tried).model)
+        told = (data.training, data.windows, reach, tried, self.contributors)
+        return self._dated(fit_best(self.use_case, *told).model)
 
     def _fit_own(self, contenders: Sequence[Contender]) -> tuple[OwnModel, ...]:
         """Every own model, on the global one where that is there."""
@@ -239,20 +298,35 @@ class _Run:
         others: Sequence[Contender],
         serving: Contender | None,
         since: datetime | None,
+        earlier: Earlier,
     ) -> Iterator[Comparison]:
-        """The comparisons, those of own models over later training windows too."""
+        """The comparisons, those of own models over later training windows too.
+
+        Those of models as they are know how these swing in training windows.
+        """
         through_time = {f"own/{one.name}": one for one in own if one.later}
-        against = {one.key: one for one in (*others, *([serving] if serving else []))}
+        against = {one.key: one for one in others}
         holdout = self.data.holdout
+        windows = len(np.unique(blocks_of(holdout.as_of, self.use_case.reach)))
         for found in evaluation.evidence.comparisons:
             one, other = through_time.get(found.candidate), against.get(found.against)
             if one is None or other is None:
-                windows = len(self.data.windows.holdout)
-                yield replace(found, entities=evaluation.evidence.entities, windows=windows)
+                entities = evaluation.evidence.entities
+                yield earlier.informed(replace(found, entities=entities, windows=windows))
             else:
                 fresh = holdout if other.fresh else None
                 learnt = since if other is serving else None
                 yield compare(self.use_case, one, other.model, other.key, fresh, learnt)
+
+    def _swings(
+        self, one: Contender, evaluation: Evaluation, earlier: Earlier
+    ) -> Mapping[str, Any]:
+        """What later windows of the model are to be judged with."""
+        estimate = evaluation.estimates[one.key][self.use_case.metric]
+        held = self.data.holdout
+        scored = one.fresh and len(held) and not one.model.lists
+        scores = one.model.predict(held.features) if scored else None
+        return earlier.told(one.key, estimate, held, scores).document()
 
     def _candidate(
         self, one: Contender, evaluation: Evaluation, recent: pa.Table | None
@@ -283,6 +357,8 @@ class _Run:
         names = list(self.use_case.feature_columns)
         if recent is None or (len(held) and not self.use_case.lists):
             features = held.features
+            if self.contributors is not None:
+                features = known_texts(features, held.tenant, self.contributors)
             keys = {"item_id": held.item, self.use_case.keys[0]: held.entity, "as_of": held.as_of}
         else:
             features = recent.select(names).replace_schema_metadata(None)
@@ -313,6 +389,12 @@ class _Run:
     def _facts(self) -> dict[str, Any]:
         """Lineage: what the training was made from."""
         windows = self.data.windows
+        lost = {
+            one.tenant.id: [pack(days) for days in one.lost] for one in self.sources if one.lost
+        }
+        unknown = [
+            one.tenant.id for one in self.sources if absent_is_unknown(self.use_case, one.tenant)
+        ]
         tables = [asdict(table) for one in self.sources for table in (one.events, one.attributes)]
         return {
             "tenant": self.owner.id,
@@ -326,11 +408,19 @@ class _Run:
             "seen_items": self.use_case.items.seen if self.use_case.items else None,
             "tables": tables,
             "training_sets": [pack(one) for one in self.data.sets],
+            **({"lost": lost} if lost else {}),
+            **({"absent_unknown": unknown} if unknown else {}),
             "windows": {
                 "training": [at.isoformat() for at in windows.training],
                 "holdout": [at.isoformat() for at in windows.holdout],
                 "horizon_days": self.use_case.label.horizon / timedelta(days=1),
+                "reach_days": self.use_case.reach / timedelta(days=1),
                 "known_until": windows.known_until.isoformat(),
+                **(
+                    {"left_out": [at.isoformat() for at in windows.left_out]}
+                    if windows.left_out
+                    else {}
+                ),
             },
             "rows": {
                 "training": len(self.data.training),
@@ -341,4 +431,25 @@ class _Run:
         }
 
 
+def _pool(
+    tenant: TenantConfig, consenting: Sequence[TenantConfig], use_case: UseCase, lake: Lake
+) -> list[TenantConfig]:
+    """Whose events the use case's shared views see for a tenant; nobody's where it has none."""
+    if not required_columns(use_case.features).shared:
+        return []
+    return settled_members(pool_members(tenant, consenting), lake)
+
+
+def _lost_notes(windows: Windows, lost: Sequence[LostDays]) -> list[str]:
+    """What was left out as its labels reach into lost days."""
+    if not windows.left_out:
+        return []
+    days = ", ".join(f"{at:%Y-%m-%d}" for at in windows.left_out)
+    return [
+        f"{len(windows.left_out)} snapshots were left out ({days}): their labels reach into days "
+        f"of which rows are lost ({told(lost)})."
+    ]
+
+
+_LEFT_OUT: Final = "{} of the consenting tenants were left out: their tables cannot be read."
 _WHOSE: Final = {"own": "the tenant's", "global": "the consenting tenants'"}

@@ -15,6 +15,7 @@ from typing import Any, Final
 import lightgbm
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import minimize
 
 from include.models.estimators import matrix, signed_log
 from include.models.model import Model, Scores
@@ -61,8 +62,10 @@ _LOSSES: Final[Mapping[Task, Mapping[str, Any]]] = {
     "classification": {"objective": "binary"},
     "ranking": {"objective": "lambdarank", "lambdarank_truncation_level": 15},
 }
-_STEPS: Final = 30  #: of Newton's method at most
+#: Length of the gradient below which a fit has converged.
 _CONVERGED: Final = 1e-8
+#: Spread below which a feature has none.
+_NO_SPREAD: Final = 1e-8
 
 
 def link_of(use_case: UseCase) -> Link:
@@ -152,7 +155,7 @@ def _linear(use_case: UseCase, values: Matrix, margin: Scores, rows: Rows) -> Li
     count = np.maximum(known.sum(axis=0), 1)
     centre = np.where(known, logs, 0.0).sum(axis=0) / count
     spread = np.sqrt((np.where(known, logs - centre, 0.0) ** 2).sum(axis=0) / count)
-    scale = np.where(spread > _CONVERGED, spread, 1.0)
+    scale = np.where(spread > _NO_SPREAD, spread, 1.0)
     empty = tuple(np.zeros(values.shape[1]).tolist())
     part = LinearPart(0.0, 0.0, tuple(centre.tolist()), tuple(scale.tolist()), empty)
     design = np.column_stack([np.ones(len(rows)), margin, part.standardised(values)])
@@ -163,31 +166,25 @@ def _linear(use_case: UseCase, values: Matrix, margin: Scores, rows: Rows) -> Li
 
 
 def _logistic(design: Matrix, offset: Vector, rows: Rows, penalty: Vector) -> Vector:
-    """Penalised logistic regression with an offset, by Newton's method with halved steps."""
+    """Penalised logistic regression with an offset: the minimum of a convex loss."""
     label, weight = rows.label, rows.weight
 
-    def loss(at: Vector) -> float:
+    def loss(at: Vector) -> tuple[float, Vector]:
         margin = offset + design @ at
-        each = np.logaddexp(0, margin) - label * margin
-        return float((weight * each).sum() + 0.5 * (penalty * at**2).sum())
+        each = weight * (np.logaddexp(0, margin) - label * margin)
+        gradient = design.T @ (weight * (sigmoid(margin) - label)) + penalty * at
+        return float(each.sum() + 0.5 * (penalty * at**2).sum()), gradient
 
-    found = np.zeros(design.shape[1])
-    now = loss(found)
-    for _ in range(_STEPS):
-        chance = sigmoid(offset + design @ found)
-        gradient = design.T @ (weight * (chance - label)) + penalty * found
+    def hessian(at: Vector) -> Matrix:
+        chance = sigmoid(offset + design @ at)
         curvature = weight * chance * (1 - chance)
-        hessian = (design * curvature[:, None]).T @ design + np.diag(penalty)
-        step = np.linalg.solve(hessian, gradient)
-        while True:
-            after = loss(found - step)
-            if after <= now or np.abs(step).max() < _CONVERGED:
-                break
-            step = step / 2
-        found, now = found - step, min(now, after)
-        if np.abs(step).max() < _CONVERGED:
-            break
-    return found
+        return np.asarray((design * curvature[:, None]).T @ design + np.diag(penalty))
+
+    start = np.zeros(design.shape[1])
+    found = minimize(
+        loss, start, jac=True, hess=hessian, method="trust-exact", options={"gtol": _CONVERGED}
+    )
+    return np.asarray(found.x)
 
 
 def _trees(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from include.handoffs import LostDays
 from include.use_cases.declaration import UseCase
+from include.use_cases.losses import label_reaches
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Windows:
     training: tuple[datetime, ...]
     holdout: tuple[datetime, ...]
     known_until: datetime
+    #: Later than the oldest of them and not among them, as their labels reach into lost days.
+    left_out: tuple[datetime, ...] = ()
 
     def inner(self, horizon: timedelta) -> tuple[tuple[datetime, ...], datetime | None]:
         """Training split once more: snapshots to fit on, and a later one to choose by.
@@ -33,12 +38,19 @@ class Windows:
 
 
 def plan(
-    use_case: UseCase, first_event: datetime | None, last_event: datetime | None, as_of: datetime
+    use_case: UseCase,
+    first_event: datetime | None,
+    last_event: datetime | None,
+    as_of: datetime,
+    lost: Sequence[LostDays] = (),
 ) -> Windows:
     """The windows for a training at `as_of`, given the data's first and last event.
 
     Whole days without data at the end are days of which nothing is known, not days on which
-    everybody stayed away: the windows move back by them.
+    everybody stayed away: the windows move back by them. So they do around lost days.
+
+    Args:
+        lost: of the events that labels are made of.
     """
     rules, horizon = use_case.snapshots, use_case.reach
     if first_event is None or last_event is None:
@@ -46,18 +58,36 @@ def plan(
     known_until = as_of - timedelta(days=max(0, (as_of - last_event) // timedelta(days=1)))
     oldest = first_event + rules.minimum_history
     newest = known_until - horizon
+    training: tuple[datetime, ...] = ()
+    holdout: tuple[datetime, ...] = ()
+    skipped: set[datetime] = set()
     for count in range(rules.holdout, 0, -1):
-        holdout = _steps(newest, rules.every, count, oldest)
+        skipped = set()
+        holdout = _steps(use_case, newest, count, oldest, lost, skipped)
         if not holdout:
-            return Windows((), (), known_until)
-        training = _steps(holdout[0] - horizon, rules.every, rules.training, oldest)
+            break
+        before = holdout[0] - horizon
+        training = _steps(use_case, before, rules.training, oldest, lost, skipped)
         if training:
-            return Windows(training, holdout, known_until)
-    return Windows((), holdout, known_until)
+            break
+    return Windows(training, holdout, known_until, tuple(sorted(skipped)))
 
 
 def _steps(
-    newest: datetime, every: timedelta, count: int, oldest: datetime
+    use_case: UseCase,
+    newest: datetime,
+    count: int,
+    oldest: datetime,
+    lost: Sequence[LostDays],
+    skipped: set[datetime],
 ) -> tuple[datetime, ...]:
-    found = (newest - every * step for step in reversed(range(count)))
-    return tuple(at for at in found if at >= oldest)
+    """The newest `count` snapshots whose labels are known, oldest first; `skipped` gets others."""
+    found: list[datetime] = []
+    at = newest
+    while len(found) < count and at >= oldest:
+        if label_reaches(use_case, at, lost):
+            skipped.add(at)
+        else:
+            found.append(at)
+        at -= use_case.snapshots.every
+    return tuple(reversed(found))

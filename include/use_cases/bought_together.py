@@ -38,14 +38,7 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=2_000, minimum_positives=0, minimum_entities=100),
     retrain_every=timedelta(days=28),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=30,
-        cooldown=timedelta(days=28),
-    ),
+    drift=DriftPolicy(cooldown=timedelta(days=28)),
     reasons=1,
     history=History(items=1, seen="keep", category="item_facts__category"),
 )

@@ -15,7 +15,6 @@ from typing import Final
 from include.features.catalogue import CHURN_FEATURES
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Gates,
     Label,
     Snapshots,
@@ -46,13 +45,5 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=300, minimum_positives=50, minimum_entities=20),
     retrain_every=timedelta(days=28),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=30,
-        cooldown=timedelta(days=14),
-    ),
     reasons=3,
 )

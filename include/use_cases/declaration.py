@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final, Literal
@@ -9,7 +10,7 @@ from typing import Final, Literal
 from include.errors import ConfigError, UnknownNameError
 from include.features.declarations import Kind
 from include.features.requests import ENTITY, Request
-from include.features.views import FeatureService
+from include.features.views import FEWEST_TENANTS, FeatureService
 from include.use_cases.details import Detail
 
 Task = Literal["classification", "regression", "ranking", "association"]
@@ -21,15 +22,28 @@ METRICS: Final[dict[Task, tuple[str, ...]]] = {
     "ranking": ("hit@10", "ndcg@10"),
     "association": ("hit@10", "ndcg@10"),
 }
-#: Task → estimators that training can fit for it.
-ESTIMATORS: Final[dict[Task, tuple[str, ...]]] = {
-    "classification": ("logistic", "lightgbm"),
-    "regression": ("forecast",),
-    "ranking": ("lightgbm", "text_match", "ease"),
-    "association": ("bought_together",),
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A way to learn a model; the module of its name in `include.training.estimators` does it."""
+
+    tasks: tuple[Task, ...]
+    #: Whether its models answer with lists, from what each entity has had.
+    lists: bool = False
+
+
+#: Every estimator, by the name that a use case declares and that is the `kind` of its models.
+ESTIMATORS: Final[Mapping[str, Estimator]] = {
+    "logistic": Estimator(("classification",)),
+    "lightgbm": Estimator(("classification", "ranking")),
+    "text_match": Estimator(("ranking",)),
+    "forecast": Estimator(("regression",)),
+    "ease": Estimator(("ranking",), lists=True),
+    "bought_together": Estimator(("association",), lists=True),
 }
-#: Estimators that answer with lists, from what each entity has had; so do baselines of that name.
-LIST_ESTIMATORS: Final = ("ease", "bought_together")
+LIST_ESTIMATORS: Final = tuple(name for name, one in ESTIMATORS.items() if one.lists)
+#: Baselines that answer with lists.
 LIST_BASELINES: Final = ("popularity", "own_history", "co_count")
 #: Baselines that learn from rows, not from labels.
 FITTED_BASELINES: Final = ("ecod",)
@@ -53,6 +67,8 @@ class Label:
     #: Of a total: `quantity`, `amount`, or `days` with an outcome, counted in UTC.
     value: Literal["", "quantity", "amount", "days"] = ""
     final: tuple[str, ...] = ()  #: events after which an entity is not scored any more
+    #: Of a total: what it is of an entity without outcomes, as the tenant's sources say.
+    absent: Literal["zero", "unknown"] = "zero"
 
     def __post_init__(self) -> None:
         if (self.when == "total") != bool(self.value):
@@ -149,12 +165,14 @@ class Gates:
 class DriftPolicy:
     """When a change of the data calls for a retraining."""
 
-    threshold: float  #: population stability index from which a column has drifted
-    share: float  #: share of the columns that must have drifted
-    prediction_threshold: float  #: population stability index of the prediction
-    performance_drop: float  #: fall of the metric below the champion's interval
-    minimum_rows: int  #: rows of the current window below which nothing is concluded
-    cooldown: timedelta
+    threshold: float = 0.2  #: population stability index from which a column has drifted
+    #: Share of the columns that must have drifted. One column is enough: chance is accounted for
+    #: by the tests themselves.
+    share: float = 0.0
+    prediction_threshold: float = 0.2  #: population stability index of the prediction
+    performance_drop: float = 0.0  #: fall of the metric below the champion's interval
+    minimum_rows: int = 30  #: rows of the current window below which nothing is concluded
+    cooldown: timedelta = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -177,7 +195,7 @@ class UseCase:
     snapshots: Snapshots
     gates: Gates
     retrain_every: timedelta
-    drift: DriftPolicy
+    drift: DriftPolicy = DriftPolicy()
     items: Items | None = None
     history: History | None = None
     exposure: Exposure | None = None
@@ -194,9 +212,10 @@ class UseCase:
         for metric in self.metrics:
             if metric not in METRICS[self.task]:
                 raise UnknownNameError("metric", metric, METRICS[self.task], where)
+        known = [name for name, one in ESTIMATORS.items() if self.task in one.tasks]
         for estimator in self.estimators:
-            if estimator not in ESTIMATORS[self.task]:
-                raise UnknownNameError("estimator", estimator, ESTIMATORS[self.task], where)
+            if estimator not in known:
+                raise UnknownNameError("estimator", estimator, known, where)
         entities = (ENTITY,) if self.request else ENTITIES
         if self.entity not in entities:
             raise UnknownNameError("entity column", self.entity, entities, where)
@@ -233,12 +252,13 @@ class UseCase:
         self.request.check_known(self.features.columns)
 
     def _check_features(self, where: str) -> None:
-        if self.features.unbound:
-            raise ConfigError(
-                f"{where} reads a share whose categories are not known: every tenant, and the "
-                "global model, must tell the same ones apart; name them in the declaration with "
-                "`categories=(…)`"
-            )
+        for view in self.features.views:
+            if view.scope == "shared" and view.minimum_tenants < FEWEST_TENANTS:
+                raise ConfigError(
+                    f"{where} reads the shared view {view.name!r} of {view.minimum_tenants} "
+                    f"tenants; declare minimum_tenants={FEWEST_TENANTS} or more, so that a tenant "
+                    "that both reads it and gives to it faces two others"
+                )
         columns = self.feature_columns
         used = [self.segments_by]
         for baseline in self.baselines:
@@ -293,6 +313,11 @@ class UseCase:
                 f"use case {self.name!r}: `seen_items` is for those that rank items; leave it out"
             )
         return replace(self, items=replace(self.items, seen=rule))
+
+    def with_absent(self, *, unknown: bool) -> UseCase:
+        """The use case with the total of an entity without outcomes unknown, or none."""
+        rule: Literal["zero", "unknown"] = "unknown" if unknown else "zero"
+        return replace(self, label=replace(self.label, absent=rule))
 
     @property
     def drops_seen(self) -> bool:

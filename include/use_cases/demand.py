@@ -9,7 +9,6 @@ from include.features.catalogue import DEMAND_FEATURES
 from include.features.library.demand import HOURS
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Gates,
     Label,
     Snapshots,
@@ -44,14 +43,6 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=300, minimum_positives=0, minimum_entities=20),
     retrain_every=timedelta(days=28),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=30,
-        cooldown=timedelta(days=14),
-    ),
     entity="item_id",
     details=(
         Kept("average_order_value", "tenant_orders__average_value_28d", digits=2),

@@ -37,8 +37,22 @@ class Detail(Protocol):
         """One per row, in JSON's types; None where there is nothing to say."""
 
 
+class _Plain:
+    """Made of scores where it does not say otherwise, and of nothing that models may not read."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """No feature."""
+        return ()
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """None of those."""
+        return ()
+
+
 @dataclass(frozen=True)
-class Kept:
+class Kept(_Plain):
     """A feature as it is, rounded."""
 
     name: str
@@ -49,11 +63,6 @@ class Kept:
     def reads(self) -> tuple[str, ...]:
         """The feature."""
         return (self.feature,)
-
-    @property
-    def alone(self) -> tuple[str, ...]:
-        """Models may read it too."""
-        return ()
 
     def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
         """The rounded value."""
@@ -137,7 +146,7 @@ class PeakHours:
 
 
 @dataclass(frozen=True)
-class Change:
+class Change(_Plain):
     """How much more is forecast than `since` was; null where that is unknown."""
 
     name: str
@@ -149,11 +158,6 @@ class Change:
         """What is compared with."""
         return (self.since,)
 
-    @property
-    def alone(self) -> tuple[str, ...]:
-        """Models may read it too."""
-        return ()
-
     def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
         """The difference, rounded."""
         return [
@@ -163,7 +167,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class State:
+class State(_Plain):
     """A word for the score: the last of `words` whose bound it reaches."""
 
     name: str
@@ -174,16 +178,6 @@ class State:
         if not bounds or bounds != sorted(set(bounds)):
             raise ConfigError(f"State {self.name!r} needs words with rising bounds")
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Only scores."""
-        return ()
-
-    @property
-    def alone(self) -> tuple[str, ...]:
-        """No feature."""
-        return ()
-
     def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
         """The words."""
         place = np.searchsorted([bound for _, bound in self.words], scores, side="right") - 1
@@ -191,7 +185,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Alerts:
+class Alerts(_Plain):
     """Which rows are worth a look: the best-scored `share` of the interval, rounded up."""
 
     share: float
@@ -200,16 +194,6 @@ class Alerts:
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
             raise ConfigError(f"an alert budget is a share between 0 and 1, not {self.share!r}")
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Only scores."""
-        return ()
-
-    @property
-    def alone(self) -> tuple[str, ...]:
-        """No feature."""
-        return ()
 
     def values(self, features: pa.Table, scores: Scores) -> Sequence[Any]:
         """True within the budget; of equal scores at its edge, the rows that come first."""

@@ -9,7 +9,6 @@ from include.features.catalogue import ENGAGEMENT_FEATURES
 from include.features.library.engagement import ACTIVITY
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Gates,
     Label,
     Snapshots,
@@ -48,14 +47,6 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=300, minimum_positives=0, minimum_entities=20),
     retrain_every=timedelta(days=28),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=30,
-        cooldown=timedelta(days=14),
-    ),
     details=(
         Change("trend", "user_activity__days_active_30d"),
         State("state", (("inactive", 0.0), ("active", ACTIVE))),

@@ -65,14 +65,7 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=2_000, minimum_positives=50, minimum_entities=50),
     retrain_every=timedelta(days=28),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=100,
-        cooldown=timedelta(days=14),
-    ),
+    drift=DriftPolicy(minimum_rows=100),
     request=REQUEST,
     entity="group_id",
     details=(Alerts(0.01),),

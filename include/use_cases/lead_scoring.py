@@ -15,7 +15,6 @@ from include.features.library.leads import (
 )
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Gates,
     Label,
     Snapshots,
@@ -47,14 +46,6 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=300, minimum_positives=50, minimum_entities=20),
     retrain_every=timedelta(days=28),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=30,
-        cooldown=timedelta(days=14),
-    ),
     details=(
         Kept("engagement", "lead_engagement__score"),
         BestHour(hours(RESPONSE_HOURS.name), hours(TENANT_RESPONSE_HOURS.name), prior=5.0),

@@ -8,7 +8,6 @@ from typing import Final
 from include.features.catalogue import MATCHING_FEATURES
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Exposure,
     Gates,
     Items,
@@ -42,14 +41,6 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=2_000, minimum_positives=100, minimum_entities=20),
     retrain_every=timedelta(days=28),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=30,
-        cooldown=timedelta(days=14),
-    ),
     items=Items(own=20, popular=200, popular_window=timedelta(days=28)),
     texts=("job_seeker__skills", "job_posting__skills"),
     exposure=Exposure("job_posting__group"),

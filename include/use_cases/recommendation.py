@@ -8,7 +8,6 @@ from typing import Final
 from include.features.catalogue import RECOMMENDATION_FEATURES
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Gates,
     Items,
     Label,
@@ -45,13 +44,5 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=3_000, minimum_positives=300, minimum_entities=20),
     retrain_every=timedelta(days=28),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=30,
-        cooldown=timedelta(days=14),
-    ),
     items=Items(own=150, popular=50, popular_window=timedelta(days=28), newcomers=True),
 )

@@ -173,7 +173,7 @@ def wanted(
 
 
 def labels(use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: datetime) -> pa.Array:
-    """The label per spine row (float64), in its order: 1 or 0, or a total.
+    """The label per spine row (float64), in its order: 1 or 0, or a total; null where unknown.
 
     Args:
         known_until: the data is complete up to here; events created later don't count.
@@ -189,11 +189,58 @@ def labels(use_case: UseCase, events: pa.Table, spine: pa.Table, known_until: da
         happened = outcomes(use_case, events, as_of, known_until)
         wanted = _index(spine.take(pa.array(rows)), use_case.keys)
         if use_case.label.when == "total":
-            label[rows] = _totals(use_case, happened).reindex(wanted, fill_value=0.0)
+            absent = np.nan if use_case.label.absent == "unknown" else 0.0
+            label[rows] = _totals(use_case, happened).reindex(wanted, fill_value=absent)
         else:
             found = wanted.isin(_index(happened, use_case.keys))
             label[rows] = found if use_case.label.when == "present" else ~found
-    return pa.array(label)
+    return pa.array(label, from_pandas=True)  # NaN is null
+
+
+def matured_labels(
+    use_case: UseCase,
+    events: pa.Table,
+    as_of: datetime,
+    entities: Sequence[str],
+    known_until: datetime,
+) -> pa.Table:
+    """What became of what was predicted at `as_of`, by the columns of `predictions`.
+
+    `entity_id, label`: a row per predicted entity that there is anything known of. Of rankings and
+    associations `entity_id, item_id, label`: what anybody wanted, offered or not, and of baskets
+    the `group_id`, each of them one piece of evidence.
+
+    Args:
+        events: with the columns of `event_columns`.
+        entities: that something was predicted of.
+
+    Raises:
+        ConfigError: the label reaches beyond `known_until`, so that nobody can know it yet.
+    """
+    if use_case.task in ("ranking", "association"):
+        asked = wanted_in_baskets if use_case.task == "association" else wanted_pairs
+        found = asked(use_case, events, as_of, known_until)
+        return found.append_column("label", pa.repeat(pa.scalar(1, pa.int8()), found.num_rows))
+    ids = pa.array(entities, pa.string())
+    if use_case.request:
+        spine = scored_events(use_case, events, ids, as_of)
+    else:
+        instants = pa.repeat(pa.scalar(as_of, TIMESTAMP), len(ids))
+        spine = pa.table([ids, instants], [use_case.entity, "as_of"])
+    label = labels(use_case, events, spine, known_until)
+    return pa.table([spine[use_case.entity], label], ["entity_id", "label"])
+
+
+def scored_events(
+    use_case: UseCase, events: pa.Table, scored: pa.Array, as_of: datetime
+) -> pa.Table:
+    """The spine of the events that were scored at `as_of`, each at its own instant.
+
+    Args:
+        scored: their ids.
+    """
+    rows = request_spine(use_case, events, as_of - use_case.active_window, as_of, as_of)
+    return rows.filter(pc.is_in(rows[use_case.entity], value_set=scored))
 
 
 def relevant_items(

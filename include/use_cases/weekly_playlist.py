@@ -8,7 +8,6 @@ from typing import Final
 from include.features.catalogue import PLAYLIST_FEATURES
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Gates,
     History,
     Label,
@@ -37,14 +36,6 @@ USE_CASE: Final = UseCase(
     ),
     gates=Gates(minimum_rows=1_000, minimum_positives=0, minimum_entities=20),
     retrain_every=timedelta(days=7),
-    drift=DriftPolicy(
-        threshold=0.2,
-        share=0.0,  # one column is enough: chance is accounted for by the tests themselves
-        prediction_threshold=0.2,
-        performance_drop=0.0,
-        minimum_rows=30,
-        cooldown=timedelta(days=14),
-    ),
     reasons=3,
     history=History(
         items=500,

@@ -6,20 +6,24 @@ are told apart by; a baseline's `then` stands in where its column is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from typing import Final, cast
 
 from include.models import forecast_fit
+from include.models.contributors import Contributors
 from include.models.forecast import ForecastPredictor, Rule, forecast_model
 from include.models.forecast_fit import Observed
 from include.models.model import Model
+from include.training.estimators import Settings
 from include.training.rows import Rows
 from include.use_cases.declaration import Baseline, UseCase
 
+SETTINGS: Final[tuple[Settings, ...]] = ({"rounds": 80, "num_leaves": 16, "min_data_in_leaf": 40},)
+MORE_SETTINGS: Final[tuple[Settings, ...]] = ()
 
-def fit_forecast(use_case: UseCase, settings: Mapping[str, Any], rows: Rows) -> Model:
+
+def fit(use_case: UseCase, settings: Settings, rows: Rows, _: Contributors | None = None) -> Model:
     """Trees and rules, with intervals."""
     predictor = forecast_fit.fit(
         _observed(rows),

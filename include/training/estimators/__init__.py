@@ -1,0 +1,75 @@
+"""A module per estimator, of its name in `use_cases.declaration.ESTIMATORS`, that fits it.
+
+What is fitted on rows has `SETTINGS` and `fit`; what answers with lists has `fit_lists`. Neither
+knows the clock: the same rows give the same model, bit by bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+from include.models.contributors import Contributors
+from include.models.model import Model
+from include.training.rows import Rows
+from include.training.windows import Windows
+from include.use_cases.declaration import ESTIMATORS, UseCase
+
+Settings = Mapping[str, Any]
+#: What each setting reached on the inner window.
+Trials = tuple[Mapping[str, Any], ...]
+
+
+class RowEstimator(Protocol):
+    """The module of an estimator that scores rows."""
+
+    SETTINGS: tuple[Settings, ...]  #: it is tried with; the first is taken where nothing can choose
+    #: Further ones for the rows of many tenants, which bear larger models.
+    MORE_SETTINGS: tuple[Settings, ...]
+
+    def fit(
+        self,
+        use_case: UseCase,
+        settings: Settings,
+        rows: Rows,
+        contributors: Contributors | None = None,
+    ) -> Model:
+        """The model of all rows.
+
+        Args:
+            contributors: of a model that other tenants get: whom what it names has to have.
+        """
+
+
+class ListEstimator(Protocol):
+    """The module of an estimator that answers with lists."""
+
+    def fit_lists(
+        self,
+        use_case: UseCase,
+        training: Rows,
+        windows: Windows,
+        parent: Model | None = None,
+        contributors: Contributors | None = None,
+    ) -> tuple[Model, Trials]:
+        """The model, with settings chosen on the inner window, and what each of them reached.
+
+        Args:
+            parent: the global model, for estimators that draw a tenant's towards it.
+            contributors: of a model that other tenants get: whom its items have to have.
+        """
+
+
+def row_estimator(name: str) -> RowEstimator:
+    """The module of an estimator that scores rows."""
+    return cast(RowEstimator, import_module(f"{__name__}.{name}"))
+
+
+def list_estimator(name: str) -> ListEstimator:
+    """The module of an estimator that answers with lists."""
+    return cast(ListEstimator, import_module(f"{__name__}.{name}"))
+
+
+#: Of those that score rows.
+NAMES = tuple(name for name, one in ESTIMATORS.items() if not one.lists)

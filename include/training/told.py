@@ -1,0 +1,77 @@
+"""All that tenants say in texts, as a training read it: for the look at a model for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.models.text_match import words
+from include.registry.leaks import Told, check_read
+from include.storage.lake import Lake
+from include.tenants.namespace import TenantRef
+
+_IDS: Final = ("event_id", "user_id", "account_id", "item_id", "group_id")
+#: Of JSON, where a text is a value: others hold numbers alone, and need not be read.
+_HAS_TEXT: Final = r':\s*"'
+
+
+def told(
+    document: Mapping[str, Any],
+    tenants: Mapping[str, TenantRef],
+    known_at: datetime,
+    lake: Lake,
+) -> Iterator[Told]:
+    """The distinct texts of every tenant and column that a training read.
+
+    Args:
+        document: the training's evaluation.
+        tenants: by id.
+
+    Raises:
+        IntegrityError: it read tables of somebody else, or they are gone.
+    """
+    tables = document["tables"]
+    check_read((one["tenant"] for one in tables), tenants)
+    for one in tables:
+        tenant, version = tenants[one["tenant"]], one["version"]
+        if version < 0:
+            continue
+        events = one["table"] == "events"
+        columns = [*_IDS, "properties"] if events else ["entity_id", "value"]
+        read = lake.read(tenant, one["table"], version=version, columns=columns, known_at=known_at)
+        for name in columns:
+            texts = pc.unique(read[name]).drop_null()
+            if name == "properties":
+                texts = _values(texts)
+            yield Told(tenant.id, name, texts)
+            if name in ("properties", "value"):
+                yield Told(tenant.id, f"words of {name}", _words(texts))
+
+
+def _values(properties: pa.Array) -> pa.Array:
+    """The texts that are values of properties, however deep."""
+    found: set[str] = set()
+    for text in properties.filter(pc.match_substring_regex(properties, _HAS_TEXT)).to_pylist():
+        try:
+            waiting = [json.loads(text)]
+        except ValueError:
+            continue
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, dict):
+                waiting += part.values()
+            elif isinstance(part, list):
+                waiting += part
+            elif isinstance(part, str):
+                found.add(part)
+    return pa.array(sorted(found), pa.string())
+
+
+def _words(texts: pa.Array) -> pa.Array:
+    spoken = texts.filter(pc.match_substring_regex(texts, r"\p{L}"))
+    return pa.array(sorted({word for text in spoken.to_pylist() for word in words(text)}))
