@@ -9,9 +9,9 @@ from typing import Final
 
 from include.errors import ConfigError, UnknownNameError
 from include.registry.port import ModelVersion, Registry
-from include.tenants.namespace import GLOBAL
+from include.tenants.namespace import NAME, OWNER_ID, global_ref, is_global
 
-_NAME: Final = re.compile(r"([a-z][a-z0-9-]{1,40})[./]([a-z][a-z0-9_]{0,62})(?:@([1-9][0-9]*))?")
+_NAME: Final = re.compile(rf"({OWNER_ID.pattern})[./]({NAME.pattern})(?:@([1-9][0-9]*))?")
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,10 @@ def ancestors(parent_version: str, registry: Registry) -> Iterator[str]:
         seen.add(parent_version)
         yield parent_version
         parent = ModelName.parse(parent_version)
-        if parent.tenant != GLOBAL.id:
+        if not is_global(parent.tenant):
             return
+        owner = global_ref(parent.tenant)
         try:
-            parent_version = registry.get(GLOBAL, parent.use_case, parent.version).parent_version
+            parent_version = registry.get(owner, parent.use_case, parent.version).parent_version
         except UnknownNameError:
             return

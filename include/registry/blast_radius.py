@@ -15,17 +15,25 @@ from typing import Literal
 import psycopg
 
 from include.errors import ConfigError, TenantryError
-from include.registry import ledger
 from include.registry.ancestry import ModelName, ancestors
 from include.registry.decay import fall_back
-from include.registry.ledger import Promotion
 from include.registry.port import ModelVersion, Registry
+from include.registry.promotions import Promotion, Promotions, withdrawn
+from include.registry.recorded import as_told
 from include.registry.rollback import Fallback, move, next_trigger
 from include.registry.stage import follow_ledger
 from include.registry.withdrawal import Withdrawn, earlier, newest_usable
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, global_ref, is_global
 
-Outcome = Literal["rolled back", "withdrawn", "done before", "not affected", "stays", "failed"]
+Outcome = Literal[
+    "rolled back",
+    "withdrawn",
+    "nothing serves",
+    "done before",
+    "not affected",
+    "stays",
+    "failed",
+]
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,7 @@ def roll_back_derived(
     *,
     as_of: Callable[[TenantRef], datetime | None],
     registry: Registry,
+    promotions: Promotions,
     fallback: Fallback,
     by: str = "system",
     dry_run: bool = False,
@@ -73,13 +82,14 @@ def roll_back_derived(
         ConfigError: the version is no global one.
         UnknownNameError: there is no such version.
     """
-    if source.tenant != GLOBAL.id or not source.version:
+    if not is_global(source.tenant) or not source.version:
         raise ConfigError(
             f"{source} is no version of a global model, and only those have descendants; "
             "write --derived-from global.USE_CASE@VERSION"
         )
-    registry.get(GLOBAL, source.use_case, source.version)
-    work = _Work(source, as_of, registry, fallback, by, dry_run)
+    world = global_ref(source.tenant)
+    registry.get(world, source.use_case, source.version)
+    work = _Work(world, source, as_of, registry, promotions, fallback, by, dry_run)
     yield work.withdraw()
     for tenant in tenants:
         try:
@@ -90,63 +100,78 @@ def roll_back_derived(
 
 @dataclass(frozen=True)
 class _Work:
+    world: TenantRef  #: owner of the global version
     source: ModelName
     as_of: Callable[[TenantRef], datetime | None]
     registry: Registry
+    promotions: Promotions
     fallback: Fallback
     by: str
     dry_run: bool
 
     def withdraw(self) -> Effect:
         """Write that the global version and its global descendants are withdrawn, once."""
-        case, registry = self.source.use_case, self.registry
-        derived = [v.version for v in registry.versions(GLOBAL, case) if self._path(v)]
-        with ledger.exclusive(GLOBAL, case):
-            decided = ledger.history(GLOBAL, case)
-            current = ledger.champion_at(GLOBAL, case)
-            new = [version for version in derived if version not in ledger.withdrawn(decided)]
+        world, case, registry = self.world, self.source.use_case, self.registry
+        derived = [v.version for v in registry.versions(world, case) if self._path(v)]
+        with self.promotions.exclusive(world, case):
+            decided = self.promotions.history(world, case)
+            current = self.promotions.champion_at(world, case)
+            new = [version for version in derived if version not in withdrawn(decided)]
             if current is None or (not new and current.version not in derived):
                 if not self.dry_run:
-                    follow_ledger(GLOBAL, case, registry)
-                return self._effect(GLOBAL, "done before", current, current, "")
-            gone = Withdrawn.of(GLOBAL, case, decided).plus(self.source)
+                    follow_ledger(world, case, registry, self.promotions)
+                return self._effect(world, "done before", current, current, "")
+            gone = Withdrawn.of(world, case, decided, self.promotions).plus(self.source)
             reason = f"{self.source} was withdrawn."
-            at = max(self.as_of(GLOBAL) or current.as_of, current.as_of)
+            at = max(self.as_of(world) or current.as_of, current.as_of)
             to: Promotion = current
             passed: tuple[str, ...] = ()
             if current.version in derived:
-                found, passed = self._target(GLOBAL, decided, current, at, gone)
+                found, passed = self._target(world, decided, current, at, gone)
                 to = found or current
             outcome: Outcome = "withdrawn" if to is current else "rolled back"
             if to is current and not new:
-                return self._effect(GLOBAL, "done before", current, current, "")
+                return self._effect(world, "done before", current, current, "")
             if not self.dry_run:
                 if to is current:
-                    ledger.record(GLOBAL, self._withdrawal(decided, current, at, reason, new))
+                    self.promotions.record(
+                        world, self._withdrawal(decided, current, at, reason, new)
+                    )
                 else:
                     told = f"{reason} Rolled back from version {current.version} to {to.version}."
-                    move(GLOBAL, decided, current, to, at, (*passed, told), self.by, new)
-                follow_ledger(GLOBAL, case, registry)
-            return self._effect(GLOBAL, outcome, current, to, " ".join((*passed, reason)))
+                    move(
+                        self.promotions,
+                        world,
+                        decided,
+                        current,
+                        to,
+                        at,
+                        (*passed, told),
+                        self.by,
+                        new,
+                    )
+                follow_ledger(world, case, registry, self.promotions)
+            return self._effect(world, outcome, current, to, " ".join((*passed, reason)))
 
     def roll_back(self, tenant: TenantRef) -> Effect:
         """One tenant, in one transaction."""
         case, registry = self.source.use_case, self.registry
-        if ledger.champion_at(tenant, case) is None:
+        if self.promotions.champion_at(tenant, case) is None:
             return Effect(tenant.id, case, "not affected", "", "", "Nothing serves.")
-        with ledger.exclusive(tenant, case):
-            decided = ledger.history(tenant, case)
-            current = ledger.champion_at(tenant, case)
-            assert current is not None  # nothing takes a champion away
-            path = self._path(registry.get(tenant, case, current.version))
+        with self.promotions.exclusive(tenant, case):
+            decided = self.promotions.history(tenant, case)
+            current = self.promotions.champion_at(tenant, case)
+            if current is None:  # consent to it was withdrawn meanwhile
+                return Effect(tenant.id, case, "not affected", "", "", "Nothing serves.")
+            path = self._path(as_told(registry.get(tenant, case, current.version), decided))
             if not path:
                 if not self.dry_run:
-                    follow_ledger(tenant, case, registry)
+                    follow_ledger(tenant, case, registry, self.promotions)
                 done = any(_cause(self.source) in one.reasons for one in decided)
                 return self._effect(
                     tenant, "done before" if done else "not affected", current, current, ""
                 )
-            gone = Withdrawn.of(tenant, case, decided).plus(self.source)
+            gone = Withdrawn.of(tenant, case, decided, self.promotions).plus(self.source)
             at = max(self.as_of(tenant) or current.as_of, current.as_of)
             to, passed = self._target(tenant, decided, current, at, gone)
             cause = f"Version {current.version} comes from {' from '.join(path)}."
@@ -157,8 +182,10 @@ class _Work:
             if not self.dry_run:
                 told = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
                 # the global ledger says what is withdrawn: putting that back frees its descendants
-                move(tenant, decided, current, to, at, (*reasons, told), self.by, ())
-                follow_ledger(tenant, case, registry)
+                move(
+                    self.promotions, tenant, decided, current, to, at, (*reasons, told), self.by, ()
+                )
+                follow_ledger(tenant, case, registry, self.promotions)
             return self._effect(tenant, "rolled back", current, to, " ".join(reasons))
 
     def _target(
@@ -174,7 +201,9 @@ class _Work:
         before = [
             one
             for one in earlier(decided, current)
-            if not self._path(self.registry.get(owner, current.use_case, one.version))
+            if not self._path(
+                as_told(self.registry.get(owner, current.use_case, one.version), decided)
+            )
         ]
         found, passed = newest_usable(owner, serving, before, gone, self.registry)
         if found is not None:

@@ -1,6 +1,6 @@
 """What an experiment comes to: it ends, and where the challenger won, that one serves.
 
-The decision is written into the promotions ledger first, once, under the experiment's name; then
+The decision is written into the promotions first, once, under the experiment's name; then
 the alias follows, then the end is written. Killed anywhere and run again, it does what is left.
 """
 
@@ -13,30 +13,31 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from include.registry import experiments, ledger
+from include.registry import experiments
 from include.registry.experiments import Ended, Ending, Experiment
-from include.registry.ledger import Promotion
 from include.registry.port import ModelVersion, Registry
+from include.registry.promotions import Promotion, Promotions
+from include.registry.recorded import as_told
 from include.registry.stage import follow_ledger, promoted_from
-from include.registry.withdrawal import Withdrawn
+from include.registry.withdrawal import Withdrawn, check_whole
 from include.tenants.namespace import TenantRef
 
 log = logging.getLogger(__name__)
 
 
 def out_of_the_race(
-    tenant: TenantRef, experiment: Experiment, registry: Registry
+    tenant: TenantRef, experiment: Experiment, registry: Registry, promotions: Promotions
 ) -> tuple[Ended, str] | None:
     """Why the experiment cannot go on, whatever was observed; None where it can."""
-    decided = ledger.history(tenant, experiment.use_case)
+    decided = promotions.history(tenant, experiment.use_case)
     if _promotion_of(experiment, decided) is not None:
         return None
-    current = ledger.champion_at(tenant, experiment.use_case)
+    current = promotions.champion_at(tenant, experiment.use_case)
     if current is None or current.version != experiment.champion:
         now = f"version {current.version}" if current else "nothing"
         return "overtaken", f"Version {experiment.champion} no longer serves: {now} does."
-    version = registry.get(tenant, experiment.use_case, experiment.challenger)
-    if why := Withdrawn.of(tenant, experiment.use_case, decided).why(version, registry):
+    version = as_told(registry.get(tenant, experiment.use_case, experiment.challenger), decided)
+    if why := Withdrawn.of(tenant, experiment.use_case, decided, promotions).why(version, registry):
         return "withdrawn", f"The challenger must not serve: {why}."
     return None
 
@@ -49,6 +50,7 @@ def conclude(
     *,
     as_of: datetime,
     registry: Registry,
+    promotions: Promotions,
     figures: Mapping[str, Any] | None = None,
     by: str = "system",
 ) -> Experiment:
@@ -57,20 +59,24 @@ def conclude(
     Where the champion has changed meanwhile, or the challenger was withdrawn, it ends without.
     """
     case, figures = experiment.use_case, dict(figures or {})
-    with ledger.exclusive(tenant, case):
+    with promotions.exclusive(tenant, case):
         standing = experiments.history(tenant, case)[experiment.number - 1]
         if standing.ending is not None:
-            follow_ledger(tenant, case, registry)
+            follow_ledger(tenant, case, registry, promotions)
             return standing
         told = tuple(reasons)
-        lost = out_of_the_race(tenant, experiment, registry) if verdict == "promote" else None
+        lost = (
+            out_of_the_race(tenant, experiment, registry, promotions)
+            if verdict == "promote"
+            else None
+        )
         if lost:
             verdict, told = lost[0], (*told, lost[1])
-        elif verdict == "promote" or _promotion_of(experiment, ledger.history(tenant, case)):
-            promoted = _promote(tenant, experiment, told, figures, as_of, registry, by)
+        elif verdict == "promote" or _promotion_of(experiment, promotions.history(tenant, case)):
+            promoted = _promote(tenant, experiment, told, figures, as_of, registry, promotions, by)
             verdict, as_of = "promote", promoted.as_of
         if verdict != "promote":
-            _keep(tenant, experiment, told, as_of, by)
+            _keep(tenant, experiment, told, as_of, promotions, by)
         done = experiments.end(tenant, experiment, Ending(as_of, verdict, told, figures, by))
     log.info(
         "experiment: %s/%s %s ended: %s. %s",
@@ -86,19 +92,25 @@ def _promote(
     figures: Mapping[str, Any],
     as_of: datetime,
     registry: Registry,
+    promotions: Promotions,
     by: str,
 ) -> Promotion:
     case = experiment.use_case
-    decided = ledger.history(tenant, case)
+    decided = promotions.history(tenant, case)
     standing = _promotion_of(experiment, decided)
     if standing is None:
-        current = ledger.champion_at(tenant, case)
+        current = promotions.champion_at(tenant, case)
         assert current is not None  # it is what the challenger was tried against
-        version = registry.get(tenant, case, experiment.challenger)
+        version = check_whole(
+            tenant,
+            registry.get(tenant, case, experiment.challenger),
+            experiment.digest,
+            registry,
+        )
         new = promoted_from(tenant, version, max(as_of, current.as_of))
         metric = str(current.evidence.get("metric") or "")
         beaten = registry.get(tenant, case, experiment.champion)
-        standing = ledger.record(
+        standing = promotions.record(
             tenant,
             replace(
                 new,
@@ -110,24 +122,31 @@ def _promote(
                     "metric": metric,
                     "champion": _promised(tenant, version, metric, registry),
                     "challenger": beaten.version if beaten.rung == "own" else "",
+                    "challenger_digest": current.digest if beaten.rung == "own" else "",
+                    "challenger_parent_version": beaten.parent_version,
                     "experiment": {"number": experiment.number, **figures},
                 },
                 actor=by,
             ),
         )
-    follow_ledger(tenant, case, registry)
+    follow_ledger(tenant, case, registry, promotions)
     return standing
 
 
 def _keep(
-    tenant: TenantRef, experiment: Experiment, reasons: Sequence[str], as_of: datetime, by: str
+    tenant: TenantRef,
+    experiment: Experiment,
+    reasons: Sequence[str],
+    as_of: datetime,
+    promotions: Promotions,
+    by: str,
 ) -> None:
     """Write, once, that who serves goes on serving."""
-    decided = ledger.history(tenant, experiment.use_case)
-    current = ledger.champion_at(tenant, experiment.use_case)
+    decided = promotions.history(tenant, experiment.use_case)
+    current = promotions.champion_at(tenant, experiment.use_case)
     if current is None or any(one.trigger == experiment.name for one in decided):
         return
-    ledger.record(
+    promotions.record(
         tenant,
         replace(
             current,

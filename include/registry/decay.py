@@ -5,24 +5,29 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import NormalDist
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from include.errors import IntegrityError
 from include.models.model import Model
 from include.models.serialise import from_bytes
-from include.registry import ledger
+from include.registry import recorded
 from include.registry.ancestry import ModelName
-from include.registry.ledger import Promotion
+from include.registry.decline import Expected, Window, chance_of_fall
 from include.registry.port import ModelVersion, NewVersion, Registry
+from include.registry.promotions import Promotion, Promotions
 from include.registry.rollback import Fallback, move
 from include.registry.stage import follow_ledger, promoted_from
 from include.registry.withdrawal import Withdrawn, earlier, newest_usable
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,12 @@ class RollbackFacts:
     minimum_labels: int = 30
     tolerance: float = 0.0  #: how far below `low` is still good enough
     error_rate: float = 0.01  #: of the one-sided test that the metric is below the floor
+    effective: float = math.inf  #: labels that `live_error` rests on
+    promised: Expected | None = None  #: the metric at promotion, less the tolerance
+    #: Earlier windows of the same version, oldest first, none overlapping: the metric, and what it
+    #: was above the baseline's.
+    before: Sequence[Window] = ()
+    gains: Sequence[Window] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,8 @@ def decide_rollback(facts: RollbackFacts) -> RollbackDecision:
     """Go back where the live metric lies significantly below a floor.
 
     There are two floors: what the version promised when it was promoted, less a tolerance; and its
-    baseline on the same labels. A baseline that serves has neither.
+    baseline on the same labels. A baseline that serves has neither. Several windows have to be low,
+    beyond what windows swing by (`decline`).
     """
     live = (
         f"{facts.metric} {facts.live:.4f} on {facts.labels} labels of {facts.measured_at:%Y-%m-%d}"
@@ -71,15 +83,28 @@ def decide_rollback(facts: RollbackFacts) -> RollbackDecision:
         return RollbackDecision(
             False, (f"{live} are too few to decide by (at least {facts.minimum_labels}).",)
         )
-    floors = []
-    if facts.low is not None:
-        promised = f"its floor of {facts.low - facts.tolerance:.4f} at promotion"
-        floors.append((promised, facts.low - facts.tolerance))
+    floors: list[tuple[str, float | None]] = []
+    if facts.low is not None and facts.promised is not None:
+        floor = facts.low - facts.tolerance
+        chance = _chance(facts, facts.live, facts.before, facts.promised)
+        floors.append(
+            (f"its floor of {floor:.4f} at promotion", chance if facts.live < floor else 0.5)
+        )
     if facts.baseline is not None:
-        floors.append((f"its baseline's {facts.baseline:.4f}", facts.baseline))
-    below = [f"{live} is significantly below {name}." for name, at in floors if _below(facts, at)]
+        gain = facts.live - facts.baseline
+        chance = _chance(facts, gain, facts.gains, Expected(0.0))
+        floors.append((f"its baseline's {facts.baseline:.4f}", chance if gain < 0 else 0.5))
+    below = [name for name, p in floors if p is not None and p < facts.error_rate]
     if below:
-        return RollbackDecision(True, tuple(below))
+        told = tuple(f"{live} is significantly below {name}." for name in below)
+        return RollbackDecision(True, told)
+    alone = [name for name, p in floors if p is None]
+    if alone:
+        unsure = (
+            f"{live} is below {' and '.join(alone)}; all of them share one window of time, so it "
+            "takes another one, and to know how much windows swing, for that to count."
+        )
+        return RollbackDecision(False, (unsure,))
     beside = " or ".join(name for name, _ in floors) or "any floor: none is known"
     return RollbackDecision(False, (f"{live} is not significantly below {beside}.",))
 
@@ -91,6 +116,8 @@ def roll_back_if_decayed(
     *,
     as_of: datetime,
     registry: Registry,
+    promotions: Promotions,
+    pool: TenantRef,
     fallback: Fallback | None = None,
 ) -> Promotion | None:
     """The rollback from `as_of` on, where it is due and not done yet; None where it is not.
@@ -98,21 +125,24 @@ def roll_back_if_decayed(
     From a model of the tenant's own to the global champion, if that reads the same features and is
     not withdrawn; else to the newest earlier version that can take over; else to `fallback`.
     Nothing happens where another version serves by now, so a rerun changes nothing.
+
+    Args:
+        pool: owner of the global models that the tenant is offered.
     """
     decision = decide_rollback(facts)
     if not decision.back:
         return None
-    with ledger.exclusive(tenant, use_case):
-        decided = ledger.history(tenant, use_case)
-        current = ledger.champion_at(tenant, use_case)
+    with promotions.exclusive(tenant, use_case):
+        decided = promotions.history(tenant, use_case)
+        current = promotions.champion_at(tenant, use_case)
         if current is None or current.version != facts.version or current.as_of > as_of:
             return None
-        serving = registry.get(tenant, use_case, current.version)
-        gone = Withdrawn.of(tenant, use_case, decided)
+        serving = recorded.promoted(tenant, current, registry)
+        gone = Withdrawn.of(tenant, use_case, decided, promotions)
         passed: tuple[str, ...] = ()
         to = None
         if serving.rung == "own":
-            to = _global(tenant, serving, as_of, gone, registry)
+            to = _global(tenant, pool, serving, as_of, gone, registry, promotions)
         if to is None:
             before = earlier(decided, current)
             to, passed = newest_usable(tenant, serving, before, gone, registry)
@@ -121,10 +151,9 @@ def roll_back_if_decayed(
         if to is None or to.version == current.version:
             return None
         told = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
-        done = move(
-            tenant, decided, current, to, as_of, (*decision.reasons, *passed, told), "system"
-        )
-        follow_ledger(tenant, use_case, registry)
+        reasons = (*decision.reasons, *passed, told)
+        done = move(promotions, tenant, decided, current, to, as_of, reasons, "system")
+        follow_ledger(tenant, use_case, registry, promotions)
     return done
 
 
@@ -140,16 +169,22 @@ def fall_back(
 
 def _global(
     tenant: TenantRef,
+    pool: TenantRef,
     serving: ModelVersion,
     as_of: datetime,
     gone: Withdrawn,
     registry: Registry,
+    promotions: Promotions,
 ) -> Promotion | None:
     """A promotion, not yet recorded, of the global champion as a version of the tenant's."""
-    world = ledger.champion_at(GLOBAL, serving.use_case, as_of)
+    world = promotions.champion_at(pool, serving.use_case, as_of)
     if world is None:
         return None
-    version = registry.get(GLOBAL, serving.use_case, world.version)
+    try:
+        version = recorded.promoted(pool, world, registry)
+    except IntegrityError as error:
+        log.warning("%s/%s cannot go back to it: %s", tenant.id, serving.use_case, error)
+        return None
     name = str(ModelName.of(version))
     fits = version.rung == "global" and (
         version.feature_fingerprint == serving.feature_fingerprint
@@ -159,7 +194,7 @@ def _global(
         return None
     adopted = _adopted(registry.versions(tenant, serving.use_case), version, name)
     if adopted is None:
-        content = registry.artifact(GLOBAL, version)
+        content = registry.artifact(pool, version)
         reference = _seen_by(from_bytes(content), registry.reference(tenant, serving))
         if reference is None:
             return None
@@ -208,6 +243,7 @@ def _seen_by(model: Model, reference: bytes) -> bytes | None:
     return bytes(sink.getvalue().to_pybytes())
 
 
-def _below(facts: RollbackFacts, floor: float) -> bool:
-    needed = NormalDist().inv_cdf(1 - facts.error_rate) * facts.live_error
-    return floor - facts.live > needed
+def _chance(
+    facts: RollbackFacts, value: float, before: Sequence[Window], expected: Expected
+) -> float | None:
+    return chance_of_fall([*before, Window(value, facts.live_error, facts.effective)], expected)

@@ -2,8 +2,9 @@
 
 Rules, in order:
 
-1. Without an incumbent, the better of the best baseline and the global model starts; where nothing
-   could be measured, the global model does, and a baseline where there is none.
+1. Without an incumbent, the better of the best baseline and the global model starts, by what they
+   came to on the holdout and without a proof, as somebody has to; where nothing could be measured,
+   the global model does, and the first declared baseline where there is none.
 2. Whatever else wants to serve must have the lower bound of its paired comparison with who serves
    above zero, and must itself beat the best baseline.
 3. A model of the tenant's own must moreover have the rows, labels and days that it takes, and the
@@ -25,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from include.registry.error_rates import level_of, lower_bound
+from include.registry.error_rates import level_of
 from include.registry.evidence import Comparison, Evidence, Measured, Need, TenantEffect
 from include.registry.worst_tenant import find_harm
 
@@ -68,14 +69,10 @@ def decide_promotion(evidence: Evidence) -> PromotionDecision:
     """Choose the champion; keeps the incumbent unless something is shown to be better."""
     reasons = list(evidence.notes)
     baseline = _best(_of_rung(evidence, "baseline"))
-    measured = evidence.entities >= evidence.minimum_entities and (
-        baseline is not None and baseline.value is not None
-    )
-    if not measured:
-        reasons.append(
-            f"The holdout has {evidence.entities} entities, too few to decide by "
-            f"(at least {evidence.minimum_entities})."
-        )
+    lacking = _lacking(evidence, baseline)
+    measured = not lacking
+    if lacking:
+        reasons.append(lacking)
     if evidence.incumbent is None:
         start = _start(evidence, baseline, measured, reasons)
         if start is None or not measured:
@@ -97,13 +94,36 @@ def decide_promotion(evidence: Evidence) -> PromotionDecision:
     return PromotionDecision(better, tuple(reasons))
 
 
+def _lacking(evidence: Evidence, baseline: Measured | None) -> str:
+    """Why the holdout's figures decide nothing; empty where they do."""
+    few = evidence.entities < evidence.minimum_entities
+    if few:
+        return (
+            f"The holdout has {evidence.entities} entities, too few to decide by "
+            f"(at least {evidence.minimum_entities})."
+        )
+    if evidence.unmeasured:
+        return (
+            f"{evidence.metric} means nothing here, so nothing can be decided by it: "
+            f"{evidence.unmeasured}."
+        )
+    if baseline is None:
+        return "There is no baseline to hold the others against, so nothing is decided."
+    if baseline.value is None:
+        return (
+            f"No baseline could be measured on the holdout's {evidence.entities} entities, so "
+            "nothing is decided."
+        )
+    return ""
+
+
 def _fitted_again(evidence: Evidence, incumbent: Measured, reasons: list[str]) -> Measured | None:
     """The rule of thumb that serves, fitted on later rows and not reliably worse for it."""
     for one in _of_rung(evidence, "baseline"):
         if one.name != incumbent.name or one.digest == incumbent.digest:
             continue
         found = _comparison(evidence, one, incumbent)
-        if found is not None and found.high is not None and found.high < 0:
+        if found is not None and found.high is not None and found.high < 0:  # also of one window
             reasons.append(
                 f"{one.key}, fitted again, is reliably worse than before: {evidence.metric} "
                 f"differs by {_interval(found)}."
@@ -116,9 +136,7 @@ def _fitted_again(evidence: Evidence, incumbent: Measured, reasons: list[str]) -
 
 def bound_of(evidence: Evidence, found: Comparison) -> float | None:
     """The lower bound that must be above zero: for an own model at this decision's level."""
-    if found.low is None or found.difference is None:
-        return None
-    return lower_bound(found.difference, found.low, _level(evidence, found.candidate))
+    return found.bound(_level(evidence, found.candidate))
 
 
 def _start(
@@ -132,15 +150,35 @@ def _start(
     if not measured or shared is None or baseline is None:
         start = shared or baseline
         assert start is not None  # one of the two is there
-        reasons.append(f"Nothing serves yet: start with {start.key}, {_figure(evidence, start)}.")
+        reasons.append(
+            f"Nothing serves yet: start with {start.key}, {_figure(evidence, start)}; somebody has "
+            "to, so that it takes no proof."
+        )
         return start
     wins = shared.value is not None and _value(shared) > _value(baseline)
     start, other = (shared, baseline) if wins else (baseline, shared)
     reasons.append(
         f"Nothing serves yet: start with the better of global model and baseline, {start.key} with "
-        f"{_figure(evidence, start)} against {_figure(evidence, other)} of {other.key}."
+        f"{_figure(evidence, start)} against {_figure(evidence, other)} of {other.key}"
+        f"{_by_how_sure(evidence, start, other)}."
     )
     return start
+
+
+def _by_how_sure(evidence: Evidence, start: Measured, other: Measured) -> str:
+    """That the start is the better one by its figure, which may be chance."""
+    one, against, sign = (start, other, 1) if start.rung == "global" else (other, start, -1)
+    found = _comparison(evidence, one, against)
+    if found is None or found.difference is None:
+        return ", by these figures alone"
+    bounds = ""
+    if found.low is not None and found.high is not None:
+        low, high = sorted((sign * found.low, sign * found.high))
+        bounds = f" (95 % {low:+.4f} to {high:+.4f})"
+    return (
+        f", by these figures alone: they differ by {sign * found.difference:+.4f}{bounds}, and to "
+        "start takes no proof"
+    )
 
 
 def _winner(
@@ -255,8 +293,15 @@ def _unproven(evidence: Evidence, one: Measured, against: Measured) -> str:
     """Why `one` is not known to be better than `against`; empty where it is."""
     found = _comparison(evidence, one, against)
     bound = None if found is None else bound_of(evidence, found)
-    if one.value is None or found is None or bound is None:
+    if found is None or found.difference is None:
         return f"{one.key} was not compared with {against.key}, so it is not promoted."
+    if one.value is None:
+        return f"{one.key} could not be measured on the holdout, so it is not promoted."
+    if bound is None:
+        return (
+            f"{one.key} differs from {against.key} by {found.difference:+.4f} {evidence.metric}, "
+            f"{_undecided(found)}, so it is not promoted."
+        )
     if bound > 0:
         return ""
     level = _level(evidence, one.key)
@@ -269,6 +314,20 @@ def _unproven(evidence: Evidence, one: Measured, against: Measured) -> str:
     return (
         f"{one.key} is not reliably better than {against.key}: {evidence.metric} differs by "
         f"{_interval(found)}{stricter}."
+    )
+
+
+def _undecided(found: Comparison) -> str:
+    """Why a difference has no bound to decide by."""
+    if found.low is None:
+        return (
+            "of which there is no interval: one entity makes nearly all of it, or there are fewer "
+            "than two of one class"
+        )
+    about = "" if found.high is None else f" ({found.low:+.4f} to {found.high:+.4f} within it)"
+    return (
+        f"on one window{about}, and how much it swings from window to window is not known: what is "
+        "shared by all of them in that time would count as many"
     )
 
 
@@ -307,8 +366,8 @@ def _of_rung(evidence: Evidence, rung: str) -> list[Measured]:
 
 
 def _best(models: Sequence[Measured]) -> Measured | None:
-    """Highest value; of equals the lowest rung, then the first name."""
-    ranked = sorted(models, key=lambda m: (-_value(m), _RUNGS.index(m.rung), m.name))
+    """Highest value; of equals the lowest rung, then the one that is declared first."""
+    ranked = sorted(models, key=lambda m: (-_value(m), _RUNGS.index(m.rung)))
     return ranked[0] if ranked else None
 
 

@@ -15,14 +15,22 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from include.errors import ConfigError, TenantryError
-from include.registry import ledger
+from include.registry import recorded
 from include.registry.ancestry import ModelName
 from include.registry.card import plain
-from include.registry.ledger import Promotion
 from include.registry.port import Registry
+from include.registry.promotions import (
+    EXPERIMENT,
+    Promotion,
+    Promotions,
+    withdrawn,
+    withdrawn_for_good,
+)
 from include.registry.sequential import Policy
 from include.registry.splitting import Arm, Split
+from include.registry.suspicions import check_free
 from include.registry.withdrawal import Withdrawn, check_whole
+from include.storage import audit
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
 
@@ -78,7 +86,7 @@ class Experiment:
     @property
     def name(self) -> str:
         """What the promotions ledger calls it."""
-        return f"{ledger.EXPERIMENT}-{self.number}"
+        return f"{EXPERIMENT}-{self.number}"
 
     @property
     def split(self) -> Split:
@@ -120,10 +128,10 @@ def challenger_at(decided: Sequence[Promotion], as_of: datetime) -> str:
     """The version that challenged at an instant; empty where none did.
 
     Args:
-        decided: as `ledger.history` gives them.
+        decided: as `Promotions.history` gives them.
     """
     then = [one for one in decided if one.as_of <= as_of]
-    gone = ledger.withdrawn(then)
+    gone = withdrawn(then) | withdrawn_for_good(decided)
     named = (str(one.evidence.get("challenger") or "") for one in reversed(then))
     found = next((version for version in named if version), "")
     return "" if found in gone else found
@@ -137,6 +145,7 @@ def start(
     *,
     as_of: datetime,
     registry: Registry,
+    promotions: Promotions,
     by: str,
     because: str = "",
     probabilities: bool = False,
@@ -154,7 +163,7 @@ def start(
         TenantryError: one is running, or the challenger is withdrawn.
     """
     where = f"{tenant.id}/{use_case}"
-    with ledger.exclusive(tenant, use_case):
+    with promotions.exclusive(tenant, use_case):
         before = history(tenant, use_case)
         if before and before[-1].ending is None:
             raise TenantryError(
@@ -162,15 +171,16 @@ def start(
                 f"{before[-1].challenger}; end it with `tenantry experiment stop {tenant.id} "
                 f"{use_case} --because …`"
             )
-        current = ledger.champion_at(tenant, use_case)
+        current = promotions.champion_at(tenant, use_case)
         if current is None:
             raise ConfigError(f"nothing serves {where} yet; train it, then try a version against")
-        version = registry.get(tenant, use_case, challenger)
-        serving = registry.get(tenant, use_case, current.version)
+        decided = promotions.history(tenant, use_case)
+        version = recorded.registered(tenant, use_case, challenger, registry, decided)
+        serving = recorded.promoted(tenant, current, registry)
         name = ModelName.of(version)
         if version.version == serving.version or version.digest == serving.digest:
             raise ConfigError(f"{name} is what serves; name another version as the challenger")
-        if reason := Withdrawn.of(tenant, use_case).why(version, registry):
+        if reason := Withdrawn.of(tenant, use_case, decided, promotions).why(version, registry):
             raise TenantryError(f"{name} cannot serve: {reason}")
         if version.feature_fingerprint != serving.feature_fingerprint:
             raise ConfigError(
@@ -183,6 +193,7 @@ def start(
                     f"{ModelName.of(one)} is a rule of thumb, whose scores are no probabilities, "
                     "so outcomes cannot judge it; an experiment needs two fitted models"
                 )
+        check_free(tenant, decided, version.version)
         check_whole(tenant, version, version.digest, registry)
         ends = [one.ending.as_of for one in before if one.ending]
         earliest = max([current.as_of, *ends, *_newest_predictions(tenant, use_case)])
@@ -226,7 +237,7 @@ def _add(
     actor: str,
 ) -> None:
     with tenant_transaction(tenant) as connection:
-        connection.execute(
+        done = connection.execute(
             _ADD,
             [
                 *(tenant.id, one.use_case, one.number, event, as_of, one.champion),
@@ -234,6 +245,9 @@ def _add(
                 *(Jsonb(list(reasons)), Jsonb(plain(figures)), actor),
             ],
         )
+        if done.rowcount:
+            key = (one.use_case, one.number, event)
+            audit.enter(connection, tenant, "experiment", *key, actor=actor)
 
 
 def _newest_predictions(tenant: TenantRef, use_case: str) -> list[datetime]:

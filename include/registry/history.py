@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from include.registry.ledger import Promotion
-from include.tenants.namespace import GLOBAL
+from include.registry.promotions import Promotion
+from include.tenants.namespace import is_global
 
 #: What a version was trained on, of all that its lineage holds.
 _TOLD = (
@@ -33,11 +33,15 @@ def periods(decided: Sequence[Promotion]) -> list[Period]:
     """The periods of a ledger, oldest first.
 
     Args:
-        decided: as `ledger.history` gives them.
+        decided: as `Promotions.history` gives them.
     """
     promoted = [one for one in decided if one.promoted]
     following = [*(one.as_of for one in promoted[1:]), None]
-    return [Period(one.as_of, until, one) for one, until in zip(promoted, following, strict=False)]
+    return [
+        Period(one.as_of, until, one)
+        for one, until in zip(promoted, following, strict=False)
+        if one.version  # nothing serves after a decision that names none
+    ]
 
 
 def within(found: Sequence[Period], start: datetime, end: datetime) -> list[Period]:
@@ -64,4 +68,5 @@ def trained_on(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def copied(card: Mapping[str, Any]) -> bool:
     """Whether the version is a global one, as it is, that a tenant took over."""
-    return card["rung"] == "global" and bool(card["parent_version"]) and card["tenant"] != GLOBAL.id
+    adopted = card["rung"] == "global" and bool(card["parent_version"])
+    return adopted and not is_global(card["tenant"])

@@ -68,6 +68,11 @@ class InMemoryRegistry:
             found = self.get(tenant, use_case, version)
             self._aliases[_scope(tenant, use_case), check_alias(name)] = found.version
 
+    def delete_alias(self, tenant: TenantRef, use_case: str, name: str) -> None:
+        """See `Registry.delete_alias`."""
+        with self._lock:
+            self._aliases.pop((_scope(tenant, use_case), check_alias(name)), None)
+
     def artifact(self, tenant: TenantRef, version: ModelVersion) -> bytes:
         """See `Registry.artifact`."""
         return self._read(tenant, version, "model", version.digest)

@@ -1,21 +1,22 @@
-"""Estimates with their intervals as a small drawing (SVG) that stands in a page by itself."""
+"""Where estimates and their intervals stand in a drawing; `interval_chart.svg.jinja` draws it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Final
 
 _WIDTH: Final = 760
 _LEFT: Final = 260  #: where the axis begins; names stand before it
-_RIGHT: Final = 90  #: left for the figures behind it
+_RIGHT: Final = 670  #: where it ends; figures stand behind it
 _ROW: Final = 24
 _LONGEST: Final = 36  #: letters of a name
 _STEPS: Final = (1, 2, 5, 10)
 #: Widths of our interval within which others are drawn where they are; beyond, at the edge.
 _REACH: Final = 20
+
+Line = tuple[float, float, float, float]  #: x and y of one end, then of the other
 
 
 @dataclass(frozen=True)
@@ -29,30 +30,58 @@ class Interval:
     ours: bool = False  #: drawn to stand out
 
 
-def chart(title: str, intervals: Sequence[Interval]) -> str:
-    """A line per estimate, on one axis around ours; what is far off stands at its edge, hollow."""
-    least, most = _range(intervals)
-    first, last, step = _axis(least, most)
-    bottom = 8 + _ROW * len(intervals)
+@dataclass(frozen=True)
+class Mark:
+    """An estimate as it is drawn."""
+
+    name: str
+    value: float
+    x: float
+    y: float
+    within: bool  #: False where it is far off, and stands at the axis' edge
+    lines: tuple[Line, ...]  #: the interval and its two ends
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A line per estimate, on one axis."""
+
+    title: str
+    marks: tuple[Mark, ...]
+    ticks: tuple[tuple[float, str], ...]  #: place and label
+    bottom: float  #: of the axis
+    width: int = _WIDTH
+    left: int = _LEFT
+    right: int = _RIGHT
+
+
+def chart(title: str, intervals: Sequence[Interval]) -> Chart:
+    """The intervals on an axis around ours; what is far off stands at its edge."""
+    if not intervals:
+        return Chart(title, (), (), 0)
+    first, last, step = _axis(*_range(intervals))
 
     def at(value: float) -> float:
         value = min(max(value, first), last)
-        return _LEFT + (value - first) / (last - first) * (_WIDTH - _LEFT - _RIGHT)
+        return round(_LEFT + (value - first) / (last - first) * (_RIGHT - _LEFT), 1)
 
-    parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {bottom + 24}" width="{_WIDTH}" role="img" '
-        f'font-family="system-ui,sans-serif" font-size="12"><title>{escape(title)}</title>'
-    ]
-    for tick in _ticks(first, last, step):
-        x = at(tick)
-        parts.append(
-            f'<line x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{bottom}" stroke="#e3e6ea"/>'
-            f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle" fill="#566">'
-            f"{_shown(tick, step)}</text>"
-        )
-    for row, one in enumerate(intervals):
-        parts += _drawn(one, 8 + _ROW * row + _ROW / 2, at, first <= one.value <= last)
-    return "".join([*parts, "</svg>"])
+    def mark(row: int, one: Interval) -> Mark:
+        y = 8 + _ROW * row + _ROW / 2
+        within = first <= one.value <= last
+        lines: tuple[Line, ...] = ()
+        if within and one.low is not None and one.high is not None:
+            low, high = at(one.low), at(one.high)
+            lines = ((low, y, high, y), *((x, y - 4, x, y + 4) for x in (low, high)))
+        name = one.name if len(one.name) <= _LONGEST else one.name[: _LONGEST - 1] + "…"
+        return Mark(name, one.value, at(one.value), y, within, lines, one.ours)
+
+    return Chart(
+        title,
+        marks=tuple(mark(row, one) for row, one in enumerate(intervals)),
+        ticks=tuple((at(tick), _shown(tick, step)) for tick in _ticks(first, last, step)),
+        bottom=8 + _ROW * len(intervals),
+    )
 
 
 def _range(intervals: Sequence[Interval]) -> tuple[float, float]:
@@ -64,28 +93,6 @@ def _range(intervals: Sequence[Interval]) -> tuple[float, float]:
     reach = _REACH * (ours.high - ours.low)
     near = [x for x in ends if ours.low - reach <= x <= ours.high + reach]
     return min(near), max(near)
-
-
-def _drawn(one: Interval, y: float, at: Callable[[float], float], within: bool) -> Iterator[str]:
-    colour = "#0b63c5" if one.ours else "#7a8794"
-    weight = ' font-weight="600"' if one.ours else ""
-    name = one.name if len(one.name) <= _LONGEST else one.name[: _LONGEST - 1] + "…"
-    yield f'<text x="{_LEFT - 10}" y="{y + 4}" text-anchor="end"{weight}>{escape(name)}</text>'
-    if within and one.low is not None and one.high is not None:
-        for begin, end in (
-            ((at(one.low), y), (at(one.high), y)),
-            *(((at(x), y - 4), (at(x), y + 4)) for x in (one.low, one.high)),
-        ):
-            yield (
-                f'<line x1="{begin[0]:.1f}" y1="{begin[1]}" x2="{end[0]:.1f}" y2="{end[1]}" '
-                f'stroke="{colour}" stroke-width="2"/>'
-            )
-    fill = colour if within else "#fff"
-    yield (f'<circle cx="{at(one.value):.1f}" cy="{y}" r="4.5" fill="{fill}" stroke="{colour}"/>')
-    yield (
-        f'<text x="{_WIDTH - _RIGHT + 12}" y="{y + 4}" fill="{colour}"{weight}>'
-        f"{one.value:.4f}</text>"
-    )
 
 
 def _axis(least: float, most: float) -> tuple[float, float, float]:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from include.errors import ConfigError
-from include.registry.error_rates import level_of, lower_bound
+from include.registry.error_rates import level_of
 from include.registry.evidence import Comparison, Evidence, Need
-from include.registry.ledger import Promotion
+from include.registry.promotions import Promotion
+from include.registry.suspicions import HELD
+from include.registry.two_way import PLAIN, UNKNOWN, Swing
 
 StageName = Literal["no_data", "baseline", "global", "shadow", "own", "back_to_global"]
-STAGES: Final[tuple[StageName, ...]] = (
-    *("no_data", "baseline", "global", "shadow", "own", "back_to_global"),
-)
 #: Times the width that an interval may have, beyond which no number of rows is worth naming.
 _HOPELESS: Final = 100.0
 
@@ -40,6 +40,7 @@ class Facts:
     closest: Comparison | None = None  #: of the own model that came closest to who serves
     challenges: int = 0  #: that who serves has withstood so far
     false_promotions: float = 0.05
+    held: str = ""  #: version that suspected target leakage holds back since the last training
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Stage:
 def stage_of(facts: Facts) -> Stage:
     """The stage that the facts amount to."""
     if not facts.version:
-        return Stage("no_data", ("Nothing has been trained or adopted yet, so nothing serves.",))
+        why = facts.serves_because or ("Nothing has been trained or adopted yet.",)
+        return Stage("no_data", (*why, "So nothing serves."))
     since = f", by the decision of {facts.serves_since}" if facts.serves_since else ""
     serves = f"Version {facts.version} serves, on the rung {facts.rung}{since}."
     why = (serves, *facts.serves_because)
@@ -69,11 +71,16 @@ def stage_of(facts: Facts) -> Stage:
 
 def what_would_have_to_change(facts: Facts) -> tuple[str, ...]:
     """What stands between the tenant and a model of its own, or would end that model's time."""
-    if facts.rung == "own":
+    if facts.rung == "own" and not facts.held:
         floor = "its floor" if facts.floor is None else f"{facts.floor:.4f}, its floor"
         return (
             f"it goes back to the global model once its live {facts.metric or 'metric'} is "
             f"significantly below {floor} at promotion",
+        )
+    if facts.held:
+        return (
+            f"somebody has to say whether what is suspected of version {facts.held} is target "
+            "leakage: `tenantry suspicion dismiss` lets it serve, `confirm` keeps it back",
         )
     missing = tuple(str(need) for need in facts.needs if need.missing)
     if missing:
@@ -87,7 +94,7 @@ def facts_of(decided: Sequence[Promotion]) -> Facts:
     """The facts in a ledger.
 
     Args:
-        decided: as `ledger.history` gives them, oldest first.
+        decided: as `Promotions.history` gives them, oldest first.
     """
     promoted = [one for one in decided if one.promoted]
     trained = [one for one in decided if one.trained]
@@ -113,7 +120,15 @@ def facts_of(decided: Sequence[Promotion]) -> Facts:
         closest=_closest(evidence, current.digest) if evidence and lost else None,
         challenges=challenges(decided, current.version),
         false_promotions=evidence.false_promotions if evidence else Facts.false_promotions,
+        held=_held(decided),
     )
+
+
+def _held(decided: Sequence[Promotion]) -> str:
+    """The version that the last training held back, unless somebody decided otherwise since."""
+    last = decided[-1]
+    found = last.evidence.get(HELD) if last.trained else None
+    return str(found["version"]) if found else ""
 
 
 def challenges(decided: Sequence[Promotion], version: str) -> int:
@@ -135,6 +150,50 @@ def challenges(decided: Sequence[Promotion], version: str) -> int:
             and any(candidate["rung"] == "own" for candidate in one.evidence.get("candidates", ()))
         ]
     )
+
+
+def swing_before(
+    decided: Sequence[Promotion],
+    version: str,
+    found: Comparison,
+    as_of: datetime,
+    reach: timedelta,
+) -> Swing:
+    """How much a comparison swings, by those of the same two at earlier trainings.
+
+    Each is about windows of its own. Where that is one, it is their differences that tell, that of
+    `found` among them. What knows of other windows already is left as it is.
+
+    Args:
+        version: the incumbent.
+        as_of: of the training that `found` is from.
+        reach: of labels; trainings within it are about the same time.
+    """
+    ours = found.uncertainty
+    if ours is None or found.difference is None or not found.windows or ours.elsewhere.freedom:
+        return Swing()
+    differences, within, newer = [found.difference], Swing(), as_of
+    for one in reversed(decided):
+        apart = newer - one.as_of >= max(found.windows * reach, _MOMENT)
+        before = _same(one, found) if one.trained and one.version == version and apart else None
+        if before is not None and before.uncertainty is not None:
+            differences.append(before.difference or 0.0)
+            within = within.pooled(before.uncertainty.swing)
+            newer = one.as_of
+    return Swing.among(differences) if found.windows == 1 else within
+
+
+def _same(decision: Promotion, found: Comparison) -> Comparison | None:
+    """The comparison of the same two at an earlier training, on as many windows."""
+    for one in decision.evidence.get("comparisons", ()):
+        read = Comparison.read(one)
+        if (read.candidate, read.against) == (found.candidate, found.against):
+            return read if read.windows == found.windows else None
+    return None
+
+
+#: Of two decisions at the same instant one is not earlier.
+_MOMENT: Final = timedelta(seconds=1)
 
 
 def _fitted_again(decision: Promotion) -> bool:
@@ -178,8 +237,13 @@ def _proof(facts: Facts, closest: Comparison) -> str:
             f"{closest.candidate} has to be better than who serves: its {facts.metric} differs by "
             f"{closest.difference:+.4f}{rests}, and more rows only help where they change that"
         )
-    level = min(0.025, level_of(facts.false_promotions, facts.challenges + 1))
-    bound = lower_bound(closest.difference, closest.low, level)
+    level = min(PLAIN, level_of(facts.false_promotions, facts.challenges + 1))
+    bound = closest.bound(level)
+    if bound is None:
+        return (
+            f"{closest.candidate}'s difference of {closest.difference:+.4f} {facts.metric}{rests} "
+            "is of one window of time: it takes those of later trainings to know how much it swings"
+        )
     told = (
         f"the lower bound of {closest.candidate}'s paired comparison is {bound:+.4f} {facts.metric}"
         f"{rests}, at the {100 * level:.2g} % that the next challenge may err by, and must be "
@@ -187,6 +251,11 @@ def _proof(facts: Facts, closest: Comparison) -> str:
     )
     if bound > 0:
         return f"{told}, as it is, so that another gate was in the way; see the decision's reasons"
+    if _by_time(closest, level):
+        return (
+            f"{told}; that is for how much it swings from window to window, so it takes later "
+            "windows, and not more entities"
+        )
     shortfall = (closest.difference - bound) / closest.difference  # of the root of the entities
     if not closest.entities or shortfall > _HOPELESS:
         return told
@@ -195,6 +264,15 @@ def _proof(facts: Facts, closest: Comparison) -> str:
         f"{told}; at the present difference of {closest.difference:+.4f} about {_rounded(more):,} "
         "more labelled entities would do"
     )
+
+
+def _by_time(closest: Comparison, level: float) -> bool:
+    """Whether the bound is that far off for the swing between windows, entities aside."""
+    found = closest.uncertainty
+    if found is None or not found.known:
+        return False
+    alone = replace(found, freedom=0.0, elsewhere=UNKNOWN)
+    return (closest.difference or 0.0) - alone.half_width(level) > 0
 
 
 def _rounded(count: int) -> int:

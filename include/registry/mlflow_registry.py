@@ -17,23 +17,29 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 # MLflow reads these when it is imported
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_ENABLE_WORKSPACES"] = "true"
 
 import mlflow
-import psycopg
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_PARAMS_TAGS_PER_BATCH
 from mlflow.utils.workspace_context import ServerWorkspaceContext
 
-from include.errors import TenantryError, UnavailableError, UnknownNameError
+from include.errors import UnknownNameError
 from include.handoffs import StoredObject
-from include.registry.card import card, from_tags, lines, to_tags
+from include.registry.card import card, lines, to_tags
+from include.registry.mlflow_records import (
+    CARD,
+    TAG,
+    Recorded,
+    connect,
+    ours,
+    unavailable,
+)
 from include.registry.model_card import page
 from include.registry.port import (
     ModelVersion,
@@ -44,9 +50,8 @@ from include.registry.port import (
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef, lake_prefix, model_name, workspace
 
-_TAG: Final = "tenantry."
 _LOCK_SPACE: Final = 0x7E4A  #: first key of the advisory locks taken here
-_MODEL, _REFERENCE, _CARD = "model.json", "reference.parquet", "card.json"
+_MODEL, _REFERENCE = "model.json", "reference.parquet"
 _PAGE: Final = "card.html"  #: the card for people; made from the other
 _EXISTS: Final = "RESOURCE_ALREADY_EXISTS"
 #: Of what is not there: a model, a version, an alias.
@@ -83,7 +88,7 @@ class MlflowRegistry:
             lake.put(tenant, f"{folder}/{_REFERENCE}", new.reference)
             content = card(tenant.id, use_case, new)
             lake.put(tenant, f"{folder}/{_PAGE}", page(json.loads(content)).encode())
-            written = lake.put(tenant, f"{folder}/{_CARD}", content)
+            written = lake.put(tenant, f"{folder}/{CARD}", content)
             client.set_terminated(run_id)
             _unless_there(lambda: client.create_registered_model(name))
             own = {"key": new.key, "folder": folder, "card_digest": written.digest}
@@ -110,8 +115,8 @@ class MlflowRegistry:
         check_alias(name)
         with self._scope(tenant) as client:
             found = _if_there(lambda: client.get_model_version_by_alias(model_name(use_case), name))
-        ours = None if found is None else _ours(tenant, use_case, found)
-        return None if ours is None else ours[1]
+        recorded = None if found is None else _ours(tenant, use_case, found)
+        return None if recorded is None else recorded[1]
 
     def set_alias(self, tenant: TenantRef, use_case: str, name: str, version: str) -> None:
         """See `Registry.set_alias`."""
@@ -120,6 +125,12 @@ class MlflowRegistry:
             client.set_registered_model_alias(
                 model_name(use_case), check_alias(name), found.version
             )
+
+    def delete_alias(self, tenant: TenantRef, use_case: str, name: str) -> None:
+        """See `Registry.delete_alias`."""
+        if self.alias(tenant, use_case, check_alias(name)) is not None:
+            with self._scope(tenant) as client:
+                client.delete_registered_model_alias(model_name(use_case), name)
 
     def artifact(self, tenant: TenantRef, version: ModelVersion) -> bytes:
         """See `Registry.artifact`."""
@@ -132,7 +143,7 @@ class MlflowRegistry:
     def card(self, tenant: TenantRef, version: ModelVersion) -> bytes:
         """See `Registry.card`."""
         tags, _ = self._recorded(tenant, version.use_case, version.version)
-        return self._read(tenant, version, _CARD, tags.get("card_digest", ""))
+        return self._read(tenant, version, CARD, tags.get("card_digest", ""))
 
     def _read(self, tenant: TenantRef, version: ModelVersion, file: str, digest: str) -> bytes:
         tags, recorded = self._recorded(tenant, version.use_case, version.version)
@@ -140,21 +151,19 @@ class MlflowRegistry:
         stored = StoredObject(tenant.id, f"{tags['folder']}/{file}", digest, 0)
         return Lake(self.artifact_root).get(tenant, stored)
 
-    def _recorded(
-        self, tenant: TenantRef, use_case: str, version: str
-    ) -> tuple[Mapping[str, str], ModelVersion]:
+    def _recorded(self, tenant: TenantRef, use_case: str, version: str) -> Recorded:
         """Tags and version of that number. Raises: UnknownNameError, listing those there are."""
         with self._scope(tenant) as client:
             found = _if_there(lambda: client.get_model_version(model_name(use_case), version))
-        ours = None if found is None else _ours(tenant, use_case, found)
-        if ours is None:
+        recorded = None if found is None else _ours(tenant, use_case, found)
+        if recorded is None:
             there = [one.version for one in self.versions(tenant, use_case)]
             raise UnknownNameError("model version", version, there, f"{tenant.id}/{use_case}")
-        return ours
+        return recorded
 
     def _found(
         self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str
-    ) -> list[tuple[Mapping[str, str], ModelVersion]]:
+    ) -> list[Recorded]:
         """Our versions with their tags, oldest first; one made by hand lacks the tags."""
         found: list[MlflowVersion] = []
         page = None
@@ -177,7 +186,7 @@ class MlflowRegistry:
         experiment = self._experiment(client, tenant, use_case)
         # not of the key alone: what a run has logged cannot be logged differently
         content = hashlib.sha256(card(tenant.id, use_case, new)).hexdigest()
-        begun = client.search_runs([experiment], f"tags.`{_TAG}card_digest` = '{content}'")
+        begun = client.search_runs([experiment], f"tags.`{TAG}card_digest` = '{content}'")
         tags = to_tags(new.at(tenant, use_case, "")) | {"key": new.key}
         if begun:
             run_id = begun[0].info.run_id
@@ -222,7 +231,7 @@ class MlflowRegistry:
             with ServerWorkspaceContext(workspace(tenant)):
                 yield client
         except MlflowException as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
 
 
 @cache
@@ -236,31 +245,20 @@ def _client(tracking_uri: str) -> mlflow.MlflowClient:
                 client.search_experiments(max_results=1)
                 client.search_registered_models(max_results=1)
         except MlflowException as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
     return client
 
 
 @contextmanager
 def _locked(tracking_uri: str, name: str) -> Iterator[None]:
     """Holds an advisory lock of MLflow's database, which a killed holder loses."""
-    parts = urlsplit(tracking_uri)
-    dsn = urlunsplit(parts._replace(scheme=parts.scheme.partition("+")[0]))
-    try:
-        connection = psycopg.connect(dsn, connect_timeout=10, autocommit=True)
-    except psycopg.OperationalError as error:
-        raise _unavailable(error) from error
-    with connection:
+    with connect(tracking_uri) as connection:
         connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_LOCK_SPACE, name])
         yield
 
 
-def _ours(
-    tenant: TenantRef, use_case: str, found: MlflowVersion
-) -> tuple[Mapping[str, str], ModelVersion] | None:
-    """Our tags and our version in MLflow's; None where somebody made it by hand."""
-    tags = {k.removeprefix(_TAG): v for k, v in found.tags.items() if k.startswith(_TAG)}
-    version = from_tags(tenant.id, use_case, str(found.version), tags)
-    return (tags, version) if version is not None and {"key", "folder"} <= tags.keys() else None
+def _ours(tenant: TenantRef, use_case: str, found: MlflowVersion) -> Recorded | None:
+    return ours(tenant, use_case, str(found.version), found.tags)
 
 
 def _if_there(get: Callable[[], MlflowVersion]) -> MlflowVersion | None:
@@ -272,21 +270,13 @@ def _if_there(get: Callable[[], MlflowVersion]) -> MlflowVersion | None:
         raise
 
 
-def _unavailable(error: Exception) -> TenantryError:
-    reason = str(error).strip().splitlines()[-1]
-    return UnavailableError(
-        f"MLflow's database does not do its work ({reason}); is it up (`make up`), and does "
-        "MLFLOW_TRACKING_URI point at it?"
-    )
-
-
 def _shown(name: str) -> str:
     """A parameter's or metric's name in the characters MLflow takes: `hit@10` is `hit_at_10`."""
     return re.sub(r"[^\w./: -]", "_", name.replace("@", "_at_"))
 
 
 def _prefixed(tags: Mapping[str, str]) -> dict[str, str]:
-    return {f"{_TAG}{key}": value for key, value in tags.items()}
+    return {f"{TAG}{key}": value for key, value in tags.items()}
 
 
 def _unless_there(create: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""A model card as one page of HTML: no script, nothing from elsewhere, every value escaped.
+"""A model card as one page of HTML: no script, and nothing from elsewhere.
 
 What a card tells follows M. Mitchell et al., "Model Cards for Model Reporting", 2019.
 """
@@ -6,24 +6,13 @@ What a card tells follows M. Mitchell et al., "Model Cards for Model Reporting",
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from html import escape
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
+from include.pages import render
 from include.registry.history import copied
-from include.registry.interval_chart import Interval, chart
+from include.registry.interval_chart import Chart, Interval, chart
 
-_STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;
-color:#1c2733;background:#fff}
-h1{font-size:1.5rem;margin:0}
-h2{font-size:1.05rem;margin:1.8rem 0 .4rem;border-bottom:1px solid #ccd}
-p{margin:.3rem 0}.sub{color:#566}table{border-collapse:collapse;width:100%;font-size:.9rem}
-th,td{text-align:left;padding:.2rem .6rem .2rem 0;vertical-align:top;overflow-wrap:anywhere}
-th{color:#566;font-weight:600;border-bottom:1px solid #ccd}td.n,th.n{text-align:right}
-td.n{font-variant-numeric:tabular-nums;white-space:nowrap}code{font-size:.85em}
-ul{margin:.3rem 0;padding-left:1.2rem}svg{max-width:100%;height:auto}
-""".replace("\n", "")
 _ORDER: Final = ("rows", "entities", "value", "low", "high")
 _INTENDED: Final = {
     "baseline": "A rule of thumb, which every model has to beat.",
@@ -34,6 +23,12 @@ _INTENDED: Final = {
 Row = Sequence[Any]
 
 
+class _Table(NamedTuple):
+    head: Sequence[str]
+    rows: list[list[str]]
+    numbers: int  #: the first column that stands to the right
+
+
 def page(card: Mapping[str, Any]) -> str:
     """The page of a card.
 
@@ -42,145 +37,126 @@ def page(card: Mapping[str, Any]) -> str:
             was asked, too.
     """
     model = f"{card['tenant']}.{card['use_case']}"
-    title = f"{model}@{card['version']}" if card.get("version") else model
-    body = [
-        f"<h1>{_text(title)}</h1>",
-        f'<p class="sub">{_text(card["rung"])}/{_text(card["name"])}, trained as of '
-        f"{_text(card['as_of'][:10])}. {_text(_INTENDED.get(card['rung'], ''))}</p>",
-        *_figures(card),
-        *_beside(card),
-        *_segments(card),
-        *_decisions(card),
-        *_data(card),
-        *_limits(card),
-        *_lineage(card),
-    ]
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-        "style-src 'unsafe-inline'\">"
-        f'<meta name="viewport" content="width=device-width"><title>{_text(title)}</title>'
-        f"<style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    judged, lineage = card.get("judged") or {}, card["lineage"]
+    windows = lineage.get("windows") or {}
+    compared = ("difference", "low", "high")
+    return render(
+        "model_card.html.jinja",
+        title=f"{model}@{card['version']}" if card.get("version") else model,
+        model=_model(card),
+        day=card["as_of"][:10],
+        intended=_INTENDED.get(card["rung"], ""),
+        measured=_measured(card),
+        charts=list(_charts(card)),
+        comparisons=_table(
+            ("metric", "against", *compared),
+            [
+                (one["metric"], one["against"], *(_signed(one[name]) for name in compared))
+                for one in judged.get("comparisons", ())
+            ],
+            numbers=2,
+        ),
+        tenants=_table(
+            ("tenant", *compared),
+            [
+                (one["tenant"], *(_signed(one[name]) for name in compared))
+                for one in judged.get("tenants", ())
+            ],
+            numbers=1,
+        ),
+        segments=_segments(lineage),
+        gaps=_table(
+            ("best group", "worst group", "gap", "low", "high", "allowed"),
+            [
+                (one["best"], one["worst"], one["gap"], one["low"], one["high"], one["largest"])
+                for one in judged.get("groups", ())
+            ],
+            numbers=2,
+        ),
+        served=_table(
+            ("since", "until", "decided by"),
+            [
+                (one["since"][:16], (one["until"] or "now")[:16], one["actor"])
+                for one in card.get("served") or ()
+            ],
+        ),
+        decisions=_decisions(card),
+        copy_of=card["parent_version"] if copied(card) else "",
+        windows=windows,
+        tables=_table(
+            ("tenant", "table", "schema", "version", "rows"),
+            [
+                tuple(map(one.get, ("tenant", "table", "schema_fingerprint", "version", "rows")))
+                for one in _mappings(lineage.get("tables"))
+            ],
+            numbers=3,
+        ),
+        counts=_facts(_counts(windows, lineage.get("rows") or {}, judged)),
+        limits=_limits(judged, windows),
+        lineage=_facts(_lineage(card)),
     )
 
 
-def _figures(card: Mapping[str, Any]) -> Iterator[str]:
+def _measured(card: Mapping[str, Any]) -> str:
+    if not (card.get("judged") or {}).get("metrics"):
+        return "Nothing was measured."
+    span = _span((card["lineage"].get("windows") or {}).get("holdout") or ())
+    where = f"Measured on snapshots of {span}." if span else "There was no later window to measure."
+    return f"{where} Intervals are of 95 %."
+
+
+def _charts(card: Mapping[str, Any]) -> Iterator[Chart]:
+    """A chart for each metric, the deciding one first: this model above the others."""
     judged = card.get("judged") or {}
-    if not judged.get("metrics"):
-        yield "<h2>Metrics</h2><p>Nothing was measured.</p>"
-        return
-    deciding = judged["metric"]
-    ours = f"this model ({card['rung']}/{card['name']})"
-    others = {
-        **{f"baseline/{name}": found for name, found in judged["baselines"].items()},
-        **judged.get("others", {}),
-    }
-    yield f"<h2>Metrics</h2><p>{_text(_window(card))} Intervals are of 95 %.</p>"
-    for metric in sorted(judged["metrics"], key=lambda name: (name != deciding, name)):
-        bars = [Interval(ours, **_estimate(judged["metrics"][metric]), ours=True)]
-        bars += [
-            Interval(name, **_estimate(found[metric]))
-            for name, found in others.items()
-            if metric in found and f"{card['rung']}/{card['name']}" != name
+    metrics = judged.get("metrics") or {}
+    for metric in sorted(metrics, key=lambda name: (name != judged["metric"], name)):
+        others = {
+            **{f"baseline/{name}": found for name, found in judged["baselines"].items()},
+            **judged.get("others", {}),
+        }
+        others.pop(_model(card), None)
+        estimates = [
+            Interval(f"this model ({_model(card)})", **_estimate(metrics[metric]), ours=True),
+            *(Interval(n, **_estimate(one[metric])) for n, one in others.items() if metric in one),
         ]
-        known = [bar for bar in bars if bar.value is not None]
-        label = f"{metric}, which decides" if metric == deciding else metric
-        yield f"<p><b>{_text(label)}</b></p>"
-        yield chart(label, known) if known else "<p>Not measured.</p>"
+        label = f"{metric}, which decides" if metric == judged["metric"] else metric
+        yield chart(label, [one for one in estimates if one.value is not None])
 
 
-def _beside(card: Mapping[str, Any]) -> Iterator[str]:
-    judged = card.get("judged") or {}
-    rows = [
-        (one["metric"], one["against"], *map(_signed, (one["difference"], one["low"], one["high"])))
-        for one in judged.get("comparisons", ())
-    ]
-    if rows:
-        yield "<h2>Paired comparisons</h2>"
-        yield _table(("metric", "against", "difference", "low", "high"), rows, numbers=2)
-    rows = [
-        (one["tenant"], *map(_signed, (one["difference"], one["low"], one["high"])))
-        for one in judged.get("tenants", ())
-    ]
-    if rows:
-        yield "<h2>Tenants, against who served before</h2>"
-        yield _table(("tenant", "difference", "low", "high"), rows, numbers=1)
-
-
-def _segments(card: Mapping[str, Any]) -> Iterator[str]:
-    found = card["lineage"].get("segments") or {}
+def _segments(lineage: Mapping[str, Any]) -> _Table:
+    found = lineage.get("segments") or {}
     parts = {name: one for name, one in found.items() if isinstance(one, Mapping)}
-    if parts:
-        there = {key for one in parts.values() for key in one}
-        names = sorted(there, key=lambda n: (n not in _ORDER, (*_ORDER, n).index(n), n))
-        rows = [(name, *(one.get(k) for k in names)) for name, one in parts.items()]
-        yield "<h2>Segments and groups</h2>"
-        yield _table(("of the deciding metric", *names), rows, numbers=1)
-    gaps = [
-        (one["best"], one["worst"], one["gap"], one["low"], one["high"], one["largest"])
-        for one in (card.get("judged") or {}).get("groups", ())
+    keys = {key for one in parts.values() for key in one}
+    names = sorted(keys, key=lambda n: (n not in _ORDER, (*_ORDER, n).index(n), n))
+    rows = [(name, *(one.get(key) for key in names)) for name, one in parts.items()]
+    return _table(("of the deciding metric", *names), rows, numbers=1)
+
+
+def _decisions(card: Mapping[str, Any]) -> list[str]:
+    if "decisions" not in card:
+        return list((card.get("judged") or {}).get("decision", ()))
+    return [
+        f"{one['as_of'][:10]}, {one['trigger']}, by {one['actor']}: {' '.join(one['reasons'])}"
+        for one in card["decisions"]
     ]
-    if gaps:
-        yield _table(
-            ("best group", "worst group", "gap", "low", "high", "allowed"), gaps, numbers=2
-        )
 
 
-def _decisions(card: Mapping[str, Any]) -> Iterator[str]:
-    if card.get("served"):
-        yield "<h2>Served</h2>"
-        rows = [
-            (one["since"][:16], (one["until"] or "now")[:16], one["actor"])
-            for one in card["served"]
-        ]
-        yield _table(("since", "until", "decided by"), rows)
-    if "decisions" in card:
-        told = [
-            f"{one['as_of'][:10]}, {one['trigger']}, by {one['actor']}: {' '.join(one['reasons'])}"
-            for one in card["decisions"]
-        ]
-    else:
-        told = list((card.get("judged") or {}).get("decision", ()))
-    if told:
-        yield f"<h2>Decisions</h2><ul>{''.join(f'<li>{_text(one)}</li>' for one in told)}</ul>"
+def _counts(
+    windows: Mapping[str, Any], rows: Mapping[str, Any], judged: Mapping[str, Any]
+) -> Iterator[Row]:
+    yield "training snapshots", _span(windows.get("training") or ())
+    yield "holdout snapshots", _span(windows.get("holdout") or ())
+    yield "label horizon, days", f"{windows.get('horizon_days', 0):g}"
+    for name, count in sorted(rows.items()):
+        yield f"{name.replace('_', ' ')}, rows", count
+    yield "entities judged", judged.get("entities")
 
 
-def _data(card: Mapping[str, Any]) -> Iterator[str]:
-    lineage = card["lineage"]
-    rows = [
-        tuple(map(one.get, ("tenant", "table", "schema_fingerprint", "version", "rows")))
-        for one in _mappings(lineage.get("tables"))
-    ]
-    if not rows and not lineage.get("windows"):
-        return
-    if copied(card):
-        yield "<h2>Data it was judged on</h2>"
-        parent = (
-            f"It is {card['parent_version']} as it is, and learnt from nothing of the tenant's."
-        )
-        yield f"<p>{_text(parent)}</p>"
-    else:
-        yield "<h2>Data</h2>"
-    if rows:
-        yield _table(("tenant", "table", "schema", "version", "rows"), rows, numbers=3)
-    windows, counts = lineage.get("windows") or {}, lineage.get("rows") or {}
-    facts = [
-        ("training snapshots", _span(windows.get("training") or ())),
-        ("holdout snapshots", _span(windows.get("holdout") or ())),
-        ("label horizon, days", f"{windows.get('horizon_days', 0):g}"),
-        *((f"{name.replace('_', ' ')}, rows", count) for name, count in sorted(counts.items())),
-        ("entities judged", (card.get("judged") or {}).get("entities")),
-    ]
-    yield _table(("", ""), [one for one in facts if one[1] not in (None, "")])
-
-
-def _limits(card: Mapping[str, Any]) -> Iterator[str]:
-    judged, lineage = card.get("judged") or {}, card["lineage"]
+def _limits(judged: Mapping[str, Any], windows: Mapping[str, Any]) -> list[str]:
     found = [
         "It answers for entities like those of its training window; monitoring compares each "
         "scored window with that one and says where they part.",
     ]
-    windows = lineage.get("windows") or {}
     if windows.get("holdout"):
         found.append(
             "Its figures are of the holdout snapshots above and of nothing later; live figures "
@@ -191,41 +167,31 @@ def _limits(card: Mapping[str, Any]) -> Iterator[str]:
             f"The holdout has {judged['entities']} entities, fewer than the "
             f"{judged['minimum_entities']} it takes to decide anything by its figures."
         )
-    notes = [one for one in judged.get("decision", ()) if "not measured" in one]
-    listed = "".join(f"<li>{_text(one)}</li>" for one in (*found, *notes))
-    yield f"<h2>Limits</h2><ul>{listed}</ul>"
+    return found + [one for one in judged.get("decision", ()) if "not measured" in one]
 
 
-def _lineage(card: Mapping[str, Any]) -> Iterator[str]:
+def _lineage(card: Mapping[str, Any]) -> Iterator[Row]:
     lineage = card["lineage"]
-    facts: list[Row] = [
-        ("parent", card["parent_version"] or "none"),
-        ("feature service", card["feature_fingerprint"]),
-        ("code revision", lineage.get("code_revision", "unknown")),
-        ("seed", str(lineage.get("seed", ""))),
-        ("trigger", lineage.get("trigger")),
-        ("libraries", _json(lineage.get("libraries"))),
-        ("parameters", _json(card["parameters"])),
-        *(
-            (f"training set of {one['recipe']['tenant']}", one["digest"])
-            for one in _mappings(lineage.get("training_sets"))
-        ),
-        ("key", card["key"]),
-    ]
-    yield "<h2>Lineage</h2>"
-    yield _table(("", ""), [one for one in facts if one[1] not in (None, "")])
+    yield "parent", card["parent_version"] or "none"
+    yield "feature service", card["feature_fingerprint"]
+    yield "code revision", lineage.get("code_revision", "unknown")
+    yield "seed", str(lineage.get("seed", ""))
+    yield "trigger", lineage.get("trigger")
+    yield "libraries", _json(lineage.get("libraries"))
+    yield "parameters", _json(card["parameters"])
+    for one in _mappings(lineage.get("training_sets")):
+        yield f"training set of {one['recipe']['tenant']}", one["digest"]
+    yield "key", card["key"]
+
+
+def _model(card: Mapping[str, Any]) -> str:
+    return f"{card['rung']}/{card['name']}"
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
     """The mappings in a list; none where it is something else, as in a version made elsewhere."""
     listed = value if isinstance(value, (list, tuple)) else ()
     return [one for one in listed if isinstance(one, Mapping)]
-
-
-def _window(card: Mapping[str, Any]) -> str:
-    holdout = (card["lineage"].get("windows") or {}).get("holdout") or ()
-    span = _span(holdout)
-    return f"Measured on snapshots of {span}." if span else "There was no later window to measure."
 
 
 def _span(instants: Sequence[str]) -> str:
@@ -239,18 +205,13 @@ def _estimate(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: found.get(name) for name in ("value", "low", "high")}
 
 
-def _table(head: Row, rows: Sequence[Row], numbers: int = 99) -> str:
-    """Columns from `numbers` on stand to the right."""
+def _facts(facts: Iterable[Row]) -> _Table:
+    """A table without a head, of the facts that are known."""
+    return _table((), [one for one in facts if one[1] not in (None, "")])
 
-    def line(tag: str, row: Row) -> str:
-        cells = (
-            f"<{tag}{' class=n' if at >= numbers else ''}>{_text(value)}</{tag}>"
-            for at, value in enumerate(row)
-        )
-        return f"<tr>{''.join(cells)}</tr>"
 
-    top = line("th", head) if any(head) else ""
-    return f"<table>{top}{''.join(line('td', row) for row in rows)}</table>"
+def _table(head: Sequence[str], rows: Iterable[Row], numbers: int = 99) -> _Table:
+    return _Table(head, [[_text(value) for value in row] for row in rows], numbers)
 
 
 def _text(value: Any) -> str:
@@ -260,7 +221,7 @@ def _text(value: Any) -> str:
         return f"{value:.4f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return escape(value if isinstance(value, str) else _json(value))
+    return value if isinstance(value, str) else _json(value)
 
 
 def _signed(value: float | None) -> str:

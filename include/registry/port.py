@@ -66,11 +66,8 @@ class NewVersion:
         )
 
 
-class Registry(Protocol):
-    """Versions, aliases and artifacts of every tenant, each within its own scope."""
-
-    def register(self, tenant: TenantRef, use_case: str, new: NewVersion) -> ModelVersion:
-        """Store a version once; killed half-way and called again, there is still only one."""
+class ModelRecords(Protocol):
+    """What is recorded of every tenant's versions, each within its own scope."""
 
     def get(self, tenant: TenantRef, use_case: str, version: str) -> ModelVersion:
         """The version. Raises: UnknownNameError, listing the versions there are."""
@@ -78,11 +75,29 @@ class Registry(Protocol):
     def versions(self, tenant: TenantRef, use_case: str) -> Sequence[ModelVersion]:
         """All complete versions, oldest first."""
 
+    def card(self, tenant: TenantRef, version: ModelVersion) -> bytes:
+        """The version's card (JSON, see `registry.card`), its digest checked.
+
+        Raises:
+            IntegrityError: as `Registry.artifact` does.
+        """
+
+
+class Registry(ModelRecords, Protocol):
+    """Versions, aliases and artifacts of every tenant, each within its own scope."""
+
+    def register(self, tenant: TenantRef, use_case: str, new: NewVersion) -> ModelVersion:
+        """Store a version once; killed half-way and called again, there is still only one."""
+
     def alias(self, tenant: TenantRef, use_case: str, name: str) -> ModelVersion | None:
         """The version behind `champion` or `challenger`, if any."""
 
     def set_alias(self, tenant: TenantRef, use_case: str, name: str, version: str) -> None:
         """Move an alias; idempotent. Raises: UnknownNameError for a strange alias or version."""
+
+    def delete_alias(self, tenant: TenantRef, use_case: str, name: str) -> None:
+        """Let an alias stand for no version; idempotent. Raises: UnknownNameError for a strange
+        alias."""
 
     def artifact(self, tenant: TenantRef, version: ModelVersion) -> bytes:
         """The model's bytes, verified before anyone parses them.
@@ -94,9 +109,6 @@ class Registry(Protocol):
 
     def reference(self, tenant: TenantRef, version: ModelVersion) -> bytes:
         """The reference window's bytes (Parquet), digest checked likewise."""
-
-    def card(self, tenant: TenantRef, version: ModelVersion) -> bytes:
-        """The version's card (JSON, see `registry.card`), digest checked likewise."""
 
 
 def known_version(version: str, known: Sequence[ModelVersion], where: str) -> ModelVersion:

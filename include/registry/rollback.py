@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from include.errors import TenantryError, UnknownNameError
-from include.registry import ledger
+from include.registry import recorded
 from include.registry.ancestry import ModelName
-from include.registry.ledger import Promotion
 from include.registry.port import NewVersion, Registry
+from include.registry.promotions import ROLLBACK, Promotion, Promotions, withdrawn_for_good
 from include.registry.stage import follow_ledger
 from include.registry.withdrawal import Withdrawn, check_whole, earlier, newest_usable
 from include.tenants.namespace import TenantRef
@@ -29,6 +29,7 @@ def roll_back(
     to: str | None,
     as_of: datetime,
     registry: Registry,
+    promotions: Promotions,
     by: str = "system",
     dry_run: bool = False,
 ) -> Promotion:
@@ -48,18 +49,21 @@ def roll_back(
         IntegrityError: its files are not what was promoted.
     """
     where = f"{tenant.id}/{use_case}"
-    with ledger.exclusive(tenant, use_case):
-        decided = ledger.history(tenant, use_case)
-        current = ledger.champion_at(tenant, use_case)
+    with promotions.exclusive(tenant, use_case):
+        decided = promotions.history(tenant, use_case)
+        current = promotions.champion_at(tenant, use_case)
         before = earlier(decided, current) if current else []
         if current is None:
-            raise TenantryError(f"nothing serves {where} yet, so there is nothing to go back from")
+            raise TenantryError(
+                f"nothing serves {where}, so there is nothing to go back from; train it. "
+                "`tenantry history` lists what served when"
+            )
         if not before and to != current.version:
             raise TenantryError(
                 f"version {current.version} is the only one that ever served {where}: there is "
                 "nothing to go back to. `tenantry history` lists what served when"
             )
-        gone = Withdrawn.of(tenant, use_case, decided)
+        gone = Withdrawn.of(tenant, use_case, decided, promotions)
         if to is None:
             serving = registry.get(tenant, use_case, current.version)
             made, passed = newest_usable(tenant, serving, before, gone, registry)
@@ -70,26 +74,37 @@ def roll_back(
                 )
         elif to == current.version:
             if not dry_run:
-                follow_ledger(tenant, use_case, registry)
+                follow_ledger(tenant, use_case, registry, promotions)
             return current
         else:
             made, passed = _named(to, before, where), ()
-            version = registry.get(tenant, use_case, to)
+            if to in withdrawn_for_good(decided):
+                raise TenantryError(
+                    f"version {to} of {where} cannot serve again: consent to what it was made of "
+                    "was withdrawn; train a new one, or go back to another"
+                )
+            version = recorded.as_told(registry.get(tenant, use_case, to), decided)
             if reason := gone.why_model("", version.parent_version, registry):
                 raise TenantryError(
                     f"{ModelName.of(version)} cannot serve: {reason}; put that one back first "
                     "(tenantry rollback global …), or go back to another"
                 )
-            check_whole(tenant, version, made.digest, registry)
+            check_whole(
+                tenant,
+                recorded.registered(tenant, use_case, to, registry, decided),
+                made.digest,
+                registry,
+            )
         if dry_run:
             return made
         reason = f"Rolled back by hand from version {current.version} to {made.version}."
-        done = move(tenant, decided, current, made, as_of, (*passed, reason), by)
-        follow_ledger(tenant, use_case, registry)
+        done = move(promotions, tenant, decided, current, made, as_of, (*passed, reason), by)
+        follow_ledger(tenant, use_case, registry, promotions)
     return done
 
 
 def move(
+    promotions: Promotions,
     tenant: TenantRef,
     decided: Sequence[Promotion],
     current: Promotion,
@@ -98,20 +113,22 @@ def move(
     reasons: Sequence[str],
     by: str,
     withdrawn: Sequence[str] | None = None,
+    trigger: str = "",
 ) -> Promotion:
-    """Write that `to` serves instead of `current`, within `ledger.exclusive`.
+    """Write that `to` serves instead of `current`, within `Promotions.exclusive`.
 
     Args:
-        decided: the ledger as it is.
+        decided: the tenant's decisions as they are.
         to: a decision that promoted the version, whose evidence stands again.
         withdrawn: `current` when None.
+        trigger: `next_trigger` when empty.
     """
-    return ledger.record(
+    return promotions.record(
         tenant,
         replace(
             to,
             as_of=max(as_of, current.as_of),
-            trigger=next_trigger(decided),
+            trigger=trigger or next_trigger(decided),
             promoted=True,
             incumbent_version=current.version,
             reasons=tuple(reasons),
@@ -122,9 +139,9 @@ def move(
     )
 
 
-def next_trigger(decided: Sequence[Promotion]) -> str:
+def next_trigger(decided: Sequence[Promotion], kind: str = ROLLBACK) -> str:
     """`rollback-1`, `rollback-2`, …: what tells rollbacks of one instant apart."""
-    return f"{ledger.ROLLBACK}-{1 + sum(not one.trained for one in decided)}"
+    return f"{kind}-{1 + sum(not one.trained for one in decided)}"
 
 
 def _named(version: str, before: Sequence[Promotion], where: str) -> Promotion:

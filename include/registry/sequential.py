@@ -9,6 +9,13 @@ sequence, the predictable plug-in empirical Bernstein one (Waudby-Smith and Ramd
 means of bounded random variables by betting", theorem 2; Howard, Ramdas, McAuliffe and Sekhon 2021,
 "Time-uniform, nonparametric, nonasymptotic confidence sequences"): it holds at all times at once,
 however often anybody looks, and whenever anybody stops.
+
+It takes entities for independent, as who was sent where by chance they are: it is about the windows
+of time that were. That is enough to stop harm that is being done. Who is promoted serves in windows
+to come, and what happens in one week to all of them may make an arm better in that week only: to
+promote, or to say that nothing differs, the difference has to hold by window, too
+(`registry.two_way`). That bound is looked at when a window is over, and alpha-spending over the
+looks makes it hold at all of them (`error_rates.level_of`).
 """
 
 from __future__ import annotations
@@ -22,7 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from include.errors import ConfigError
+from include.registry.error_rates import level_of
 from include.registry.splitting import place
+from include.registry.two_way import two_way
 
 Verdict = Literal["continue", "stop_for_harm", "promote", "no_difference"]
 Values = npt.NDArray[np.float64]
@@ -39,6 +48,8 @@ class Observation:
     entity: str
     challenger: bool  #: whether it saw the challenger, as the hash said beforehand
     outcome: float  #: within the policy's bounds: a hit 0 or 1, or 1 − the Brier score
+    #: The block of time that its outcome is about: labels of one horizon are one.
+    window: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,8 @@ class Policy:
     """When an experiment ends."""
 
     share: float  #: of entities that see the challenger
-    #: Chance that an experiment without any difference is ever stopped for harm or promoted.
+    #: Chance that an experiment without any difference is ever stopped for harm, or promoted; to be
+    #: promoted, also where windows differ by what all of one share.
     alpha: float = 0.05
     lowest: float = 0.0  #: an outcome's bounds
     highest: float = 1.0
@@ -86,7 +98,7 @@ def decide_experiment(
 
     An entity counts once, by its first outcome: what the same one does again tells little that is
     new, and would count as if it did. The order within a batch is that of a hash, and whatever was
-    concluded after some entity stands, so the answer does not depend on how often anybody looked.
+    concluded after some window stands, so the answer does not depend on how often anybody looked.
 
     Args:
         salt: of the experiment; orders the entities of one batch.
@@ -108,22 +120,40 @@ def decide_experiment(
     if not once:
         reason = "No outcome has matured yet."
         return ExperimentDecision("continue", (reason,), None, None, None, *counts)
-    middle, low, high = confidence_sequence(_terms(challenger, outcome, policy), policy)
-    harmed, won = high < -policy.harm, low > 0
-    alike = (low > -policy.indifference) & (high < policy.indifference)
-    ends = [int(np.argmax(found)) for found in (harmed, won, alike) if found.any()]
-    at = min([*ends, len(once) - 1])
+    terms = _terms(challenger, outcome, policy)
+    middle, low, high = confidence_sequence(terms, policy)
+    windows = np.unique([one.window for one in once], return_inverse=True)[1].astype(np.int64)
+    looks = _over(windows)
+    widths = np.array([_by_window(terms, windows, end, k, policy) for k, end in enumerate(looks)])
+    means = np.array([terms[: end + 1].mean() for end in looks])
+    # beyond chance by entity, and by window where something is claimed of windows to come
+    lowest = np.minimum(low[looks], means - widths)
+    highest = np.maximum(high[looks], means + widths)
+    alike = (lowest > -policy.indifference) & (highest < policy.indifference)
+    ends = {
+        "harm": _first(np.flatnonzero(high < -policy.harm)),
+        "better": _first(np.array(looks, np.int64)[lowest > 0]),
+        "alike": _first(np.array(looks, np.int64)[alike]),
+    }
+    at = min([*(end for end in ends.values() if end is not None), len(once) - 1])
     figures = (float(middle[at]), float(low[at]), float(high[at]))
     told = "challenger − champion {:+.4f} ({:g} % at all times {:+.4f} to {:+.4f})".format(
         figures[0], 100 * (1 - policy.alpha), *figures[1:]
     )
     told += f" after {at + 1:,} of {len(once):,} entities, {counts[1]:,} of them the challenger's"
+    over = [k for k, end in enumerate(looks) if end <= at and math.isfinite(widths[k])]
+    if over:
+        told += (
+            f"; {means[over[-1]]:+.4f} ± {widths[over[-1]]:.4f} by {over[-1] + 1} windows of time"
+        )
+    elif ends["harm"] != at:
+        told += "; nothing is promoted before two windows of time are over and a third has begun"
     verdict: Verdict
-    if harmed[at]:
+    if ends["harm"] == at:
         verdict, reason = "stop_for_harm", f"The challenger does harm: {told}."
-    elif won[at]:
+    elif ends["better"] == at:
         verdict, reason = "promote", f"The challenger is better: {told}."
-    elif alike[at]:
+    elif ends["alike"] == at:
         verdict = "no_difference"
         reason = f"The arms differ by less than {policy.indifference:g}: {told}."
     elif len(once) >= policy.most:
@@ -160,6 +190,26 @@ def mean_sequence(terms: Values, reach: float, alpha: float) -> tuple[Values, Va
     low = np.maximum.accumulate(np.clip(middle - width, 0, 1))
     high = np.minimum.accumulate(np.clip(middle + width, 0, 1))
     return tuple((2 * one - 1) * reach for one in (middle, low, high))  # type: ignore[return-value]
+
+
+def _first(places: npt.NDArray[np.int64]) -> int | None:
+    return int(places[0]) if len(places) else None
+
+
+def _over(windows: npt.NDArray[np.int64]) -> list[int]:
+    """The last entity of each window that is over, as a later one has begun."""
+    newest = np.maximum.accumulate(windows)
+    return np.flatnonzero(np.diff(newest) > 0).tolist()
+
+
+def _by_window(
+    terms: Values, windows: npt.NDArray[np.int64], end: int, look: int, policy: Policy
+) -> float:
+    """Half-width by window at a look, the first of which is at one window: infinite."""
+    part = terms[: end + 1]
+    influence = (part - part.mean()) / len(part)
+    sure = two_way(influence, np.arange(len(part)), windows[: end + 1])
+    return sure.half_width(level_of(policy.alpha, look) / 2) if sure.known else math.inf
 
 
 def _terms(challenger: npt.NDArray[np.bool_], outcome: Values, policy: Policy) -> Values:

@@ -14,27 +14,42 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from include.errors import IntegrityError, UnknownNameError
 from include.handoffs import Candidate, Registered, Trained
 from include.models.serialise import from_bytes
-from include.registry import ledger
 from include.registry.card import judged
 from include.registry.decision import Evidence, PromotionDecision, decide_promotion
-from include.registry.ledger import Promotion
-from include.registry.lifecycle import challenges
+from include.registry.incidents import (
+    close_suspicion,
+    open_leak,
+    open_suspicion,
+    suspected,
+)
+from include.registry.leaks import Look, reason
+from include.registry.lifecycle import challenges, swing_before
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
-from include.registry.withdrawal import Withdrawn
+from include.registry.promotions import Promotion, Promotions
+from include.registry.suspicions import (
+    HELD,
+    Standing,
+    Suspicion,
+    held_back,
+    of_document,
+    sentence,
+    standing,
+)
+from include.registry.withdrawal import Withdrawn, lost_for_good
 from include.storage.lake import Lake
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, is_global
 
 log = logging.getLogger(__name__)
 
 #: Parts of the evaluation that are about all candidates, not about the one that is registered.
-_NOT_LINEAGE: Final = ("evidence", "models", "secondary_comparisons")
+_NOT_LINEAGE: Final = (*("evidence", "models", "secondary_comparisons", "catalogue", "suspicions"),)
 
 
 def register(
@@ -42,13 +57,19 @@ def register(
     trained: Trained,
     *,
     registry: Registry,
+    promotions: Promotions,
     lake: Lake,
     feature_fingerprint: str,
+    by: str = "system",
+    look: Look | None = None,
 ) -> Registered:
     """Decide once per training (as_of and trigger) which version serves, and record why.
 
     Args:
         feature_fingerprint: of the feature service the candidates were trained on.
+        by: who asked for the training.
+        look: of models for all: through what single tenants have. Those that hold any of it are
+            not considered, and the owner gets an incident.
 
     Raises:
         IntegrityError: a file is not what training wrote, or is no model.
@@ -56,16 +77,18 @@ def register(
     """
     if trained.tenant != tenant.id:
         raise IntegrityError(f"a training of {trained.tenant!r} was handed to {tenant.id!r}")
-    with ledger.exclusive(tenant, trained.use_case):
-        standing = ledger.find(tenant, trained.use_case, trained.as_of, trained.trigger)
+    with promotions.exclusive(tenant, trained.use_case):
+        standing = promotions.find(tenant, trained.use_case, trained.as_of, trained.trigger)
         if standing is None:
-            decided = _decide(tenant, trained, registry, lake, feature_fingerprint)
-            standing = ledger.record(tenant, decided)
+            decided = _decide(
+                tenant, trained, registry, promotions, lake, feature_fingerprint, look
+            )
+            standing = promotions.record(tenant, replace(decided, actor=by))
             log.info(
                 "registry: %s/%s at %s: %s",
                 *(tenant.id, trained.use_case, trained.as_of, " ".join(standing.reasons)),
             )
-        follow_ledger(tenant, trained.use_case, registry)
+        follow_ledger(tenant, trained.use_case, registry, promotions)
     return Registered(
         tenant=tenant.id,
         use_case=trained.use_case,
@@ -82,18 +105,38 @@ def _decide(
     tenant: TenantRef,
     trained: Trained,
     registry: Registry,
+    promotions: Promotions,
     lake: Lake,
     feature_fingerprint: str,
+    look: Look | None,
 ) -> Promotion:
     """The decision, with every version it speaks of registered."""
     document = json.loads(lake.get(tenant, trained.evaluation))
-    refused = _withdrawn(tenant, trained, registry)
+    refused = dict(_withdrawn(tenant, trained, registry, promotions))
+    if look is not None:
+        refused |= _leaking(tenant, trained, document, look, lake)
     evidence = _without(Evidence.from_document(document), refused)
-    serving = ledger.champion_at(tenant, trained.use_case, trained.as_of)
+    serving = promotions.champion_at(tenant, trained.use_case, trained.as_of)
     if serving is not None:
-        withstood = challenges(ledger.history(tenant, trained.use_case), serving.version)
-        evidence = replace(evidence, challenges=withstood)
-    decision = _decision(evidence, serving)
+        standing = registry.get(tenant, trained.use_case, serving.version)
+        serving = None if lost_for_good(standing, registry, promotions) else serving
+    if serving is not None:
+        past = promotions.history(tenant, trained.use_case)
+        reach = timedelta(days=document["windows"].get("reach_days", 0))
+        evidence = replace(
+            evidence,
+            challenges=challenges(past, serving.version),
+            comparisons=tuple(
+                one.with_swing(swing_before(past, serving.version, one, trained.as_of, reach))
+                for one in evidence.comparisons
+            ),
+        )
+    suspicions = _suspicions(tenant, trained, document)
+    held = _held_back(tenant, trained, suspicions.all, refused, serving)
+    decision = _decision(_without(evidence, held), serving)
+    if held:
+        told = sentence(suspicions.all, (f"{one.rung}/{one.name}" for one in held))
+        decision = replace(decision, reasons=(*decision.reasons, told))
 
     def put(candidate: Candidate) -> ModelVersion:
         new = new_version(
@@ -109,6 +152,9 @@ def _decide(
 
     winner = _winner(trained, decision)
     champion = None if winner is None else put(winner)
+    waits = None if not held else _winner(trained, _decision(evidence, serving))
+    waiting = put(waits) if waits is not None and waits in held else None
+    _tell(tenant, trained, suspicions, waiting)
     runner_up = _runner_up(tenant, trained, {winner, *refused}, serving)
     challenger = None if runner_up is None else put(runner_up)
     before, after = serving, champion or serving
@@ -126,13 +172,83 @@ def _decide(
         evidence={
             **document["evidence"],
             "challenges": evidence.challenges,
-            "champion": None if winner is None else _figures(winner),
+            **(
+                _waiting(waits, waiting, document)
+                if waits is not None and waiting is not None
+                else {}
+            ),
+            "comparisons": [asdict(one) for one in evidence.comparisons],
+            "champion": None if winner is None else _figures(winner, document),
             "challenger": challenger.version if challenger else "",
+            "challenger_digest": challenger.digest if challenger else "",
+            "challenger_parent_version": challenger.parent_version if challenger else "",
+            "reference_digest": champion.reference_digest if champion else "",
+            **({"parent_version": champion.parent_version} if champion else {}),
             "training_rows": trained.training_rows,
             "holdout_rows": trained.holdout_rows,
             "evaluation": {"path": trained.evaluation.path, "digest": trained.evaluation.digest},
+            **(_made_of(document) if is_global(tenant.id) else {}),
         },
     )
+
+
+def _suspicions(tenant: TenantRef, trained: Trained, document: Mapping[str, Any]) -> Standing:
+    """What the training suspects to carry the outcome, and nobody has dismissed."""
+    found = of_document(document)
+    if not found:
+        return Standing((), ())
+    said = [v for one in suspected(tenant, trained.use_case) for v in one.verdicts]
+    return standing(found, sorted(said, key=lambda verdict: verdict.at))
+
+
+def _held_back(
+    tenant: TenantRef,
+    trained: Trained,
+    suspicions: Sequence[Suspicion],
+    refused: Mapping[Candidate, str],
+    serving: Promotion | None,
+) -> Mapping[Candidate, str]:
+    """The candidates that wait for somebody's answer, none with a note of its own."""
+    considered = {f"{one.rung}/{one.name}": one for one in trained.candidates if one not in refused}
+    fitted = "global" if is_global(tenant.id) else "own"
+    keys = held_back(tuple(considered), suspicions, fitted=fitted, serves=serving is not None)
+    return {considered[key]: "" for key in sorted(keys)}
+
+
+def _tell(
+    tenant: TenantRef, trained: Trained, suspicions: Standing, waiting: ModelVersion | None
+) -> None:
+    """Open the incident, or bring it up to date; close one that is not brought up any more."""
+    before = [one for one in suspected(tenant, trained.use_case) if one.closed_at is None]
+    if suspicions.new:
+        as_of = before[-1].as_of if before else trained.as_of
+        version = waiting.version if waiting else ""
+        open_suspicion(tenant, trained.use_case, as_of, suspicions.new, version)
+    for one in before:
+        if not suspicions.new and one.as_of <= trained.as_of:
+            close_suspicion(tenant, trained.use_case, one.as_of)
+
+
+def _waiting(
+    candidate: Candidate, version: ModelVersion, document: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is needed to promote the version that is held back, should somebody say so."""
+    return {
+        HELD: {
+            "version": version.version,
+            "rung": version.rung,
+            "name": version.name,
+            "digest": version.digest,
+            "parent_version": version.parent_version,
+            "reference_digest": version.reference_digest,
+            "champion": _figures(candidate, document),
+        }
+    }
+
+
+def _made_of(document: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Ids of the tenants whose rows a global training read, which outlive its evaluation."""
+    return {"made_of": sorted({str(table["tenant"]) for table in document.get("tables", ())})}
 
 
 def promoted_from(tenant: TenantRef, version: ModelVersion, as_of: datetime) -> Promotion:
@@ -149,13 +265,23 @@ def promoted_from(tenant: TenantRef, version: ModelVersion, as_of: datetime) -> 
         digest=version.digest,
         incumbent_version="",
         reasons=(),
-        evidence={"metric": "", "candidates": [model], "incumbent": None, "champion": None},
+        evidence={
+            "metric": "",
+            "candidates": [model],
+            "incumbent": None,
+            "champion": None,
+            "reference_digest": version.reference_digest,
+            "parent_version": version.parent_version,
+        },
     )
 
 
-def _withdrawn(tenant: TenantRef, trained: Trained, registry: Registry) -> Mapping[Candidate, str]:
+def _withdrawn(
+    tenant: TenantRef, trained: Trained, registry: Registry, promotions: Promotions
+) -> Mapping[Candidate, str]:
     """The candidates that must not serve, each with a sentence why."""
-    gone = Withdrawn.of(tenant, trained.use_case)
+    decided = promotions.outline(tenant, trained.use_case)
+    gone = Withdrawn.of(tenant, trained.use_case, decided, promotions)
     found = {}
     for one in trained.candidates:
         why = gone.why_model(one.artifact.digest, one.parent_version, registry)
@@ -164,16 +290,41 @@ def _withdrawn(tenant: TenantRef, trained: Trained, registry: Registry) -> Mappi
     return found
 
 
+def _leaking(
+    tenant: TenantRef, trained: Trained, document: Mapping[str, Any], look: Look, lake: Lake
+) -> Mapping[Candidate, str]:
+    """The candidates that hold what too few tenants have, each with a sentence why."""
+    candidates = trained.candidates
+    files = [
+        [lake.get(tenant, stored) for stored in (one.artifact, one.reference)] for one in candidates
+    ]
+    found = dict(zip(candidates, look.find(files, document), strict=True))
+    held = {f"{one.rung}/{one.name}": columns for one, columns in found.items() if columns}
+    if held:
+        open_leak(tenant, trained.use_case, trained.as_of, held)
+    return {
+        one: reason(f"{one.rung}/{one.name}", columns, look.fewest)
+        for one, columns in found.items()
+        if columns
+    }
+
+
 def _without(evidence: Evidence, refused: Mapping[Candidate, str]) -> Evidence:
     """The evidence on the other candidates, and a note on each that is left out."""
     keys = {(one.rung, one.name, one.artifact.digest) for one in refused}
     kept = (c for c in evidence.candidates if (c.rung, c.name, c.digest) not in keys)
-    return replace(evidence, candidates=tuple(kept), notes=(*evidence.notes, *refused.values()))
+    notes = (why for why in refused.values() if why)
+    return replace(evidence, candidates=tuple(kept), notes=(*evidence.notes, *notes))
 
 
-def _figures(winner: Candidate) -> dict[str, float]:
-    """The champion's metric and its interval, which monitoring holds later figures against."""
-    return {"value": winner.metric, "low": winner.metric_low, "high": winner.metric_high}
+def _figures(winner: Candidate, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The champion's metric and its interval, which monitoring holds later figures against.
+
+    And how much it swings from window to window, so that a single later one can be judged.
+    """
+    measured = document["models"][f"{winner.rung}/{winner.name}"]
+    figures = {"value": winner.metric, "low": winner.metric_low, "high": winner.metric_high}
+    return {**figures, "swing": measured.get("swing")}
 
 
 def _decision(evidence: Evidence, serving: Promotion | None) -> PromotionDecision:
@@ -211,7 +362,7 @@ def _runner_up(
     serving: Promotion | None,
 ) -> Candidate | None:
     """The best model of the tenant's own making that does not serve, if one was trained."""
-    rung = "global" if tenant == GLOBAL else "own"
+    rung = "global" if is_global(tenant.id) else "own"
     lost = [
         candidate
         for candidate in trained.candidates
@@ -219,7 +370,7 @@ def _runner_up(
         and candidate not in taken
         and (serving is None or candidate.artifact.digest != serving.digest)
     ]
-    return min(lost, key=lambda c: (math.isnan(c.metric), -c.metric, c.name), default=None)
+    return min(lost, key=lambda c: (math.isnan(c.metric), -c.metric), default=None)
 
 
 def new_version(
@@ -268,17 +419,22 @@ def new_version(
     )
 
 
-def follow_ledger(tenant: TenantRef, use_case: str, registry: Registry) -> None:
+def follow_ledger(
+    tenant: TenantRef, use_case: str, registry: Registry, promotions: Promotions
+) -> None:
     """Move the aliases to the newest promotion and the newest challenger in the ledger.
 
-    A decision about the past, taken by a backfill, therefore moves nothing that is newer.
+    A decision about the past, taken by a backfill, therefore moves nothing that is newer. An alias
+    of a version that was withdrawn for good stands for none where no other takes its place.
     """
-    champion = ledger.champion_at(tenant, use_case)
+    champion = promotions.champion_at(tenant, use_case)
     wanted = {
         CHAMPION: champion.version if champion else "",
-        CHALLENGER: ledger.challenger(tenant, use_case),
+        CHALLENGER: promotions.challenger(tenant, use_case),
     }
     for name, version in wanted.items():
         current = registry.alias(tenant, use_case, name)
         if version and (current is None or current.version != version):
             registry.set_alias(tenant, use_case, name, version)
+        elif not version and current and current.version in promotions.gone(tenant, use_case):
+            registry.delete_alias(tenant, use_case, name)

@@ -6,35 +6,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from include.errors import IntegrityError
-from include.registry import ledger
+from include.registry import recorded
 from include.registry.ancestry import ModelName, ancestors
-from include.registry.ledger import Promotion
 from include.registry.port import ModelVersion, Registry
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.registry.promotions import Promotion, Promotions, withdrawn, withdrawn_for_good
+from include.tenants.namespace import TenantRef, global_ref, is_global
 
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """What is withdrawn for one tenant and use case, as the ledgers say now."""
+    """What is withdrawn for one tenant and use case, as the promotions say now."""
 
     tenant: str
     use_case: str
     own: frozenset[str]  #: the tenant's versions
     #: Digest of what these versions are → version. A rule of thumb learns nothing and can return.
     digests: Mapping[str, str]
-    shared: frozenset[str]  #: names of global versions
+    #: Withdrawn versions of owners of global models, by id: read as descent leads there.
+    shared: dict[str, frozenset[str]]
+    promotions: Promotions
+    also: frozenset[str] = frozenset()  #: names of global versions, as if they were
 
     @classmethod
     def of(
-        cls, tenant: TenantRef, use_case: str, decided: Sequence[Promotion] | None = None
+        cls,
+        tenant: TenantRef,
+        use_case: str,
+        decided: Sequence[Promotion],
+        promotions: Promotions,
     ) -> Withdrawn:
-        """Read from the ledgers, the tenant's (`history`, where that was read) and the global one.
+        """As the tenant's decisions say, and those about global models, which are read on demand.
 
         A withdrawal counts from the moment it is written, whatever instant a run is about.
+
+        Args:
+            decided: the tenant's, as `Promotions.history` or `outline` gives them.
         """
-        decided = ledger.outline(tenant, use_case) if decided is None else decided
-        own = ledger.withdrawn(decided)
-        world = own if tenant == GLOBAL else ledger.withdrawn(ledger.outline(GLOBAL, use_case))
+        own = withdrawn(decided)
+        for_good = withdrawn_for_good(decided)
         return cls(
             tenant=tenant.id,
             use_case=use_case,
@@ -42,14 +51,20 @@ class Withdrawn:
             digests={
                 one.digest: one.version
                 for one in decided
-                if one.promoted and one.version in own and one.rung != "baseline"
+                if one.promoted
+                and one.version in own
+                and one.rung != "baseline"
+                # what consent was withdrawn to is told by its descent: the same bytes that were
+                # learnt without it may serve
+                and one.version not in for_good
             },
-            shared=frozenset(str(ModelName(GLOBAL.id, use_case, version)) for version in world),
+            shared={tenant.id: frozenset(own)} if is_global(tenant.id) else {},
+            promotions=promotions,
         )
 
     def plus(self, version: ModelName) -> Withdrawn:
         """As if that global version was withdrawn, too."""
-        return replace(self, shared=self.shared | {str(version)})
+        return replace(self, also=self.also | {str(version)})
 
     def why(self, version: ModelVersion, registry: Registry) -> str:
         """Why a registered version must not serve; empty where it may."""
@@ -62,17 +77,39 @@ class Withdrawn:
         if digest in self.digests:
             same = ModelName(self.tenant, self.use_case, self.digests[digest])
             return f"it is {same} once more, which was withdrawn"
-        if self.shared:
-            for name in ancestors(parent_version, registry):
-                if name in self.shared:
-                    return f"it comes from {name}, which was withdrawn"
+        for name in ancestors(parent_version, registry):
+            if name in self.also or self._is_gone(ModelName.parse(name)):
+                return f"it comes from {name}, which was withdrawn"
         return ""
+
+    def _is_gone(self, name: ModelName) -> bool:
+        """Whether a global version is withdrawn, by the promotions of its owner."""
+        if not is_global(name.tenant):
+            return False
+        if name.tenant not in self.shared:
+            decided = self.promotions.outline(global_ref(name.tenant), self.use_case)
+            self.shared[name.tenant] = frozenset(withdrawn(decided))
+        return name.version in self.shared[name.tenant]
+
+
+def lost_for_good(version: ModelVersion, registry: Registry, promotions: Promotions) -> str:
+    """Why a version must not be used any more, at whatever instant; empty where it may.
+
+    Consent was withdrawn to something it was made of, or to what it came from.
+    """
+    for name in map(ModelName.parse, ancestors(version.parent_version, registry)):
+        if not is_global(name.tenant):
+            continue
+        if name.version in promotions.gone(global_ref(name.tenant), name.use_case):
+            return f"it comes from {name}, which was withdrawn for good, as consent to it was"
+    return ""
 
 
 def earlier(decided: Sequence[Promotion], current: Promotion) -> list[Promotion]:
     """The versions that served before, without the current one: as last promoted, newest first."""
-    found = {one.version: one for one in decided if one.promoted}
-    newest_first = dict.fromkeys(one.version for one in reversed(decided) if one.promoted)
+    served = [one for one in decided if one.promoted and one.version]
+    found = {one.version: one for one in served}
+    newest_first = dict.fromkeys(one.version for one in reversed(served))
     return [found[version] for version in newest_first if version != current.version]
 
 
@@ -90,12 +127,12 @@ def newest_usable(
     passed: list[str] = []
     for one in candidates:
         version = registry.get(tenant, one.use_case, one.version)
-        reason = gone.why(version, registry)
+        reason = gone.why(recorded.as_told(version, [one]), registry)
         if not reason and version.feature_fingerprint != current.feature_fingerprint:
             reason = "it reads features as they were declared before"
         if not reason:
             try:
-                check_whole(tenant, version, one.digest, registry)
+                check_whole(tenant, recorded.promoted(tenant, one, registry), one.digest, registry)
             except IntegrityError as error:
                 reason = str(error)
         if not reason:

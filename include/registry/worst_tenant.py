@@ -50,6 +50,8 @@ def find_harm(effects: Sequence[TenantEffect], candidate: str, minimum_entities:
 def _chance(effect: TenantEffect) -> float:
     assert effect.difference is not None  # only measured effects are tested
     assert effect.high is not None
+    if effect.uncertainty is not None:
+        return effect.uncertainty.chance_above(-effect.difference)
     return chance_of_worse(effect.difference, effect.high)
 
 

@@ -1,0 +1,227 @@
+"""Looks for what single tenants have in the bytes of a model that all of them get.
+
+A model for all should hold nothing that fewer than three tenants have: no item, no id, no text.
+Whether it does is not taken on trust from whoever fitted it. Here the finished bytes are taken
+apart (`unpacking`), and every text of every tenant that gave rows is looked up in them:
+
+- as a whole, among the texts that stand in it: items, words, categories, values;
+- anywhere in it, where the text is one that chance does not bring about: eight bytes or more with
+  letters and something else among them, or sixteen bytes.
+
+A text that enough tenants have anywhere, as whatever, is nobody's, nor is a part of one. What the
+declarations themselves say (names of features, events, settings) cannot be told from a text of the
+same letters and is passed over. Numbers are looked for as texts only: in a tree's threshold nobody
+can tell whose number it is.
+
+All texts go by once, a tenant and column at a time. Whether one can be in the bytes at all is
+answered from sorted windows of eight bytes; few have to be searched for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import IntegrityError
+from include.registry.unpacking import Unpacked, unpacked
+
+_WINDOW: Final = 8
+_PIECE: Final = 4 * 1024 * 1024
+#: Three letters at least, and a digit, a space or a sign beside them; or sixteen bytes.
+_LETTERS: Final = r"\p{L}.*\p{L}.*\p{L}"
+_MORE: Final = r"[^\p{L}_]"
+_LONG: Final = 16
+_INSTANT: Final = r"^\d{4}-\d{2}-\d{2}([T ][\d:.]+(Z|[+-]\d{2}:?\d{2})?)?$"
+_SHOWN: Final = 5  #: columns that a reason names
+
+
+@dataclass(frozen=True)
+class Told:
+    """Distinct texts of one tenant, of one column of its tables."""
+
+    tenant: str
+    column: str
+    texts: pa.Array
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a model for all is looked through for."""
+
+    #: From the evaluation of the training to all texts of all tenants that it read.
+    told: Callable[[Mapping[str, Any]], Iterable[Told]]
+    ordinary: Collection[str]  #: what any model of the use case says, whoever's it is
+    coded: Collection[str]  #: columns of the reference window that hold numbers for ids
+    fewest: int  #: tenants that must have a text
+
+    def find(
+        self, contents: Sequence[Sequence[bytes]], document: Mapping[str, Any]
+    ) -> list[tuple[str, ...]]:
+        """Per model, given as its files, the columns of which it holds what too few tenants have.
+
+        A model that cannot be looked through is said to hold `(what, cannot, be, read)`.
+        """
+        haystacks = [_Haystack.of(files, self.ordinary, self.coded) for files in contents]
+        for told in self.told(document):
+            for one in haystacks:
+                one.look_for(told)
+        return [one.leaks(self.fewest) for one in haystacks]
+
+
+class _Haystack:
+    """A model's texts, its bytes, and which tenants' texts were found in it."""
+
+    def __init__(self, parts: Unpacked, ordinary: Collection[str]) -> None:
+        whole = pa.array(sorted(parts.texts - set(ordinary)), pa.string())
+        self._whole = whole.filter(pc.invert(pc.match_substring_regex(whole, _INSTANT)))
+        self._bytes = b"\0".join(parts.contents)
+        self._windows = list(_windows(self._bytes))
+        self._ordinary = "\n".join(sorted(ordinary)).casefold()
+        self._inside: dict[str, bool] = {}
+        #: Text → tenants that have it, and columns in which they do.
+        self._tenants: dict[str, set[str]] = {}
+        self._columns: dict[str, set[str]] = {}
+        self._exact: set[str] = set()
+        self.unread = parts.unread
+
+    @classmethod
+    def of(
+        cls, files: Sequence[bytes], ordinary: Collection[str], coded: Collection[str]
+    ) -> _Haystack:
+        """Take a model's files apart."""
+        return cls(unpacked(files, coded), ordinary)
+
+    def look_for(self, told: Told) -> None:
+        """Note which of the texts are here."""
+        texts = told.texts.cast(pa.string()).drop_null()
+        whole = texts.filter(pc.is_in(texts, value_set=self._whole)).to_pylist()
+        self._exact.update(whole)
+        for text in {*whole, *self._substrings(texts)}:
+            self._tenants.setdefault(text, set()).add(told.tenant)
+            self._columns.setdefault(text, set()).add(told.column)
+
+    def leaks(self, fewest: int) -> tuple[str, ...]:
+        """Columns of which a text is here that fewer tenants have."""
+        wide = [text for text in self._exact if len(self._tenants[text]) >= fewest]
+        nobodys = "\0".join(wide)
+        rare = [
+            text
+            for text, tenants in self._tenants.items()
+            if len(tenants) < fewest and (text in self._exact or text not in nobodys)
+        ]
+        columns = sorted({column for text in rare for column in self._columns[text]})
+        return (*columns, *([f"what cannot be read ({self.unread})"] if self.unread else ()))
+
+    def _substrings(self, texts: pa.Array) -> Iterator[str]:
+        candidates = _unmistakable(texts)
+        if not len(candidates) or not self._windows:
+            return
+        raw = candidates.cast(pa.binary())
+        there = np.zeros(len(raw), dtype=bool)
+        ends = [_codes(pc.binary_slice(raw, *span)) for span in ((0, _WINDOW), (-_WINDOW, None))]
+        known = [np.zeros(len(raw), dtype=bool) for _ in ends]
+        for piece in self._windows:
+            for found, codes in zip(known, ends, strict=True):
+                found |= _among(codes, piece)
+        there = known[0] & known[1]
+        for text in candidates.filter(pa.array(there)).to_pylist():
+            if text not in self._inside:
+                found_here = text.encode() in self._bytes
+                self._inside[text] = found_here and text.casefold() not in self._ordinary
+            if self._inside[text]:
+                yield text
+
+
+def reason(name: str, columns: Sequence[str], fewest: int) -> str:
+    """Why a model is refused, naming columns and no text."""
+    shown = ", ".join(columns[:_SHOWN]) + (", …" if len(columns) > _SHOWN else "")
+    return (
+        f"{name} is refused, since the look at its bytes found what fewer than {fewest} tenants "
+        f"have: {shown}."
+    )
+
+
+def _unmistakable(texts: pa.Array) -> pa.Array:
+    """The texts that do not come about by chance."""
+    size = pc.binary_length(texts)
+    long = pc.greater_equal(size, _WINDOW)
+    texts, size = texts.filter(long), size.filter(long)
+    told = pc.or_(pc.match_substring_regex(texts, _MORE), pc.greater_equal(size, _LONG))
+    kept = pc.and_(pc.match_substring_regex(texts, _LETTERS), told)
+    kept = pc.and_not(kept, pc.match_substring_regex(texts, _INSTANT))
+    return texts.filter(kept)
+
+
+def _windows(content: bytes) -> Iterator[npt.NDArray[np.uint64]]:
+    """All windows of eight bytes as sorted numbers, a few million at a time."""
+    whole = np.frombuffer(content, dtype=np.uint8)
+    for start in range(0, max(len(whole) - _WINDOW + 1, 0), _PIECE):
+        piece = whole[start : start + _PIECE + _WINDOW - 1]
+        views = np.lib.stride_tricks.sliding_window_view(piece, _WINDOW)
+        yield np.unique(np.ascontiguousarray(views).view(np.uint64)[:, 0])
+
+
+def _codes(texts: pa.Array) -> npt.NDArray[np.uint64]:
+    """Texts of eight bytes as numbers."""
+    return np.frombuffer(b"".join(texts.to_pylist()), dtype=np.uint64)
+
+
+def _among(codes: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
+    return np.asarray(known[place] == codes)
+
+
+def ordinary(*declared: object) -> frozenset[str]:
+    """Every text in declarations, however deep, and those that formats of models are made of."""
+    return frozenset(_texts(declared)) | FORMAT_WORDS
+
+
+def _texts(part: object) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, Mapping):
+        for key, value in part.items():
+            yield from _texts(key)
+            yield from _texts(value)
+    elif isinstance(part, tuple | list | set | frozenset):
+        for one in part:
+            yield from _texts(one)
+    elif hasattr(part, "__dataclass_fields__"):
+        for name in part.__dataclass_fields__:
+            yield from _texts(getattr(part, name))
+
+
+def check_read(tenants: Iterable[str], known: Collection[str]) -> None:
+    """Refuse a look that would pass somebody over.
+
+    Raises:
+        IntegrityError: the training read tables of somebody who is none of the known tenants.
+    """
+    missing = len(set(tenants) - set(known))
+    if missing:
+        raise IntegrityError(
+            f"{missing} of the tenants that the training read cannot be asked what is theirs alone "
+            "any more; train the global model again"
+        )
+
+
+_FORMAT_WORDS: Final = """
+    format kind columns parameters payload header arrays settings total ease blend variety weights
+    trees rules chosen margins most base link linear weight recency category lately trend taste
+    likeness relevance novelty chance seed rising falling offset intercept stretch centre scale
+    column descending then baseline rounds rows trained_until strength size_power recent_days
+    neighbours most_items ridge dropout shrinkage seen days keep drop popular trending binary
+    lambdarank quantile regression_l1 log_odds identity C objective learning_rate feature_fraction
+    bagging_fraction bagging_freq lambda_l2 deterministic force_row_wise num_threads verbosity
+    num_leaves min_data_in_leaf lambdarank_truncation_level penalty tenantry-model/1 80 95
+    prediction as_of similarity bought_together own_history popularity co_count ecod forecast
+    lightgbm logistic recalibrated residual text_match
+"""
+#: Names and settings in the documents of models; a test compares them with what models write.
+FORMAT_WORDS: Final = frozenset(_FORMAT_WORDS.split())

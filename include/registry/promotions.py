@@ -1,0 +1,110 @@
+"""Promotions: every decision about who serves, recorded once and for ever.
+
+What serves at an instant is read here and not from the registry's alias, so that a rerun of an old
+interval scores with the version that served then. The alias follows the promotions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+from include.tenants.namespace import TenantRef
+
+ROLLBACK: Final = "rollback"
+EXPERIMENT: Final = "experiment"
+CONSENT: Final = "consent"
+RELEASE: Final = "release"
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One decision: about a training or an experiment, or to go back to an earlier version."""
+
+    tenant: str
+    use_case: str
+    as_of: datetime
+    #: `scheduled`, `drift` or `manual`; `rollback-1`, `experiment-1`, `consent-1`, `release-1`, …
+    #: where nothing was trained
+    trigger: str
+    promoted: bool  #: whether who serves has changed
+    version: str  #: champion after the decision; empty when there is none
+    rung: str
+    digest: str
+    incumbent_version: str  #: champion before the decision; empty when there was none
+    reasons: tuple[str, ...]
+    evidence: Mapping[str, Any]
+    actor: str = "system"  #: or the user who decided
+    withdrawn: tuple[str, ...] = ()  #: versions that must not serve again until one is put back
+    decided_at: datetime | None = field(default=None, compare=False)  #: when it was recorded
+
+    @property
+    def trained(self) -> bool:
+        """Whether a training was decided upon."""
+        return not self.trigger.startswith((ROLLBACK, EXPERIMENT, CONSENT, RELEASE))
+
+    @property
+    def for_good(self) -> bool:
+        """Whether what it withdrew can never be put back: consent to it was withdrawn."""
+        return self.trigger.startswith(CONSENT)
+
+
+class Promotions(Protocol):
+    """The port to the promotions of every tenant: they are added and read, never changed."""
+
+    def record(self, tenant: TenantRef, promotion: Promotion) -> Promotion:
+        """Write a decision unless there is one for its training; return the one that stands."""
+
+    def find(
+        self, tenant: TenantRef, use_case: str, as_of: datetime, trigger: str
+    ) -> Promotion | None:
+        """The decision for one training, if it was taken."""
+
+    def champion_at(
+        self, tenant: TenantRef, use_case: str, as_of: datetime | None = None
+    ) -> Promotion | None:
+        """The promotion that is in force at `as_of` (the newest of all when None), if any.
+
+        None is at an instant whose version was withdrawn for good since, whatever served then.
+        """
+
+    def gone(self, tenant: TenantRef, use_case: str) -> frozenset[str]:
+        """The versions that were withdrawn for good."""
+
+    def history(self, tenant: TenantRef, use_case: str) -> list[Promotion]:
+        """Every decision, oldest first."""
+
+    def outline(self, tenant: TenantRef, use_case: str) -> list[Promotion]:
+        """`history` with empty evidence, which is large."""
+
+    def challenger(self, tenant: TenantRef, use_case: str) -> str:
+        """The newest version that lost, of the tenant's own; empty where there is none."""
+
+    def exclusive(self, tenant: TenantRef, use_case: str) -> AbstractContextManager[None]:
+        """One decision at a time per tenant and use case; a killed holder lets go by itself."""
+
+
+def withdrawn(decided: Sequence[Promotion]) -> dict[str, str]:
+    """Versions that were withdrawn and not put back since, each with what it was withdrawn for.
+
+    Args:
+        decided: as `Promotions.history` gives them.
+    """
+    reasons: dict[str, str] = {}
+    for promotion in decided:
+        reasons |= dict.fromkeys(promotion.withdrawn, " ".join(promotion.reasons))
+        if promotion.promoted:
+            reasons.pop(promotion.version, None)
+    return reasons | withdrawn_for_good(decided)
+
+
+def withdrawn_for_good(decided: Sequence[Promotion]) -> dict[str, str]:
+    """Versions that consent was withdrawn to, and that nothing puts back: each with why."""
+    reasons: dict[str, str] = {}
+    for promotion in decided:
+        if promotion.for_good:
+            reasons |= dict.fromkeys(promotion.withdrawn, " ".join(promotion.reasons))
+    return reasons

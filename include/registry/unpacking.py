@@ -1,0 +1,159 @@
+"""Takes files apart down to the texts and bytes in them, however they are packed.
+
+JSON, base64, zip (so npz and skops too), npy, Parquet, gzip and zstandard, in each other, to a
+depth and a size. What cannot be taken apart is said to be so, and not passed over.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+_DEPTH: Final = 8
+_LARGEST: Final = 512 * 1024 * 1024  #: bytes in all
+_SHORTEST: Final = 24  #: characters of base64 that are tried
+_MAGIC_ZIP, _MAGIC_NPY, _MAGIC_GZIP = b"PK\x03\x04", b"\x93NUMPY", b"\x1f\x8b"
+_MAGIC_ZSTD, _MAGIC_PARQUET = b"\x28\xb5\x2f\xfd", b"PAR1"
+_MAGICS: Final = (_MAGIC_ZIP, _MAGIC_NPY, _MAGIC_GZIP, _MAGIC_ZSTD, _MAGIC_PARQUET)
+#: Of a skops archive: names and settings of scikit-learn, whose reader allows no others.
+_SCHEMA: Final = "schema.json"
+#: How LightGBM's text begins: its words are LightGBM's, and its reader allows no others.
+_TREES: Final = "tree\nversion="
+
+
+@dataclass
+class Unpacked:
+    """What stands in some files."""
+
+    texts: set[str] = field(default_factory=set)  #: each a value or a key
+    contents: list[bytes] = field(default_factory=list)  #: everything, as bytes
+    unread: str = ""  #: why something could not be taken apart; empty where all was
+    size: int = 0
+
+
+def unpacked(files: Sequence[bytes], coded: Collection[str] = ()) -> Unpacked:
+    """The texts and bytes in some files.
+
+    Args:
+        coded: columns of Parquet whose texts stand for something else, and are no texts.
+    """
+    found = Unpacked()
+    for one in files:
+        _take(one, found, frozenset(coded), 0)
+    return found
+
+
+def _take(content: bytes, found: Unpacked, coded: frozenset[str], depth: int) -> None:
+    found.size += len(content)
+    if depth > _DEPTH or found.size > _LARGEST:
+        found.unread = found.unread or "it is packed too deeply or too large"
+        return
+    found.contents.append(content)
+    try:
+        if content.startswith(_MAGIC_ZIP):
+            _archive(content, found, coded, depth)
+        elif content.startswith(_MAGIC_NPY):
+            _texts_of_array(np.load(io.BytesIO(content), allow_pickle=False), found)
+        elif content.startswith(_MAGIC_PARQUET):
+            _table(pq.read_table(pa.BufferReader(content)), found, coded)
+        elif content.startswith(_MAGIC_GZIP):
+            with gzip.open(io.BytesIO(content)) as file:
+                _take(file.read(_LARGEST + 1), found, coded, depth + 1)
+        elif content.startswith(_MAGIC_ZSTD):
+            with pa.input_stream(pa.BufferReader(content), compression="zstd") as stream:
+                _take(stream.read(_LARGEST + 1), found, coded, depth + 1)
+        else:
+            _text(content, found, coded, depth)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, pa.ArrowException) as error:
+        found.unread = found.unread or type(error).__name__
+
+
+def _archive(content: bytes, found: Unpacked, coded: frozenset[str], depth: int) -> None:
+    arrays: dict[str, Any] = {}
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        for member in archive.infolist():
+            if found.size + member.file_size > _LARGEST:
+                found.unread = found.unread or "it unpacks to too much"
+                return
+            inner = archive.read(member)
+            if inner.startswith(_MAGIC_NPY):
+                name = member.filename.removesuffix(".npy")
+                arrays[name] = np.load(io.BytesIO(inner), allow_pickle=False)
+            if member.filename == _SCHEMA:
+                found.contents.append(inner)
+                continue
+            _take(inner, found, coded, depth + 1)
+    for name, values in arrays.items():
+        if values.dtype == np.uint8:
+            told, start = values.tobytes(), 0
+            ends = arrays.get(f"{name.removesuffix('_utf8')}_ends")
+            for end in [len(told)] if ends is None else ends.ravel().tolist():
+                found.texts.add(told[start:end].decode("utf-8", "replace"))
+                start = end
+
+
+def _texts_of_array(values: np.ndarray[Any, Any], found: Unpacked) -> None:
+    if values.dtype.kind in "US":
+        for value in values.ravel().tolist():
+            text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+            found.texts.add(text)
+            found.contents.append(text.encode())
+
+
+def _table(table: pa.Table, found: Unpacked, coded: frozenset[str]) -> None:
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            values = pc.unique(column).drop_null().to_pylist()
+            found.contents.append("\0".join(values).encode())
+            found.texts |= set() if name in coded else set(values)
+
+
+def _text(content: bytes, found: Unpacked, coded: frozenset[str], depth: int) -> None:
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return
+    try:
+        document = json.loads(text)
+    except ValueError:
+        _string(text, found, coded, depth)
+        return
+    waiting = [document]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            found.texts |= set(part)
+            waiting += part.values()
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, str):
+            _string(part, found, coded, depth)
+
+
+def _string(text: str, found: Unpacked, coded: frozenset[str], depth: int) -> None:
+    if len(text) >= _SHORTEST and len(text) % 4 == 0:
+        try:
+            inner = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            inner = b""
+        if inner.startswith(_MAGICS):
+            _take(inner, found, coded, depth + 1)
+            return
+        found.contents.append(inner)
+    found.contents.append(text.encode("utf-8", "replace"))
+    if not text.startswith(_TREES):
+        found.texts |= {text, *(part.strip() for part in text.splitlines())}
