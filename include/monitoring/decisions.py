@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Literal, Protocol
 
-from scipy.special import stdtr
-
 from include.monitoring.policy import DriftPolicy
+from include.registry.decline import Expected, Window, chance_of_fall
+from include.registry.two_way import UNKNOWN, Swing
 
-VerdictName = Literal["stable", "drift", "data_loss", "too_few_rows", "no_model"]
+VerdictName = Literal["stable", "drift", "data_loss", "too_few_rows", "no_model", "unjudged"]
 Answer = Literal["retrain", "wait", "suppress"]
 
 #: How many drifted columns a reason names.
@@ -50,27 +51,24 @@ class Performance:
     season: float | None = None
     season_error: float = 0.0
     effective: float = math.inf  #: labels that `live_error` rests on
-
-    @property
-    def significance(self) -> float:
-        """Standard errors by which the live metric lies below the promoted one."""
-        return self._below(self.promoted, self._promoted_error)
+    before: Sequence[Window] = ()  #: earlier windows of the same model, oldest first, none overlaps
+    swing: Swing = UNKNOWN  #: of the metric from window to window, as known at promotion
+    promoted_error: float | None = None  #: by entity; None in ledgers older than it
+    promoted_blocks: float = 1.0  #: of time that `promoted` is the mean of
 
     @property
     def p_value(self) -> float:
-        """How likely such a fall is by chance: Student's, as few labels give an unsure error.
+        """How likely such a fall is by chance, of entities and of windows.
 
-        The degrees of freedom are B. Welch's (Biometrika 34, 1947); the holdout counts as large.
+        1 where only this window is there, or how much windows swing is not known.
         """
-        variance = self._promoted_error**2 + self.live_error**2
-        if not variance or math.isinf(self.effective):
-            return 1 - NormalDist().cdf(self.significance)
-        freedom = variance**2 / (self.live_error**4 / max(self.effective - 1, 1.0) or math.inf)
-        return float(stdtr(freedom or math.inf, -self.significance))
-
-    @property
-    def _promoted_error(self) -> float:
-        return (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975))
+        by_entity = self.promoted_error
+        if by_entity is None:
+            by_entity = (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975))
+        expected = Expected(self.promoted, by_entity, self.promoted_blocks, self.swing)
+        newest = Window(self.live, self.live_error, self.effective)
+        found = chance_of_fall([*self.before, newest], expected)
+        return 1.0 if found is None else found
 
     @property
     def seasonal(self) -> bool:
@@ -106,6 +104,9 @@ class Calibration:
     expected_rate: float
     as_of: datetime  #: of the predictions measured
     season: float | None = None  #: in the same weeks a year before, where there was one
+    before: Sequence[Window] = ()  #: the gap in earlier windows, as of `Performance`
+    swing: Swing = UNKNOWN  #: of the gap from window to window, as known at promotion
+    promoted_blocks: float = 1.0  #: of time that the holdout was
 
     @property
     def shift(self) -> float:
@@ -113,10 +114,16 @@ class Calibration:
         return self.live - self.promoted
 
     @property
-    def significance(self) -> float:
-        """Standard errors of the shift."""
-        error = math.hypot(self.promoted_error, self.live_error)
-        return abs(self.shift) / error if error > 0 else math.inf
+    def p_value(self) -> float:
+        """One-sided; 1 where only this window is there, or how much they swing is not known."""
+        sign = -1.0 if self.shift > 0 else 1.0  # whichever way, it is a fall of this
+        expected = Expected(
+            sign * self.promoted, self.promoted_error, self.promoted_blocks, self.swing
+        )
+        newest = Window(self.live, self.live_error)
+        windows = [replace(one, value=sign * one.value) for one in (*self.before, newest)]
+        found = chance_of_fall(windows, expected)
+        return 1.0 if found is None else found
 
     def seasonal(self, size: float) -> bool:
         """Whether the same weeks a year before were off by most of it, in the same direction."""
@@ -138,6 +145,7 @@ class Evidence:
     prediction: Compared | None = None
     performance: Performance | None = None
     calibration: Calibration | None = None
+    skipped: Mapping[str, str] = field(default_factory=dict)  #: column → why it was not judged
 
 
 @dataclass(frozen=True)
@@ -179,10 +187,13 @@ class RetrainDecision:
 def judge_drift(evidence: Evidence, policy: DriftPolicy) -> Verdict:
     """Volume first, then whether there is enough to judge, then model and data."""
     if evidence.data_loss:
-        return Verdict("data_loss", None, ("the tenant's data has all but stopped arriving",))
+        return Verdict("data_loss", None, ("data of the interval, or part of it, never arrived",))
     if not evidence.model_version:
         return Verdict("no_model", None, ("no model serves yet",))
     compared = [*evidence.columns, *filter(None, [evidence.prediction])]
+    held = _held(policy.withheld)
+    if held and not compared:
+        return Verdict("data_loss", None, held)
     score = max((column.psi for column in compared), default=None)
     too_few = [
         f"{entities} entities in the {window} window, {policy.minimum_rows} are needed"
@@ -201,8 +212,15 @@ def judge_drift(evidence: Evidence, policy: DriftPolicy) -> Verdict:
         *_input_reasons(evidence.columns, policy),
     ]
     if reasons:
-        return Verdict("drift", score, tuple(reasons))
-    return Verdict("stable", score, (_calm(evidence.columns),))
+        return Verdict("drift", score, (*reasons, *held))
+    if evidence.skipped and not compared:
+        column, why = list(evidence.skipped.items())[-1]
+        return Verdict(
+            "unjudged",
+            None,
+            (f"none of {len(evidence.skipped)} columns could be judged; {column}: {why}",),
+        )
+    return Verdict("stable", score, (_calm(evidence.columns), *held))
 
 
 def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
@@ -216,6 +234,8 @@ def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
         return RetrainDecision("wait", f"too few rows: {verdict.reason}")
     if verdict.name == "stable":
         return RetrainDecision("wait", f"stable: {verdict.reason}")
+    if verdict.name == "unjudged":
+        return RetrainDecision("wait", f"nothing judged: {verdict.reason}")
     if facts.incident:
         return RetrainDecision("suppress", f"platform incident {facts.incident}")
     if facts.trained_as_of is not None and facts.trained_as_of >= facts.as_of:
@@ -255,7 +275,7 @@ def _performance_reasons(found: Performance | None, policy: DriftPolicy) -> list
 def _calibration_reasons(found: Calibration | None, policy: DriftPolicy) -> list[str]:
     if found is None or abs(found.shift) < policy.rate_shift or found.seasonal(policy.rate_shift):
         return []
-    if found.significance < NormalDist().inv_cdf(1 - policy.performance_level / 2):
+    if found.p_value > policy.performance_level / 2:
         return []
     return [
         f"outcomes of {_day(found.as_of)} came to {found.outcome_rate:.1%} where "
@@ -277,6 +297,15 @@ def _input_reasons(columns: Sequence[Compared], policy: DriftPolicy) -> list[str
     named = ", ".join(f"{c.column} (PSI {c.psi:.2f})" for c in drifted[:_NAMED])
     more = f" and {len(drifted) - _NAMED} more" if len(drifted) > _NAMED else ""
     return [f"{len(drifted)} of {len(columns)} features drifted: {named}{more}"]
+
+
+def _held(withheld: Mapping[str, str]) -> tuple[str, ...]:
+    """That some columns are not judged, with the commonest reason."""
+    if not withheld:
+        return ()
+    counts = Counter(withheld.values())
+    ((commonest, _),) = counts.most_common(1)
+    return (f"{len(withheld)} columns are not judged: {commonest}",)
 
 
 def _calm(columns: Sequence[Compared]) -> str:

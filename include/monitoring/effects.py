@@ -1,8 +1,9 @@
 """Did a retrain help? What the new champion did live, against what the old one would have.
 
 Best is what both versions say about the same entities whose labels have matured: their difference
-with its interval. Where the old version was not scored again, its last live metric before the
-retrain stands in; that mixes the model's effect with whatever else changed, and is called so.
+with its interval, over the first windows of the new version, since all entities of one window share
+what happened then. Where the old version was not scored again, its live metrics before the retrain
+stand in; that mixes the model's effect with whatever else changed, and is called so.
 """
 
 from __future__ import annotations
@@ -10,33 +11,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from statistics import NormalDist
-from typing import Any, Final, Literal
+from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
+from include.models.measures import difference
 from include.monitoring import ledger, live, verdicts
-from include.monitoring.measures import difference
+from include.monitoring.retrain_effect import WINDOWS, Effect, EffectName, Measurement, Method
+from include.registry.two_way import Swing, Uncertainty
 from include.tenants.namespace import TenantRef
-
-EffectName = Literal["helped", "hurt", "no difference"]
-Method = Literal["same labels", "before and after"]
-_Z: Final = NormalDist().inv_cdf(0.975)
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a retrain did to the live metric, which rises with quality."""
-
-    name: EffectName
-    method: Method
-    metric: str
-    difference: float
-    low: float  #: 95 % interval
-    high: float
-    as_of: datetime  #: of the predictions measured
-    labels: int
 
 
 @dataclass(frozen=True)
@@ -46,44 +30,85 @@ class Retrain:
     as_of: datetime
     before: str  #: version that served when drift was found
     after: str  #: version that the retrain promoted
+    measured: tuple[Measurement, ...] = ()  #: on the same labels by now
 
 
 def judge_effect(
-    method: Method, metric: str, gain: float, error: float, as_of: datetime, labels: int
+    method: Method,
+    metric: str,
+    after: Sequence[Measurement],
+    before: Sequence[Measurement] = (),
 ) -> Effect:
-    """Helped or hurt where the 95 % interval of the gain leaves 0 out."""
-    low, high = gain - _Z * error, gain + _Z * error
-    name: EffectName = "helped" if low > 0 else "hurt" if high < 0 else "no difference"
-    return Effect(name, method, metric, gain, low, high, as_of, labels)
+    """Helped or hurt where the 95 % interval of the gain leaves 0 out; nothing by one window.
+
+    Args:
+        after: windows that do not overlap: gains over the old version, or the metric.
+        before: where these are the metric, that of the old version in its own windows.
+    """
+    sides = [side for side in (after, before) if side]
+    swing = Swing()
+    for side in sides:
+        swing = swing.pooled(Swing.among([one.value for one in side]))
+    gain = _mean(after) - (_mean(before) if before else 0.0)
+    by_entity = math.sqrt(sum(one.error**2 for s in sides for one in [_together(s)]))
+    shares = sum(1 / len(side) for side in sides)
+    found = Uncertainty(by_entity, math.inf, 0.0, 0.0, 1 / shares, 0.0, swing)
+    width = found.half_width()
+    low, high = gain - width, gain + width
+    name: EffectName = "no difference"
+    if not found.known:
+        name = ""
+    elif low > 0 or high < 0:
+        name = "helped" if low > 0 else "hurt"
+    labels = sum(one.labels for one in after)
+    return Effect(name, method, metric, gain, low, high, after[-1].as_of, labels, tuple(after))
 
 
-def describe(effect: str, details: Mapping[str, Any]) -> str:
-    """One line for people, from the ledger's `effect` and `effect_details`; empty if unknown."""
-    if not effect:
-        return ""
-    sign, low, high = (f"{details[name]:+.3f}" for name in ("difference", "low", "high"))
-    how = (
-        "than the old model on the same labels"
-        if details["method"] == "same labels"
-        else "than before (other weeks, so not the model alone)"
-    )
-    return (
-        f"{effect}: {details['metric']} {sign} (95 % {low} to {high}) {how}, "
-        f"{details['labels']} labels of {details['as_of'][:10]}"
-    )
+def apart(
+    measured: Sequence[Measurement], reach: timedelta, most: int = WINDOWS
+) -> tuple[Measurement, ...]:
+    """The first windows, oldest first, whose labels begin a reach apart."""
+    found: list[Measurement] = []
+    for one in sorted(measured, key=lambda m: m.as_of):
+        if len(found) < most and (not found or one.as_of - found[-1].as_of >= reach):
+            found.append(one)
+    return tuple(found)
+
+
+def _mean(side: Sequence[Measurement]) -> float:
+    return sum(one.value for one in side) / len(side)
+
+
+def _together(side: Sequence[Measurement]) -> Measurement:
+    """The mean of windows, its error as if they had no entity in common."""
+    error = math.sqrt(sum(one.error**2 for one in side)) / len(side)
+    return Measurement(side[-1].as_of, _mean(side), error, sum(one.labels for one in side))
 
 
 def unsettled(tenant: TenantRef, use_case: str) -> list[Retrain]:
-    """Promoted retrains whose effect has not been measured on the same labels, oldest first."""
+    """Promoted retrains whose effect windows on the same labels may add to, oldest first."""
     return [
-        Retrain(entry.as_of, str(before), str(after))
+        Retrain(entry.as_of, str(before), str(after), _measured(entry.effect_details))
         for entry in ledger.history(tenant, use_case)
         if entry.outcome == "promoted"
-        and entry.effect_details.get("method") != "same labels"
+        and not _settled(entry.effect_details)
         and (before := entry.details.get("model_version"))
         and (after := entry.outcome_details.get("version"))
         and before != after
     ]
+
+
+def _settled(details: Mapping[str, Any]) -> bool:
+    """Of ledgers older than the windows, one window was the effect, and stays it."""
+    if details.get("method") != "same labels":
+        return False
+    return "windows" not in details or len(details["windows"]) >= WINDOWS
+
+
+def _measured(details: Mapping[str, Any]) -> tuple[Measurement, ...]:
+    if details.get("method") != "same labels":
+        return ()
+    return tuple(map(Measurement.read, details.get("windows", ())))
 
 
 def settle_with_old_scores(
@@ -95,15 +120,17 @@ def settle_with_old_scores(
     *,
     metric: str,
     as_of: datetime,
+    reach: timedelta = timedelta(0),
 ) -> Effect | None:
-    """Measure both versions on the predictions of `as_of`, and enter the difference.
+    """Measure both versions on the predictions of `as_of`, and enter what is known by now.
 
     Args:
+        reach: of labels: windows within it of one that was measured add nothing.
         labels: as for `live.measure_live`.
         old_scores: `entity_id`, `item_id` (empty unless ranked) and `score`, by version
             `retrain.before` from the same features.
     Returns:
-        None where nothing can be measured, or another version made the predictions of `as_of`.
+        None where nothing can be measured or is added, or another version made the predictions.
     """
     predictions = live.predictions_of(tenant, use_case, as_of)
     if as_of < retrain.as_of or {r["model_version"] for r in predictions} != {retrain.after}:
@@ -113,39 +140,43 @@ def settle_with_old_scores(
     gain = difference(ours, theirs) if ours is not None and theirs is not None else None
     if ours is None or gain is None or not math.isfinite(gain[1]):
         return None
-    effect = judge_effect("same labels", metric, *gain, as_of, len(ours.entities))
+    this = Measurement(as_of, *gain, len(ours.entities))
+    windows = apart((*retrain.measured, this), reach)
+    if this not in windows:
+        return None
+    effect = judge_effect("same labels", metric, windows)
     ledger.enter_effect(tenant, use_case, retrain.as_of, effect)
     return effect
 
 
 def settle_from_history(
-    tenant: TenantRef, use_case: str, metric: str, as_of: datetime, minimum_labels: int
+    tenant: TenantRef,
+    use_case: str,
+    metric: str,
+    as_of: datetime,
+    minimum_labels: int,
+    reach: timedelta = timedelta(0),
 ) -> list[Effect]:
     """Enter what live metrics known at `as_of` say about retrains that nothing better is known of.
 
-    The earliest figure of the new version is held against the last of the old one.
+    The first figures of the new version are held against the last ones of the old.
     """
     settled = []
     for retrain in unsettled(tenant, use_case):
-        figures = [
-            one
-            for version in (retrain.before, retrain.after)
-            for one in verdicts.live_figures(tenant, use_case, version, metric, as_of)
-            if one.labels >= minimum_labels
-        ]
-        before = [f for f in figures if f.version == retrain.before and f.as_of < retrain.as_of]
-        after = [f for f in figures if f.version == retrain.after and f.as_of >= retrain.as_of]
-        if not before or not after:
+        if retrain.measured:
             continue
-        old, new = before[-1], after[0]
-        effect = judge_effect(
-            "before and after",
-            metric,
-            new.value - old.value,
-            math.hypot(new.error, old.error),
-            new.as_of,
-            new.labels,
+        old, new = (
+            [
+                Measurement(one.as_of, one.value, one.error, one.labels)
+                for one in verdicts.live_figures(tenant, use_case, version, metric, as_of)
+                if one.labels >= minimum_labels and (one.as_of < retrain.as_of) is before
+            ]
+            for version, before in ((retrain.before, True), (retrain.after, False))
         )
+        if not old or not new:
+            continue
+        before = apart(old, reach, len(old))[-WINDOWS:]
+        effect = judge_effect("before and after", metric, apart(new, reach), before)
         if ledger.enter_effect(tenant, use_case, retrain.as_of, effect):
             settled.append(effect)
     return settled

@@ -2,8 +2,10 @@
 
 Evidently's own default tests disagree with each other between window sizes, and its chi-square
 raises false alarms, so it is handed the PSI and the limit that `statistics` worked out: the page
-and the verdict cannot contradict each other. Columns that are empty in a window are kept from it,
-as one such column makes the whole report fail.
+and the verdict cannot contradict each other. Of Evidently's preset only the table of columns is
+drawn, each with why it counts as drifted or does not: whether the window as a whole has drifted is
+for the verdict to say, which stands on top (`verdict_page`). Columns that are empty in a window are
+kept from it, as one such column makes the whole report fail.
 """
 
 from __future__ import annotations
@@ -38,6 +40,8 @@ _NAMESPACE: Final = uuid.UUID("6f1c9f0e-3c55-5a0e-9b39-3b4b1d0b7a11")
 _MARKUP: Final = str.maketrans({"<": "‹", ">": "›"})
 #: What `_recall` answers with, while Evidently runs.
 _judged: ContextVar[dict[str, ColumnDrift]] = ContextVar("judged")
+#: Column → what `_Columns` writes of it, while Evidently draws.
+_told: ContextVar[dict[str, str]] = ContextVar("told")
 
 
 @dataclass(frozen=True)
@@ -67,17 +71,25 @@ def render(
     reference: Mapping[str, Sample],
     current: Mapping[str, Sample],
     as_of: datetime,
+    reasons: Mapping[str, str],
 ) -> str:
     """A self-contained HTML page, about 5 MB; the same input gives the same text.
+
+    Args:
+        reasons: column → why it counts as drifted, or does not.
 
     Returns an empty text when no column can be shown.
     """
     shown = _shown(compared, reference, current)
     if not shown:
         return ""
-    preset = DataDriftPreset(columns=[c.column for c in shown], **_methods(shown))
-    snapshot = _run(preset, shown, reference, current, as_of)
-    return _without_randomness(snapshot.get_html_str(as_iframe=False))
+    preset = _Columns(columns=[c.column for c in shown], **_methods(shown))
+    token = _told.set({name: _without_markup(why) for name, why in reasons.items()})
+    try:
+        snapshot = _run(preset, shown, reference, current, as_of)
+        return _without_randomness(snapshot.get_html_str(as_iframe=False))
+    finally:
+        _told.reset(token)
 
 
 def _run(
@@ -96,6 +108,18 @@ def _run(
             )
     finally:
         _judged.reset(token)
+
+
+class _Columns(DataDriftPreset):  # type: ignore[misc]  # Evidently has no types
+    """The preset's table, without its counters, which judge the window by a share of their own."""
+
+    def render(self, context: Any, child_widgets: Any = None) -> list[Any]:
+        """Evidently's table with our reasons in the place of its two words."""
+        (table,) = (w for w in super().render(context, child_widgets) if w.type == "big_table")
+        for row in table.params["data"]:
+            row["data_drift"] = _told.get()[row["column_name"]]
+        table.title = "What the columns look like"
+        return [table]
 
 
 def _recall(_: object, current: pd.Series[Any], __: object, ___: float) -> tuple[float, bool]:
@@ -141,9 +165,11 @@ def _harmless(sample: Sample) -> pd.Series[Any]:
     """The values; Evidently writes texts into its page's script as they are."""
     if sample.values.dtype.kind == "f":
         return pd.Series(sample.values)
-    return pd.Series(
-        [v if v is None else v.translate(_MARKUP) for v in sample.values], dtype=object
-    )
+    return pd.Series([v if v is None else _without_markup(v) for v in sample.values], dtype=object)
+
+
+def _without_markup(text: str) -> str:
+    return text.translate(_MARKUP)
 
 
 def _without_randomness(page: str) -> str:

@@ -8,11 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import pyarrow as pa
 
 from include.monitoring import profile_store, season
+from include.monitoring.dispersion import with_dispersion
+from include.monitoring.maturity import (
+    Lengths,
+    Maturity,
+    as_old,
+    can_be_equal,
+    explanation,
+    newest_instant,
+)
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window, weighed_against
 from include.monitoring.season import NEAR, YEAR, StoredWindow
@@ -61,17 +70,53 @@ class Gate:
         """The profile of the champion's reference; `read` is called only for the first one."""
         found = profile_store.reference(self.tenant, self.use_case, self.version)
         if found is None:
-            found = self.profile(read())
+            found = self.reference_profile(read())
             profile_store.store_reference(
                 self.tenant, self.use_case, self.version, self.trained_as_of, found
             )
         return found
+
+    def reference_profile(self, table: pa.Table) -> WindowProfile:
+        """The profile of a reference, with how far apart its own instants are."""
+        sample = bounded(table, self.policy.sample_rows, self.policy.seed)
+        found = self.profile(sample)
+        return with_dispersion(found, sample, lambda rows: self.profile(rows, found))
 
     def profile(self, table: pa.Table, like: WindowProfile | None = None) -> WindowProfile:
         """The profile of a window's bounded sample, its columns read as the reference's were."""
         levels = {name: one.level for name, one in like.columns.items()} if like else {}
         sample = bounded(table, self.policy.sample_rows, self.policy.seed)
         return profile_window(sample, self.keys, levels)
+
+    def of_equal_maturity(
+        self,
+        found: Comparison,
+        reference: WindowProfile,
+        current: WindowProfile,
+        maturity: Maturity,
+        read: Callable[[], pa.Table],
+        window: pa.Table,
+    ) -> Comparison:
+        """`found`, with what moved for history's sake compared again; see `maturity`.
+
+        Args:
+            read: gives the champion's reference.
+            window: the current window's rows.
+        """
+        touched = any(one.drifted and one.column in maturity.reaches for one in found.judged)
+        if not touched or maturity.equalize is None:
+            return found
+        rows = read()
+        since = newest_instant(rows, window)
+        equal = maturity.equalize(since or self.trained_as_of)
+        sides = None
+        if since is not None and equal.table is not None:
+            length = min((one.before for one in equal.lengths.values()), default=timedelta(0))
+            before = self.profile(as_old(rows, since, length), reference)
+            sides = before, self.profile(equal.table, reference)
+        return compare_equally(
+            found, reference, current, sides, equal.lengths, maturity, self.policy
+        )
 
     def explained(
         self,
@@ -132,6 +177,69 @@ def compare_windows(
             policy.prediction_level,
         )
     return Comparison(columns, prediction, skipped, before.entities, current.entities)
+
+
+def compare_equally(
+    found: Comparison,
+    reference: WindowProfile,
+    current: WindowProfile,
+    equal: tuple[WindowProfile, WindowProfile] | None,
+    lengths: Mapping[str, Lengths],
+    maturity: Maturity,
+    policy: DriftPolicy,
+) -> Comparison:
+    """`found`, where a column of unequal maturity drifted with all of these compared once more.
+
+    Args:
+        equal: profiles of the reference's newest instants, and of the current window with
+            histories no longer than there; None where there are none.
+        lengths: of the histories of each column.
+    """
+    unequal = {
+        one.column: lengths[one.column]
+        for one in found.judged
+        if one.column in lengths and maturity.unequal(one.column, lengths[one.column])
+    }
+    if not any(one.drifted and one.column in unequal for one in found.judged):
+        return found
+    again: set[str] = set()
+    entities = min((one.entities for one in equal or ()), default=0)
+    if equal is not None and entities >= policy.minimum_rows:
+        there = equal[0].columns.keys() & equal[1].columns.keys()
+        again = {name for name in there & unequal.keys() if can_be_equal(unequal[name])}
+    skipped = {
+        name: maturity.reason(name, one, entities, policy.minimum_rows)
+        for name, one in unequal.items()
+        if name not in again
+    }
+    columns = [
+        {
+            name: replace(instead.columns[name], dispersion=one.dispersion)
+            if name in again and instead
+            else one
+            for name, one in side.columns.items()
+            if name not in skipped
+        }
+        for side, instead in zip((reference, current), equal or (None, None), strict=True)
+    ]
+    compared = compare_windows(
+        replace(reference, columns=columns[0]), replace(current, columns=columns[1]), policy
+    )
+    drifted = {one.column: one.psi for one in found.judged if one.drifted}
+
+    def told(one: ColumnDrift) -> ColumnDrift:
+        """What is neither drift nor much closer is left to chance, as without a history."""
+        alike = one.column in again and one.psi <= drifted.get(one.column, 0.0) / 2
+        if one.drifted or not alike:
+            return one
+        return replace(one, explained=explanation(unequal[one.column]))
+
+    return replace(
+        compared,
+        columns=tuple(map(told, compared.columns)),
+        prediction=told(compared.prediction) if compared.prediction else None,
+        skipped={**found.skipped, **compared.skipped, **skipped},
+    )
 
 
 def explain(

@@ -10,21 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from include.errors import UnknownNameError
-from include.storage.postgres import tenant_transaction, tenant_transaction_async
+from include.monitoring.retrain_effect import Effect
+from include.storage import audit
+from include.storage.postgres import Connection, tenant_transaction
 from include.tenants.namespace import TenantRef
 
-if TYPE_CHECKING:
-    from include.monitoring.effects import Effect
-
 Decision = Literal["retrain", "wait", "suppress"]
-Outcome = Literal["promoted", "kept", "failed"]
-OUTCOMES: Final = ("promoted", "kept", "failed")
+Outcome = Literal["promoted", "kept", "untrained", "failed"]
+OUTCOMES: Final = ("promoted", "kept", "untrained", "failed")
+#: Outcomes of requests in which nothing was trained: as far as the next one goes, there was none.
+_NO_TRAINING: Final = ("untrained", "failed")
 
 _COLUMNS: Final = (
     "use_case, as_of, decision, reason, details, state, dag_run_id, outcome, outcome_details, "
@@ -52,10 +53,10 @@ class Entry:
     details: Mapping[str, Any]
     state: str  #: `closed`, `requested`, `triggered` or `finished`
     dag_run_id: str
-    outcome: str  #: `promoted`, `kept`, `failed`, or empty until finished
+    outcome: str  #: `promoted`, `kept`, `untrained`, `failed`, or empty until finished
     outcome_details: Mapping[str, Any]  #: `before`, `after` and `helped` once finished
     effect: str  #: on the live metric: `helped`, `hurt`, `no difference`, or empty until known
-    effect_details: Mapping[str, Any]  #: the fields of `effects.Effect`
+    effect_details: Mapping[str, Any]  #: the fields of an `Effect`
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def record(
             "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             [tenant.id, use_case, as_of, decision, reason, Jsonb(dict(details)), state],
         )
-        return done.rowcount == 1
+        return _entered(connection, tenant, use_case, as_of, done.rowcount)
 
 
 def open_requests(tenant: TenantRef) -> list[Entry]:
@@ -95,25 +96,22 @@ def open_requests(tenant: TenantRef) -> list[Entry]:
         return [_entry(row) for row in connection.execute(_OPEN, [tenant.id])]
 
 
-async def requests_since(tenant: TenantRef, since: datetime) -> list[Entry]:
-    """Requests that are open, or were made since an instant of the wall clock, oldest first.
-
-    For triggers, which wait in an event loop.
-    """
-    async with tenant_transaction_async(tenant) as connection:
-        cursor = await connection.execute(_SINCE, [tenant.id, since])
-        return [_entry(row) for row in await cursor.fetchall()]
+def requests_since(tenant: TenantRef, since: datetime) -> list[Entry]:
+    """Requests that are open, or were made since an instant of the wall clock, oldest first."""
+    with tenant_transaction(tenant) as connection:
+        return [_entry(row) for row in connection.execute(_SINCE, [tenant.id, since])]
 
 
 def mark_triggered(tenant: TenantRef, use_case: str, as_of: datetime, dag_run_id: str) -> bool:
     """Hand the request to a run; False when it is another run's, finished or never was."""
     key = [tenant.id, use_case, as_of]
     with tenant_transaction(tenant) as connection:
-        connection.execute(
+        taken = connection.execute(
             "UPDATE retrain_ledger SET state = 'triggered', dag_run_id = %s, triggered_at = now() "
             "WHERE tenant_id = %s AND use_case = %s AND as_of = %s AND state = 'requested'",
             [dag_run_id, *key],
         )
+        _entered(connection, tenant, use_case, as_of, taken.rowcount)
         row = connection.execute(
             "SELECT 1 FROM retrain_ledger WHERE tenant_id = %s AND use_case = %s AND as_of = %s "
             "AND state = 'triggered' AND dag_run_id = %s",
@@ -151,30 +149,42 @@ def finish(
             "AND state IN ('requested', 'triggered')",
             [outcome, Jsonb(recorded), tenant.id, use_case, as_of],
         )
-        return done.rowcount == 1
+        return _entered(connection, tenant, use_case, as_of, done.rowcount)
 
 
 def enter_effect(tenant: TenantRef, use_case: str, as_of: datetime, effect: Effect) -> bool:
     """Say what a promoted retrain did to the live metric.
 
-    What is known stays, except that a comparison on the same labels replaces one over time.
+    What is known stays, except that more windows replace fewer, and a comparison on the same labels
+    one over time.
 
     Returns:
         False when it stays as it was.
     """
-    details = {**asdict(effect), "as_of": effect.as_of.astimezone(UTC).isoformat()}
+    details = {
+        **asdict(effect),
+        "as_of": effect.as_of.astimezone(UTC).isoformat(),
+        "windows": [
+            {**asdict(one), "as_of": one.as_of.astimezone(UTC).isoformat()}
+            for one in effect.windows
+        ],
+    }
     del details["name"]
     with tenant_transaction(tenant) as connection:
         done = connection.execute(
             "UPDATE retrain_ledger SET effect = %s, effect_details = %s "
             "WHERE tenant_id = %s AND use_case = %s AND as_of = %s AND outcome = 'promoted' "
-            "AND (effect = '' OR (%s AND effect_details->>'method' = 'before and after'))",
+            "AND (effect_details = '{}' OR "
+            "(%s AND effect_details->>'method' = 'before and after') OR "
+            "(effect_details->>'method' = %s AND effect_details ? 'windows' AND "
+            "jsonb_array_length(effect_details->'windows') < %s))",
             [
                 *(effect.name, Jsonb(details), tenant.id, use_case, as_of),
                 effect.method == "same labels",
+                *(effect.method, len(effect.windows)),
             ],
         )
-        return done.rowcount == 1
+        return _entered(connection, tenant, use_case, as_of, done.rowcount)
 
 
 def history(tenant: TenantRef, use_case: str | None = None) -> list[Entry]:
@@ -206,8 +216,17 @@ def past(tenant: TenantRef, use_case: str, as_of: datetime) -> Past:
     return Past(decided, max(running, default=None), _last_retrain(others), len(today))
 
 
+def _entered(
+    connection: Connection, tenant: TenantRef, use_case: str, as_of: datetime, rows: int
+) -> bool:
+    """Enter the row into the audit chain where it was written just now; whether it was."""
+    if rows:
+        audit.enter(connection, tenant, "retrain", use_case, as_of)
+    return rows == 1
+
+
 def _last_retrain(requests: Sequence[Entry]) -> datetime | None:
-    return max((e.as_of for e in requests if e.outcome != "failed"), default=None)
+    return max((e.as_of for e in requests if e.outcome not in _NO_TRAINING), default=None)
 
 
 def _entry(row: DictRow) -> Entry:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from include.errors import ConfigError, UnknownNameError
-from include.monitoring.measures import LISTS, ROWS, TOP, Measured, measure_lists, measure_rows
+from include.models.measures import LISTS, ROWS, TOP, Measured, measure_lists, measure_rows
 from include.monitoring.verdicts import ERROR_SUFFIX
 from include.registry.experiments import CHALLENGER_ARM
 from include.storage.postgres import tenant_transaction
@@ -39,7 +39,11 @@ class LiveMetric:
 def awaiting_labels(
     tenant: TenantRef, use_case: str, horizon: timedelta, as_of: datetime, metric: str
 ) -> list[datetime]:
-    """Instants of predictions whose labels are known at `as_of` and not measured yet, in order."""
+    """Instants of predictions whose labels are known at `as_of`, in order.
+
+    Without those that were looked at before, whether there was anything to measure or not: labels
+    that are known do not change, and what is asked again every week for ever grows without bound.
+    """
     with tenant_transaction(tenant) as connection:
         rows = connection.execute(
             "SELECT DISTINCT p.as_of FROM predictions p WHERE p.tenant_id = %s AND p.use_case = %s "
@@ -47,6 +51,26 @@ def awaiting_labels(
             "(m.tenant_id, m.use_case, m.as_of, m.metric) = "
             "(p.tenant_id, p.use_case, p.as_of, %s)) ORDER BY p.as_of",
             [tenant.id, use_case, as_of - horizon, metric],
+        ).fetchall()
+    return [row["as_of"] for row in rows]
+
+
+def forget(tenant: TenantRef, use_case: str, instants: Sequence[datetime]) -> None:
+    """Take back what was measured on labels that are not known after all; they wait again."""
+    with tenant_transaction(tenant) as connection:
+        connection.execute(
+            "DELETE FROM live_metrics WHERE tenant_id = %s AND use_case = %s AND as_of = ANY(%s)",
+            [tenant.id, use_case, list(instants)],
+        )
+
+
+def measured(tenant: TenantRef, use_case: str, as_of: datetime) -> list[datetime]:
+    """Instants of predictions up to `as_of` that were measured, in order."""
+    with tenant_transaction(tenant) as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT as_of FROM live_metrics "
+            "WHERE tenant_id = %s AND use_case = %s AND as_of <= %s ORDER BY as_of",
+            [tenant.id, use_case, as_of],
         ).fetchall()
     return [row["as_of"] for row in rows]
 
@@ -63,27 +87,31 @@ def measure_live(
     """Join matured labels with the predictions made at `as_of` and store the metric.
 
     Args:
-        labels: the entity's join key and `label`; for metrics of lists the item's key too, where
-            only positive rows count, also those of items that were never offered; and `group_id`
-            where it was wanted within groups, each of them one piece of evidence.
+        labels: `entity_id` and `label`; for metrics of lists `item_id` too, where only positive
+            rows count, also those of items that were never offered; and `group_id` where it was
+            wanted within groups, each of them one piece of evidence.
         metric: any of `measures.ROWS` and `measures.LISTS`.
     Returns:
-        None where nothing can be measured: no prediction has a label, or all labels are equal.
+        None where nothing can be measured: no prediction has a label, or all labels are equal. That
+        is kept too, as a metric without a value.
     """
     judge = judge_of(metric, labels)
     predictions = predictions_of(tenant, use_case, as_of)
     measured = judge(predictions, _MODEL)
+    version = predictions[0]["model_version"] if predictions else ""
+    figures: list[tuple[str, float | None, float | None, list[float | None]]]
     if measured is None:
-        return None
-    baseline = _baseline(metric, predictions, judge)
-    version, count = predictions[0]["model_version"], len(measured.entities)
-    error = measured.error if np.isfinite(measured.error) else None
-    rates = measured.rates
-    beside = [rates.outcome, rates.expected, rates.error] if rates else [None] * 3
-    figures = (
-        (metric, measured.value, baseline, [measured.effective, *beside]),
-        (metric + ERROR_SUFFIX, error, None, [None] * 4),
-    )
+        count, baseline = 0, None
+        figures = [(metric, None, None, [None] * 4)]
+    else:
+        count, baseline = len(measured.entities), _baseline(metric, predictions, judge)
+        error = measured.error if np.isfinite(measured.error) else None
+        rates = measured.rates
+        beside = [rates.outcome, rates.expected, rates.error] if rates else [None] * 3
+        figures = [
+            (metric, measured.value, baseline, [measured.effective, *beside]),
+            (metric + ERROR_SUFFIX, error, None, [None] * 4),
+        ]
     with tenant_transaction(tenant) as connection:
         for name, figure, compared, four in figures:
             connection.execute(
@@ -103,6 +131,8 @@ def measure_live(
                     *(measured_as_of, *four),
                 ],
             )
+    if measured is None:
+        return None
     return LiveMetric(as_of, metric, version, measured.value, measured.error, baseline, count)
 
 
@@ -125,16 +155,16 @@ def judge_of(metric: str, labels: pa.Table) -> _Truth:
 
     Raises:
         UnknownNameError: nobody knows the metric; the known ones are listed.
-        ConfigError: the labels lack a column, or have one too many.
+        ConfigError: the labels lack a column.
     """
     if metric not in ROWS and metric not in LISTS:
         raise UnknownNameError("live metric", metric, [*ROWS, *LISTS])
-    keys = [name for name in labels.column_names if name not in ("label", "as_of", "group_id")]
-    keys.sort(key=lambda name: name == "item_id")  # the entity first
-    if len(keys) != (2 if metric in LISTS else 1) or "label" not in labels.column_names:
+    keys = ("entity_id", "item_id") if metric in LISTS else ("entity_id",)
+    missing = [name for name in (*keys, "label") if name not in labels.column_names]
+    if missing:
         raise ConfigError(
-            f"labels for {metric} need the entity's key, `label`, and for lists the item's key; "
-            f"got columns: {', '.join(labels.column_names)}"
+            f"labels for {metric} lack {', '.join(missing)}; got columns: "
+            f"{', '.join(labels.column_names)}"
         )
     names = [labels[key].cast(pa.string()).to_pylist() for key in keys]
     truth = labels["label"].to_pylist()

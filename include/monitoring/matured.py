@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
 
 import pyarrow as pa
 
+from include.models.measures import Rates, log_odds
 from include.monitoring import profile_store, verdicts
 from include.monitoring.decisions import Calibration, Performance
-from include.monitoring.measures import Rates
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.season import NEAR, YEAR
 from include.monitoring.verdicts import Live
 from include.monitoring.windows import PREDICTION
+from include.registry.decline import Window
+from include.registry.two_way import UNKNOWN, Swing
 from include.tenants.namespace import TenantRef
+
+_PERFORMANCE: Final = "performance"
+_CALIBRATION: Final = "calibration"
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,12 @@ class Champion:
     #: Share of positives in its holdout, where predictions are probabilities: what the rate of
     #: later outcomes is judged by. NaN: it is not.
     outcome_rate: float = math.nan
+    #: How much the metric and the calibration swing from window to window, as known at promotion.
+    swing: Swing = UNKNOWN
+    calibration_swing: Swing = UNKNOWN
+    error: float | None = None  #: of `value` by entity
+    blocks: float = 1.0  #: of time that the holdout was
+    reach: timedelta = timedelta(0)  #: of labels: windows within it are not independent
 
     def read(self) -> pa.Table:
         """The reference's rows."""
@@ -48,20 +60,27 @@ class Matured:
 
     performance: Performance | None = None
     calibration: Calibration | None = None
+    unjudged: Mapping[str, str] = field(default_factory=dict)  #: which of them is not, and why
 
 
 def matured(
     tenant: TenantRef, use_case: str, champion: Champion, policy: DriftPolicy, as_of: datetime
 ) -> Matured:
     """What the newest live figures that are known at `as_of` say, beside those of the season."""
-    if not champion.metric or not all(map(math.isfinite, (champion.low, champion.high))):
-        return Matured()
     metric = champion.metric
-    figures = verdicts.live_figures(tenant, use_case, champion.version, metric, as_of)
-    enough = [one for one in figures if one.labels >= policy.minimum_rows]
-    if not enough:
-        return Matured()
-    live = enough[-1]
+    if not metric or not all(map(math.isfinite, (champion.low, champion.high))):
+        return _unjudged(f"version {champion.version} was promoted without a measured interval")
+    known = verdicts.live_figures(tenant, use_case, champion.version, metric, as_of)
+    figures = [one for one in known if one.labels >= policy.minimum_rows]
+    if not figures:
+        if not known:
+            return _unjudged(
+                f"no labels of predictions by version {champion.version} that have matured give "
+                f"{metric} a value (with a single class, say, they do not)"
+            )
+        most = max(one.labels for one in known)
+        return _unjudged(f"{most} labels have matured at most, {policy.minimum_rows} are needed")
+    live, before = figures[-1], earlier(figures, champion.reach)
     year = verdicts.season_figure(tenant, use_case, metric, live.as_of - YEAR, NEAR)
     performance = Performance(
         metric,
@@ -74,17 +93,58 @@ def matured(
         None if year is None else year.value,
         0.0 if year is None else year.error,
         live.effective,
+        [Window(one.value, one.error, one.effective) for one in before],
+        champion.swing,
+        champion.error,
+        champion.blocks,
     )
     if live.rates is None or not 0 < champion.outcome_rate < 1:
-        return Matured(performance)
+        why = "scores are no probabilities, or the holdout's rate of outcomes is not known"
+        return Matured(performance, unjudged={_CALIBRATION: why})
     reference = profile_store.reference(tenant, use_case, champion.version)
     if reference is None or PREDICTION not in reference.columns:
-        return Matured(performance)
+        return Matured(performance, unjudged={_CALIBRATION: "the reference has no prediction"})
     expected = reference.columns[PREDICTION].mean
     found = calibration(
         champion.outcome_rate, expected, reference.entities, live.rates, live.as_of, year
     )
+    if found is None:
+        why = "all labels are of one class, or all were predicted to be"
+        return Matured(performance, unjudged={_CALIBRATION: why})
+    found = replace(
+        found,
+        before=[gap for one in before if (gap := _gap(one)) is not None],
+        swing=champion.calibration_swing,
+        promoted_blocks=champion.blocks,
+    )
     return Matured(performance, found)
+
+
+def _unjudged(reason: str) -> Matured:
+    return Matured(unjudged={_PERFORMANCE: reason, _CALIBRATION: reason})
+
+
+def earlier(figures: Sequence[Live], reach: timedelta) -> list[Live]:
+    """Of figures, oldest first, those of windows before the newest one's, a reach apart."""
+    found: list[Live] = []
+    for one in reversed(figures):
+        newer = found[-1] if found else figures[-1]
+        if newer.as_of - one.as_of >= max(reach, _MOMENT):
+            found.append(one)
+    return found[::-1]
+
+
+def _gap(figure: Live) -> Window | None:
+    """Log odds of outcomes less those predicted; None where either is 0 or 1, or unknown."""
+    rates = figure.rates
+    if rates is None or not (0 < rates.outcome < 1 and 0 < rates.expected < 1):
+        return None
+    error = rates.error / (rates.outcome * (1 - rates.outcome))
+    return Window(log_odds(rates.outcome) - log_odds(rates.expected), error)
+
+
+#: Two figures of one instant are of one window.
+_MOMENT: Final = timedelta(seconds=1)
 
 
 def calibration(
@@ -111,8 +171,3 @@ def calibration(
         as_of=as_of,
         season=log_odds(season.outcome) - log_odds(season.expected) if season and known else None,
     )
-
-
-def log_odds(rate: float) -> float:
-    """The logarithm of the odds of a rate."""
-    return math.log(rate / (1 - rate))

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Final
 
 from include.errors import ConfigError
-
-#: All-history counts, sums and ages only ever grow, so every later window differs from an earlier
-#: one. Ratios of two such features (`mean_gap_all`, `rate_all`) do not, and stay watched.
-_GROWING: Final = re.compile(
-    r"(^|_)(count|distinct_count|days_active|sum|time_since_first)(_\w+)?_all$"
-)
 
 
 @dataclass(frozen=True)
@@ -33,6 +26,8 @@ class DriftPolicy:
     #: 0.002 is 0.9 % a month.
     error_rate: float = 0.002
     ignored: tuple[str, ...] = ()  #: patterns of columns not judged, e.g. `spend__*`
+    #: Column → why it is not judged in this window: it reaches into lost days.
+    withheld: Mapping[str, str] = field(default_factory=dict)
     sample_rows: int = 5_000  #: rows of each window that are looked at
     #: Evidently's page is drawn this long after the last one although nothing drifted; None: never.
     report_every: timedelta | None = timedelta(days=7)
@@ -58,6 +53,10 @@ class DriftPolicy:
                 "DriftPolicy: cooldown, performance_drop and rate_shift cannot be negative"
             )
 
+    def without(self, withheld: Mapping[str, str]) -> DriftPolicy:
+        """The policy, which does not judge these columns, for the reasons given."""
+        return replace(self, withheld=withheld)
+
     @property
     def input_level(self) -> float:
         """Chance of an alarm from any of the features."""
@@ -74,8 +73,8 @@ class DriftPolicy:
         return self.error_rate / 8
 
     def reason_to_skip(self, column: str) -> str:
-        """Why a feature column is not judged; empty when it is."""
-        if _GROWING.search(column.rpartition("__")[2]):
-            return "grows with time by construction"
+        """Why the policy has a feature column not judged; empty when it is. See `maturity` also."""
+        if column in self.withheld:
+            return self.withheld[column]
         pattern = next((p for p in self.ignored if fnmatchcase(column, p)), None)
         return f"ignored by the policy ({pattern})" if pattern else ""

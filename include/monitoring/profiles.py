@@ -41,6 +41,7 @@ class Profile:
     nulls: float
     entities: int  #: what the rows weigh as evidence
     level: str = ""  #: join key that determines the column; empty where only all together do
+    dispersion: float = 1.0  #: of a reference: see `dispersion`
 
     @property
     def rows(self) -> float:
@@ -92,6 +93,7 @@ class Profile:
             "nulls": self.nulls,
             "entities": self.entities,
             "level": self.level,
+            "dispersion": round(self.dispersion, 3),
         }
 
     @classmethod
@@ -110,6 +112,7 @@ class Profile:
             nulls=data["nulls"],
             entities=data["entities"],
             level=data["level"],
+            dispersion=data["dispersion"],
         )
 
 

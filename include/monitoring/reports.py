@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from include.handoffs import Scored
+from include.monitoring import verdict_page
 from include.monitoring.decisions import Calibration, Performance, Verdict
 from include.monitoring.gate import Comparison
-from include.monitoring.statistics import ColumnDrift
+from include.monitoring.policy import DriftPolicy
 from include.monitoring.windows import Windows
+from include.pages import atop
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
 
@@ -23,9 +25,16 @@ def numbers(
     comparison: Comparison | None,
     performance: Performance | None,
     calibration: Calibration | None,
+    unjudged: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Everything the verdict rests on, as JSON knows it."""
+    """Everything the verdict rests on, as JSON knows it.
+
+    Args:
+        unjudged: what besides columns was not judged, with the reason.
+    """
     details: dict[str, Any] = {"reasons": list(verdict.reasons)}
+    if unjudged:
+        details["unjudged"] = dict(unjudged)
     if comparison is not None:
         details |= {
             "reference_entities": comparison.reference_entities,
@@ -84,19 +93,35 @@ def path_of(scored: Scored) -> str:
 def draw(
     tenant: TenantRef,
     scored: Scored,
-    judged: Sequence[ColumnDrift],
+    verdict: Verdict,
+    comparison: Comparison,
     windows: Windows,
+    policy: DriftPolicy,
     lake: Lake,
+    *,
+    since: datetime | None,
+    unjudged: Mapping[str, str],
 ) -> tuple[str, dict[str, Any] | None]:
-    """Path of Evidently's page about the judged columns, and its count; nothing to show: empty."""
+    """Path of the page, the verdict above Evidently's drawings, and Evidently's count.
+
+    Nothing where there is no column that Evidently could draw.
+
+    Args:
+        since: start of the interval.
+        unjudged: what besides columns was not judged, with the reason.
+    """
     from include.monitoring import evidently_report  # takes seconds, and most runs draw nothing
 
-    shown = [c for c in judged if c.column in windows.current]
+    shown = [c for c in comparison.judged if c.column in windows.current]
     sides = (windows.reference, windows.current)
-    page = evidently_report.render(shown, *sides, scored.as_of)
-    if not page:
+    reasons = {c.column: verdict_page.told(c, policy) for c in shown}
+    drawn = evidently_report.render(shown, *sides, scored.as_of, reasons)
+    if not drawn:
         return "", None
     count = evidently_report.count_drifted(shown, *sides)
+    about = verdict_page.Judged(tenant.id, scored.use_case, scored.version, since, scored.as_of)
+    head = verdict_page.head(about, verdict, comparison, policy, unjudged)
+    page = atop(drawn, head)
     path = lake.put(tenant, f"{_stem(scored)}.html", page.encode()).path
     return path, None if count is None else asdict(count)
 

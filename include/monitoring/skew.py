@@ -2,7 +2,8 @@
 
 A sample of the logged vectors is computed again, point-in-time, from the lake as it is. Whoever
 reads a difference wants its cause: the declaration changed, the past was rewritten, or the same
-declaration on the same rows gives something else.
+declaration on the same rows gives something else. What retention has erased since is no difference:
+features that look back beyond it are not compared.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.errors import IntegrityError, IsolationError
 from include.features.columns import JOIN_KEYS
+from include.features.declarations import ALL_HISTORY
 from include.features.inputs import read
+from include.features.reach import NOTHING, reaches
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.handoffs import Replayed, Scored, TableVersion
@@ -98,7 +102,7 @@ def replay(
     found: list[Found] = []
     online_rows = 0
     for sample, vectors in zip(samples, again, strict=True):
-        compared = [*features, *(n for n in _features(sample.vectors) if n not in features)]
+        compared = _comparable(tenant, service, sample, lake)
         differing = compare(sample.vectors, vectors, compared)
         defined = sample.scored.feature_fingerprint == (fingerprint or service.fingerprint)
         causes = _causes(tenant, service, sample, differing, now, pool, lake, defined)
@@ -188,6 +192,26 @@ def _computed(
         found.append(vectors.slice(at, len(sample.rows)))
         at += len(sample.rows)
     return found
+
+
+def _comparable(
+    tenant: TenantConfig, service: FeatureService, sample: Sample, lake: Lake
+) -> list[str]:
+    """The features of either side whose events are still there, as far back as they look.
+
+    An attribute is there as long as its entity's events are: as far back as any window looks.
+    """
+    looked = reaches(service)
+    either = [*looked, *(n for n in _features(sample.vectors) if n not in looked)]
+    erased = lake.erased_since(tenant.ref, "events", sample.scored.events.version)
+    if erased is None:
+        return either
+    first: datetime = pc.min(sample.vectors["as_of"]).as_py()
+    kept = first - erased
+    windows = [one.window for one in looked.values() if one.window != ALL_HISTORY]
+    longest = max(windows, default=NOTHING)
+    far = {n for n, one in looked.items() if (one.window or longest) > kept}
+    return [name for name in either if name not in far]
 
 
 def _causes(

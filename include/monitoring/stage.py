@@ -30,11 +30,12 @@ from include.monitoring.decisions import (
 )
 from include.monitoring.gate import Comparison, Gate, Past, compare_windows
 from include.monitoring.matured import Champion, Matured, matured
+from include.monitoring.maturity import Maturity
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import profile_window
 from include.monitoring.season import StoredWindow
 from include.monitoring.windows import PREDICTION, align, bounded
-from include.registry import ledger as promotions
+from include.registry.promotions import Promotions
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
@@ -53,9 +54,12 @@ def monitor(
     keys: Sequence[str],
     data_loss: bool,
     lake: Lake,
+    promotions: Promotions,
     predictions: Predictions | None = None,
     report: bool = False,
     past: Past | None = None,
+    maturity: Maturity | None = None,
+    since: datetime | None = None,
 ) -> Monitored:
     """Judge the window scored at `scored.as_of` against the champion's reference.
 
@@ -65,12 +69,14 @@ def monitor(
     Args:
         champion: the model that made the predictions; None where none serves.
         keys: join keys of a scoring row, the entity first.
-        data_loss: quality found that the tenant's data has all but stopped.
+        data_loss: quality found that rows of the interval are missing.
         predictions: scores in the order of the features' rows. None reads the stored ones, which
             for a ranking are too few to be judged.
         report: draw the page whatever the verdict.
         past: features of an earlier instant, with the champion's `prediction`; asked on a breach
             only, where no profile was kept of the season or the weekday that would explain it.
+        maturity: how columns depend on the length of history; None where none does.
+        since: start of the interval, which the page tells.
     """
     if champion is not None and champion.version != scored.version:
         raise ConfigError(
@@ -81,7 +87,9 @@ def monitor(
     if not data_loss:
         window = _window(tenant.ref, scored, policy, keys, lake, predictions)
     if champion is not None and window is not None:
-        comparison = _compare(tenant.ref, scored, policy, champion, keys, window, past)
+        comparison = _compare(
+            tenant.ref, scored, policy, champion, keys, window, past, maturity or Maturity()
+        )
     elif window is not None:  # a later champion may ask what this weekday looked like
         profiled = profile_window(bounded(window, policy.sample_rows, policy.seed), keys)
         kept = StoredWindow(scored.as_of, "", profiled)
@@ -89,8 +97,11 @@ def monitor(
     known = Matured()
     if champion is not None:
         known = matured(tenant.ref, scored.use_case, champion, policy, scored.as_of)
-    verdict = judge_drift(_evidence(champion, data_loss, comparison, known), policy)
-    details = reports.numbers(verdict, comparison, known.performance, known.calibration)
+    evidence = _evidence(champion, data_loss, comparison, known)
+    verdict = judge_drift(evidence, policy)
+    details = reports.numbers(
+        verdict, comparison, known.performance, known.calibration, known.unjudged
+    )
     path = ""
     if champion is not None and window is not None and comparison is not None:
         drawn_at = verdicts.last_page(tenant.ref, scored.use_case, scored.as_of)
@@ -101,7 +112,15 @@ def monitor(
                 bounded(side, policy.sample_rows, policy.seed) for side in (champion.read(), window)
             )
             page, details["evidently"] = reports.draw(
-                tenant.ref, scored, comparison.judged, align(before, after, keys), lake
+                tenant.ref,
+                scored,
+                verdict,
+                comparison,
+                align(before, after, keys),
+                policy,
+                lake,
+                since=since,
+                unjudged=known.unjudged,
             )
         path = page or reports.path_of(scored)
         reports.write(tenant.ref, scored, verdict, details, lake)
@@ -117,9 +136,14 @@ def monitor(
     )
     if champion is not None and champion.metric and not data_loss:
         effects.settle_from_history(
-            tenant.ref, scored.use_case, champion.metric, scored.as_of, policy.minimum_rows
+            tenant.ref,
+            scored.use_case,
+            champion.metric,
+            scored.as_of,
+            policy.minimum_rows,
+            champion.reach,
         )
-    decision = _decide(tenant, scored, policy, champion, verdict)
+    decision = _decide(tenant, scored, policy, champion, verdict, promotions)
     return Monitored(
         scored.tenant,
         scored.use_case,
@@ -161,13 +185,20 @@ def _compare(
     keys: Sequence[str],
     window: pa.Table,
     past: Past | None,
+    maturity: Maturity,
 ) -> Comparison:
     """The comparison, after which the window's own profile is kept for later ones."""
     gate = Gate(tenant, scored.use_case, champion.version, champion.as_of, keys, policy)
     reference = gate.reference(champion.read)
-    skipped = {n: why for n in window.column_names if (why := policy.reason_to_skip(n))}
+    skipped = {
+        name: why
+        for name in window.column_names
+        if (why := policy.reason_to_skip(name) or maturity.reason_to_skip(name))
+    }
     current = gate.profile(window.drop_columns(list(skipped)), reference)
     found = compare_windows(reference, current, policy)
+    if found.differs:
+        found = gate.of_equal_maturity(found, reference, current, maturity, champion.read, window)
     if found.differs:
         found = gate.explained(found, reference, current, scored.as_of, past)
     profile_store.store_window(
@@ -192,6 +223,7 @@ def _evidence(
         comparison.prediction if comparison else None,
         known.performance,
         known.calibration,
+        comparison.skipped if comparison else {},
     )
 
 
@@ -201,6 +233,7 @@ def _decide(
     policy: DriftPolicy,
     champion: Champion | None,
     verdict: Verdict,
+    promotions: Promotions,
 ) -> RetrainDecision:
     past = ledger.past(tenant.ref, scored.use_case, scored.as_of)
     version = champion.version if champion else ""
@@ -208,12 +241,12 @@ def _decide(
         facts = RetrainFacts(
             as_of=scored.as_of,
             verdict=verdict,
-            trained_as_of=_trained_as_of(tenant.ref, scored, champion),
+            trained_as_of=_trained_as_of(tenant.ref, scored, champion, promotions),
             in_flight=past.in_flight,
             last_retrain_at=past.last_retrain_at,
             retrains_today=past.retrains_today,
             retrains_per_day=tenant.quota.trainings_per_day,
-            incident=_storm(tenant.ref, scored, verdict),
+            incident=_storm(tenant, scored, verdict),
         )
         decision = decide_retrain(facts, policy)
         ledger.record(
@@ -232,7 +265,7 @@ def _decide(
         return decision
     made = past.decided
     if made.details.get("model_version") == version:
-        _storm(tenant.ref, scored, verdict)
+        _storm(tenant, scored, verdict)
     if made.details.get("model_version") != version:
         return RetrainDecision(
             "wait", f"decided before at this as_of: {made.decision}, {made.reason}"
@@ -240,15 +273,19 @@ def _decide(
     return RetrainDecision(made.decision, made.reason)
 
 
-def _storm(tenant: TenantRef, scored: Scored, verdict: Verdict) -> str:
+def _storm(tenant: TenantConfig, scored: Scored, verdict: Verdict) -> str:
     """The platform incident that the drift is part of. Of unjudged windows nobody hears."""
     if verdict.name not in ("drift", "stable"):
         return ""
     breached = verdict.name == "drift"
-    return storm_ledger.report(tenant, scored.use_case, scored.as_of, breached=breached)
+    return storm_ledger.report(
+        tenant.ref, scored.use_case, scored.as_of, breached=breached, pool=tenant.pool
+    )
 
 
-def _trained_as_of(tenant: TenantRef, scored: Scored, champion: Champion | None) -> datetime | None:
+def _trained_as_of(
+    tenant: TenantRef, scored: Scored, champion: Champion | None, promotions: Promotions
+) -> datetime | None:
     """The newest training that this run could know of: the champion's, or one it withstood."""
     decided = promotions.history(tenant, scored.use_case)
     known = [one.as_of for one in decided if one.trained and one.as_of <= scored.as_of]

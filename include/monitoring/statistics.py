@@ -12,6 +12,7 @@ Hochberg's procedure (JRSS B 57(1), 1995) over all judged columns. Where nothing
 that any column at all passes is the error rate, however many columns there are.
 
 n and m count entities, not rows, because the rows of one entity repeat each other: see `windows`.
+What all entities share is taken into account where the reference shows it: see `dispersion`.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def distance(reference: Profile, current: Profile) -> Distance:
     weight = reference.entities * current.entities / (reference.entities + current.entities)
     psi = _psi(before, after)
     pearson = _pearson(before, after, reference.entities, current.entities)
-    return Distance(psi, min(psi, pearson) * weight, len(before))
+    return Distance(psi, min(psi, pearson) * weight / reference.dispersion, len(before))
 
 
 def _judge(

@@ -1,4 +1,6 @@
-"""The fleet's breaches and the platform's incidents, in rows of the platform itself.
+"""A pool's breaches and the platform's incidents, in rows of the owner of its global models.
+
+Tenants of different regions are told of one storm only where they share the models of all regions.
 
 Everything happens in one transaction under one lock per use case, so concurrent tenants open one
 incident, not two, and a run that is killed or done again changes nothing.
@@ -23,7 +25,7 @@ from include.monitoring.storms import (
     judge_storm,
 )
 from include.storage.postgres import Connection, tenant_transaction
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, global_owner
 
 KIND: Final = "drift_storm"
 _MARK: Final = """
@@ -57,43 +59,52 @@ def report(
     as_of: datetime,
     *,
     breached: bool,
+    pool: TenantRef | None = None,
     policy: StormPolicy | None = None,
 ) -> str:
     """Tell the platform whether the tenant's window drifted.
+
+    Args:
+        pool: owner of the global models that the tenant is offered; its region's when None.
 
     Returns:
         The name of the platform incident that the drift is part of, else empty.
     """
     policy, day = policy or StormPolicy(), day_of(as_of)
-    with tenant_transaction(GLOBAL) as connection:
+    owner = pool or global_owner(tenant.region)
+    with tenant_transaction(owner) as connection:
         connection.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"{KIND}/{use_case}"]
+            "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+            [f"{KIND}/{owner.id}/{use_case}"],
         )
-        connection.execute(_MARK, [GLOBAL.id, use_case, as_of, _member(tenant), breached])
-        known = _incidents(connection, use_case)
+        connection.execute(_MARK, [owner.id, use_case, as_of, _member(tenant), breached])
+        known = _incidents(connection, owner, use_case)
         here = next((one for one, closed in known if one.day == day), None)
         ongoing = here or next(
             (one for one, closed in known if one.day < day and (closed is None or closed > day)),
             None,
         )
-        facts = _facts(connection, use_case, day, known, ongoing, policy)
+        facts = _facts(connection, owner, use_case, day, known, ongoing, policy)
         found = judge_storm(facts, policy)
-        incident = _settle(connection, use_case, facts, found, here, ongoing, known, policy)
+        incident = _settle(connection, owner, use_case, facts, found, here, ongoing, known, policy)
         connection.execute(
             "DELETE FROM drift_breaches WHERE tenant_id = %s AND use_case = %s AND as_of < %s",
-            [GLOBAL.id, use_case, day - 2 * policy.memory],
+            [owner.id, use_case, day - 2 * policy.memory],
         )
     return incident.name if breached and incident is not None else ""
 
 
-def incidents(use_case: str | None = None) -> list[tuple[Incident, datetime | None]]:
-    """The platform's incidents of one use case, or of all, with the day each was over."""
-    with tenant_transaction(GLOBAL) as connection:
-        return _incidents(connection, use_case)
+def incidents(
+    pool: TenantRef, use_case: str | None = None
+) -> list[tuple[Incident, datetime | None]]:
+    """A pool's incidents of one use case, or of all, with the day each was over."""
+    with tenant_transaction(pool) as connection:
+        return _incidents(connection, pool, use_case)
 
 
 def _facts(
     connection: Connection,
+    owner: TenantRef,
     use_case: str,
     day: datetime,
     known: list[tuple[Incident, datetime | None]],
@@ -101,7 +112,7 @@ def _facts(
     policy: StormPolicy,
 ) -> StormFacts:
     rows = connection.execute(
-        _DAYS, [GLOBAL.id, use_case, day - policy.memory, day + DAY]
+        _DAYS, [owner.id, use_case, day - policy.memory, day + DAY]
     ).fetchall()
     counted = {row["day"].astimezone(UTC): row for row in rows}
     today = counted.pop(day)
@@ -128,6 +139,7 @@ def _unusual(day: datetime, known: list[tuple[Incident, datetime | None]]) -> bo
 
 def _settle(
     connection: Connection,
+    owner: TenantRef,
     use_case: str,
     facts: StormFacts,
     found: StormJudgement,
@@ -139,7 +151,8 @@ def _settle(
     """Open, bring up to date or close; the incident that the day's drift is part of."""
     if found.answer == "over" and ongoing is not None:
         lasted = facts.day - ongoing.day >= policy.patience
-        _store(connection, replace(ongoing, ended="lasted" if lasted else "subsided"), facts.day)
+        ended = replace(ongoing, ended="lasted" if lasted else "subsided")
+        _store(connection, owner, ended, facts.day)
         return None
     if found.answer == "storm" and ongoing is not None and here is None:
         return ongoing
@@ -155,24 +168,26 @@ def _settle(
         here.ended if here else "",
     )
     closed = next((closed for one, closed in known if one.day == facts.day), None)
-    _store(connection, incident, closed)
+    _store(connection, owner, incident, closed)
     return incident if found.answer == "storm" else None
 
 
-def _store(connection: Connection, incident: Incident, closed: datetime | None) -> None:
+def _store(
+    connection: Connection, owner: TenantRef, incident: Incident, closed: datetime | None
+) -> None:
     connection.execute(
         _OPEN,
         [
-            *(GLOBAL.id, KIND, incident.use_case, incident.day, incident.summary),
+            *(owner.id, KIND, incident.use_case, incident.day, incident.summary),
             *(Jsonb(incident.details()), closed),
         ],
     )
 
 
 def _incidents(
-    connection: Connection, use_case: str | None
+    connection: Connection, owner: TenantRef, use_case: str | None
 ) -> list[tuple[Incident, datetime | None]]:
-    rows = connection.execute(_INCIDENTS, [GLOBAL.id, KIND, use_case, use_case]).fetchall()
+    rows = connection.execute(_INCIDENTS, [owner.id, KIND, use_case, use_case]).fetchall()
     return [
         (
             Incident(row["use_case"], row["as_of"].astimezone(UTC), **row["details"]),

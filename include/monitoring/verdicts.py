@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from psycopg.types.json import Jsonb
 
-from include.monitoring.measures import Rates
+from include.models.measures import Rates
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
 
@@ -32,6 +32,7 @@ class Live:
     labels: int  #: entities measured
     effective: float = math.inf  #: of these, how many `error` rests on
     rates: Rates | None = None  #: of outcomes, where scores are probabilities
+    baseline: float | None = None  #: the baseline's metric on the same labels, where it is known
 
 
 def store(
@@ -116,7 +117,7 @@ def _live(
     """Figures known at `as_of`, or of predictions up to then, whichever model made them."""
     with tenant_transaction(tenant) as connection:
         rows = connection.execute(
-            "SELECT m.as_of, m.model_version, m.value, e.value AS error, m.labels, "
+            "SELECT m.as_of, m.model_version, m.value, m.baseline, e.value AS error, m.labels, "
             "coalesce(m.effective_labels, m.labels) AS effective, "
             "m.outcome_rate, m.expected_rate, m.rate_error "
             "FROM live_metrics m JOIN live_metrics e "
@@ -136,6 +137,7 @@ def _live(
             row["labels"],
             row["effective"],
             _rates(row),
+            row["baseline"],
         )
         for row in rows
     ]
