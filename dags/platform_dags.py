@@ -1,4 +1,4 @@
-"""The DAGs that belong to no single tenant: `global.{use_case}` and `platform.retention`."""
+"""The DAGs of no single tenant: `global.{use_case}`, `platform.consent`, `platform.retention`."""
 
 from airflow.sdk import get_parsing_context
 

@@ -1,130 +1,100 @@
-"""What an auditor asks: which version served on a day, made from what, and why; and its card."""
+"""The audit chains of the whole fleet: checkpoints of them, and whether they still hold."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import date, datetime, time, timedelta
-from typing import Any
-from zoneinfo import ZoneInfo
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 
-from include.registry import experiments, ledger
-from include.registry.experiments import Experiment
-from include.registry.history import Period, periods, trained_on, within
-from include.registry.ledger import Promotion
-from include.registry.port import ModelVersion, Registry
-from include.storage.postgres import tenant_transaction
-from include.tenants.namespace import TenantRef
+import psycopg
+
+from include import wiring
+from include.errors import TenantryError
+from include.storage import audit, checkpoints, ownership
+from include.storage.audit import Verified
+from include.storage.chain import Finding
+from include.storage.checkpoints import Checkpoint
+from include.storage.ownership import Owner
+from include.storage.verification import Report, verify
+from include.tenants.config import TenantConfig
+from include.tenants.namespace import GLOBAL, TenantRef, is_global
+
+log = logging.getLogger(__name__)
 
 
-def serving_history(
-    owner: TenantRef, use_case: str, registry: Registry, day: date | None, timezone: str
-) -> list[dict[str, Any]]:
-    """Every period in which a version served, oldest first, or those of one day.
+def owners(tenants: Iterable[TenantConfig], *, everybody: bool = True) -> list[TenantRef]:
+    """Everybody who has a chain: the platform, owners of regions' global models, the tenants.
 
-    Each with the experiments of its time, whose challengers served a share of the entities.
+    A chain lies where the record of owners has the tenant's data, whatever its file says by now;
+    that of an erased tenant in the pool.
 
     Args:
-        day: a day of the data's time, in `timezone`.
+        everybody: also tenants on record whose file is gone.
     """
-    found = periods(ledger.history(owner, use_case))
-    tried = experiments.history(owner, use_case)
-    if day is not None:
-        start, end = _bounds(day, timezone)
-        found = within(found, start, end)
-        tried = [one for one in tried if one.overlaps(start, end)]
-    cards = {one.decision.version: _card(owner, one.decision, registry) for one in found}
-    return [
-        _row(use_case, one, cards[one.decision.version])
-        | {"experiments": [_tried(t) for t in tried if t.overlaps(one.since, one.until)]}
-        for one in found
-    ]
+    regional = sorted(wiring.lake_files().global_owners(), key=lambda owner: owner.id)
+    found = {tenant.id: tenant.ref for tenant in tenants}
+    for tenant_id, one in sorted(ownership.owners().items()):
+        if everybody or tenant_id in found:
+            erased = TenantRef(tenant_id, one.region, "pool")
+            found[tenant_id] = erased if one.state == "erased" else one.ref
+    return [GLOBAL, *regional, *found.values()]
 
 
-def scored_on(owner: TenantRef, use_case: str, day: date, timezone: str) -> dict[str, Any] | None:
-    """The newest predictions there were by the end of a day, and the version that made them.
+def checkpoint(tenants: Iterable[TenantConfig], at: datetime) -> tuple[Checkpoint, dict[str, str]]:
+    """Write down how far every chain has come.
 
-    After a rollback they can be of another version than the one that serves: what was scored
-    before stays until its interval is scored again.
+    A chain that cannot be reached is left out, and stays where the checkpoints before saw it.
+
+    Returns:
+        The checkpoint, and the owners that are not in it, each with the reason.
     """
-    _, end = _bounds(day, timezone)
-    with tenant_transaction(owner) as connection:
-        row = connection.execute(
-            "SELECT interval_end AS as_of, handoff->>'version' AS version, "
-            "(handoff->>'rows')::bigint AS rows, recorded_at FROM stage_runs "
-            "WHERE tenant_id = %s AND use_case = %s AND stage = 'scoring' AND interval_end < %s "
-            "ORDER BY interval_end DESC, recorded_at DESC LIMIT 1",
-            [owner.id, use_case, end],
-        ).fetchone()
-    return None if row is None else dict(row)
+    key = checkpoints.keys()
+    heads, unread = {}, {}
+    for owner in owners(tenants):
+        try:
+            heads[owner.id] = (owner, audit.head(owner))
+        except (TenantryError, psycopg.Error) as error:
+            unread[owner.id] = str(error).strip()
+            log.warning("audit: %s is not in the checkpoint: %s", owner.id, error)
+    written = checkpoints.write(heads, at, checkpoints.folder(), key)
+    log.info("audit: %s, %s", written.name, line_of(written))
+    return written, unread
 
 
-def card_document(owner: TenantRef, version: ModelVersion, registry: Registry) -> dict[str, Any]:
-    """The version's card with what the ledger knows of it: decisions, and when it served."""
-    decided = ledger.history(owner, version.use_case)
-    about = [
-        one
-        for one in decided
-        if version.version in (one.version, one.incumbent_version, one.evidence.get("challenger"))
-        or version.version in one.withdrawn
-    ]
-    served = [one for one in periods(decided) if one.decision.version == version.version]
-    return {
-        **json.loads(registry.card(owner, version)),
-        "version": version.version,
-        "digest": version.digest,
-        "served": [
-            {
-                "since": one.since.isoformat(),
-                "until": one.until.isoformat() if one.until else None,
-                "actor": one.decision.actor,
-            }
-            for one in served
-        ],
-        "decisions": [_decision(one) for one in about],
-    }
+def verify_chains(
+    tenants: Iterable[TenantConfig], *, everybody: bool = True, platform: bool = True
+) -> Report:
+    """Look at the chains of the tenants, and of those that only checkpoints know.
+
+    An entry that says that rows were erased excuses none that are gone of an owner who never was.
+    """
+    found = owners(tenants, everybody=everybody)
+    wanted = [one for one in found if platform or not is_global(one.id)]
+    report = verify(wanted, checkpoints.folder(), checkpoints.keys(), everybody=everybody)
+    known = ownership.owners()
+    return replace(
+        report, chains=tuple(_excused(one, known.get(one.owner)) for one in report.chains)
+    )
 
 
-def _row(use_case: str, one: Period, card: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "use_case": use_case,
-        "version": one.decision.version,
-        "model": f"{card['rung']}/{card['name']}",
-        "since": one.since,
-        "until": one.until,
-        **_decision(one.decision),
-        "digest": one.decision.digest,
-        "trained_on": trained_on(card),
-    }
+def _excused(chain: Verified, owner: Owner | None) -> Verified:
+    erased = owner is not None and (owner.number > 1 or owner.state in ("erasing", "erased"))
+    told = () if erased else chain.erasures
+    state = f"an owner that is {owner.state}" if owner is not None else "no such owner"
+    findings = (
+        Finding(
+            chain.owner, number, "it says that the ledgers were erased", "an erased owner", state
+        )
+        for number in told
+    )
+    return replace(chain, findings=(*chain.findings, *findings))
 
 
-def _tried(one: Experiment) -> dict[str, Any]:
-    return {
-        "experiment": one.name,
-        "challenger": one.challenger,
-        "share": one.policy.share,
-        "since": one.started_as_of,
-        "until": one.ending.as_of if one.ending else None,
-    }
-
-
-def _decision(one: Promotion) -> dict[str, Any]:
-    return {
-        "as_of": one.as_of.isoformat(),
-        "trigger": one.trigger,
-        "promoted": one.promoted,
-        "actor": one.actor,
-        "decided_at": one.decided_at.isoformat() if one.decided_at else None,
-        "reasons": list(one.reasons),
-    }
-
-
-def _card(owner: TenantRef, one: Promotion, registry: Registry) -> Mapping[str, Any]:
-    version = registry.get(owner, one.use_case, one.version)
-    found: Mapping[str, Any] = json.loads(registry.card(owner, version))
-    return found
-
-
-def _bounds(day: date, timezone: str) -> Sequence[datetime]:
-    zone = ZoneInfo(timezone)
-    return [datetime.combine(day + timedelta(days=n), time(), zone) for n in (0, 1)]
+def line_of(one: Checkpoint) -> str:
+    """A checkpoint as one line, to be kept where neither database nor lake can be written."""
+    state = f"signature {one.signature}" if one.signature else "unsigned"
+    heads = " ".join(
+        f"{owner}={head.length}:{head.digest}" for owner, (_, head) in one.heads.items()
+    )
+    return f"{state}: {heads}"

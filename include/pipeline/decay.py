@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from include.monitoring.verdicts import ERROR_SUFFIX
+from collections.abc import Mapping
+from typing import Any
+
+from include.monitoring import verdicts
+from include.monitoring.matured import earlier
 from include.pipeline import translate
 from include.pipeline.fallback import best_baseline
 from include.pipeline.runs import Run
-from include.registry import ledger
 from include.registry.decay import RollbackFacts, roll_back_if_decayed
-from include.registry.ledger import Promotion
-from include.storage.postgres import tenant_transaction
-
-_LIVE = """
-    SELECT m.as_of, m.value, m.baseline, m.labels, e.value AS error
-    FROM live_metrics m JOIN live_metrics e
-    ON (e.tenant_id, e.use_case, e.as_of) = (m.tenant_id, m.use_case, m.as_of)
-    AND e.metric = m.metric || %s
-    WHERE m.tenant_id = %s AND m.use_case = %s AND m.metric = %s AND m.model_version = %s
-    AND m.measured_as_of <= %s AND m.value IS NOT NULL AND e.value IS NOT NULL
-    ORDER BY m.as_of DESC LIMIT 1
-"""
+from include.registry.decline import Expected, Window
+from include.registry.error_rates import HALF_WIDTH
+from include.registry.promotions import Promotion
+from include.registry.two_way import Swing
 
 
 def roll_back_decayed(run: Run) -> Promotion | None:
@@ -28,34 +23,40 @@ def roll_back_decayed(run: Run) -> Promotion | None:
     What the interval was scored with stays until it is scored again, as after a rollback by hand.
     """
     use_case, ref = run.the_use_case(), run.tenant.ref
-    serving = ledger.champion_at(ref, use_case.name, run.as_of)
+    promotions = run.platform.stores.promotions
+    serving = promotions.champion_at(ref, use_case.name, run.as_of)
     if serving is None:
         return None
-    with tenant_transaction(ref) as connection:
-        found = connection.execute(
-            _LIVE,
-            [
-                *(ERROR_SUFFIX, ref.id, use_case.name, use_case.metric, serving.version),
-                run.as_of,
-            ],
-        ).fetchone()
-    if found is None:
+    metric = use_case.metric
+    figures = verdicts.live_figures(ref, use_case.name, serving.version, metric, run.as_of)
+    if not figures:
         return None
     policy = translate.drift_policy(use_case, run.tenant, None)
     promised = serving.evidence.get("champion") or {}
+    newest = figures[-1]
+    enough = [one for one in figures if one.labels >= policy.minimum_rows or one is newest]
+    before = earlier(enough, use_case.reach)
     facts = RollbackFacts(
         version=serving.version,
         rung=serving.rung,
-        metric=use_case.metric,
+        metric=metric,
         low=promised.get("low"),
-        live=found["value"],
-        live_error=found["error"],
-        baseline=found["baseline"],
-        labels=found["labels"],
-        measured_at=found["as_of"],
+        live=newest.value,
+        live_error=newest.error,
+        baseline=newest.baseline,
+        labels=newest.labels,
+        measured_at=newest.as_of,
         minimum_labels=policy.minimum_rows,
         tolerance=policy.performance_drop,
-        error_rate=policy.error_rate,
+        error_rate=policy.performance_level,  # as an alarm about it: it is the same test
+        effective=newest.effective,
+        promised=_expected(promised, policy.performance_drop),
+        before=[Window(one.value, one.error, one.effective) for one in before],
+        gains=[
+            Window(one.value - one.baseline, one.error, one.effective)
+            for one in before
+            if one.baseline is not None
+        ],
     )
     return roll_back_if_decayed(
         ref,
@@ -63,5 +64,19 @@ def roll_back_decayed(run: Run) -> Promotion | None:
         facts,
         as_of=run.as_of,
         registry=run.platform.registry,
+        promotions=promotions,
+        pool=run.tenant.pool,
         fallback=best_baseline,
     )
+
+
+def _expected(promised: Mapping[str, Any], tolerance: float) -> Expected | None:
+    """What the version was promoted with; None where it was never measured."""
+    if promised.get("value") is None or promised.get("low") is None:
+        return None
+    swing = promised.get("swing") or {}
+    error = swing.get("error")
+    if error is None:  # decided before windows counted
+        error = (promised["value"] - promised["low"]) / HALF_WIDTH
+    known = Swing.read(swing.get("metric"))
+    return Expected(promised["value"] - tolerance, error, swing.get("blocks") or 1.0, known)

@@ -53,9 +53,10 @@ class RetrainRequested(BaseTrigger):
         from include.tenants.namespace import TenantRef
 
         tenant = TenantRef(self.tenant_id, self.region, self.isolation)
+        since = datetime.fromisoformat(self.since)
         while True:
-            try:
-                requests = await requests_since(tenant, datetime.fromisoformat(self.since))
+            try:  # in a thread, as the event loop is every trigger's
+                requests = await asyncio.to_thread(requests_since, tenant, since)
             except UnavailableError as error:  # Postgres restarts: the watch outlives it
                 self.log.warning("%s", error)
                 requests = []

@@ -4,41 +4,44 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.errors import IntegrityError, TenantryError
-from include.handoffs import Registered, Scored, StoredObject
+from include.handoffs import FeaturesBuilt, LostDays, Registered, Scored, StoredObject, unpack
 from include.monitoring import ledger, live
 from include.monitoring.stage import Champion
+from include.pipeline import losses
 from include.pipeline.lookback import settle_effects
 from include.pipeline.runs import Run
-from include.registry import ledger as promotions
 from include.registry.port import ModelVersion
-from include.storage.canonical import TIMESTAMP
+from include.registry.promotions import Promotion
+from include.registry.two_way import Swing
 from include.storage.postgres import tenant_transaction
-from include.use_cases.declaration import UseCase
-from include.use_cases.spines import (
-    EVENT_COLUMNS,
-    labels,
-    request_spine,
-    wanted_in_baskets,
-    wanted_pairs,
-)
+from include.use_cases.spines import event_columns, matured_labels
 
 
 def champion(run: Run, version: ModelVersion) -> Champion:
-    """What the version was judged on when it was promoted."""
+    """What the version was judged on when it was promoted.
+
+    Raises:
+        IntegrityError: the registry's reference window is not the one the ledger recorded.
+    """
     use_case = run.the_use_case()
-    decided = promotions.history(run.tenant.ref, use_case.name)
-    told = [one for one in decided if one.promoted and one.version == version.version]
-    promoted = told[-1] if told else None
+    promoted = _promotion(run, version)
+    reference = promoted.evidence.get("reference_digest") if promoted else None
+    if reference and reference != version.reference_digest:
+        raise IntegrityError(
+            f"the reference window of {run.tenant.id}/{use_case.name}@{version.version} is not the "
+            "one that was promoted; restore the registry, or train and promote again"
+        )
     figures = dict(promoted.evidence.get("champion") or {}) if promoted else {}
     known = all(figures.get(name) is not None for name in ("value", "low", "high"))
+    swing = figures.get("swing") or {}
     return Champion(
         version=version.version,
         as_of=version.as_of,
@@ -50,51 +53,84 @@ def champion(run: Run, version: ModelVersion) -> Champion:
         low=figures["low"] if known else math.nan,
         high=figures["high"] if known else math.nan,
         outcome_rate=_outcome_rate(run, promoted) if promoted else math.nan,
+        swing=Swing.read(swing.get("metric")),
+        calibration_swing=Swing.read(swing.get("calibration")),
+        error=swing.get("error"),
+        blocks=swing.get("blocks") or 1.0,
+        reach=use_case.reach,
     )
 
 
-def _outcome_rate(run: Run, promoted: promotions.Promotion) -> float:
+def _outcome_rate(run: Run, promoted: Promotion) -> float:
     """How often the outcome came in the window the champion was judged on.
 
     NaN where its scores are no probabilities, and where retention has taken the evaluation.
     """
-    kept = promoted.evidence.get("evaluation")
-    if run.the_use_case().task != "classification" or promoted.rung == "baseline" or not kept:
+    if run.the_use_case().task != "classification" or promoted.rung == "baseline":
         return math.nan
+    evaluation = _evaluation(run, promoted)
+    if evaluation is None or not evaluation["rows"]["holdout"]:
+        return math.nan
+    return float(evaluation["rows"]["holdout_positives"] / evaluation["rows"]["holdout"])
+
+
+def judged_on(run: Run, version: ModelVersion) -> tuple[list[datetime], tuple[LostDays, ...]]:
+    """Instants of the version's reference, and what was lost when it was trained.
+
+    Nothing where retention has taken the evaluation; then only the training's own instant is known.
+    """
+    evaluation = _evaluation(run, _promotion(run, version))
+    if evaluation is None:
+        return [version.as_of], ()
+    holdout = [datetime.fromisoformat(at) for at in evaluation["windows"]["holdout"]]
+    lost = evaluation.get("lost", {}).get(run.tenant.id, ())
+    return holdout or [version.as_of], tuple(unpack(one) for one in lost)
+
+
+def _promotion(run: Run, version: ModelVersion) -> Promotion | None:
+    """The decision that made the version the champion."""
+    decided = run.platform.stores.promotions.history(run.tenant.ref, run.use_case_name)
+    told = [one for one in decided if one.promoted and one.version == version.version]
+    return told[-1] if told else None
+
+
+def _evaluation(run: Run, promoted: Promotion | None) -> dict[str, Any] | None:
+    """The evaluation a promotion was decided on; None where retention has taken it."""
+    kept = promoted.evidence.get("evaluation") if promoted else None
+    if not kept:
+        return None
     try:
         stored = StoredObject(run.tenant.id, kept["path"], kept["digest"], 0)
-        rows = json.loads(run.platform.lake.get(run.tenant.ref, stored))["rows"]
+        evaluation: dict[str, Any] = json.loads(run.platform.lake.get(run.tenant.ref, stored))
     except IntegrityError:
-        return math.nan
-    return rows["holdout_positives"] / rows["holdout"] if rows["holdout"] else math.nan
+        return None
+    return evaluation
 
 
-def measure_matured(run: Run, scored: Scored) -> None:
-    """Store the live metric of every earlier instant whose labels are known by now."""
+def measure_matured(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> None:
+    """Store the live metric of every earlier instant whose labels are known by now.
+
+    Args:
+        lost: of the events that the use case reads; what they touch waits, see `losses`.
+    """
     use_case, ref = run.the_use_case(), run.tenant.ref
     metric = use_case.metric
+    done = live.measured(ref, use_case.name, run.as_of)
+    live.forget(ref, use_case.name, sorted({*done} - {*losses.measurable(run, done, lost)}))
     waiting = live.awaiting_labels(ref, use_case.name, use_case.label.horizon, run.as_of, metric)
+    waiting = losses.measurable(run, waiting, lost)
     if not waiting:
         return
     events = run.platform.lake.read(
         ref,
         "events",
         version=scored.events.version,
-        columns=list(EVENT_COLUMNS),
+        columns=list(event_columns(use_case)),
         known_at=run.as_of,
     )
     for as_of in waiting:
-        if use_case.task in ("ranking", "association"):
-            in_baskets = use_case.task == "association"
-            told = wanted_in_baskets if in_baskets else wanted_pairs
-            found = told(use_case, events, as_of, run.as_of)
-            truth = found.append_column("label", pa.repeat(pa.scalar(1, pa.int8()), len(found)))
-        else:
-            spine = _scored_entities(run, as_of)
-            if use_case.request:
-                spine = scored_events(use_case, events, spine, as_of)
-            label = labels(use_case, events, spine, run.as_of)
-            truth = spine.select([use_case.entity, "as_of"]).append_column("label", label)
+        entities = _predicted(run, as_of)
+        truth = matured_labels(use_case, events, as_of, entities, run.as_of)
         live.measure_live(
             ref, use_case.name, truth, metric=metric, as_of=as_of, measured_as_of=run.as_of
         )
@@ -104,12 +140,17 @@ def measure_matured(run: Run, scored: Scored) -> None:
 def record_outcome(run: Run) -> Registered:
     """Close the retrain request of this run with what was decided.
 
+    One without a single active entity trained nothing: it is closed as `untrained`.
+
     Raises:
         TenantryError: the retrain ended without a decision; recorded as failed.
     """
     use_case = run.the_use_case()
     ref = run.tenant.ref
-    decided = promotions.find(ref, use_case.name, run.as_of, run.trigger)
+    decided = run.platform.stores.promotions.find(ref, use_case.name, run.as_of, run.trigger)
+    built = run.received.get("features")
+    if decided is None and isinstance(built, FeaturesBuilt) and built.features.rows == 0:
+        return _untrained(run)
     if decided is None:
         ledger.finish(ref, use_case.name, run.as_of, "failed")
         raise TenantryError(
@@ -129,7 +170,30 @@ def record_outcome(run: Run) -> Registered:
     return run.take(Registered, "registry")
 
 
-def _before_and_after(decided: promotions.Promotion) -> tuple[float | None, float | None]:
+def _untrained(run: Run) -> Registered:
+    """Close the request of a retrain that found nobody to train on: who serves goes on serving."""
+    ref, case = run.tenant.ref, run.use_case_name
+    reason = (
+        f"Nobody was active in the window before {run.as_of:%Y-%m-%d %H:%M}, so there was nothing "
+        "to train on or to score; what serves stays."
+    )
+    serving = run.platform.stores.promotions.champion_at(ref, case, run.as_of)
+    version = serving.version if serving else ""
+    details = {"version": version, "reasons": [reason]}
+    ledger.finish(ref, case, run.as_of, "untrained", details=details)
+    return Registered(
+        tenant=ref.id,
+        use_case=case,
+        as_of=run.as_of,
+        promoted=False,
+        version=version,
+        rung=serving.rung if serving else "",
+        digest=serving.digest if serving else "",
+        reason=reason,
+    )
+
+
+def _before_and_after(decided: Promotion) -> tuple[float | None, float | None]:
     """Metric of the old and of the new champion on the same later window."""
     evidence: dict[str, Any] = dict(decided.evidence)
     incumbent = evidence.get("incumbent") or {}
@@ -138,24 +202,12 @@ def _before_and_after(decided: promotions.Promotion) -> tuple[float | None, floa
     return incumbent.get("value"), next((value for value in after if value is not None), None)
 
 
-def scored_events(
-    use_case: UseCase, events: pa.Table, scored: pa.Table, as_of: datetime
-) -> pa.Table:
-    """The scored rows with the keys of their events and at the instants of these."""
-    start = as_of - use_case.active_window
-    rows = request_spine(use_case, events, start, as_of, as_of)
-    ours = pc.is_in(rows[use_case.entity], value_set=scored[use_case.entity].combine_chunks())
-    return rows.filter(ours)
-
-
-def _scored_entities(run: Run, as_of: Any) -> pa.Table:
-    use_case = run.the_use_case()
+def _predicted(run: Run, as_of: datetime) -> list[str]:
+    """Ids of all that was predicted at an instant."""
     with tenant_transaction(run.tenant.ref) as connection:
         rows = connection.execute(
-            "SELECT entity_id FROM predictions "
+            "SELECT DISTINCT entity_id FROM predictions "
             "WHERE tenant_id = %s AND use_case = %s AND as_of = %s ORDER BY entity_id",
-            [run.tenant.id, use_case.name, as_of],
+            [run.tenant.id, run.use_case_name, as_of],
         ).fetchall()
-    entities = pa.array([row["entity_id"] for row in rows], pa.string())
-    instants = pa.repeat(pa.scalar(as_of, TIMESTAMP), len(entities))
-    return pa.table([entities, instants], [use_case.entity, "as_of"])
+    return [row["entity_id"] for row in rows]

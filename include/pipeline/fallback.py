@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import json
 
+from include import wiring
+from include.pipeline.consents import unconsented
 from include.pipeline.history import newest_training
 from include.registry.port import NewVersion
 from include.registry.stage import new_version
-from include.storage.lake import Lake
-from include.tenants.namespace import TenantRef
+from include.tenants.namespace import TenantRef, is_global
 
 
 def best_baseline(owner: TenantRef, use_case: str) -> NewVersion | None:
-    """The best baseline of the newest training, as it was measured there.
+    """The best baseline of the newest training, as it was measured there; of equals the first
+    that the template declares.
 
-    None where nothing was trained. A baseline knows no data, so it comes from no other model.
+    None where nothing was trained. A baseline comes from no other model. That of a global model may
+    have learnt from its members' rows, and was judged on them: there is none where one of these
+    does not consent to that any more.
 
     Raises:
         IntegrityError: its files are not what the training wrote.
     """
-    lake = Lake.from_environment()
+    lake = wiring.lake()
     trained = newest_training(owner, use_case)
     if trained is None:
+        return None
+    if is_global(owner.id) and unconsented(owner, trained.evaluation, lake):
         return None
     baselines = [one for one in trained.candidates if one.rung == "baseline"]
     if not baselines:
@@ -30,7 +36,7 @@ def best_baseline(owner: TenantRef, use_case: str) -> NewVersion | None:
     return new_version(
         owner,
         trained,
-        min(baselines, key=lambda one: (-one.metric, one.name)),
+        max(baselines, key=lambda one: one.metric),
         document,
         lake=lake,
         feature_fingerprint=document["feature_fingerprint"],

@@ -9,9 +9,9 @@ from psycopg.types.json import Jsonb
 
 from include.handoffs import FeaturesBuilt, Scored, TableVersion, Trained, pack, unpack
 from include.pipeline.runs import GlobalRun, Run
-from include.registry import ledger as promotions
+from include.registry.promotions import Promotions
 from include.storage.postgres import tenant_transaction
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef
 from include.training.due import Due, TrainingState, is_due
 from include.use_cases.declaration import UseCase
 
@@ -38,6 +38,7 @@ def decided_training(run: Run | GlobalRun) -> Trained | None:
 
     Training once more would know what was loaded since, and overwrite the evidence.
     """
+    promotions = run.platform.stores.promotions
     if promotions.find(run.owner, run.use_case_name, run.as_of, run.trigger) is None:
         return None
     found = _recorded(run, "training")
@@ -52,6 +53,7 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
     if run.trigger != "scheduled":
         return Due(True, f"asked for ({run.trigger})")
     use_case, tenant = run.the_use_case(), run.tenant
+    promotions = run.platform.stores.promotions
     overrides = tenant.use_cases[use_case.name]
     everything = [d for d in promotions.history(tenant.ref, use_case.name) if d.trained]
     if any((d.as_of, d.trigger) == (run.as_of, run.trigger) for d in everything):
@@ -66,8 +68,10 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
         last_decided_at=latest.as_of if latest else None,
         retrain_every=overrides.retrain_every or use_case.retrain_every,
         champion=champion is not None,
-        global_version=_global_model(use_case, run.as_of),
-        considered_global=_global_model(use_case, latest.as_of) if latest else "",
+        global_version=_global_model(tenant.pool, use_case, run.as_of, promotions),
+        considered_global=(
+            _global_model(tenant.pool, use_case, latest.as_of, promotions) if latest else ""
+        ),
         rows=events.rows,
         minimum_rows=overrides.minimum_rows or 1,
         trainings_today=sum(d.as_of.date() == run.as_of.date() for d in decided),
@@ -80,9 +84,9 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
     return due
 
 
-def _global_model(use_case: UseCase, at: datetime) -> str:
+def _global_model(owner: TenantRef, use_case: UseCase, at: datetime, promotions: Promotions) -> str:
     """The global champion's version; a rule of thumb is none, as every tenant has its own."""
-    found = promotions.champion_at(GLOBAL, use_case.name, at)
+    found = promotions.champion_at(owner, use_case.name, at)
     return found.version if found and found.rung == "global" else ""
 
 
@@ -110,8 +114,7 @@ def scored_before(run: Run) -> list[Scored]:
             "ORDER BY interval_end, recorded_at DESC",
             [run.owner.id, run.use_case_name, run.as_of],
         ).fetchall()
-    # Logs of releases that did not keep the versions of both tables cannot be replayed.
-    return [unpack(row["handoff"]) for row in rows if "attributes" in row["handoff"]]
+    return [unpack(row["handoff"]) for row in rows]
 
 
 def _recorded(run: Run | GlobalRun, stage: str) -> Any:

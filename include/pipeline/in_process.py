@@ -22,6 +22,7 @@ from include.handoffs import (
     pack,
 )
 from include.pipeline import steps
+from include.pipeline.memory import bounded_memory
 from include.pipeline.runs import Run, open_pipeline
 from include.tenants.config import TenantConfig
 
@@ -47,7 +48,8 @@ def run(
 
     def stage(name: str, now: Run) -> Run:
         began = time.perf_counter()
-        handoff = steps.execute(name, now)
+        with bounded_memory(f"stage {name} of {tenant.id}"):
+            handoff = steps.execute(name, now)
         seconds = time.perf_counter() - began
         done.append(
             {

@@ -1,8 +1,14 @@
-"""The data intervals of a tenant's schedule, for runs that do not come with one."""
+"""The data intervals of a tenant's schedule, for runs that do not come with one.
+
+They are those of Airflow's `CronDataIntervalTimetable`, through changes of the clocks, too: a tick
+in an hour that is left out comes as much later, and one in an hour that comes twice at its second
+time. A schedule that ticks in every hour goes by elapsed time instead.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -10,19 +16,46 @@ from croniter import croniter
 from include.handoffs import Interval
 from include.tenants.config import TenantConfig
 
+#: No clock is put forward or back by more.
+_LARGEST_CHANGE: Final = timedelta(hours=3)
+
 
 def last_interval(tenant: TenantConfig, until: datetime) -> Interval:
     """The newest interval of the tenant's schedule that is over at `until`."""
-    local = until.astimezone(ZoneInfo(tenant.timezone))
-    ticks = croniter(tenant.schedule, local)
-    # A tick exactly at `until` ends an interval: the iterator itself is strictly before its start.
-    end = local if croniter.match(tenant.schedule, local) else ticks.get_prev(datetime)
-    start = croniter(tenant.schedule, end).get_prev(datetime)
-    return Interval(start.astimezone(UTC), end.astimezone(UTC))
+    zone = ZoneInfo(tenant.timezone)
+    # from a tick that no change of the clocks can bring too close, go forward as Airflow does
+    back = croniter(tenant.schedule, _local(until, zone) - _LARGEST_CHANGE)
+    back.get_prev(datetime)
+    start = _instant(back.get_prev(datetime), zone)
+    end = next_end(tenant, start)
+    while (following := next_end(tenant, end)) <= until:
+        start, end = end, following
+    return Interval(start, end)
 
 
 def next_end(tenant: TenantConfig, after: datetime) -> datetime:
     """When the schedule's next interval is over: its first tick after an instant."""
-    ticks = croniter(tenant.schedule, after.astimezone(ZoneInfo(tenant.timezone)))
-    found: datetime = ticks.get_next(datetime)
-    return found.astimezone(UTC)
+    zone = ZoneInfo(tenant.timezone)
+    local = _local(after, zone)
+    ticks = croniter(tenant.schedule, local)
+    tick: datetime = ticks.get_next(datetime)
+    if ticks.expanded[1] == ["*"]:
+        return _plain(after) + (tick - local)
+    while (found := _instant(tick, zone)) <= after:  # left out, or come to already
+        tick = ticks.get_next(datetime)
+    return found
+
+
+def _local(instant: datetime, zone: ZoneInfo) -> datetime:
+    """What the clocks show, without a zone."""
+    return _plain(instant).astimezone(zone).replace(tzinfo=None)
+
+
+def _plain(instant: datetime) -> datetime:
+    """In UTC, and of the standard library: sums of Airflow's instants are another thing."""
+    return datetime.fromtimestamp(instant.timestamp(), UTC)
+
+
+def _instant(local: datetime, zone: ZoneInfo) -> datetime:
+    """When the clocks show it; of two instants, and of two readings of none, the later."""
+    return max(local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
 
 from include.handoffs import instant, pack, unpack
-from include.tenants.namespace import GLOBAL, split_dag_id
+from include.tenants.namespace import GLOBAL, global_ref, split_dag_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,14 +40,17 @@ READS: Final = {
 
 
 class StageOperator(BaseOperator):
-    """One stage of one tenant, and of one use case where the stage has one."""
+    """One stage of one tenant or of one global model, and of one use case where it has one."""
 
     ui_color = "#e8f4ec"
 
-    def __init__(self, *, stage: str, use_case: str = "", **kwargs: Any) -> None:
+    def __init__(
+        self, *, stage: str, use_case: str = "", models_of: str = GLOBAL.id, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.stage = stage
         self.use_case = use_case
+        self.models_of = models_of  #: owner of the global models that a global stage is about
 
     def execute(self, context: Context) -> None:
         """Run the stage and hand its result on."""
@@ -53,17 +58,61 @@ class StageOperator(BaseOperator):
 
 
 class RetentionOperator(BaseOperator):
-    """Forgets, for every tenant, what its retention says is too old."""
+    """Forgets, of everybody there is data of, what retention says is too old."""
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Returns the tenants of which something was forgotten."""
-        from include.pipeline.steps import expire_all
+        """Returns of whom something was forgotten."""
+        from include.pipeline.retention import expire_all
 
-        at = _interval(context)[1]
-        done = [asdict(one) for one in expire_all(at)]
+        done = expire_all(_interval(context)[1])
         for one in done:
             self.log.info("retention: %s", one)
-        return [one for one in done if any(v for k, v in one.items() if k != "tenant")]
+        return [asdict(one) for one in done if one.anything]
+
+
+class TaskHistoryOperator(BaseOperator):
+    """Deletes runs in Airflow, their XCom and logs, that are older than the operator's setting."""
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Returns how many went."""
+        from include.pipeline.retention import expire_task_history
+
+        return expire_task_history(datetime.now(UTC))
+
+
+class CheckpointOperator(BaseOperator):
+    """Writes down how far every audit chain has come, outside the database that holds them."""
+
+    def execute(self, context: Context) -> str:
+        """Returns the checkpoint as one line, so that Airflow's database keeps a copy."""
+        from include import use_cases
+        from include.pipeline.audit import checkpoint, line_of
+        from include.tenants.loader import load_fleet, tenants_folder
+
+        fleet = load_fleet(tenants_folder(), use_cases.names())
+        written, _ = checkpoint(fleet.tenants.values(), datetime.now(UTC))
+        return f"{written.name}, {line_of(written)}"
+
+
+class ConsentOperator(BaseOperator):
+    """Withdraws whatever was made of data that is not consented to any more."""
+
+    def __init__(self, *, use_case: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.use_case = use_case  #: only this one; all where empty
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Returns what was withdrawn, and who serves instead."""
+        from include import wiring
+        from include.pipeline.connections import through_airflow
+        from include.pipeline.consent import reach_all
+
+        platform = wiring.platform(through_airflow)
+        cases = [self.use_case] if self.use_case else None
+        done = [asdict(one) for one in reach_all(platform, cases)]
+        for one in done:
+            self.log.info("consent: %s", one)
+        return [one for one in done if one["outcome"] != "done before"]
 
 
 class FeaturesOperator(BaseBranchOperator):
@@ -89,6 +138,13 @@ class FeaturesOperator(BaseBranchOperator):
 
 
 def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> Any:
+    from include.pipeline.memory import bounded_memory, first_in_line
+
+    with first_in_line(), bounded_memory(f"task {operator.task_id} of {context['dag'].dag_id}"):
+        return _run_stage_bounded(operator, context)
+
+
+def _run_stage_bounded(operator: StageOperator | FeaturesOperator, context: Context) -> Any:
     from include.pipeline import runs, steps
     from include.pipeline.connections import through_airflow
 
@@ -107,22 +163,29 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
     settled = [handoff.as_of for handoff in found.values() if hasattr(handoff, "as_of")]
     asked_for = instant(params["as_of"]) if params.get("as_of") else None
     as_of = settled[0] if settled else asked_for
-    if owner == GLOBAL.id:
-        run = runs.open_global(operator.use_case, as_of=as_of or _interval(context)[1], **shared)
+    if owner == GLOBAL.id and isinstance(operator, StageOperator):
+        with _refused_for_good():
+            run = runs.open_global(
+                operator.use_case,
+                as_of=as_of or _interval(context)[1],
+                owner=global_ref(operator.models_of),
+                asked=asked_for is not None,
+                **shared,
+            )
         result = steps.execute_global(operator.stage, run)
     elif kind == "retrain":
-        run_id = context["dag_run"].run_id
-        result = steps.execute(
-            operator.stage,
-            runs.open_retrain(
+        with _refused_for_good():
+            retrain = runs.open_retrain(
                 owner,
                 params["use_case"],
                 as_of=as_of,
-                trigger="drift" if run_id.startswith(DRIFT_RUN) else "manual",
-                run_id=run_id,
+                trigger="drift" if _asked_by_drift(context["dag_run"]) else "manual",
+                run_id=context["dag_run"].run_id,
+                by=_asked_by(context["dag_run"]),
+                reason=params.get("reason") or "",
                 **shared,
-            ),
-        )
+            )
+        result = steps.execute(operator.stage, retrain)
     else:
         started, ended = _interval(context)
         result = steps.execute(
@@ -138,6 +201,29 @@ def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> 
         )
     ti.xcom_push(HANDOFF, pack(result))
     return result
+
+
+@contextmanager
+def _refused_for_good() -> Iterator[None]:
+    """What nobody can be asked for is not tried again: the task fails with the reason at once."""
+    from include.errors import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        raise AirflowFailException(str(error)) from None
+
+
+def _asked_by_drift(run: Any) -> bool:
+    """Whether `drift_watch` triggered the run; an id like those of its runs, anybody can give."""
+    triggered = getattr(run, "run_type", None) == "operator_triggered"
+    return triggered and str(run.run_id).startswith(DRIFT_RUN)
+
+
+def _asked_by(run: Any) -> str:
+    """The user who triggered a run, as Airflow knows who was logged in."""
+    by_hand = getattr(run, "run_type", None) == "manual"
+    return (by_hand and getattr(run, "triggering_user_name", None)) or "system"
 
 
 def _interval(context: Context) -> tuple[datetime | None, datetime]:

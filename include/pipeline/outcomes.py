@@ -16,16 +16,13 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from include.handoffs import Scored
-from include.pipeline import evaluate
+from include.handoffs import LostDays, Scored
+from include.pipeline import losses
 from include.pipeline.runs import Run
-from include.registry.experiments import CHALLENGER_ARM, Experiment
-from include.registry.sequential import Observation
-from include.storage.canonical import TIMESTAMP
+from include.registry.experiments import CHALLENGER_ARM
 from include.storage.postgres import Connection, tenant_transaction
-from include.tenants.namespace import TenantRef
 from include.use_cases.declaration import TOP, UseCase
-from include.use_cases.spines import event_columns, labels, wanted_pairs
+from include.use_cases.spines import event_columns, matured_labels, wanted_pairs
 
 Rows = Sequence[Mapping[str, Any]]
 #: Entity → label, or the items it wanted.
@@ -70,11 +67,6 @@ _KEEP_PAIRS: Final = """
     FROM unnest(%s::text[], %s::float8[], %s::float8[]) AS line
     ON CONFLICT DO NOTHING
 """
-_ARMS: Final = """
-    SELECT o.entity, o.challenger, o.outcome, m.position
-    FROM experiment_outcomes o JOIN outcomes_measured m USING (tenant_id, use_case, as_of)
-    WHERE o.tenant_id = %s AND o.use_case = %s AND o.number = %s
-"""
 
 
 @dataclass(frozen=True)
@@ -108,16 +100,20 @@ def entity_outcome(use_case: UseCase, rows: Rows, truth: Any) -> float:
     return max(0.0, 1 - abs(was - said) / max(abs(was), abs(said), 1.0))
 
 
-def record_outcomes(run: Run, scored: Scored) -> int:
+def record_outcomes(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> int:
     """Keep the outcomes of every instant whose labels are known by now; return how many.
 
     An instant is measured once and whole, in a transaction of its own.
+
+    Args:
+        lost: of the events that the use case reads; what they touch waits, see `losses`.
     """
     use_case, ref = run.the_use_case(), run.tenant.ref
     until = run.as_of - use_case.label.horizon
     with tenant_transaction(ref) as connection:
         asked = {"tenant": ref.id, "case": use_case.name, "until": until}
         waiting = [row["as_of"] for row in connection.execute(_WAITING, asked)]
+    waiting = losses.measurable(run, waiting, lost)
     if not waiting:
         return 0
     events = run.platform.lake.read(
@@ -145,18 +141,6 @@ def record_outcomes(run: Run, scored: Scored) -> int:
                 _keep_arms(connection, key, use_case, found, truth)
                 _keep_pairs(connection, key, use_case, found, truth)
     return len(waiting)
-
-
-def observations(tenant: TenantRef, experiment: Experiment) -> list[Observation]:
-    """All that is known of an experiment's entities by now."""
-    with tenant_transaction(tenant) as connection:
-        rows = connection.execute(
-            _ARMS, [tenant.id, experiment.use_case, experiment.number]
-        ).fetchall()
-    return [
-        Observation(f"{row['position']:09}", row["entity"], row["challenger"], row["outcome"])
-        for row in rows
-    ]
 
 
 def pseudonym(tenant: str, use_case: str, entity: str) -> str:
@@ -215,12 +199,9 @@ def truth_of(use_case: UseCase, events: pa.Table, found: Interval, known_until: 
         columns = (pairs[name].to_pylist() for name in ("entity_id", "item_id"))
         wanted = _sets(zip(*columns, strict=True))
         return {entity: wanted.get(entity, frozenset()) for entity in entities}
-    instants = pa.repeat(pa.scalar(found.as_of, TIMESTAMP), len(entities))
-    spine = pa.table([pa.array(entities, pa.string()), instants], [use_case.entity, "as_of"])
-    if use_case.request:
-        spine = evaluate.scored_events(use_case, events, spine, found.as_of)
-    label = labels(use_case, events, spine, known_until)
-    return dict(zip(spine[use_case.entity].to_pylist(), label.to_pylist(), strict=True))
+    known = matured_labels(use_case, events, found.as_of, entities, known_until)
+    columns = (known[name].to_pylist() for name in ("entity_id", "label"))
+    return {entity: label for entity, label in zip(*columns, strict=True) if label is not None}
 
 
 def _sets(pairs: Iterable[tuple[str, str]]) -> dict[str, Set[str]]:

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from include import use_cases
-from include.errors import UnavailableError, UnknownNameError
-from include.features.online.store import OnlineStore
-from include.features.views import FeatureService
-from include.monitoring import effects
-from include.pipeline import experiments
+import psycopg
+
+from include import use_cases, wiring
+from include.errors import TenantryError, UnavailableError, UnknownNameError
+from include.features.online.served import freshness
+from include.monitoring.retrain_effect import describe
+from include.pipeline import experiment_results
 from include.registry import experiments as trials
-from include.registry import ledger as promotions
 from include.registry import lifecycle
-from include.registry.ledger import Promotion
-from include.storage.lake import Lake
+from include.registry.incidents import suspected
+from include.registry.promotions import Promotion
 from include.storage.postgres import tenant_transaction
+from include.stores import Stores
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet
 from include.tenants.namespace import dag_id
 
+log = logging.getLogger(__name__)
 
-def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
-    """One row per tenant and use case; a tenant whose database is missing says so in its row.
+
+def fleet_status(fleet: Fleet, stores: Stores, airflow_url: str = "") -> list[dict[str, Any]]:
+    """One row per tenant and use case; a tenant whose database cannot be read says so in its row.
 
     Raises:
         UnavailableError: not one tenant's database answers.
@@ -33,9 +38,11 @@ def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
     for tenant in fleet.tenants.values():
         for use_case in tenant.use_cases:
             try:
-                rows.append(_status(tenant, use_case, airflow_url))
-            except UnavailableError as error:
-                errors.append(error)
+                rows.append(_status(tenant, use_case, stores, airflow_url))
+            except (TenantryError, psycopg.Error, OSError) as error:
+                log.warning("status of %s/%s: %s", tenant.id, use_case, error)
+                if isinstance(error, UnavailableError):
+                    errors.append(error)
                 rows.append(
                     {**_EMPTY, "tenant": tenant.id, "use_case": use_case, "champion": "unavailable"}
                 )
@@ -44,7 +51,7 @@ def fleet_status(fleet: Fleet, airflow_url: str = "") -> list[dict[str, Any]]:
     return rows
 
 
-def explain(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any]]]:
+def explain(tenant: TenantConfig, use_case: str, stores: Stores) -> dict[str, list[dict[str, Any]]]:
     """Where the use case stands, and every promotion, verdict, retrain, live metric, incident and
     quality check, oldest first.
 
@@ -54,18 +61,22 @@ def explain(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any
         UnknownNameError: the tenant does not have the use case.
     """
     return {
-        **_recorded(tenant, use_case),
-        "experiments": experiments.told(tenant.ref, use_case),
-        "shadow": experiments.shadows(tenant.ref, use_case),
+        **_recorded(tenant, use_case, stores),
+        "experiments": experiment_results.told(tenant.ref, use_case),
+        "shadow": experiment_results.shadows(tenant.ref, use_case),
     }
 
 
-def _recorded(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, Any]]]:
+def _recorded(
+    tenant: TenantConfig, use_case: str, stores: Stores
+) -> dict[str, list[dict[str, Any]]]:
     if use_case not in tenant.use_cases:
         raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
-    lake = Lake.from_environment()
-    decided = promotions.history(tenant.ref, use_case)
+    lake = wiring.lake_files()
+    decided = stores.promotions.history(tenant.ref, use_case)
     facts = lifecycle.facts_of(decided)
+    if facts.held and all(one.closed_at for one in suspected(tenant.ref, use_case)):
+        facts = replace(facts, held="")  # somebody has answered
     stage = lifecycle.stage_of(facts)
     found: dict[str, list[dict[str, Any]]] = {
         "stage": [
@@ -92,7 +103,7 @@ def _recorded(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, A
             rows = connection.execute(query, {"tenant": tenant.id, "use_case": use_case})
             found[name] = [dict(row) for row in rows]
     for row in found["retrains"]:
-        row["effect"] = effects.describe(row["effect"] or "", row.pop("effect_details") or {})
+        row["effect"] = describe(row["effect"] or "", row.pop("effect_details") or {})
     for row in (*found["drift_verdicts"], *found["quality"]):
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
@@ -101,6 +112,8 @@ def _recorded(tenant: TenantConfig, use_case: str) -> dict[str, list[dict[str, A
 
 def _told(one: Promotion) -> str:
     """A decision in a few words."""
+    if one.promoted and not one.version:
+        return f"nothing serves; withdrew {', '.join(one.withdrawn)}"
     if one.promoted:
         return f"{'promoted' if one.trained else 'back to'} {one.version}"
     return f"withdrew {', '.join(one.withdrawn)}" if one.withdrawn else f"kept {one.version}"
@@ -136,6 +149,8 @@ _QUERIES: Final = {
         ORDER BY as_of
     """,
 }
+#: Retrains that a row of the fleet shows.
+_NEWEST: Final = 3
 _EMPTY = dict.fromkeys(
     (
         *("tenant", "use_case", "champion", "metric", "baseline", "live", "drift", "retrains"),
@@ -145,10 +160,12 @@ _EMPTY = dict.fromkeys(
 )
 
 
-def _status(tenant: TenantConfig, use_case: str, airflow_url: str) -> dict[str, Any]:
-    decided = promotions.history(tenant.ref, use_case)
-    champion = promotions.champion_at(tenant.ref, use_case)
-    found = _recorded(tenant, use_case)
+def _status(
+    tenant: TenantConfig, use_case: str, stores: Stores, airflow_url: str
+) -> dict[str, Any]:
+    decided = stores.promotions.history(tenant.ref, use_case)
+    champion = stores.promotions.champion_at(tenant.ref, use_case)
+    found = _recorded(tenant, use_case, stores)
     verdicts, retrains, live = (
         found[name] for name in ("drift_verdicts", "retrains", "live_metrics")
     )
@@ -163,12 +180,17 @@ def _status(tenant: TenantConfig, use_case: str, airflow_url: str) -> dict[str, 
         "baseline": baseline,
         "live": _live(live),
         "drift": ", ".join(dict.fromkeys([*(v["verdict"] for v in verdicts[-1:]), *incidents])),
-        "retrains": "; ".join(
-            f"{one['as_of']:%m-%d} {one['outcome'] or one['state']}" for one in asked
-        ),
+        "retrains": _retrains(asked),
         "online": _online(tenant, use_case),
         "link": f"{airflow_url}/dags/{dag_id(tenant.id, 'pipeline')}" if airflow_url else "",
     }
+
+
+def _retrains(asked: Sequence[Mapping[str, Any]]) -> str:
+    """The newest ones: a day tells which only within a year."""
+    newest = [f"{one['as_of']:%m-%d} {one['outcome'] or one['state']}" for one in asked[-_NEWEST:]]
+    earlier = len(asked) - len(newest)
+    return "; ".join([*([f"{earlier} earlier"] if earlier else []), *newest])
 
 
 def _online(tenant: TenantConfig, use_case: str) -> str:
@@ -176,8 +198,7 @@ def _online(tenant: TenantConfig, use_case: str) -> str:
     views = [view for view in use_cases.get(use_case).features.views if view.ttl is not None]
     if not views:
         return ""
-    store = OnlineStore(tenant.ref, FeatureService("status", tuple(views)), tenant.timezone)
-    there = {(one.view, one.fingerprint): one.watermark for one in store.freshness()}
+    there = {(one.view, one.fingerprint): one.watermark for one in freshness(tenant.ref)}
     marks = [there[key] for view in views if (key := (view.name, view.fingerprint)) in there]
     until = f" to {min(marks):%Y-%m-%d}" if marks else ""
     return f"{len(marks)} of {len(views)} views{until}"
@@ -185,9 +206,9 @@ def _online(tenant: TenantConfig, use_case: str) -> str:
 
 def _live(measured: Sequence[Mapping[str, Any]]) -> str:
     """The newest predictions whose labels have matured: the model's metric, and its baseline's."""
-    if not measured or measured[-1]["value"] is None:
+    newest = next((one for one in reversed(measured) if one["value"] is not None), None)
+    if newest is None:
         return ""
-    newest = measured[-1]
     against = "" if newest["baseline"] is None else f" vs {newest['baseline']:.3f}"
     return f"{newest['value']:.3f}{against}"
 

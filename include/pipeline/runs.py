@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from include import use_cases, wiring
 from include.errors import ConfigError, UnknownNameError
-from include.features.inputs import pool_members, retention_problems
+from include.features.inputs import pool_members, settled_members
+from include.features.reach import retention_problems
 from include.handoffs import Interval
 from include.pipeline.intervals import last_interval
+from include.pipeline.neighbours import readable
+from include.storage import ownership
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.use_cases.declaration import UseCase
+from include.use_cases.losses import absent_is_unknown
 
 Handoff = TypeVar("Handoff")
 log = logging.getLogger(__name__)
+#: By how much the clocks of two machines may differ.
+_CLOCKS: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,8 @@ class Run:
     trigger: str = "scheduled"  #: `scheduled`, `drift` or `manual`
     report: bool = False  #: draw the drift report whatever the verdict
     run_id: str = ""  #: of the Airflow run; empty without Airflow
+    by: str = "system"  #: who asked for it
+    reason: str = ""  #: that was given for asking
     use_case: UseCase | None = None
     received: Mapping[str, Any] = field(default_factory=dict)  #: stage → handoff
 
@@ -61,12 +72,21 @@ class Run:
         """Whose events the use case's shared views see; nobody's where it has none."""
         if not any(view.scope == "shared" for view in self.the_use_case().features.views):
             return []
-        return pool_members(self.tenant, self.neighbours())
+        return self.shared_members()
+
+    def shared_members(self) -> list[TenantConfig]:
+        """Whose events the region's shared views see; one whose table is broken is left out."""
+        lake, members = self.platform.lake, pool_members(self.tenant, self.neighbours())
+        return settled_members(readable(members, ("events",), lake, self.as_of), lake)
 
     def neighbours(self) -> list[TenantConfig]:
         """The tenants of the run's region, itself among them."""
-        everybody = _fleet().tenants.values()
-        return [one for one in everybody if one.region == self.tenant.region]
+        near = [one for one in _fleet().tenants.values() if one.region == self.tenant.region]
+        return ownership.admitted(near)
+
+    def consenting(self, owner: TenantRef) -> set[str]:
+        """Ids of all tenants that consent to pooling by an owner of global models now."""
+        return {one.id for one in _fleet().tenants.values() if one.consents_to(owner)}
 
     def take(self, kind: type[Handoff], stage: str) -> Handoff:
         """The handoff of an earlier stage."""
@@ -90,16 +110,12 @@ class GlobalRun:
 
     platform: wiring.Platform
     use_case: UseCase
-    members: tuple[TenantConfig, ...]  #: tenants that have the use case and consented
+    owner: TenantRef  #: whose rows and versions the run writes
+    members: tuple[TenantConfig, ...]  #: tenants that have the use case and consented to that pool
     consenting: tuple[TenantConfig, ...]  #: all that consented, whose events shared views see
     as_of: datetime
     received: Mapping[str, Any] = field(default_factory=dict)
     trigger: str = "scheduled"
-
-    @property
-    def owner(self) -> TenantRef:
-        """Whose rows and versions the run writes."""
-        return GLOBAL
 
     @property
     def use_case_name(self) -> str:
@@ -121,7 +137,7 @@ def open_pipeline(
 
     A manual run without a logical date has none: it takes the last interval that is over.
     """
-    tenant = _tenant(tenant_id)
+    tenant = _owned_tenant(tenant_id)
     if start is None or end is None or start >= end:
         interval = last_interval(tenant, end or datetime.now(UTC))
     else:
@@ -150,38 +166,126 @@ def open_retrain(
     as_of: datetime | None,
     trigger: str,
     run_id: str,
+    by: str = "system",
+    reason: str = "",
     connect: wiring.Connect,
     received: Mapping[str, Any],
 ) -> Run:
-    """A retraining of one use case with what was known at `as_of`, or at the last load."""
-    tenant = _tenant(tenant_id)
+    """A retraining of one use case with what was known at `as_of`, or at the last load.
+
+    Raises:
+        UnknownNameError: the tenant has no such use case.
+        ConfigError: nothing was known at that instant yet, or it is later than the last load.
+    """
+    tenant = _owned_tenant(tenant_id)
+    case, platform = _use_case(tenant, use_case), wiring.platform(connect)
+    loaded = last_checked(tenant)
     if as_of is None:
-        as_of = last_checked(tenant)
+        as_of = loaded
+    if not received:  # nothing was done yet
+        _check_instant(tenant, use_case, as_of, loaded, platform)
     last = last_interval(tenant, as_of)
     start = last.start if last.end == as_of else last.end
     return Run(
-        platform=wiring.platform(connect),
+        platform=platform,
         tenant=tenant,
         interval=Interval(start, as_of),
         trigger=trigger,
         run_id=run_id,
-        use_case=_use_case(tenant, use_case),
+        by=by,
+        reason=reason,
+        use_case=case,
         received=received,
     )
 
 
+def _check_instant(
+    tenant: TenantConfig,
+    use_case: str,
+    as_of: datetime,
+    loaded: datetime,
+    platform: wiring.Platform,
+) -> None:
+    """Refuse a retrain of which it is clear before it starts that there is nothing to train on."""
+    what = f"no retrain of {tenant.id}/{use_case} as of {_shown(as_of)}"
+    instead = f"leave `as_of` empty for the last load, {_shown(loaded)}"
+    if as_of > loaded:
+        raise ConfigError(
+            f"{what}: data is loaded up to {_shown(loaded)}, and of later instants nothing is "
+            f"known; choose an earlier one, {instead}, or run the pipeline first"
+        )
+    if not _known_by(tenant.ref, as_of, platform):
+        first = _first_known(tenant.ref, platform)
+        known = f"the first was known at {_shown(first)}" if first else "nor later, so far"
+        raise ConfigError(
+            f"{what}: of {tenant.id} no event was known by then, {known}; choose a later one, or "
+            f"{instead}"
+        )
+
+
+def _check_global_instant(
+    members: Sequence[TenantConfig], use_case: str, as_of: datetime, platform: wiring.Platform
+) -> None:
+    what = f"no training of the global model of {use_case} as of {_shown(as_of)}"
+    if as_of > datetime.now(UTC) + _CLOCKS:
+        raise ConfigError(f"{what}: that is to come; choose an earlier one, or leave it empty")
+    whole = readable(members, ("events",), platform.lake, as_of)
+    if not any(_known_by(one.ref, as_of, platform) for one in whole):
+        raise ConfigError(
+            f"{what}: of no tenant that consents an event was known by then; choose a later one, "
+            "load their data first, or leave `as_of` empty"
+        )
+
+
+def _known_by(owner: TenantRef, at: datetime, platform: wiring.Platform) -> bool:
+    known = (ds.field("created_timestamp") <= at) & (ds.field("event_timestamp") < at)
+    return bool(platform.lake.dataset(owner, "events").head(1, filter=known).num_rows)
+
+
+def _first_known(owner: TenantRef, platform: wiring.Platform) -> datetime | None:
+    """When an event was known first, which is not before it happened."""
+    columns = ["event_timestamp", "created_timestamp"]
+    rows = platform.lake.dataset(owner, "events").to_table(columns=columns)
+    happened, known = (rows[name] for name in columns)
+    first: datetime | None = pc.min(
+        pc.if_else(pc.greater(happened, known), happened, known)
+    ).as_py()
+    return first
+
+
+def _shown(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
 def open_global(
-    use_case: str, *, as_of: datetime, connect: wiring.Connect, received: Mapping[str, Any]
+    use_case: str,
+    *,
+    as_of: datetime,
+    connect: wiring.Connect,
+    received: Mapping[str, Any],
+    owner: TenantRef = GLOBAL,
+    asked: bool = False,
 ) -> GlobalRun:
-    """A training over every tenant that has the use case and consented to pooling."""
+    """A training over every tenant that has the use case and consented to one pool.
+
+    Args:
+        owner: of the pool's models: a region's, or that of all regions.
+        asked: somebody named the instant, which may therefore be an impossible one.
+
+    Raises:
+        ConfigError: of none of them anything was known at that instant yet, or it is to come.
+    """
     case = use_cases.get(use_case)
-    consenting = tuple(one for one in _fleet().tenants.values() if one.pooling.consent)
+    willing = [one for one in _fleet().tenants.values() if one.consents_to(owner)]
+    consenting, platform = tuple(ownership.admitted(willing)), wiring.platform(connect)
+    members = tuple(one for one in consenting if use_case in one.use_cases and _reaches(one, case))
+    if asked and not received:
+        _check_global_instant(members, use_case, as_of, platform)
     return GlobalRun(
-        platform=wiring.platform(connect),
+        platform=platform,
         use_case=case,
-        members=tuple(
-            one for one in consenting if use_case in one.use_cases and _reaches(one, case)
-        ),
+        owner=owner,
+        members=members,
         consenting=consenting,
         as_of=as_of,
         received=received,
@@ -200,14 +304,18 @@ def _fleet() -> Fleet:
     return load_fleet(tenants_folder(), use_cases.names())
 
 
-def _tenant(tenant_id: str) -> TenantConfig:
-    return find_tenant(tenants_folder(), tenant_id, use_cases.names())
+def _owned_tenant(tenant_id: str) -> TenantConfig:
+    """The tenant, whose data is its own: its first run claims the id."""
+    tenant = find_tenant(tenants_folder(), tenant_id, use_cases.names())
+    ownership.claim(tenant)
+    return tenant
 
 
 def _use_case(tenant: TenantConfig, name: str) -> UseCase:
     if name not in tenant.use_cases:
         raise UnknownNameError("use case", name, tenant.use_cases, f"tenant {tenant.id}")
-    return use_cases.get(name).with_seen(tenant.use_cases[name].seen_items)
+    use_case = use_cases.get(name).with_seen(tenant.use_cases[name].seen_items)
+    return use_case.with_absent(unknown=absent_is_unknown(use_case, tenant))
 
 
 def last_checked(tenant: TenantConfig) -> datetime:

@@ -13,10 +13,11 @@ from include.models.model import Model
 from include.models.serialise import from_bytes
 from include.pipeline.history import newest_training
 from include.pipeline.runs import Run
-from include.registry import ledger
+from include.registry import recorded
 from include.registry.port import ModelVersion
-from include.tenants.namespace import GLOBAL, TenantRef
-from include.training.catalogue import CATALOGUE
+from include.registry.withdrawal import lost_for_good
+from include.tenants.namespace import TenantRef
+from include.training.catalogue import CATALOGUE, shown_to
 from include.use_cases.declaration import TOP
 from include.use_cases.spines import popular_items
 from include.wiring import Platform
@@ -25,34 +26,53 @@ from include.wiring import Platform
 def in_force(
     platform: Platform, owner: TenantRef, use_case: str, as_of: datetime
 ) -> tuple[ModelVersion, Model] | None:
-    """The version that serves at an instant, if one does; its digest was checked."""
-    found = ledger.champion_at(owner, use_case, as_of)
-    return None if found is None else version(platform, owner, use_case, found.version)
+    """The version that serves at an instant, if one does.
+
+    Raises:
+        IntegrityError: it is not what the ledger promoted.
+    """
+    promotions = platform.stores.promotions
+    found = promotions.champion_at(owner, use_case, as_of)
+    if found is None:
+        return None
+    registered = recorded.promoted(owner, found, platform.registry)
+    if lost_for_good(registered, platform.registry, promotions):
+        return None
+    return registered, from_bytes(platform.registry.artifact(owner, registered))
 
 
 def version(
     platform: Platform, owner: TenantRef, use_case: str, number: str
 ) -> tuple[ModelVersion, Model]:
-    """A registered version; its digest was checked."""
-    registered = platform.registry.get(owner, use_case, number)
+    """A registered version.
+
+    Raises:
+        IntegrityError: it is not what the ledger knows under that number.
+    """
+    decided = platform.stores.promotions.history(owner, use_case)
+    registered = recorded.registered(owner, use_case, number, platform.registry, decided)
     return registered, from_bytes(platform.registry.artifact(owner, registered))
 
 
 def shared_catalogue(run: Run, events: pa.Table, attributes: TableVersion) -> tuple[str, ...]:
-    """What sells at several consenting tenants, for a tenant that lately sold next to nothing.
+    """What sells at several others that consent, for a tenant that lately sold next to nothing.
 
     That of the newest global training, best first; of a tenant that says which items it has, only
-    those. Empty for everybody else.
+    those. Empty for everybody else, and after somebody withdrew whose sales are in it: a catalogue
+    without them would tell what they sold.
     """
     use_case = run.the_use_case()
     if use_case.items is None or not use_case.items.newcomers:
         return ()
     if len(popular_items(use_case, events, run.as_of)) >= TOP:
         return ()
-    trained = newest_training(GLOBAL, use_case.name, run.as_of)
+    owner = run.tenant.pool
+    trained = newest_training(owner, use_case.name, run.as_of)
     if trained is None:
         return ()
-    evaluation = json.loads(run.platform.lake.get(GLOBAL, trained.evaluation))
+    evaluation = json.loads(run.platform.lake.get(owner, trained.evaluation))
+    if not {one["tenant"] for one in evaluation["tables"]} <= run.consenting(owner):
+        return ()
     facts = run.platform.lake.read(
         run.tenant.ref,
         "attributes",
@@ -61,4 +81,5 @@ def shared_catalogue(run: Run, events: pa.Table, attributes: TableVersion) -> tu
         known_at=run.as_of,
     )
     has = set(facts.filter(pc.equal(facts["entity"], "item"))["entity_id"].to_pylist())
-    return tuple(item for item in evaluation.get(CATALOGUE, ()) if item in has or not has)
+    shown = shown_to(run.tenant.id, evaluation.get(CATALOGUE), use_case.items.popular)
+    return tuple(item for item in shown if item in has or not has)

@@ -11,18 +11,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-from include import ingestion as ingestion_stage
 from include import monitoring as monitoring_stage
 from include import quality as quality_stage
-from include import use_cases, wiring
-from include.errors import TenantryError
+from include import wiring
 from include.features import stage as features_stage
-from include.features.inputs import pool_members, read, record_pool
+from include.features.inputs import read, record_pool
 from include.features.online import stage as online_stage
 from include.handoffs import (
     Checked,
     FeaturesBuilt,
     Ingested,
+    LostDays,
     Materialized,
     Monitored,
     Registered,
@@ -30,20 +29,34 @@ from include.handoffs import (
     Scored,
     Trained,
 )
+from include.ingestion import stage as ingestion_stage
+from include.models.contributors import Contributors
 from include.models.model import row_scores
 from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
-from include.pipeline import decay, evaluate, experiments, history, lookback, serving, translate
+from include.pipeline import (
+    consent,
+    decay,
+    evaluate,
+    experiments,
+    history,
+    lookback,
+    losses,
+    serving,
+    translate,
+)
+from include.pipeline.neighbours import readable
 from include.pipeline.runs import GlobalRun, Run
 from include.registry import stage as registry_stage
+from include.registry.leaks import Look, ordinary
 from include.scoring import stage as scoring_stage
-from include.storage.lake import Lake
-from include.storage.retention import Expired, expire
-from include.tenants.loader import load_fleet, tenants_folder
-from include.tenants.namespace import GLOBAL
+from include.storage import audit, ownership
+from include.storage.scratch import sweep
 from include.training import stage as training_stage
+from include.training.told import told
 from include.use_cases.declaration import TOP
+from include.use_cases.losses import of_labels
 from include.use_cases.spines import event_columns, scoring_spine
 
 log = logging.getLogger(__name__)
@@ -52,23 +65,32 @@ log = logging.getLogger(__name__)
 def execute(stage: str, run: Run) -> Any:
     """Run one stage of a tenant and keep its handoff in the registry of runs."""
     log.info("%s: %s %s at %s", stage, run.tenant.id, run.use_case_name, run.as_of)
-    handoff = STEPS[stage](run)
-    history.record(run, stage, handoff)
+    sweep(run.tenant.id)  # what a killed task has left of this tenant's rows
+    with ownership.at_work(run.tenant.id):
+        ownership.check_again(run.tenant)  # it may have been moved since the run was opened
+        handoff = STEPS[stage](run)
+        history.record(run, stage, handoff)
     return handoff
 
 
 def execute_global(stage: str, run: GlobalRun) -> Any:
     """Run one stage of a global model and keep its handoff likewise."""
-    log.info("%s: global %s at %s", stage, run.use_case.name, run.as_of)
-    handoff = GLOBAL_STEPS[stage](run)
-    history.record(run, stage, handoff)
+    log.info("%s: %s %s at %s", stage, run.owner.id, run.use_case.name, run.as_of)
+    sweep(run.owner.id)
+    with ownership.at_work(*(one.id for one in run.consenting)):
+        handoff = GLOBAL_STEPS[stage](run)
+        history.record(run, stage, handoff)
     return handoff
 
 
 def ingestion(run: Run) -> Ingested:
     """Sources → landing tables."""
     return ingestion_stage.ingest(
-        run.tenant, run.interval, lake=run.platform.lake, connect=run.platform.connect
+        run.tenant,
+        run.interval,
+        lake=run.platform.lake,
+        connect=run.platform.connect,
+        pii_secret=run.platform.pii_secret,
     )
 
 
@@ -95,10 +117,11 @@ def materialization(run: Run) -> Materialized:
         lake=lake,
     )
     neighbours = run.neighbours()
-    members = pool_members(run.tenant, neighbours)
     # One store serves the region, so it has what any of its tenants reads.
     pooled = [view for one in neighbours for view in translate.online_views(one)]
-    if not members or not any(view.scope == "shared" for view in pooled):
+    wanted = any(view.scope == "shared" for view in pooled)
+    members = run.shared_members() if wanted else []
+    if not members:
         online_stage.empty_pool(run.tenant.region)
         return done
     if not any(view.scope == "shared" for view in views):
@@ -114,6 +137,9 @@ def features(run: Run) -> FeaturesBuilt:
     use_case, lake, ref = run.the_use_case(), run.platform.lake, run.tenant.ref
     if run.trigger == "drift":
         retrain_ledger.mark_triggered(ref, use_case.name, run.as_of, run.run_id)
+    elif run.trigger == "manual":
+        asked = {"use_case": use_case.name, "as_of": run.as_of.isoformat(), "run": run.run_id}
+        audit.record(ref, "retrain by hand", asked | {"reason": run.reason}, run.by, once=True)
     checked = run.received.get("quality")
     events = checked.events if checked else lake.version(ref, "events")
     attributes = checked.attributes if checked else lake.version(ref, "attributes")
@@ -139,7 +165,8 @@ def features(run: Run) -> FeaturesBuilt:
         lake=lake,
         request=use_case.request,
     )
-    due = history.training_due(run, events, data_loss=bool(checked and checked.data_loss))
+    lost = losses.of_run(run)
+    due = history.training_due(run, events, data_loss=bool(losses.in_interval(run, lost)))
     return FeaturesBuilt(
         tenant=run.tenant.id,
         use_case=use_case.name,
@@ -152,6 +179,7 @@ def features(run: Run) -> FeaturesBuilt:
         training_reason=due.reason,
         pool=pool,
         catalogue=catalogue,
+        lost=of_labels(use_case, run.tenant, lost),
     )
 
 
@@ -167,9 +195,10 @@ def training(run: Run) -> Trained:
         run.take(FeaturesBuilt, "features"),
         lake=run.platform.lake,
         incumbent=serving.in_force(run.platform, run.tenant.ref, use_case.name, run.as_of),
-        global_champion=serving.in_force(run.platform, GLOBAL, use_case.name, run.as_of),
+        global_champion=serving.in_force(run.platform, run.tenant.pool, use_case.name, run.as_of),
         trigger=run.trigger,
         code_revision=wiring.code_revision(),
+        logs=history.scored_before(run),
     )
 
 
@@ -179,20 +208,24 @@ def registry(run: Run) -> Registered:
         run.tenant.ref,
         run.take(Trained, "training"),
         registry=run.platform.registry,
+        promotions=run.platform.stores.promotions,
         lake=run.platform.lake,
         feature_fingerprint=run.the_use_case().fingerprint,
+        by=run.by,
     )
 
 
 def scoring(run: Run) -> Scored:
     """Predictions of the interval."""
     use_case = run.the_use_case()
+    consent.before_scoring(run)
     return scoring_stage.score(
         run.tenant.ref,
         run.take(FeaturesBuilt, "features"),
         use_case.task,
         TOP,
         registry=run.platform.registry,
+        promotions=run.platform.stores.promotions,
         lake=run.platform.lake,
         entity=use_case.entity,
         baseline=translate.shown_baseline(use_case),
@@ -207,29 +240,43 @@ def monitoring(run: Run) -> Monitored:
     """Drift verdict and retrain decision, after measuring predictions whose labels matured."""
     use_case, ref = run.the_use_case(), run.tenant.ref
     scored = run.take(Scored, "scoring")
-    checked = run.received.get("quality")
-    data_loss = bool(checked and checked.data_loss)
+    lost = losses.of_run(run)
+    data_loss = bool(losses.in_interval(run, lost))
     if not data_loss:  # without data everybody seems to have stayed away
-        evaluate.measure_matured(run, scored)
-        experiments.look(run, scored)
-    champion = predictions = past = model = None
+        evaluate.measure_matured(run, scored, lost)
+        experiments.look(run, scored, lost)
+    champion = predictions = past = maturity = model = None
+    reference: dict[datetime, tuple[LostDays, ...]] = {}
     if scored.version:  # judged is what was scored, whatever has come to serve since
         version, model = serving.version(run.platform, ref, use_case.name, scored.version)
         champion = evaluate.champion(run, version)
+        instants, then = evaluate.judged_on(run, version)
+        known = losses.known_losses(use_case, run.tenant, then, lost)
+        reference = dict.fromkeys(instants, known)
         vectors = run.platform.lake.get_table(ref, scored.features)
         predictions = row_scores(model, vectors, use_case.entity)
         past = lookback.past(run, scored, model)
+        maturity = lookback.maturity(run, scored, model)
     monitored = monitoring_stage.monitor(
         run.tenant,
         scored,
-        translate.drift_policy(use_case, run.tenant, model),
+        losses.holding_back(
+            translate.drift_policy(use_case, run.tenant, model),
+            run,
+            lost,
+            reference,
+            use_case.columns,
+        ),
         champion=champion,
         keys=use_case.keys,
         data_loss=data_loss,
         lake=run.platform.lake,
+        promotions=run.platform.stores.promotions,
         predictions=predictions,
         report=run.report,
         past=past,
+        maturity=maturity,
+        since=run.interval.start,
     )
     if not data_loss:
         decay.roll_back_decayed(run)
@@ -260,50 +307,63 @@ def outcome(run: Run) -> Registered:
 
 
 def global_training(run: GlobalRun) -> Trained:
-    """One model over the tenants that consented, measured on each of them."""
+    """One model over the tenants that consented, measured on each of them.
+
+    What was made of the data of one that withdrew its consent is withdrawn first, so that it is
+    neither the incumbent nor stands for this training.
+    """
+    run = consent.before_training(run)
     decided = history.decided_training(run)
     if decided is not None:
         return decided
+    lake = run.platform.lake
+    members = readable(run.members, ("events", "attributes"), lake, run.as_of)
+    pooled = run.consenting
+    if any(view.scope == "shared" for view in run.use_case.features.views):
+        pooled = tuple(readable(pooled, ("events",), lake, run.as_of))
     return training_stage.train_global(
         run.use_case,
-        run.members,
+        members,
         run.as_of,
-        lake=run.platform.lake,
-        consenting=run.consenting,
-        incumbent=serving.in_force(run.platform, GLOBAL, run.use_case.name, run.as_of),
+        lake=lake,
+        consenting=pooled,
+        left_out=len(run.members) - len(members),
+        lost={
+            one.id: of_labels(run.use_case, one, losses.lost_days(one, run.as_of))
+            for one in members
+        },
+        incumbent=serving.in_force(run.platform, run.owner, run.use_case.name, run.as_of),
         trigger=run.trigger,
         code_revision=wiring.code_revision(),
+        owner=run.owner,
     )
 
 
 def global_registry(run: GlobalRun) -> Registered:
     """The decision about the global model."""
+    trained, promotions = run.received["training"], run.platform.stores.promotions
+    if promotions.find(run.owner, run.use_case_name, trained.as_of, trained.trigger) is None:
+        consent.check_training(run, trained)
     return registry_stage.register(
-        GLOBAL,
-        run.received["training"],
+        run.owner,
+        trained,
         registry=run.platform.registry,
+        promotions=promotions,
         lake=run.platform.lake,
         feature_fingerprint=run.use_case.fingerprint,
+        look=_look(run),
     )
 
 
-def expire_all(at: datetime) -> list[Expired]:
-    """Apply every tenant's retention; one that fails is named after the others are done.
-
-    Raises:
-        TenantryError: lists the tenants it could not be applied to, with the reasons.
-    """
-    lake = Lake.from_environment()
-    done: list[Expired] = []
-    failed: list[str] = []
-    for tenant in load_fleet(tenants_folder(), use_cases.names()).tenants.values():
-        try:
-            done.append(expire(tenant, at, lake))
-        except TenantryError as error:
-            failed.append(f"{tenant.id}: {error}")
-    if failed:
-        raise TenantryError("retention was not applied to " + "; ".join(failed))
-    return done
+def _look(run: GlobalRun) -> Look:
+    """What a model of many tenants is looked through for before it can be theirs."""
+    use_case, tenants = run.use_case, {one.id: one.ref for one in run.consenting}
+    return Look(
+        lambda document: told(document, tenants, run.as_of, run.platform.lake),
+        ordinary(use_case, tuple(use_case.feature_columns), tuple(tenants)),
+        use_case.keys,
+        Contributors().tenants,
+    )
 
 
 STEPS: Final[Mapping[str, Callable[[Run], Any]]] = {

@@ -10,7 +10,7 @@ from include.monitoring.policy import DriftPolicy
 from include.monitoring.windows import PREDICTION
 from include.quality.needs import DataNeeds
 from include.tenants.config import TenantConfig
-from include.training.forecasting import naive_model
+from include.training.estimators.forecast import naive_model
 from include.use_cases.declaration import UseCase
 
 
@@ -60,11 +60,13 @@ def drift_policy(use_case: UseCase, tenant: TenantConfig, model: Model | None) -
         performance_drop=declared.performance_drop,
         minimum_rows=declared.minimum_rows,
         cooldown=overrides.cooldown or declared.cooldown,
-        ignored=(
-            *rule,
-            *(f"{v.name}__*" for v in use_case.features.views if not v.entity.join_keys),
-        ),
+        ignored=(*rule, *without_distribution(use_case)),
     )
+
+
+def without_distribution(use_case: UseCase) -> tuple[str, ...]:
+    """Patterns of the columns that have one value at an instant, for all entities alike."""
+    return tuple(f"{v.name}__*" for v in use_case.features.views if not v.entity.join_keys)
 
 
 def shown_baseline(use_case: UseCase) -> Model | None:
