@@ -6,7 +6,7 @@ tenant asks whether that user may read the DAG `{tenant}.pipeline`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -18,15 +18,17 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 
 from include import use_cases
-from include.errors import ConfigError, IntegrityError, TenantryError
+from include.errors import ConfigError, IntegrityError, IsolationError, TenantryError
+from include.pages import Alarm, Link, render
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import DAG_KINDS, TENANT_ID, dag_id, split_dag_id
-from tenantry_pages.markup import Alarm, Link, heading, page, paragraph, table
 
 #: Tenants on a page of the fleet, rows in a table: the rest is a click, or `tenantry why`, away.
 TENANTS: Final = 50
 ROWS: Final = 50
+#: What a tenant's page tells of each use case.
+LEDGERS: Final = ("promotions", "retrains", "live_metrics", "incidents")
 
 _ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -38,6 +40,11 @@ _PAGE: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'self'",
 }
+#: A page around a report, which is the only thing that it may load.
+_FRAME: Final = {
+    **_PAGE,
+    "Content-Security-Policy": f"{_PAGE['Content-Security-Policy']}; frame-src 'self'",
+}
 #: A report's own script runs (Evidently draws with one), but in an origin that is not Airflow's,
 #: and it may load nothing.
 _REPORT: Final = {
@@ -47,7 +54,7 @@ _REPORT: Final = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
 }
 #: Verdicts that nobody has to look at.
-_CALM: Final = ("", "stable", "too_few_rows", "no_model")
+_CALM: Final = ("", "stable", "too_few_rows", "no_model", "unjudged")
 _TYPES: Final = {".html": "text/html; charset=utf-8", ".json": "application/json"}
 
 app = FastAPI(
@@ -64,8 +71,16 @@ def readable_tenant(tenant_id: str, request: Request, user: GetUserDep) -> Tenan
     if not TENANT_ID.fullmatch(tenant_id):
         raise HTTPException(404, f"a tenant id matches {TENANT_ID.pattern}")
     requires_access_dag("GET", param_dag_id=dag_id(tenant_id, "pipeline"))(request, user)
+    from include.storage import ownership
+
     try:
-        return find_tenant(tenants_folder(), tenant_id, use_cases.names())
+        tenant = find_tenant(tenants_folder(), tenant_id, use_cases.names())
+        ownership.check(tenant)
+        return tenant
+    except IsolationError:  # there is data under the id, and it is somebody else's
+        raise HTTPException(
+            404, f"{tenant_id} has no reports; see `tenantry tenants check`"
+        ) from None
     except ConfigError:  # its message may name other tenants
         raise HTTPException(
             404, f"no good tenant file of {tenant_id}; see `tenantry tenants check`"
@@ -78,28 +93,29 @@ ReadableTenant = Annotated[TenantConfig, Depends(readable_tenant)]
 @app.exception_handler(TenantryError)
 def told(request: Request, error: TenantryError) -> Response:
     """Postgres is down, say: the message tells a person what to do."""
-    return HTMLResponse(page("Tenantry", paragraph(error)), 503, headers=_PAGE)
+    return _page("message", title="Tenantry", message=error, status=503)
 
 
 @app.get("/")
 def fleet(user: GetUserDep, after: Annotated[str, Query(max_length=50)] = "") -> Response:
     """The fleet as far as the user may read it, some tenants at a time."""
+    from include import wiring
     from include.pipeline.report import fleet_status
+    from include.storage import ownership
 
     allowed = get_auth_manager().get_authorized_dag_ids(user=user)
-    known = load_fleet(tenants_folder(), use_cases.names()).tenants
+    everybody = load_fleet(tenants_folder(), use_cases.names()).tenants
+    known = {one.id: one for one in ownership.admitted(everybody.values())}
     readable = [one for one in known if one > after and dag_id(one, "pipeline") in allowed]
     shown = readable[:TENANTS]
-    rows = fleet_status(Fleet({one: known[one] for one in shown}))
+    rows = fleet_status(Fleet({one: known[one] for one in shown}), wiring.stores())
     for row in rows:
         del row["link"]
         row["tenant"] = Link(row["tenant"], f"reports/{row['tenant']}")
         if row["drift"] not in _CALM:
             row["drift"] = Alarm(row["drift"])
-    parts = [table(rows)]
-    if len(readable) > len(shown):
-        parts.append(paragraph(Link("more tenants", f"?{urlencode({'after': shown[-1]})}")))
-    return HTMLResponse(page("Tenantry: the fleet", *parts), headers=_PAGE)
+    more = f"?{urlencode({'after': shown[-1]})}" if len(readable) > len(shown) else ""
+    return _page("fleet", title="Tenantry: the fleet", tenants=rows, more=more)
 
 
 @app.get("/dag/{dag_id}", dependencies=[Depends(requires_access_dag("GET"))])
@@ -109,33 +125,54 @@ def of_dag(dag_id: str) -> Response:
     if kind in DAG_KINDS and TENANT_ID.fullmatch(tenant_id):
         return RedirectResponse(f"../reports/{tenant_id}", headers=_PAGE)
     text = "This DAG belongs to no tenant, and only tenants have reports."
-    return HTMLResponse(page("Reports", paragraph(text)), headers=_PAGE)
+    return _page("message", title="Reports", message=text)
 
 
 @app.get("/reports/{tenant_id}")
 def reports(tenant: ReadableTenant) -> Response:
     """The newest reports, then the history of each use case: what `tenantry why` prints."""
+    from include import wiring
     from include.pipeline.report import explain
-    from include.storage.lake import Lake
 
-    home = Lake.from_environment().file_path(tenant.ref, "")
-    found = {name: explain(tenant, name) for name in tenant.use_cases}
+    home, rows = wiring.lake_files().file_path(tenant.ref, ""), wiring.stores()
+    found = {name: explain(tenant, name, rows) for name in tenant.use_cases}
     newest = sorted(_reports(tenant, home, found), key=lambda row: row["as_of"], reverse=True)
-    parts = [paragraph(Link("all tenants", "../")), heading("Reports"), table(newest[:ROWS])]
-    for use_case, history in found.items():
-        parts.append(heading(use_case))
-        for name in ("promotions", "retrains", "live_metrics", "incidents"):
-            parts.append(heading(name.replace("_", " ").capitalize(), 3))
-            parts.append(table(list(islice(reversed(history[name]), ROWS))))
-    return HTMLResponse(page(f"{tenant.name} ({tenant.id})", *parts), headers=_PAGE)
+    ledgers = {
+        use_case: {name: list(islice(reversed(history[name]), ROWS)) for name in LEDGERS}
+        for use_case, history in found.items()
+    }
+    return _page("history", title=_title(tenant), reports=newest[:ROWS], use_cases=ledgers)
+
+
+@app.get("/reports/{tenant_id}/report")
+def report(tenant: ReadableTenant, path: Annotated[str, Query(max_length=500)]) -> Response:
+    """One report of the tenant's with a way back; the frame it stands in has no session."""
+    _report_file(tenant, path)
+    return _page("report_frame", headers=_FRAME, title=_title(tenant), tenant=tenant.id, path=path)
 
 
 @app.get("/reports/{tenant_id}/file")
 def file(tenant: ReadableTenant, path: Annotated[str, Query(max_length=500)]) -> Response:
     """One report of the tenant's, confined to an origin of its own."""
-    from include.storage.lake import Lake
+    target = _report_file(tenant, path)
+    return FileResponse(target, media_type=_TYPES[target.suffix], headers=_REPORT)
 
-    lake = Lake.from_environment()
+
+def _page(
+    template: str, *, status: int = 200, headers: Mapping[str, str] = _PAGE, **values: object
+) -> Response:
+    return HTMLResponse(render(f"{template}.html.jinja", **values), status, headers=headers)
+
+
+def _title(tenant: TenantConfig) -> str:
+    return f"{tenant.name} ({tenant.id})"
+
+
+def _report_file(tenant: TenantConfig, path: str) -> Path:
+    """Where one of the tenant's reports lies; 404 for whatever is none."""
+    from include import wiring
+
+    lake = wiring.lake_files()
     try:
         target = lake.file_path(tenant.ref, path)
         inside = target.is_relative_to(lake.file_path(tenant.ref, "reports"))
@@ -143,7 +180,7 @@ def file(tenant: ReadableTenant, path: Annotated[str, Query(max_length=500)]) ->
             raise HTTPException(404, f"{tenant.id} has no such report")
     except (IntegrityError, ValueError, OSError, RuntimeError):
         raise HTTPException(404, f"{tenant.id} has no such report") from None
-    return FileResponse(target, media_type=_TYPES[target.suffix], headers=_REPORT)
+    return target
 
 
 def _reports(
@@ -155,7 +192,7 @@ def _reports(
         if path:
             relative = Path(path).relative_to(home).as_posix()
             link = Link(
-                f"{stage} {use_case}".strip(), f"{tenant.id}/file?{urlencode({'path': relative})}"
+                f"{stage} {use_case}".strip(), f"{tenant.id}/report?{urlencode({'path': relative})}"
             )
         return {**told, "why": why, "report": link}
 
