@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from include.cli import experiments, features, models, simulate, tenants
+from include.cli import audit, experiments, features, models, roles, simulate, suspicions, tenants
+from include.cli.identity import operator
 from include.cli.shared import (
     Json,
     TenantId,
@@ -23,8 +24,10 @@ from include.cli.shared import (
     parse_instant,
     print_json,
     print_problems,
+    stores,
 )
 from include.errors import TenantryError
+from include.runtime.private import keep_to_owner
 from include.runtime.tables import print_table
 
 app = typer.Typer(
@@ -35,13 +38,17 @@ app = typer.Typer(
 )
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(features.app, name="features")
+app.add_typer(roles.app, name="roles")
 app.add_typer(experiments.app, name="experiment")
+app.add_typer(suspicions.app, name="suspicion")
+app.add_typer(audit.app, name="audit")
 app.command()(simulate.simulate)
 app.add_typer(models.app)
 
 
 def main() -> None:
     """Run the command; a `TenantryError` becomes a message on stderr and exit code 1."""
+    keep_to_owner()
     try:
         app()
     except TenantryError as error:
@@ -91,7 +98,10 @@ def demo(
 def airflow(context: typer.Context) -> None:
     """Airflow's own command line, with this installation's settings."""
     activate()
-    sys.exit(subprocess.call([sys.executable, "-m", "airflow", *context.args]))
+    # who triggers a run, Airflow reads from here
+    environment = {**os.environ, "LOGNAME": operator()}
+    command = [sys.executable, "-m", "airflow", *context.args]
+    sys.exit(subprocess.call(command, env=environment))
 
 
 # the fleet
@@ -104,7 +114,7 @@ def status(as_json: Json = False) -> None:
     from include.runtime import control
 
     activate()
-    rows = fleet_status(fleet(), control.status().airflow_url)
+    rows = fleet_status(fleet(), stores(), control.status().airflow_url)
     if as_json:
         print_json(rows)
     else:
@@ -140,8 +150,6 @@ def run(
 def print_addresses() -> None:
     """Where the user interfaces are, and the login."""
     from include.runtime import control
+    from include.runtime.logins import describe
 
-    found = control.status()
-    password = json.loads(found.password_file.read_text())[found.user]
-    console.print(f"Airflow  {found.airflow_url}  login {found.user} / {password}", highlight=False)
-    console.print(f"MLflow   {found.mlflow_url}", highlight=False)
+    print(*describe(control.status()), sep="\n")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
 from include.features.description.lineage import Node
-from include.features.description.preview import Distribution, Preview
 from include.runtime.tables import print_table
+
+if TYPE_CHECKING:
+    from include.features.description.preview import Distribution, Preview
 
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _LONGEST_TEXT: Final = 40
@@ -35,11 +37,6 @@ def print_preview(console: Console, found: Preview) -> None:
     """Sample, distributions and cost."""
     at = f"{found.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     console.print(f"{found.view} of {found.tenant} at {at}", markup=False, highlight=False)
-    for share, learnt in found.categories.items():
-        named = ", ".join(f"{n} {visible(value)}" for n, value in enumerate(learnt, 1))
-        console.print(
-            f"{share}: {named or 'no category'}", markup=False, highlight=False, soft_wrap=True
-        )
     if found.pooled_tenants is not None:
         console.print(f"over the events of {found.pooled_tenants} consenting tenants")
     if found.sample:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Annotated, Any
 
 import typer
 
+from include.cli.identity import operator
 from include.cli.shared import (
     Json,
     TenantId,
@@ -15,17 +15,14 @@ from include.cli.shared import (
     fleet,
     one,
     parse_instant,
+    platform,
     print_json,
     print_problems,
-    registry,
 )
 from include.runtime.tables import print_table
 
 AsOf = Annotated[
     str | None, typer.Option(help="ISO instant of the data; the newest interval's end if none.")
-]
-By = Annotated[
-    str | None, typer.Option(help="Who decides, for the history; this machine's user if none.")
 ]
 app = typer.Typer(no_args_is_help=True, help="A/B experiments: a version against the champion.")
 
@@ -45,7 +42,6 @@ def start(
     ] = 100_000,
     because: Annotated[str, typer.Option(help="Why, for the history.")] = "",
     as_of: AsOf = None,
-    by: By = None,
     as_json: Json = False,
 ) -> None:
     """Serve a version to a share of the entities, until it proves better, worse or no different."""
@@ -61,8 +57,8 @@ def start(
         challenger,
         policy,
         as_of=parse_instant(as_of) if as_of else None,
-        registry=registry(),
-        by=by or getpass.getuser(),
+        platform=platform(),
+        by=operator(),
         because=because,
     )
     if as_json:
@@ -103,7 +99,6 @@ def stop(
     use_case: str,
     because: Annotated[str, typer.Option(help="Why, for the history.")],
     as_of: AsOf = None,
-    by: By = None,
     as_json: Json = False,
 ) -> None:
     """End the running experiment: from then on everybody is served by the champion."""
@@ -116,8 +111,8 @@ def stop(
         use_case,
         because,
         as_of=parse_instant(as_of) if as_of else None,
-        registry=registry(),
-        by=by or getpass.getuser(),
+        platform=platform(),
+        by=operator(),
     )
     if as_json:
         print_json(_rows(config.ref, use_case)[-1])
@@ -126,6 +121,6 @@ def stop(
 
 
 def _rows(tenant: Any, use_case: str) -> list[dict[str, Any]]:
-    from include.pipeline.experiments import told
+    from include.pipeline.experiment_results import told
 
     return [{"tenant": tenant.id, "use_case": use_case, **row} for row in told(tenant, use_case)]

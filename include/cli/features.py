@@ -171,10 +171,10 @@ def preview(
     as_json: Json = False,
 ) -> None:
     """A view computed for one tenant's active entities: sample, distribution, cost."""
+    from include import wiring
     from include.cli.drawings import print_preview
     from include.features.description.local_file import find
     from include.features.description.preview import preview as compute
-    from include.storage.lake import Lake
 
     declared, config = find(view), one(tenant)
     activate()
@@ -183,7 +183,7 @@ def preview(
         declared,
         parse_instant(as_of) if as_of else datetime.now(UTC),
         fleet=tuple(fleet().tenants.values()),
-        lake=Lake.from_environment(),
+        lake=wiring.lake(),
         rows=rows,
     )
     if as_json:

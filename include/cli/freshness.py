@@ -9,10 +9,11 @@ from typing import Any
 from include import use_cases
 from include.errors import UnavailableError
 from include.features.description.wording import duration_words
+from include.features.online import served as store
 from include.features.online.served import Served
-from include.features.online.store import OnlineStore, pool_store
-from include.features.views import FeatureService, FeatureView
+from include.features.views import FeatureView
 from include.tenants.config import TenantConfig
+from include.tenants.namespace import global_owner
 
 
 def freshness(tenants: Sequence[TenantConfig], at: datetime) -> list[dict[str, Any]]:
@@ -62,8 +63,7 @@ def judged(view: FeatureView, served: Sequence[Served] | None, at: datetime) -> 
 def _state(view: FeatureView, found: Served | None, at: datetime) -> str:
     if found is None:
         return "never materialized: reads as null"
-    learnt = FeatureService("one", (view,)).unbound  # at training, so not declared
-    if found.fingerprint != view.fingerprint and not learnt:
+    if found.fingerprint != view.fingerprint:
         return f"of declaration {found.fingerprint}: reads as null"
     return "past its TTL: reads as null" if found.stale(at) else "fresh"
 
@@ -71,8 +71,7 @@ def _state(view: FeatureView, found: Served | None, at: datetime) -> str:
 def _served(tenant: TenantConfig, views: Sequence[FeatureView]) -> list[Served]:
     if not views:
         return []
-    service = FeatureService("online", tuple(views))
-    found = OnlineStore(tenant.ref, service, tenant.timezone).freshness()
+    found = store.freshness(tenant.ref)
     if any(view.scope == "shared" for view in views):
-        found += pool_store(tenant.region, service).freshness()
+        found += store.freshness(global_owner(tenant.region))
     return found

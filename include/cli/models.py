@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,13 +18,18 @@ from include.cli.shared import (
     one,
     owner_of,
     print_json,
-    registry,
+    stores,
 )
 from include.errors import ConfigError
 from include.runtime.tables import print_table
 from include.tenants.namespace import TenantRef
 
-Owner = Annotated[str, typer.Argument(metavar="TENANT", help="A tenant's id, or `global`.")]
+if TYPE_CHECKING:
+    from include.registry.promotions import Promotions
+
+Owner = Annotated[
+    str, typer.Argument(metavar="TENANT", help="A tenant's id, `global` or `global-REGION`.")
+]
 app = typer.Typer(rich_markup_mode=None)
 app.command()(rollback)
 app.command()(reproduce)
@@ -36,7 +41,7 @@ def why(tenant: TenantId, use_case: str, as_json: Json = False) -> None:
     from include.pipeline.report import explain
 
     activate()
-    found = explain(one(tenant), use_case)
+    found = explain(one(tenant), use_case, stores())
     if as_json:
         print_json(found)
         return
@@ -56,15 +61,16 @@ def history(
     as_json: Json = False,
 ) -> None:
     """Which version served when, trained on what, promoted why and by whom."""
-    from include.pipeline.audit import scored_on, serving_history
+    from include import wiring
+    from include.pipeline.serving_history import scored_on, serving_history
 
     owner, timezone, cases = owner_of(tenant, use_case)
     day = None if on is None else _day(on)
     activate()
-    versions = registry()
+    records, promotions = wiring.model_records(), stores().promotions
     found: list[dict[str, Any]] = []
     for case in cases:
-        rows = serving_history(owner, case, versions, day, timezone)
+        rows = serving_history(owner, case, records, promotions, day, timezone)
         if day is not None and rows:
             rows[-1]["scored"] = scored_on(owner, case, day, timezone)
         found += rows
@@ -84,14 +90,15 @@ def card(
     as_json: Json = False,
 ) -> None:
     """The model card of a version: data, metrics, limits, lineage, decisions."""
-    from include.pipeline.audit import card_document
+    from include import wiring
+    from include.pipeline.serving_history import card_document
     from include.registry.model_card import page
 
     owner, _, (case,) = owner_of(tenant, use_case)
     activate()
-    versions = registry()
-    found = versions.get(owner, case, version or _champion(owner, case))
-    document = card_document(owner, found, versions)
+    records, promotions = wiring.model_records(), stores().promotions
+    found = records.get(owner, case, version or _champion(owner, case, promotions))
+    document = card_document(owner, found, records, promotions)
     if html is not None:
         html.write_text(page(document), encoding="utf-8")
     if as_json:
@@ -102,10 +109,8 @@ def card(
         _print_card(document)
 
 
-def _champion(owner: TenantRef, use_case: str) -> str:
-    from include.registry import ledger
-
-    found = ledger.champion_at(owner, use_case)
+def _champion(owner: TenantRef, use_case: str, promotions: Promotions) -> str:
+    found = promotions.champion_at(owner, use_case)
     if found is None:
         raise ConfigError(
             f"nothing serves {owner.id}/{use_case} yet; train it, or name a --version"

@@ -14,8 +14,8 @@ from include.cli.shared import (
     console,
     fleet,
     owner_of,
+    platform,
     print_json,
-    registry,
 )
 from include.errors import TenantryError
 
@@ -33,13 +33,13 @@ def reproduce(
     """
     from include import wiring
     from include.registry.ancestry import ModelName
-    from include.storage.lake import Lake
     from include.training.reproduction import reproduce as make_again
 
     names = [ModelName.parse(text) for text in models]
     owners = [owner_of(name.tenant, name.use_case)[0] for name in names]
     activate()
-    versions, lake = registry(), Lake.from_environment()
+    here = platform()
+    versions = here.registry
     rows: list[dict[str, Any]] = []
     for owner, name in zip(owners, names, strict=True):
         every = versions.versions(owner, name.use_case)
@@ -53,7 +53,8 @@ def reproduce(
                     use_cases.get(name.use_case),
                     fleet=fleet().tenants,
                     registry=versions,
-                    lake=lake,
+                    promotions=here.stores.promotions,
+                    lake=here.lake,
                     code_revision=wiring.code_revision(),
                 )
             except TenantryError as error:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import datetime
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.markup import escape
 
+from include.cli.identity import operator
 from include.cli.shared import (
     Json,
     activate,
@@ -16,16 +17,17 @@ from include.cli.shared import (
     fleet,
     one,
     owner_of,
+    platform,
     print_json,
-    registry,
 )
 from include.errors import ConfigError, TenantryError
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
 
 
 def rollback(
     tenant: Annotated[
-        str | None, typer.Argument(metavar="TENANT", help="A tenant's id, or `global`.")
+        str | None,
+        typer.Argument(metavar="TENANT", help="A tenant's id, `global` or `global-REGION`."),
     ] = None,
     use_case: Annotated[str | None, typer.Argument(metavar="USE_CASE")] = None,
     to: Annotated[
@@ -38,35 +40,37 @@ def rollback(
             help="Instead: every champion, anywhere, that came from this global version.",
         ),
     ] = None,
-    by: Annotated[
-        str | None, typer.Option(help="Who decides, for the ledger; this machine's user if none.")
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let an earlier champion serve again, from the newest interval on."""
+    """Let an earlier champion serve again, from the newest interval on.
+
+    The ledger says who asked for it: the user that the operating system knows.
+    """
     if derived_from is not None:
         if tenant is not None or to is not None:
             raise ConfigError("--derived-from stands alone: without TENANT, USE_CASE and --to")
-        _roll_back_derived(derived_from, by, dry_run, as_json)
+        _roll_back_derived(derived_from, dry_run, as_json)
         return
     if tenant is None or use_case is None:
         raise ConfigError("name TENANT and USE_CASE, or --derived-from MODEL@VERSION")
-    from include.registry import ledger
     from include.registry.rollback import roll_back
 
     owner, _, (case,) = owner_of(tenant, use_case)
     activate()
-    serving, newest = ledger.champion_at(owner, case), _newest(owner)
+    here, newest = platform(), newest_interval(owner)
+    promotions = here.stores.promotions
+    serving = promotions.champion_at(owner, case)
     done = roll_back(
         owner,
         case,
         to=to,
         as_of=newest,
-        registry=registry(),
-        by=by or getpass.getuser(),
+        registry=here.registry,
+        promotions=promotions,
+        by=operator(),
         dry_run=dry_run,
     )
     changed = serving is None or serving.version != done.version
@@ -89,7 +93,7 @@ def rollback(
         print(f"{tenant}/{case}: version {done.version} serves from {done.as_of:%Y-%m-%d} on")
 
 
-def _roll_back_derived(text: str, by: str | None, dry_run: bool, as_json: bool) -> None:
+def _roll_back_derived(text: str, dry_run: bool, as_json: bool) -> None:
     from rich.progress import track
 
     from include.pipeline.fallback import best_baseline
@@ -99,13 +103,15 @@ def _roll_back_derived(text: str, by: str | None, dry_run: bool, as_json: bool) 
     source = ModelName.parse(text)
     tenants = fleet()
     activate()
+    here = platform()
     effects = roll_back_derived(
         source,
         [tenant.ref for tenant in tenants.tenants.values()],
-        as_of=_newest,
-        registry=registry(),
+        as_of=newest_interval,
+        registry=here.registry,
+        promotions=here.stores.promotions,
         fallback=best_baseline,
-        by=by or getpass.getuser(),
+        by=operator(),
         dry_run=dry_run,
     )
     found = []
@@ -142,18 +148,24 @@ def _roll_back_derived(text: str, by: str | None, dry_run: bool, as_json: bool) 
         raise typer.Exit(1)
 
 
-def _newest(owner: TenantRef) -> datetime:
-    """End of the newest interval that the owner has; for `global`, that any tenant has."""
+def newest_interval(owner: TenantRef) -> datetime:
+    """End of the newest interval that the owner has; of global models, that any tenant has that
+    they can be offered to."""
     from include.pipeline.runs import last_checked
 
-    if owner != GLOBAL:
+    if not is_global(owner.id):
         return last_checked(one(owner.id))
     ends = []
     for tenant in fleet().tenants.values():
+        if owner not in (GLOBAL, global_owner(tenant.region)):
+            continue
         try:
             ends.append(last_checked(tenant))
-        except TenantryError:  # no data yet, or out of reach: others say how far time has come
+        except (
+            TenantryError,
+            psycopg.Error,
+        ):  # no data yet, or out of reach: others say how far time has come
             continue
     if not ends:
-        raise ConfigError("no tenant has data yet; run a pipeline first")
+        raise ConfigError(f"no tenant of {owner.id} has data yet; run a pipeline first")
     return max(ends)

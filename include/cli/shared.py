@@ -14,10 +14,11 @@ from include import use_cases
 from include.errors import ConfigError, UnknownNameError
 from include.handoffs import instant
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
 
 if TYPE_CHECKING:
-    from include.registry.port import Registry
+    from include.stores import Stores
+    from include.wiring import Platform
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="A tenant's id.")]
@@ -66,8 +67,8 @@ def print_problems(found: Fleet) -> None:
 
 def owner_of(tenant: str, use_case: str | None) -> tuple[TenantRef, str, list[str]]:
     """Whose models are meant, the time zone of its days, and the use cases asked for."""
-    if tenant == GLOBAL.id:
-        owner, timezone, known = GLOBAL, "UTC", sorted(use_cases.names())
+    if is_global(tenant):
+        owner, timezone, known = _global_owner(tenant), "UTC", sorted(use_cases.names())
     else:
         config = one(tenant)
         owner, timezone, known = config.ref, config.timezone, list(config.use_cases)
@@ -76,8 +77,33 @@ def owner_of(tenant: str, use_case: str | None) -> tuple[TenantRef, str, list[st
     return owner, timezone, known if use_case is None else [use_case]
 
 
-def registry() -> Registry:
-    """The models there are, with their versions."""
+def global_owners() -> list[TenantRef]:
+    """Every owner of global models: that of all regions first, then those of the regions that
+    tenants are in, or that have something in the lake."""
     from include import wiring
 
-    return wiring.platform(wiring.connect_from_environment).registry
+    activate()
+    owners = {global_owner(tenant.region) for tenant in fleet().tenants.values()}
+    owners |= wiring.lake_files().global_owners()
+    return [GLOBAL, *sorted(owners, key=lambda owner: owner.id)]
+
+
+def _global_owner(owner_id: str) -> TenantRef:
+    known = {owner.id: owner for owner in global_owners()}
+    if owner_id not in known:
+        raise UnknownNameError("owner of global models", owner_id, known)
+    return known[owner_id]
+
+
+def platform() -> Platform:
+    """Lake, registry and rows, as the environment says."""
+    from include import wiring
+
+    return wiring.platform(wiring.connect_from_environment)
+
+
+def stores() -> Stores:
+    """The rows alone."""
+    from include import wiring
+
+    return wiring.stores()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 from include.errors import TenantryError, UnknownNameError
 from include.runtime import control
+from include.runtime.logins import describe
+from include.runtime.private import keep_to_owner
 from include.runtime.progress import reporter
 
 
 def main(arguments: list[str]) -> int:
     """Runs one command; returns the exit code."""
+    keep_to_owner()
     try:
         match arguments:
             case ["up"]:
-                found = control.up(reporter())
-                password = json.loads(found.password_file.read_text())[found.user]
-                print(f"Airflow  {found.airflow_url}  (user {found.user}, password {password})")
-                print(f"MLflow   {found.mlflow_url}")
+                print(*describe(control.up(reporter())), sep="\n")
             case ["down"]:
                 control.down(reporter())
             case ["clean"]:

@@ -1,15 +1,21 @@
-"""Whether a web server answers: `python -m include.runtime.answers URL`, for health checks."""
+"""Whether a web server answers: `python -m include.runtime.answers URL [CA]`, for health checks."""
 
 from __future__ import annotations
 
+import ssl
 import sys
 import urllib.error
 import urllib.request
 
 
-def answers(url: str, timeout_seconds: float = 5.0) -> bool:
-    """Whether the URL answers with a success; never through a proxy."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def answers(url: str, authority: str | None = None, *, timeout_seconds: float = 5.0) -> bool:
+    """Whether the URL answers with a success; never through a proxy.
+
+    Args:
+        authority: the file of whom to trust for `https`; the system's, if none.
+    """
+    trusted = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=authority))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trusted)
     try:
         with opener.open(url, timeout=timeout_seconds):
             return True
@@ -18,4 +24,4 @@ def answers(url: str, timeout_seconds: float = 5.0) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(0 if answers(sys.argv[1]) else 1)
+    sys.exit(0 if answers(sys.argv[1], *sys.argv[2:3]) else 1)

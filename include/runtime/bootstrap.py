@@ -21,6 +21,11 @@ PROJECT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file
 VENV = os.path.join(PROJECT, ".venv")
 REQUIREMENTS = ("requirements.txt", "requirements-dev.txt")
 EXTRAS = {"spark": "requirements-spark.txt"}
+INSTALLER = "requirements-uv.txt"
+#: no file is installed whose digest is not in the lock files
+_VERIFIED = ("--require-hashes",)
+#: the build backend comes from the lock file as well
+_ITSELF = ("--no-deps", "--no-build-isolation", "-e", PROJECT)
 OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_BYTES = 3 * 1024**3  # the environment takes 2 GB, an installer's unpacked wheels the rest
 EXTRA_BYTES = 2 * 1024**3  # Spark comes as source, so it is unpacked, packed and unpacked again
@@ -110,7 +115,9 @@ def install(uv: str | None, environment: dict[str, str], names: tuple[str, ...])
     if uv:
         say("installing with uv")
         command = [uv, "pip", "install", "--python", python, "--compile-bytecode", "--quiet"]
-        if _run([*command, *pins, "-e", PROJECT], environment):
+        if _run([*command, *_VERIFIED, *pins], environment) and _run(
+            [*command, *_ITSELF], environment
+        ):
             return
         say("uv could not install (it does not read pip's configuration); trying pip instead")
         if not os.path.exists(os.path.join(VENV, "bin", "pip")):
@@ -119,12 +126,12 @@ def install(uv: str | None, environment: dict[str, str], names: tuple[str, ...])
     pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar", "off"]
     # the lock files are complete, so nothing is left to resolve; compiled afterwards, on all cores
     if not _run(
-        [*pip, "--no-compile", "--no-deps", *pins],
+        [*pip, "--no-compile", "--no-deps", *_VERIFIED, *pins],
         environment,
         count=("Collecting ", "Processing "),
     ):
         raise BootstrapError(_failure())
-    if not _run([*pip, "--no-deps", "-e", PROJECT], environment):
+    if not _run([*pip, *_ITSELF], environment):
         raise BootstrapError(_failure())
     say("compiling")
     site = glob.glob(os.path.join(VENV, "lib", "python3*", "site-packages"))
@@ -135,7 +142,8 @@ def install(uv: str | None, environment: dict[str, str], names: tuple[str, ...])
 
 def _fetch_uv(python: str, environment: dict[str, str]) -> str | None:
     """uv from pip, into the environment: with it everything is there in seconds, not minutes."""
-    command = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "uv<1"]
+    pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
+    command = [*pip, *_VERIFIED, "-r", os.path.join(PROJECT, INSTALLER)]
     fetched = os.path.join(VENV, "bin", "uv")
     return fetched if _run(command, environment) and os.path.exists(fetched) else None
 
@@ -187,6 +195,7 @@ def say(text: str) -> None:
 
 def main(extras: list[str]) -> int:
     """Returns the exit code; two calls at the same time take turns."""
+    os.umask(os.umask(0) | 0o022)  # code that everybody may write is everybody's code
     unknown = [extra for extra in extras if extra not in EXTRAS]
     if unknown:
         print(f"error: unknown extra {unknown[0]!r}; known: {', '.join(EXTRAS)}", file=sys.stderr)

@@ -30,6 +30,7 @@ from include.runtime import (
 )
 from include.runtime.environment import component_environment, uses_embedded_postgres
 from include.runtime.ports import Ports, from_environment, require_free
+from include.runtime.private import keep_to_owner, tighten
 from include.runtime.state import PROJECT, State
 from include.tenants.loader import load_fleet, tenants_folder
 
@@ -61,7 +62,8 @@ class Status:
     airflow_url: str
     mlflow_url: str
     user: str
-    password_file: Path
+    password_file: Path  #: Airflow's: JSON, a password by user
+    mlflow_password_file: Path  #: nothing but the password
     components: tuple[Component, ...]
 
     @property
@@ -71,6 +73,7 @@ class Status:
 
 def activate(base: Mapping[str, str] | None = None) -> tuple[State, Ports, dict[str, str]]:
     """Gives this process the components' environment, so that every stage finds its servers."""
+    keep_to_owner()
     base = dict(os.environ if base is None else base)
     here = state.prepare(state.locate(base))
     ports = from_environment(base)
@@ -93,6 +96,8 @@ def up(progress: Progress) -> Status:
         if not _runs_unchanged(here, fingerprint):
             with _step(progress, "Checking ports and earlier starts"):
                 _stop_components(here)
+                for folder in (here.home, Path(environment["TENANTRY_LAKE"])):
+                    tighten(folder)
                 require_free(ports)
             if uses_embedded_postgres(environment, postgres.address(here)):
                 with _step(progress, "Starting Postgres"):
@@ -151,6 +156,7 @@ def status() -> Status:
         mlflow_url=ports.mlflow_url,
         user=secrets.ADMIN,
         password_file=secrets.passwords_file(here),
+        mlflow_password_file=secrets.mlflow_password_file(here),
         components=tuple(components),
     )
 

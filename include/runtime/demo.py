@@ -6,7 +6,6 @@ that together have every template. A second run finds the work done and only sho
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -22,10 +21,12 @@ from include.errors import TenantryError
 from include.pipeline.report import fleet_status
 from include.runtime import control
 from include.runtime.airflow_api import OVER, AirflowApi
+from include.runtime.logins import airflow_password, describe
 from include.runtime.progress import reporter
 from include.runtime.tables import print_table
 from include.tenants.loader import Fleet, load_fleet, tenants_folder
 from include.tenants.namespace import dag_id, global_dag_id
+from include.tenants.pooling import shared_use_cases
 
 WEEK: Final = timedelta(days=7)
 _PATIENCE: Final = 1_800.0  #: seconds for one phase before the demo gives up
@@ -47,9 +48,8 @@ def run_demo(console: Console, story: Story) -> None:
     control.up(reporter(console))
     fleet = load_fleet(tenants_folder(), use_cases.names())
     status = control.status()
-    password = json.loads(status.password_file.read_text())[status.user]
-    api = AirflowApi(status.airflow_url, status.user, password)
-    console.print(f"Airflow is at {status.airflow_url}, login {status.user} / {password}")
+    api = AirflowApi(status.airflow_url, status.user, airflow_password(status))
+    _say(console, *describe(status, console.file))
 
     step = reporter(console)
     _timed(step, "Onboarding the tenants", lambda: _onboard(fleet, api, story))
@@ -61,20 +61,24 @@ def run_demo(console: Console, story: Story) -> None:
     console.print(
         f"Done in {time.monotonic() - began:.0f} s. Next: {story.ask}", markup=False, soft_wrap=True
     )
-    console.print(f"Airflow  {status.airflow_url}  login {status.user} / {password}")
-    console.print(f"MLflow   {status.mlflow_url}")
+    _say(console, *describe(status, console.file))
     console.print("`make down` stops it all; `make clean` forgets it.")
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def show(console: Console, fleet: Fleet, airflow_url: str) -> None:
     """The closing table: what serves each tenant, how well, and what happened on the way."""
-    print_table(console, fleet_status(fleet, airflow_url), title="What serves each tenant")
+    rows = fleet_status(fleet, wiring.stores(), airflow_url)
+    print_table(console, rows, title="What serves each tenant")
 
 
 def _shared_use_cases(fleet: Fleet) -> list[str]:
     """Those that have a global model: some tenant has them, and consented to pooling."""
-    pooled = (tenant for tenant in fleet.tenants.values() if tenant.pooling.consent)
-    return sorted({name for tenant in pooled for name in tenant.use_cases})
+    return list(shared_use_cases(fleet.tenants.values()))
 
 
 def _onboard(fleet: Fleet, api: AirflowApi, story: Story) -> None:

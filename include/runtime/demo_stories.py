@@ -42,7 +42,7 @@ def stores() -> Story:
 
 
 def templates() -> Story:
-    """Two simulated tenants per kind of business; their folder becomes the fleet.
+    """Three simulated tenants per kind of business; their folder becomes the fleet.
 
     Raises:
         ConfigError: `TENANTRY_TENANTS` names another fleet.
@@ -79,7 +79,7 @@ def _write_templates(folder: Path) -> None:
         world = World(
             seed=_SEED,
             business=business,
-            tenants=tuple(TenantPlan(f"{business}-{n}", _USERS, 0.2) for n in (1, 2)),
+            tenants=tuple(TenantPlan(f"{business}-{n}", _USERS, 0.2) for n in (1, 2, 3)),
             start=_FIRST_DAY,
             days=_DAYS,
         )

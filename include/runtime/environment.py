@@ -22,6 +22,12 @@ TELEMETRY_OFF: Mapping[str, str] = {
     "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
 }
 
+#: Airflow sets the modes of task logs itself, whatever the umask; its defaults let everybody read
+PRIVATE_LOGS: Mapping[str, str] = {
+    "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FOLDER_PERMISSIONS": "0o700",
+    "AIRFLOW__LOGGING__FILE_TASK_HANDLER_NEW_FILE_PERMISSIONS": "0o600",
+}
+
 #: variables that point at a server; a person who sets them brings that server along
 DATABASE_VARIABLES = (
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
@@ -50,10 +56,11 @@ def component_environment(
     given.pop("PYTHONDONTWRITEBYTECODE", None)  # without .pyc files every start takes twice as long
     environment = {
         **_databases(server),
-        **_defaults(state),
+        **_defaults(state, ports),
         **_connections(server),
         **given,
         **_identity(state, ports),
+        **PRIVATE_LOGS,
         **TELEMETRY_OFF,
     }
     # the MLflow server's name for what its clients call the tracking URI
@@ -76,15 +83,21 @@ def _databases(server: Postgres) -> dict[str, str]:
     }
 
 
-def _defaults(state: State) -> dict[str, str]:
+def _defaults(state: State, ports: Ports) -> dict[str, str]:
     cores = os.cpu_count() or 1
     return {
         "TENANTRY_LAKE": str(state.lake),
+        "TENANTRY_SPOOL": str(state.spool),
+        "TENANTRY_PII_KEY": secrets.pii_key(state),
         "TENANTRY_TENANTS": str(PROJECT / "include" / "tenants" / "config"),
         "OMP_NUM_THREADS": "1",  # parallelism comes from tasks, not from within them
         "MLFLOW_ENABLE_WORKSPACES": "true",
         "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # twelve processes for a feature unused here
+        # a name that a stranger's server resolves to this machine is not its own
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(
+            f"{host}:{ports.mlflow}" for host in (HOST, "localhost")
+        ),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         # more slots than cores: a task waits for Postgres and the API much of its time
         "AIRFLOW__CORE__PARALLELISM": str(max(6, 2 * cores)),
@@ -134,8 +147,12 @@ def _identity(state: State, ports: Ports) -> dict[str, str]:
     keys = secrets.load(state)
     return {
         "TENANTRY_HOME": str(state.home),
+        # rows pass through temporary files: not in a folder that all users share
+        "TMPDIR": str(state.temporary),
         "TENANTRY_API_PORT": str(ports.api),
         "TENANTRY_MLFLOW_PORT": str(ports.mlflow),
+        "TENANTRY_MLFLOW_USER": secrets.ADMIN,
+        "TENANTRY_MLFLOW_PASSWORD_FILE": str(secrets.mlflow_password_file(state)),
         "AIRFLOW_HOME": str(state.airflow),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),

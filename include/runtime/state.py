@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from include.errors import UnavailableError
+from include.runtime.private import close_folder, make_folder
 
 PROJECT = Path(__file__).resolve().parents[2]
 #: a first start writes about 150 MB; below this, Postgres may stop in the middle of a write
@@ -54,8 +55,19 @@ class State:
         return self.home / "secrets"
 
     @property
+    def temporary(self) -> Path:
+        return self.home / "tmp"
+
+    @property
+    def spool(self) -> Path:
+        return self.home / "spool"
+
+    @property
     def folders(self) -> tuple[Path, ...]:
-        return (self.airflow, self.lake, self.mlflow, self.logs, self.run, self.secrets)
+        return (
+            *(self.airflow, self.lake, self.mlflow, self.logs, self.run),
+            *(self.secrets, self.temporary, self.spool),
+        )
 
 
 def locate(environment: Mapping[str, str] = os.environ) -> State:
@@ -65,12 +77,17 @@ def locate(environment: Mapping[str, str] = os.environ) -> State:
 
 
 def prepare(state: State, minimum_free_bytes: int = MINIMUM_FREE_BYTES) -> State:
-    """Creates the folders; raises UnavailableError where they cannot be written or do not fit."""
+    """Creates the folders, closed to everybody else.
+
+    Raises:
+        UnavailableError: they cannot be written, do not fit, or are not this user's alone.
+    """
     probe = state.home / ".probe"
     try:
         for folder in state.folders:
-            folder.mkdir(parents=True, exist_ok=True)
-        state.secrets.chmod(0o700)
+            make_folder(folder)
+        for folder in (state.home, *state.folders):
+            close_folder(folder)
         probe.write_bytes(b"0" * 4096)
         probe.unlink()
     except OSError as error:
@@ -95,9 +112,9 @@ def lock(state: State, name: str, *, wait_seconds: float = 0.0) -> Iterator[None
     The kernel releases the lock when its holder ends, however it ends, so a crash leaves nothing
     to clean up; the text in the file only serves the message.
     """
-    state.run.mkdir(parents=True, exist_ok=True)
+    make_folder(state.run)
     path = state.run / f"{name}.lock"
-    with path.open("a+") as file:
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+") as file:
         deadline = time.monotonic() + wait_seconds
         while True:
             try:

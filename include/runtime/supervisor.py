@@ -20,6 +20,7 @@ from include.errors import TenantryError
 from include.runtime import postgres, processes
 from include.runtime.environment import uses_embedded_postgres
 from include.runtime.ports import HOST, Ports, from_environment
+from include.runtime.private import keep_to_owner
 from include.runtime.state import PROJECT, State, locate
 
 NAME = "supervisor"
@@ -41,7 +42,7 @@ def commands(state: State, ports: Ports) -> dict[str, list[str]]:
         "triggerer": [airflow, "triggerer", "--skip-serve-logs"],
         "mlflow": [
             *(str(scripts / "mlflow"), "server", "--host", HOST, "--port", str(ports.mlflow)),
-            *("--workers", "1", "--enable-workspaces"),
+            *("--app-name", "tenantry", "--workers", "1", "--enable-workspaces"),
             *("--default-artifact-root", str(state.mlflow)),
         ],
     }
@@ -128,6 +129,7 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Supervises the installation of this environment until SIGTERM or SIGINT."""
+    keep_to_owner()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

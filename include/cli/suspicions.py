@@ -1,0 +1,132 @@
+"""`tenantry suspicion`: what may carry the outcome it is to predict, and what people say to it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from include.cli.identity import operator
+from include.cli.rollback import newest_interval
+from include.cli.shared import (
+    Json,
+    activate,
+    console,
+    fleet,
+    global_owners,
+    owner_of,
+    platform,
+    print_json,
+    print_problems,
+    stores,
+)
+from include.runtime.tables import print_table
+from include.tenants.namespace import TenantRef
+
+Owner = Annotated[
+    str, typer.Argument(metavar="TENANT", help="A tenant's id, `global` or `global-REGION`.")
+]
+Because = Annotated[str, typer.Option(help="Why, for the history.")]
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Suspected target leakage: columns that may carry the outcome they are to predict.",
+)
+
+
+@app.command("list")
+def list_suspicions(
+    tenant: Annotated[
+        str | None, typer.Argument(metavar="[TENANT]", help="Only this owner's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Every suspicion: about what, why, which version it holds back, what was said to it."""
+    found = None if tenant else fleet()
+    activate()
+    if tenant:
+        owner, _, cases = owner_of(tenant, None)
+        owners = [(owner, cases)]
+    else:
+        assert found is not None  # read where no owner is named
+        known = sorted({case for one in found.tenants.values() for case in one.use_cases})
+        owners = [(one, known) for one in global_owners()]
+        owners += [(one.ref, list(one.use_cases)) for one in found.tenants.values()]
+    rows = [row for owner, cases in owners for case in cases for row in _rows(owner, case)]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(console, rows, title="Suspected target leakage")
+    if found:
+        print_problems(found)
+
+
+@app.command("dismiss")
+def dismiss(tenant: Owner, use_case: str, because: Because, as_json: Json = False) -> None:
+    """Say that it is none: the version that was held back serves, and it is not suspected again.
+
+    That holds for every later training, as long as the source maps it as it does now.
+    """
+    from include.registry import release
+
+    owner, _, (case,) = owner_of(tenant, use_case)
+    activate()
+    here = platform()
+    done = release.dismiss(
+        owner,
+        case,
+        because=because,
+        by=operator(),
+        at=datetime.now(UTC),
+        as_of=newest_interval(owner),
+        registry=here.registry,
+        promotions=here.stores.promotions,
+    )
+    _tell(tenant, case, done, as_json)
+
+
+@app.command("confirm")
+def confirm(tenant: Owner, use_case: str, because: Because, as_json: Json = False) -> None:
+    """Say that it is one: what reads it is held back until the source maps it otherwise."""
+    from include.registry import release
+
+    owner, _, (case,) = owner_of(tenant, use_case)
+    activate()
+    done = release.confirm(
+        owner,
+        case,
+        because=because,
+        by=operator(),
+        at=datetime.now(UTC),
+        promotions=stores().promotions,
+    )
+    _tell(tenant, case, done, as_json)
+
+
+def _tell(tenant: str, use_case: str, done: Any, as_json: bool) -> None:
+    if as_json:
+        print_json({"tenant": tenant, "use_case": use_case, **done.__dict__})
+    else:
+        origins = ", ".join(done.origins)
+        print(f"{tenant}/{use_case}: {done.answer} that {origins} is a leak. {done.reason}")
+
+
+def _rows(owner: TenantRef, use_case: str) -> list[dict[str, Any]]:
+    from include.registry.incidents import suspected
+
+    return [
+        {
+            "tenant": owner.id,
+            "use_case": use_case,
+            "as_of": one.as_of,
+            "suspected": [str(suspicion) for suspicion in one.suspicions],
+            "held back": one.version,
+            "answers": [
+                f"{verdict.answer} {verdict.origin} by {verdict.by} on {verdict.at[:10]}: "
+                f"{verdict.because}"
+                for verdict in one.verdicts
+            ],
+            "open": one.closed_at is None,
+        }
+        for one in suspected(owner, use_case)
+    ]
