@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-NAMES: Final = ("windows", "last_value", "online", "leakage", "largest_store")
+NAMES: Final = ("windows", "online", "leakage", "largest_store")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -91,9 +91,6 @@ SERVICE: Final = FeatureService(
                 Aggregation("max", "properties.grade", (30 * DAY,)),
                 Aggregation("trend", windows=(DAY, 30 * DAY)),
                 Aggregation("trend", "quantity", (7 * DAY,)),
-                Aggregation(
-                    "share", "item.category", (30 * DAY,), top=2, categories=("drinks", "3")
-                ),
                 Aggregation("count", None, (30 * DAY,), (at_least("amount", 0.2),), "large"),
                 Aggregation("sum", "quantity", (DAY,), (equals("item.category", "drinks"),), "dr"),
                 Aggregation("count", None, (7 * DAY,), (between("local_hour", 0, 2),), "night"),

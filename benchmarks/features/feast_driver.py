@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -38,7 +37,7 @@ def versions() -> dict[str, str]:
     """What is compared with."""
     import feast
 
-    return {"feast": feast.__version__, "duckdb": duckdb.__version__, "pandas": pd.__version__}
+    return {"feast": feast.__version__, "pandas": pd.__version__}
 
 
 def declare(
@@ -74,18 +73,6 @@ def declare(
     _stores[store] = FeatureStore(config=config)
     _stores[store].apply([user, view])
     return {}
-
-
-def historical(store: str, spine: str, columns: list[str], result: str = "") -> dict[str, Any]:
-    """Seconds of one point-in-time join, its files read anew; rows that came back."""
-    frame = pd.read_parquet(spine)
-    names = [f"values:{name}" for name in columns]
-    started = time.perf_counter()
-    found = _stores[store].get_historical_features(entity_df=frame, features=names).to_arrow()
-    seconds = time.perf_counter() - started
-    if result:
-        pq.write_table(found, result)
-    return {"seconds": seconds, "rows": found.num_rows}
 
 
 def materialize(store: str, start: str, end: str) -> dict[str, Any]:

@@ -24,9 +24,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.features.rounds import Report, alternate, limit_threads, options, timed
 from benchmarks.features.server import running_postgres
-from include import ingestion, quality, use_cases, wiring
+from include import quality, use_cases, wiring
 from include.features import inputs, training_set
 from include.handoffs import Interval
+from include.ingestion.stage import ingest
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.loader import load_fleet, tenants_folder
@@ -85,7 +86,7 @@ def largest() -> TenantConfig:
 def _ingest(tenant: TenantConfig, lake: Lake, until: datetime) -> None:
     week = Interval(FIRST, FIRST + WEEK)
     while week.end <= until:
-        landed = ingestion.ingest(tenant, week, lake=lake, connect=wiring.connect_from_environment)
+        landed = ingest(tenant, week, lake=lake, connect=wiring.connect_from_environment)
         quality.check(tenant, landed, (), lake=lake)
         week = Interval(week.end, week.end + WEEK)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-FEAST: Final = "feast[duckdb,postgres]==0.67.*"
+FEAST: Final = "feast[postgres]==0.67.*"
 _ENVIRONMENT: Final = Path(__file__).resolve().parents[2] / ".bench" / "feast-0.67"
 _DRIVER: Final = Path(__file__).with_name("feast_driver.py")
 

@@ -28,7 +28,9 @@ NAMES: Final = (
     "fraud",
     "engagement",
     "drift",
+    "outages",
     "ladder",
+    "target_leaks",
 )
 
 

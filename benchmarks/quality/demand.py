@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality import stores
+from benchmarks.quality.draws import Draws
 from benchmarks.quality.judging import Figures, main, pin
 from include import use_cases
 from include.models.forecast import ForecastPredictor
@@ -35,9 +36,9 @@ from include.models.model import Model, Scores
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.training.dataset import Pinned, labelled_rows
-from include.training.fitting import SETTINGS
-from include.training.forecasting import fit_forecast, naive_model, recorrected
-from include.training.metrics import Draws, Estimate, Statistic, Weights
+from include.training.estimators.forecast import naive_model, recorrected
+from include.training.fitting import SETTINGS, fit
+from include.training.metrics import Estimate, Statistic, Weights
 from include.training.rows import Rows
 
 DEMAND: Final = use_cases.get("demand")
@@ -108,7 +109,7 @@ def _stores(fleet: Sequence[TenantConfig], cut: datetime, lake: Lake) -> list[tu
         rows = labelled_rows(DEMAND, pinned, _training(cut), cut, lake)
         models = dict.fromkeys(("own", "recalibrated", "global"), shared)
         if rows is not None and len(rows) >= DEMAND.gates.minimum_rows:
-            models["own"] = fit_forecast(DEMAND, SETTINGS["forecast"][0], rows)
+            models["own"] = fit(DEMAND, "forecast", SETTINGS["forecast"][0], rows)
             models["recalibrated"] = recorrected(DEMAND, shared, rows)
         judged = _judged(pinned, cut, models, lake)
         if judged is not None:
@@ -119,7 +120,7 @@ def _stores(fleet: Sequence[TenantConfig], cut: datetime, lake: Lake) -> list[tu
 def _fitted(sources: Sequence[Pinned], cut: datetime, lake: Lake) -> Model:
     parts = [labelled_rows(DEMAND, one, _training(cut), cut, lake) for one in sources]
     rows = Rows.stacked([one for one in parts if one is not None])
-    return fit_forecast(DEMAND, SETTINGS["forecast"][0], rows)
+    return fit(DEMAND, "forecast", SETTINGS["forecast"][0], rows)
 
 
 def _judged(

@@ -4,8 +4,9 @@
 
 Simulated tenants with drift of every kind at a known day; tenants on which nothing or only the
 season changes; the golden set of generated columns that Evidently judges too; and the census
-control, from a wheel that is fetched on first use. Intervals are Clopper and
-Pearson's, 95 %. Takes about five minutes on one core.
+control, from a wheel that is fetched on first use; and stationary tenants of every age (see
+`drift_young`). Intervals are Clopper and Pearson's, 95 %. Takes about half an hour on one core, of
+which all but five minutes are for the ages.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from scipy.stats import beta
 
 from benchmarks.quality import drift_census
 from benchmarks.quality.drift_cases import cases, judged
+from benchmarks.quality.drift_shared import drifted
 from benchmarks.quality.drift_simulation import (
     TRAINED,
     Setting,
@@ -32,14 +34,15 @@ from benchmarks.quality.drift_simulation import (
     weekends,
     yearly_season,
 )
+from benchmarks.quality.drift_young import AGES, WATCHED, changed, stationary
+from benchmarks.quality.tables import Drift
 from include.monitoring.gate import compare_windows
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window
-from include.simulate.tables import Drift
 
 SEED: Final = 20_170_101
 QUIET: Final = (Setting(50), Setting(100), Setting(300), Setting(1_000), Setting(300, features=40))
-#: Sizes as `include.simulate.tables.Drift` defines them.
+#: Sizes as `benchmarks.quality.tables.Drift` defines them.
 DRIFTING: Final = (
     Setting(100, kind="covariate", size=1.0),
     Setting(300, kind="covariate", size=0.75),
@@ -63,6 +66,8 @@ def main() -> None:
         "false_alarms": [_quiet(one, options.tenants) for one in QUIET],
         "detections": [_drifting(one, 2 * options.tenants) for one in DRIFTING],
         "seasons": _seasons(max(options.tenants // 5, 1)),
+        "shared": _shared(2 * options.tenants),
+        "ages": young_tenants(options.tenants / 100),
         "golden": _golden(),
         "census": _census(),
         "gate_milliseconds": _gate_speed(),
@@ -117,6 +122,49 @@ def _seasons(tenants: int) -> dict[str, Any]:
             f"were not looked at{late}",
             flush=True,
         )
+    return found
+
+
+def _shared(tenants: int) -> list[dict[str, Any]]:
+    """Windows in which a column that swings for all items alike is called drift, and in which one
+    that moved by a deviation beside it is."""
+    rows = []
+    for swing in (0.0, 0.2, 0.5, 1.0):
+        alarms = {
+            known: share(
+                sum(one["shared"] for one in drifted(swing, tenants, SEED, dispersion=known)),
+                tenants,
+            )
+            for known in (True, False)
+        }
+        moved = share(sum(one["own"] for one in drifted(swing, tenants, SEED, 1.0)), tenants)
+        print(
+            f"items share swings of {swing}: alarms {_shown(alarms[True])}, as independent ones "
+            f"{_shown(alarms[False])}; drift of another column found {_shown(moved)}",
+            flush=True,
+        )
+        rows.append(
+            {"swing": swing, "alarms": alarms[True], "blind": alarms[False], "found": moved}
+        )
+    return rows
+
+
+def young_tenants(scale: float) -> dict[str, Any]:
+    """Per use case and age of the reference: tenant-months with an alarm where nothing changes,
+    and whether a change is found."""
+    found: dict[str, Any] = {}
+    for name, tenants in WATCHED.items():
+        number = max(round(scale * tenants), 1)
+        for age in AGES:
+            quiet = stationary(name, age, number, SEED)
+            moved = changed(name, age, max(number // 2, 1), SEED)
+            found[f"{name} {age}"] = {"quiet": quiet, "moved": moved}
+            print(f"{name}, reference at {age} days: {quiet}, {moved}", flush=True)
+        months = sum(found[f"{name} {age}"]["quiet"]["months"] for age in AGES)
+        for kind in ("alarms", "blind"):
+            count = sum(found[f"{name} {age}"]["quiet"][kind] for age in AGES)
+            found[f"{name} {kind}"] = share(count, months)
+            print(f"{name}, {kind}: {_shown(found[f'{name} {kind}'])} of tenant-months")
     return found
 
 

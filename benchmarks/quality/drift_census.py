@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.quality.wheels import data_file
+from include.models.measures import Measured, measure_rows
 from include.monitoring.decisions import Evidence, Performance, judge_drift
 from include.monitoring.gate import Comparison, compare_windows
 from include.monitoring.matured import calibration
-from include.monitoring.measures import Measured, measure_rows
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import profile_window
 from include.monitoring.windows import bounded

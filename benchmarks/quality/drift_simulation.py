@@ -2,13 +2,14 @@
 
 A tenant has a model, fitted on its past and judged on a later holdout, and windows of fresh rows.
 Every window is judged by `compare_windows`, `explain` and `judge_drift`, as in the monitoring
-stage; only Postgres is left out. Labels of a window count as known when it is judged, so for
-performance `within 3 windows` means 3 windows whose labels have matured.
+stage, with what the weeks of the holdout tell of how much weeks swing; only Postgres is left out.
+Labels of a window count as known when it is judged, so for performance `within 3 windows` means 3
+windows whose labels have matured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -18,15 +19,17 @@ import numpy as np
 import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 
+from benchmarks.quality.tables import Drift, Table, TablePlan, draw_table
+from include.models.measures import Measured, log_odds, measure_rows
 from include.monitoring.decisions import Evidence, Performance, Verdict, judge_drift
 from include.monitoring.gate import Comparison, compare_windows, explain
 from include.monitoring.matured import calibration
-from include.monitoring.measures import Measured, measure_rows
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window
 from include.monitoring.season import NEAR, YEAR, StoredWindow
 from include.monitoring.verdicts import Live
-from include.simulate.tables import Drift, Table, TablePlan, draw_table
+from include.registry.decline import Window as Later
+from include.registry.two_way import Swing
 
 START: Final = datetime(2024, 1, 1, tzinfo=UTC)  #: a Monday
 DAY: Final = timedelta(days=1)
@@ -83,6 +86,11 @@ class Tenant:
         scores = np.concatenate([t["prediction"].to_numpy() for t in tables])
         self._promoted = _measure(label, scores)
         self._outcome_rate = float(label.mean())
+        fitted = self._model.predict_proba(table.matrix)[:, 1]
+        #: What the weeks of holdout and training tell of how much weeks swing.
+        self._weeks = _weeks(np.concatenate([part.day for part in parts]), label, scores)
+        self._earlier = _weeks(table.day, table.label.astype(np.float64), fitted)
+        self._judged: list[Window] = []
         self.stored: list[StoredWindow] = []
         self._figures: list[Live] = []
 
@@ -116,7 +124,7 @@ class Tenant:
             )
 
     def judge(self, window: Window, *, season: bool = True) -> Verdict:
-        """What the platform concludes."""
+        """What the platform concludes; windows come in the order of time."""
         found = compare_windows(self.reference, window.profile, self.policy)
         if season and found.differs:
             found = explain(
@@ -129,7 +137,10 @@ class Tenant:
                 as_of=window.as_of,
                 policy=self.policy,
             )
-        return judge_drift(self._evidence(found, window, season), self.policy)
+        verdict = judge_drift(self._evidence(found, window, season), self.policy)
+        if season:
+            self._judged.append(window)
+        return verdict
 
     def _evidence(self, found: Comparison, window: Window, season: bool) -> Evidence:
         base = Evidence(
@@ -144,6 +155,23 @@ class Tenant:
         if promoted is None or live is None or promoted.rates is None or live.rates is None:
             return base
         year = self._year_before(window.as_of) if season else None
+        before = [one.measured for one in self._judged if one.measured is not None]
+        lately = [one for one in map(_gap, before) if one is not None]
+        calibrated = calibration(
+            self._outcome_rate,
+            self.reference.columns["prediction"].mean,
+            HOLDOUT,
+            live.rates,
+            window.as_of,
+            year,
+        )
+        if calibrated is not None:
+            gaps = (
+                [g for g in map(_gap, p) if g is not None] for p in (self._weeks, self._earlier)
+            )
+            calibrated = replace(
+                calibrated, before=lately, swing=_swing(gaps), promoted_blocks=len(self._weeks)
+            )
         return replace(
             base,
             performance=Performance(
@@ -157,15 +185,12 @@ class Tenant:
                 None if year is None else year.value,
                 0.0 if year is None else year.error,
                 live.effective,
+                [Later(one.value, one.error, one.effective) for one in before],
+                _swing((self._weeks, self._earlier)),
+                promoted.error,
+                len(self._weeks),
             ),
-            calibration=calibration(
-                self._outcome_rate,
-                self.reference.columns["prediction"].mean,
-                HOLDOUT,
-                live.rates,
-                window.as_of,
-                year,
-            ),
+            calibration=calibrated,
         )
 
     def _draw(self, first_day: int, days: int) -> Table:
@@ -275,6 +300,30 @@ def weekends(rows: int, tenants: int, seed: int) -> dict[str, int]:
             counted["alarms"] += tenant.judge(window).name == "drift"
             counted["without the season"] += tenant.judge(window, season=False).name == "drift"
     return counted
+
+
+def _weeks(day: Any, label: Any, scores: Any) -> list[Measured]:
+    """The metric of each week that has one."""
+    weeks = (day // 7 == one for one in np.unique(day // 7))
+    found = (_measure(label[mask], scores[mask]) for mask in weeks)
+    return [one for one in found if one is not None]
+
+
+def _swing(parts: Iterable[Sequence[Measured] | Sequence[Later]]) -> Swing:
+    """How much weeks swing, each part around its own level."""
+    pooled = Swing()
+    for part in parts:
+        pooled = pooled.pooled(Swing.among([o.value for o in part], [o.error for o in part]))
+    return pooled
+
+
+def _gap(measured: Measured) -> Later | None:
+    """Log odds of outcomes less those predicted."""
+    rates = measured.rates
+    if rates is None or not 0 < rates.outcome < 1:
+        return None
+    error = rates.error / (rates.outcome * (1 - rates.outcome))
+    return Later(log_odds(rates.outcome) - log_odds(rates.expected), error)
 
 
 def _measure(label: Any, scores: Any) -> Measured | None:

@@ -33,12 +33,12 @@ import pyarrow.compute as pc
 from sklearn.ensemble import IsolationForest
 
 from benchmarks.quality.judging import Figures, Judged, judge, load, main, report, tenant_of
+from benchmarks.quality.simulated import Simulated, simulate_tenant
 from benchmarks.quality.wheels import data_file
 from include import use_cases
 from include.handoffs import Interval
 from include.models import ecod
 from include.models.model import Model
-from include.simulate.simulation import Simulated, simulate_tenant
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.training.contenders import baselines

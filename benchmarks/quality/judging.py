@@ -22,7 +22,7 @@ from include.tenants.config import TenantConfig
 from include.training.contenders import baselines
 from include.training.dataset import Dataset, Pinned, labelled_rows
 from include.training.fitting import fit_best
-from include.training.metrics import Bootstrap
+from include.training.metrics import Intervals
 from include.training.rows import Rows
 from include.training.windows import Windows
 from include.use_cases.declaration import UseCase
@@ -146,21 +146,21 @@ def report(
     Args:
         levels: also `brier_skill` of models that are no baseline; rules of thumb have no level.
     """
-    bootstrap = Bootstrap(rows, use_case.seed)
+    intervals = Intervals(rows, use_case.reach)
     ours = next(iter(scores))
     base = float(np.average(rows.label, weights=rows.weight))
     usual = f"mean {base:.2f}" if use_case.task == "regression" else f"{100 * base:.2f} % positive"
-    print(f"\n{title}: {len(rows):,} rows, {bootstrap.entities:,} entities, {usual}")
-    figures: Figures = {"rows": len(rows), "entities": bootstrap.entities, "base_rate": base}
+    print(f"\n{title}: {len(rows):,} rows, {intervals.entities:,} entities, {usual}")
+    figures: Figures = {"rows": len(rows), "entities": intervals.entities, "base_rate": base}
     for metric in use_case.metrics:
         for name, found in scores.items():
             if metric == "brier_skill" and name != ours:
                 continue
-            estimate = bootstrap.estimate(metric, found)
+            estimate = intervals.estimate(metric, found)
             figures[f"{metric} {name}"] = [estimate.value, estimate.low, estimate.high]
             print(f"  {metric:18}{name:20}{_cell(estimate.value, estimate.low, estimate.high)}")
         for name in [one for one in scores if one != ours and metric != "brier_skill"]:
-            gap = bootstrap.difference(metric, scores[ours], scores[name])
+            gap = intervals.difference(metric, scores[ours], scores[name])
             figures[f"{metric} {ours} − {name}"] = [gap.value, gap.low, gap.high]
             print(f"  {metric:18}− {name:18}{_cell(gap.value, gap.low, gap.high)}")
     return figures

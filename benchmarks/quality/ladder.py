@@ -6,11 +6,12 @@ decides, by the very functions that the platform uses, and what was decided is h
 window, on which the true probabilities are known (so that its AUC is the expected one, without the
 noise of labels).
 
-    python -m benchmarks.quality.ladder [--tenants 200] [--seeds 20] [--json FILE]
+    python -m benchmarks.quality.ladder [--tenants 200] [--seeds 20] [--every 1] [--json FILE]
 
 `rows` are training rows, of ten snapshots; the holdout adds two snapshots of the same size. At
 1,000 rows all tenants and seeds are gone through, at other sizes every fifth tenant, and every
-tenth one retrains again and again.
+tenth one retrains again and again. With `--every 5` only every fifth tenant is, at 1,000 rows.
+Beside each decision stands what the same evidence would have come to by entity alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -29,13 +30,14 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
+from benchmarks.quality.common_shocks import by_entity
 from benchmarks.quality.ladder_figures import missed, shown, summary
+from benchmarks.quality.tables import Table, TablePlan, draw_table
 from include import use_cases
 from include.models.baselines import baseline_model
 from include.models.model import Model, Scores
 from include.registry.decision import decide_promotion
 from include.registry.evidence import Comparison, Evidence, Measured
-from include.simulate.tables import Table, TablePlan, draw_table
 from include.training.candidates import OwnModel, Parent, compare, own_models
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
 from include.training.metrics import measure
@@ -80,6 +82,7 @@ class Outcome:
     gain: float  #: of what serves then; 0 for the global model
     best: float  #: of the best candidate, had one known; the global model is one of them
     gains: dict[str, float]  #: by own candidate
+    gain_by_entity: float = 0.0  #: of what would serve if windows did not swing
 
 
 def main() -> int:
@@ -88,6 +91,7 @@ def main() -> int:
     parser.add_argument("--tenants", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--every", type=int, default=1, help="of how many tenants one, at MAIN")
     parser.add_argument("--json", type=Path, help="write the figures here")
     options = parser.parse_args()
     began = time.monotonic()
@@ -95,7 +99,9 @@ def main() -> int:
         seeds = range(options.seeds)
         found = [
             outcome
-            for part in workers.map(play, seeds, [options.tenants] * len(seeds))
+            for part in workers.map(
+                play, seeds, [options.tenants] * len(seeds), [options.every] * len(seeds)
+            )
             for outcome in part
         ]
     report = summary([asdict(one) for one in found])
@@ -108,10 +114,13 @@ def main() -> int:
     return 1 if lacking else 0
 
 
-def play(seed: int, tenants: int) -> list[Outcome]:
-    """All tenants of one seed."""
+def play(seed: int, tenants: int, every: int = 1) -> list[Outcome]:
+    """All tenants of one seed, or every so many at the main size."""
     case = table_case()
     shared = global_model(case, seed, tenants)
+    if every > 1:
+        some = range(seed % every, tenants, every)
+        return [decide(case, shared, seed, tenant, MAIN, 1) for tenant in some]
     sparse = range(0, tenants, SPARSE)
     plans = [(tenant, MAIN, 1) for tenant in range(tenants)]
     plans += [(tenant, rows, 1) for rows in SIZES if rows != MAIN for tenant in sparse]
@@ -218,8 +227,12 @@ def judge(
     training, holdout = rows.at(instants[:TRAINING]), rows.at(instants[TRAINING:])
     windows = Windows(tuple(instants[:TRAINING]), tuple(instants[TRAINING:]), instants[-1] + STEP)
     own = own_models(case, training, windows, Parent(shared, "global/churn@1"))
-    decision = decide_promotion(evidence(case, shared, own, holdout, challenge))
-    chosen = decision.chosen.key if decision.chosen else ""
+    told = evidence(case, shared, own, holdout, challenge)
+    alone = replace(told, comparisons=tuple(map(by_entity, told.comparisons)))
+    chosen, before = (
+        decision.chosen.key if decision.chosen else ""
+        for decision in map(decide_promotion, (told, alone))
+    )
     gains = {}
     if chosen or not repeated:
         base = expected_auc(fresh, shared.predict(fresh.features))
@@ -233,6 +246,7 @@ def judge(
         gains.get(chosen, 0.0),
         max([0.0, *gains.values()]),
         gains,
+        gains.get(before, 0.0),
     )
 
 

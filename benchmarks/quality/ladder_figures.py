@@ -46,6 +46,7 @@ def of(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "mean_gain": float(gain.mean()),
         "mean_best": float(best.mean()),
         "captured": captured,
+        "captured_by_entity": None if captured is None else ratio(outcomes, "gain_by_entity"),
         "by_candidate": {
             name: {
                 "promoted": sum(one["chosen"] == name for one in outcomes),
@@ -83,12 +84,15 @@ def share(count: int, total: int) -> list[float] | None:
     return [count / total, float(found.low), float(found.high)]
 
 
-def ratio(outcomes: Sequence[Outcome]) -> list[float]:
+def ratio(outcomes: Sequence[Outcome], gained: str = "gain") -> list[float]:
     """Gain served over gain possible, seeds resampled: tenants of one share their global model."""
     seeds = sorted({one["seed"] for one in outcomes})
     sums = np.array(
         [
-            [sum(o[name] for o in outcomes if o["seed"] == seed) for name in ("gain", "best")]
+            [
+                sum(o.get(name, 0.0) for o in outcomes if o["seed"] == seed)
+                for name in (gained, "best")
+            ]
             for seed in seeds
         ]
     )
@@ -128,7 +132,10 @@ def _above(found: Sequence[float] | None, bound: float) -> bool:
 
 def shown(report: Mapping[str, Any]) -> str:
     """The report as text."""
-    columns = ("tenants", "promoted", "no better", "worse by > 0.01", "gain", "possible", "share")
+    columns = (
+        *("tenants", "promoted", "no better", "worse by > 0.01", "gain", "possible", "share"),
+        "share by entity",
+    )
     lines = ["", f"{'':30}" + "".join(f"{name:>22}" for name in columns)]
     for part, prefix in (("rows", "{} rows"), ("levels", "{}")):
         for name, one in report[part].items():
@@ -140,6 +147,7 @@ def shown(report: Mapping[str, Any]) -> str:
                 f"{one['mean_gain']:+.4f}",
                 f"{one['mean_best']:+.4f}",
                 _percent(one["captured"]),
+                _percent(one["captured_by_entity"]),
             ]
             lines.append(f"{prefix.format(name):30}" + "".join(f"{cell:>22}" for cell in cells))
         lines.append("")

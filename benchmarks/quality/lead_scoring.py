@@ -37,11 +37,11 @@ from benchmarks.quality.judging import (
     report,
     tenant_of,
 )
+from benchmarks.quality.simulated import Simulated, simulate_tenant
 from include import use_cases
 from include.features.inputs import read
 from include.features.spine import Spine
 from include.handoffs import Interval
-from include.simulate.simulation import Simulated, simulate_tenant
 from include.simulate.world import TenantPlan, World
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake

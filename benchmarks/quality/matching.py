@@ -26,16 +26,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.quality.draws import Draws
 from benchmarks.quality.judging import Figures, judge, load, main, tenant_of
+from benchmarks.quality.oracle import affinity
+from benchmarks.quality.simulated import simulate_tenant
 from include import use_cases
 from include.handoffs import Interval
 from include.models.model import Scores
 from include.scoring.exposure import fair_order, groups_of, measured
-from include.simulate.simulation import simulate_tenant
 from include.simulate.truth import Truth
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
-from include.training.metrics import Bootstrap, Draws, mean_of
+from include.training.metrics import Intervals, mean_of
 from include.training.rows import Rows
 from include.use_cases.declaration import TOP
 
@@ -147,7 +149,7 @@ def _chances(rows: Rows, truth: Truth) -> Floats:
     items = {item: at for at, item in enumerate(truth.items["item_id"].to_pylist())}
     own = np.array([users[one.split("/", 1)[1]] for one in rows.entity.tolist()])
     known, place = np.unique(own, return_inverse=True)
-    whole = truth.affinity(known, CUT)
+    whole = affinity(truth, known, CUT)
     found: Floats = whole[place, [items[one] for one in rows.item.tolist()]]
     return found
 
@@ -158,16 +160,16 @@ def _figures(title: str, parts: list[Judged]) -> Figures:
     names = list(parts[0].scores)
     scores = {name: np.concatenate([one.scores[name] for one in parts]) for name in names}
     chance = np.concatenate([one.chance for one in parts])
-    bootstrap, draws = Bootstrap(rows, MATCHING.seed), Draws(rows.entity, MATCHING.seed)
+    intervals, draws = Intervals(rows, MATCHING.reach), Draws(rows.entity, MATCHING.seed)
     candidates, lists = sum(one.candidates for one in parts), len(np.unique(rows.group))
     print(
-        f"\n{title}: {lists:,} lists of {bootstrap.entities:,} profiles, from {candidates:,} "
+        f"\n{title}: {lists:,} lists of {intervals.entities:,} profiles, from {candidates:,} "
         "candidates"
     )
     figures: Figures = {
         "candidates": candidates,
         "lists": lists,
-        "profiles": bootstrap.entities,
+        "profiles": intervals.entities,
     }
     for metric in (*MATCHING.metrics, "chance"):
         true = {name: _true(rows, scores[name], chance) for name in names}
@@ -177,8 +179,8 @@ def _figures(title: str, parts: list[Judged]) -> Figures:
                 one = draws.interval(mean_of(value, row))
                 gap = draws.interval(mean_of(true[OURS][0] - value, row))
             else:
-                one = bootstrap.estimate(metric, scores[name])
-                gap = bootstrap.difference(metric, scores[OURS], scores[name])
+                one = intervals.estimate(metric, scores[name])
+                gap = intervals.difference(metric, scores[OURS], scores[name])
             figures[f"{metric} {name}"] = [one.value, one.low, one.high]
             figures[f"{metric} {OURS} − {name}"] = [gap.value, gap.low, gap.high]
             print(

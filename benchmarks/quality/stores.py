@@ -35,10 +35,10 @@ def load(lake: Lake, stores: Sequence[str] = STORES) -> None:
     sold, products = read("transactions"), read("products")
     for tenant, store in zip(tenants(stores), stores, strict=True):
         lines = sold[sold["store_id"].astype(str) == store].reset_index(drop=True)
-        events = _events(tenant.id, lines)
+        events = events_of(tenant.id, lines)
         lake.replace_slice(tenant.ref, "events", "pos", _YEAR, events.to_batches())
         items = products[products["product_id"].isin(lines["product_id"])]
-        facts = _attributes(tenant.id, items.dropna(subset=["product_category"]))
+        facts = attributes_of(tenant.id, items.dropna(subset=["product_category"]))
         lake.replace_slice(tenant.ref, "attributes", "products", _YEAR, facts.to_batches())
 
 
@@ -46,9 +46,9 @@ def chain(lake: Lake) -> TenantConfig:
     """Write the year of all stores into the lake as one tenant: households shop in several."""
     sold, products = read("transactions"), read("products")
     tenant = _tenant("chain")
-    events = _events(tenant.id, sold.reset_index(drop=True))
+    events = events_of(tenant.id, sold.reset_index(drop=True))
     lake.replace_slice(tenant.ref, "events", "pos", _YEAR, events.to_batches())
-    facts = _attributes(tenant.id, products.dropna(subset=["product_category"]))
+    facts = attributes_of(tenant.id, products.dropna(subset=["product_category"]))
     lake.replace_slice(tenant.ref, "attributes", "products", _YEAR, facts.to_batches())
     return tenant
 
@@ -71,7 +71,7 @@ def _tenant(store: str) -> TenantConfig:
             "history_from": date(2017, 1, 1),
             "sources": [{"name": "pos", "connector": connector, "events": mapping}],
             "use_cases": {"churn": {}, "recommendation": {}},
-            "pooling": {"consent": store not in WITHOUT_CONSENT},
+            "pooling": {"consent": store not in WITHOUT_CONSENT, "across_regions": True},
         }
     )
 
@@ -82,7 +82,8 @@ def read(name: str) -> pd.DataFrame:
     return pd.read_parquet(str(path))
 
 
-def _events(tenant: str, lines: pd.DataFrame) -> pa.Table:
+def events_of(tenant: str, lines: pd.DataFrame) -> pa.Table:
+    """Lines of sales in the canonical shape."""
     local = lines["transaction_timestamp"].dt.tz_localize(
         _ZONE, nonexistent="shift_forward", ambiguous=True
     )
@@ -109,7 +110,8 @@ def _events(tenant: str, lines: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(frame, EVENTS, preserve_index=False)
 
 
-def _attributes(tenant: str, items: pd.DataFrame) -> pa.Table:
+def attributes_of(tenant: str, items: pd.DataFrame) -> pa.Table:
+    """Categories of items in the canonical shape."""
     item = items["product_id"].astype(str)
     start = pd.Timestamp("2017-01-01", tz="UTC")
     columns = {

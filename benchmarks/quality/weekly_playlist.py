@@ -26,20 +26,20 @@ from typing import Any, Final, cast
 import numpy as np
 
 from benchmarks.quality.judging import Figures, load, main, pin, tenant_of
+from benchmarks.quality.simulated import simulate_tenant
 from include import use_cases
 from include.handoffs import Interval
 from include.models.diversity import AS_SCORED
 from include.models.list_models import EasePredictor
 from include.models.model import Model
 from include.models.playlist import BLENDS
-from include.simulate.simulation import simulate_tenant
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.training.dataset import labelled_rows
 from include.training.evaluation import answers
 from include.training.fitting import fit_best
 from include.training.lists import list_baselines
-from include.training.metrics import Bootstrap, Lists
+from include.training.metrics import Intervals, Lists
 from include.training.rows import Rows
 from include.training.windows import Windows
 
@@ -125,22 +125,22 @@ def _figures(title: str, parts: list[Judged]) -> Figures:
         name: Lists({group: x for one in parts for group, x in one.lists[name].items.items()})
         for name in names
     }
-    bootstrap = Bootstrap(rows, PLAYLIST.seed)
+    intervals = Intervals(rows, PLAYLIST.reach)
     new = float(np.mean([one.new for one in parts]))
     figures: Figures = {
         "lists": len(rows),
-        "listeners": bootstrap.entities,
+        "listeners": intervals.entities,
         "new": new,
         "blends": [vars(one.blend) for one in parts],
     }
     print(
-        f"\n{title}: {figures['lists']:,} lists of {bootstrap.entities:,} listeners, "
+        f"\n{title}: {figures['lists']:,} lists of {intervals.entities:,} listeners, "
         f"{100 * new:.0f} % of the wanted came out after the cut"
     )
     for metric in PLAYLIST.metrics:
         for name in names:
-            one = bootstrap.estimate(metric, lists[name])
-            gap = bootstrap.difference(metric, lists[OURS], lists[name])
+            one = intervals.estimate(metric, lists[name])
+            gap = intervals.difference(metric, lists[OURS], lists[name])
             figures[f"{metric} {name}"] = [one.value, one.low, one.high]
             figures[f"{metric} {OURS} − {name}"] = [gap.value, gap.low, gap.high]
             print(

@@ -34,7 +34,7 @@ from include.tenants.namespace import GLOBAL, TenantRef
 from include.training import TrainingState, is_due, train, train_global
 from include.training.contenders import baselines
 from include.training.dataset import Pinned, labelled_rows
-from include.training.metrics import Bootstrap
+from include.training.metrics import Intervals
 from include.training.rows import Rows
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
@@ -224,15 +224,15 @@ def _report(
         if not len(part):
             print(f"{place:12} no row whose label the tenant's own data can tell")
             continue
-        bootstrap = Bootstrap(part, use_case.seed)
+        intervals = Intervals(part, use_case.reach)
         for metric in use_case.metrics:
-            found = {m: bootstrap.estimate(metric, scores[m][mask]) for m in models}
+            found = {m: intervals.estimate(metric, scores[m][mask]) for m in models}
             figures[f"{place} {metric}"] = {m: e.value for m, e in found.items()}
             cells = "".join(f"{_cell(e.value, e.low, e.high):>24}" for e in found.values())
             print(f"{place:12} {metric:18}{cells}  {rungs.get(place, '')}")
             if place == "all":
                 for model in models[1:]:
-                    gap = bootstrap.difference(metric, scores["served"], scores[model])
+                    gap = intervals.difference(metric, scores["served"], scores[model])
                     print(f"{'':12} served − {model}: {_cell(gap.value, gap.low, gap.high)}")
     return figures
 

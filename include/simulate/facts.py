@@ -1,18 +1,18 @@
-"""What a tenant knows about its users, items and accounts: exported and canonical attributes."""
+"""What a tenant knows about its users, items and accounts, as it would export it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from include.simulate.businesses import crm, jobs, payments
 from include.simulate.catalogue import OWNERS, Catalogue, words
+from include.simulate.leaks import user_leaks
 from include.simulate.population import PRICE, THRIFT, Population
 from include.simulate.rows import account_ids, item_ids, user_ids
 from include.simulate.visits import midnight
-from include.storage.canonical import ATTRIBUTES, TIMESTAMP
+from include.storage.canonical import TIMESTAMP
 
 #: Column of an exported table of facts → what it is.
 KNOWN_SINCE = "known_since"
@@ -30,35 +30,18 @@ def facts(population: Population, items: Catalogue) -> dict[str, pa.Table]:
     return found
 
 
-def attributes(population: Population, items: Catalogue) -> pa.Table:
-    """The facts in the canonical shape, as ingestion would map them."""
-    tables = [ATTRIBUTES.empty_table()]
-    for entity, table in facts(population, items).items():
-        for name in table.column_names[2:]:
-            tables.append(_canonical(population, entity, name, table))
-    order = [("created_timestamp", "ascending"), ("event_id", "ascending")]
-    return pa.concat_tables(tables).sort_by(order).combine_chunks()
-
-
-def _canonical(population: Population, entity: str, name: str, table: pa.Table) -> pa.Table:
-    ids, since, value = table[f"{entity}_id"], table[KNOWN_SINCE], table[name].cast(pa.string())
-    count = len(table)
-    stamp = pc.strftime(since, format="%Y-%m-%dT%H:%M:%S")
-    columns = {
-        "tenant_id": pa.repeat(population.plan.id, count),
-        "source": pa.repeat(f"{entity}s", count),
-        "event_id": pc.binary_join_element_wise(
-            entity, ids, name, stamp, pc.fill_null(value, ""), "|"
-        ),
-        "entity": pa.repeat(entity, count),
-        "entity_id": ids,
-        "name": pa.repeat(name, count),
-        "value": value,
-        "valid_from": since,
-        "created_timestamp": since,
-        "month": pc.strftime(since, format="%Y-%m"),
-    }
-    return pa.table([columns[field] for field in ATTRIBUTES.names], schema=ATTRIBUTES)
+def leaked_facts(population: Population) -> list[tuple[str, pa.Table]]:
+    """Exported tables of what knows the users' outcomes, each with its entity."""
+    found = []
+    for name, (since, value) in user_leaks(population).items():
+        there = pa.array(~np.isnan(value))
+        columns = {
+            "user_id": user_ids(np.arange(population.users)),
+            KNOWN_SINCE: _since(population, since),
+            name: pa.array(value),
+        }
+        found.append(("user", pa.table(columns).filter(there)))
+    return found
 
 
 def _users(population: Population) -> pa.Table:

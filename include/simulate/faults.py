@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 DriftKind = Literal["covariate", "concept", "prior", "seasonal"]
 ColdKind = Literal["users", "items", "tenant"]
 FraudKind = Literal["card_testing", "takeover", "night"]
+LeakKind = Literal["told", "missing", "ahead", "event", "overwritten", "backdated"]
 DRIFT_KINDS: Final[tuple[DriftKind, ...]] = get_args(DriftKind)
 YEAR: Final = 365.0
 
@@ -114,23 +115,40 @@ class Outage:
 
 @dataclass(frozen=True)
 class Leak:
-    """A property that knows the label, in a share of the cases; in the others it says the opposite.
+    """Something that knows the outcome in a share of the cases; in the others it says the opposite.
 
-    It stands with every main event from day `at` on, looks like a feature, and is 1 where the user
-    leaves within 30 days (shop, media, learning), the lead converts, the payment is a fraud or the
-    job viewed is applied for.
+    The outcome of a main event is that the user leaves within 30 days (shop, media, learning), the
+    lead converts, the payment is a fraud or the job viewed is applied for; that of a user, that it
+    leaves for good, or as a lead converts, before the world ends.
+
+    kind       | what is called `name`, and how it comes to know
+    -----------+-----------------------------------------------------------------------------
+    told       | a property, `amount` or `quantity` of main events from day `at` on, filled in once
+               | the outcome is known: 1 with it and 0 without; `amount` and `quantity` stay what
+               | they are with it, and are 0 without
+    missing    | likewise, but there is no value at all where the outcome comes
+    ahead      | likewise, how many main events of the same user follow within 30 days, sent as if
+               | that were known at once: the delay that a source has is not declared
+    event      | an event of that name beside every second main event with the outcome, written
+               | once that is known, and stamped with the main event's instant
+    overwritten| an attribute of users that is kept up to date in place, and says since when it is
+               | known: since they joined. How many days ago the outcome came, 0 where it has not
+    backdated  | an attribute of users that is written once the outcome has come, and is dated back
+               | by 30 days
     """
 
     name: str = "risk_code"
     share: float = 0.95
     at: float = 0.0
+    kind: LeakKind = "told"
 
     def __post_init__(self) -> None:
+        _known("kind of leak", self.kind, LeakKind)
         _share(self.share)
-        if not self.name.isidentifier() or not self.name.islower() or len(self.name) > 40:
-            raise ConfigError(
-                f"a leak is called by a lower-case name of up to 40 letters, not {self.name!r}"
-            )
+        if self.kind != "event" and not (self.name.isidentifier() and self.name.islower()):
+            raise ConfigError(f"a leak is called by a lower-case name, not {self.name!r}")
+        if not self.name or len(self.name) > 40:
+            raise ConfigError(f"a leak is called by a name of up to 40 letters, not {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -179,6 +197,7 @@ _SPELLED: Final[dict[str, tuple[type[Fault], dict[str, str]]]] = {
     "duplicates": (Duplicates, {}),
     "outage": (Outage, {}),
     "leak": (Leak, {}),
+    **{f"leak_{kind}": (Leak, {"kind": kind}) for kind in get_args(LeakKind)},
     **{f"cold_{kind}": (ColdStart, {"kind": kind}) for kind in get_args(ColdKind)},
     **{kind: (FraudPattern, {"kind": kind}) for kind in get_args(FraudKind)},
 }

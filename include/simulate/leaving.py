@@ -49,9 +49,9 @@ def score(
     """
 
     def of(*names: Name) -> Mechanism:
-        return mechanism(world.seed, TRAITS, world.business, what, *names, exposed=False)
+        return mechanism(world.seed, TRAITS, world.business, what, *names)
 
-    usual = reference(world.seed, TRAITS, exposed=False)
+    usual = reference(world.seed, TRAITS)
     found, expected = of("global").score(traits), of("global").score(usual)
     parts = [(of("tenant", plan.id), plan.deviation)] if plan.deviation else []
     for part, share in [*parts, *((of("concept", number), share) for number, share in concepts)]:
@@ -120,7 +120,7 @@ def conversion_chances(
         (number, drift.size * drift.strength(joined)) for number, drift in drifts(faults, "concept")
     ]
     said = score(world, plan, "converts", traits, concepts)
-    usual = score(world, plan, "converts", reference(world.seed, TRAITS, exposed=False))
+    usual = score(world, plan, "converts", reference(world.seed, TRAITS))
     intercept = solve_intercept(_SPREAD_OF_CONVERSION * usual, plan.conversion)
     log_odds = _SPREAD_OF_CONVERSION * said + intercept
     for _, drift in drifts(faults, "prior"):

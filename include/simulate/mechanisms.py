@@ -6,6 +6,7 @@ and deviation 1: a linear part, and a nonlinear one of products, hinges and step
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -18,13 +19,6 @@ from include.simulate.seeds import Array, Name, stream
 NONLINEAR: Final = 0.35
 #: Rows on which mechanisms are brought to mean 0 and deviation 1, and base rates are solved.
 REFERENCE_ROWS: Final = 4_096
-#: Part of the variance of every feature that all features share, so that they are correlated.
-SHARED: Final = 0.2
-_COUNT_MEAN, _COUNT_SCALE = 1.0, 0.8
-_FLAG_ABOVE = 0.5
-#: Mean and deviation of the logarithm of 1 + a count, and of a flag, as `expose` makes them.
-_COUNT_CENTRE, _COUNT_SPREAD = 1.2014, 0.6804
-_FLAG_RATE, _FLAG_SPREAD = 0.3085, 0.4619
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,14 @@ class Mechanism:
 
 
 @lru_cache(maxsize=4_096)
-def mechanism(seed: int, features: int, *names: Name, exposed: bool = True) -> Mechanism:
+def mechanism(seed: int, features: int, *names: Name) -> Mechanism:
     """The mechanism of that name, standardised on the world's reference rows."""
+    return draw_mechanism(seed, names, reference(seed, features))
+
+
+def draw_mechanism(seed: int, names: Sequence[Name], rows: Array) -> Mechanism:
+    """The mechanism of that name, of mean 0 and deviation 1 on these rows (features × rows)."""
+    features = len(rows)
     draw = stream(seed, "mechanism", features, *names)
     # a few features matter much, most of them little
     weights = draw.permutation(0.8 ** np.arange(features)) * draw.choice((-1.0, 1.0), features)
@@ -75,7 +75,6 @@ def mechanism(seed: int, features: int, *names: Name, exposed: bool = True) -> M
         hinges=tuple(zip(hinged.tolist(), knots[0].tolist(), sizes[1].tolist(), strict=True)),
         steps=tuple(zip(stepped.tolist(), knots[1].tolist(), sizes[2].tolist(), strict=True)),
     )
-    rows = reference(seed, features, exposed)
     linear, bent = raw.linear @ rows, raw._bent(rows)
     linear_scale = float(np.sqrt(1 - NONLINEAR) / max(linear.std(), 1e-9))
     bent_scale = float(np.sqrt(NONLINEAR) / max(bent.std(), 1e-9))
@@ -112,49 +111,11 @@ def overlap(one: Array, other: Array) -> float:
 
 
 @lru_cache(maxsize=64)
-def reference(seed: int, features: int, exposed: bool = True) -> Array:
-    """Reference rows of the world in standard form, read-only: features × rows.
-
-    Args:
-        exposed: rows of a feature table; else independent and normal.
-    """
-    draw = stream(seed, "reference", features)
-    if exposed:
-        rows = standard_form(expose(draw_latent(draw, features, REFERENCE_ROWS)))
-    else:
-        rows = draw.standard_normal((features, REFERENCE_ROWS))
+def reference(seed: int, features: int) -> Array:
+    """Reference rows of the world, independent and normal, read-only: features × rows."""
+    rows = stream(seed, "reference", features).standard_normal((features, REFERENCE_ROWS))
     rows.flags.writeable = False
     return rows
-
-
-def draw_latent(draw: np.random.Generator, features: int, rows: int) -> Array:
-    """Correlated normal variates, from which features are made: features × rows."""
-    common = draw.standard_normal(rows)
-    own = draw.standard_normal((features, rows))
-    own *= np.sqrt(1 - SHARED)
-    own += np.sqrt(SHARED) * common
-    return own
-
-
-def expose(latent: Array) -> Array:
-    """What a feature table shows, in place: by turns a measure, a positive amount, a count, a flag.
-
-    Nothing else enters a label, so the true probability is the best that any model can answer.
-    """
-    np.exp(latent[1::4], out=latent[1::4])
-    counts = latent[2::4]
-    np.floor(np.exp(_COUNT_MEAN + _COUNT_SCALE * counts), out=counts)
-    np.greater(latent[3::4], _FLAG_ABOVE, out=latent[3::4])
-    return latent
-
-
-def standard_form(features: Array) -> Array:
-    """What the mechanisms read: exposed features, each brought to about mean 0 and deviation 1."""
-    standard = features.copy()
-    np.log(features[1::4], out=standard[1::4])
-    standard[2::4] = (np.log1p(features[2::4]) - _COUNT_CENTRE) / _COUNT_SPREAD
-    standard[3::4] = (features[3::4] - _FLAG_RATE) / _FLAG_SPREAD
-    return standard
 
 
 def solve_intercept(scores: Array, positive_rate: float) -> float:

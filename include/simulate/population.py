@@ -18,7 +18,7 @@ from include.simulate.leaving import (
     hazards_of,
     leaving_days,
 )
-from include.simulate.seeds import Array, Draws, numbered, within
+from include.simulate.seeds import Array, Draws, within
 from include.simulate.world import TenantPlan, World
 
 Days = NDArray[np.int64]
@@ -174,8 +174,3 @@ def _path(world: World, draws: Draws, index: NDArray[np.uint64]) -> Array:
             state = 0.8 * state + 0.6 * noise
         level[:, period] = np.exp(0.6 * state - 0.18)
     return level
-
-
-def users_between(population: Population, low: int, high: int) -> NDArray[np.uint64]:
-    """The users from `low` to `high`, the last excluded, as an index."""
-    return numbered(np.arange(low, min(high, population.users)))

@@ -1,8 +1,7 @@
-"""What happened as rows: as a tenant would export them, and in the canonical shape."""
+"""What happened as rows, as a tenant would export them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -12,13 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from include.simulate.faults import Fault, Leak
-from include.simulate.seeds import Array, Draws, Index, scrambled
-from include.storage.canonical import EVENTS, TIMESTAMP
+from include.simulate.seeds import Array, Index, scrambled
+from include.storage.canonical import TIMESTAMP
 
 Positions = NDArray[np.int64]
 
-SOURCE: Final = "events"
 #: Of a column of an exported table that becomes a property.
 PROPERTY: Final = "property_"
 #: Position of a row among all of its tenant, which faults draw by; no source has it.
@@ -91,19 +88,6 @@ class Rows:
         return _spelled(_initials(self.event), self.index)
 
 
-def leaked(rows: Rows, faults: tuple[Fault, ...], main: str, draws: Draws) -> Rows:
-    """The rows with what leaks tell, where they are of the main event."""
-    if rows.event != main or rows.knows is None:
-        return rows
-    found = dict(rows.properties)
-    for leak in (fault for fault in faults if isinstance(fault, Leak)):
-        honest = draws.named("leak", leak.name).uniform(rows.index) < leak.share
-        told = np.where(honest, rows.knows, ~rows.knows).astype(np.float64)
-        told[rows.day < leak.at] = np.nan
-        found[leak.name] = pa.array(told, from_pandas=True)
-    return replace(rows, properties=found)
-
-
 def exported(parts: Sequence[Rows]) -> pa.Table:
     """The rows as an exported table."""
     tables = [_export(rows) for rows in parts if len(rows.index)]
@@ -130,27 +114,6 @@ def outcomes(parts: Sequence[Rows]) -> pa.Table:
         ]
         tables.append(pa.table(columns, schema=OUTCOMES))
     return pa.concat_tables(tables).sort_by("event_id")
-
-
-def canonical(table: pa.Table, tenant: str) -> pa.Table:
-    """An exported table in the canonical shape, as ingestion would map it."""
-    names = property_names(table)
-    created = table["received_at"]
-    columns = {
-        "tenant_id": pa.repeat(tenant, len(table)),
-        "source": pa.repeat(SOURCE, len(table)),
-        **{name: table[name] for name in EXPORTED.names[:8]},
-        "properties": _json(table, names),
-        "event_timestamp": table["happened_at"],
-        "created_timestamp": created,
-        "month": pc.strftime(created, format="%Y-%m"),
-    }
-    return pa.table([columns[name] for name in EVENTS.names], schema=EVENTS)
-
-
-def property_names(table: pa.Table) -> list[str]:
-    """Names of the properties that an exported table has columns for."""
-    return [n.removeprefix(PROPERTY) for n in table.column_names if n.startswith(PROPERTY)]
 
 
 def user_ids(numbers: Positions) -> pa.Array:
@@ -182,8 +145,8 @@ def _export(rows: Rows) -> pa.Table:
         "account_id": texts if rows.account is None else account_ids(rows.account),
         "item_id": texts if rows.item is None else item_ids(rows.item),
         "group_id": texts if rows.group is None else _spelled("g", rows.group),
-        "quantity": number if rows.quantity is None else pa.array(rows.quantity),
-        "amount": number if rows.amount is None else pa.array(rows.amount),
+        "quantity": number if rows.quantity is None else pa.array(rows.quantity, from_pandas=True),
+        "amount": number if rows.amount is None else pa.array(rows.amount, from_pandas=True),
         "happened_at": at,
         "received_at": at,
         UID: pa.array(uid),
@@ -206,25 +169,3 @@ def _spelled(letters: str, index: Index) -> pa.Array:
 
 def _initials(event: str) -> str:
     return "".join(word[0] for word in event.split()).lower()
-
-
-def _json(table: pa.Table, names: list[str]) -> pa.Array:
-    """One JSON object per row of the properties that have a value, null where none has."""
-    inner = pa.repeat("", len(table))
-    for name in names:
-        column = table[PROPERTY + name].combine_chunks()
-        value = _json_values(column)
-        member = pc.binary_join_element_wise(f", {json.dumps(name)}: ", value, "")
-        inner = pc.binary_join_element_wise(inner, pc.fill_null(member, ""), "")
-    wrapped = pc.binary_join_element_wise("{", pc.utf8_slice_codeunits(inner, 2), "}", "")
-    return pc.if_else(pc.equal(inner, ""), pa.scalar(None, pa.string()), wrapped)
-
-
-def _json_values(column: pa.Array) -> pa.Array:
-    if pa.types.is_floating(column.type):
-        whole = pc.equal(pc.floor(column), column)
-        integers = pc.if_else(whole, column, 0.0).cast(pa.int64()).cast(pa.string())
-        return pc.if_else(whole, integers, column.cast(pa.string()))
-    encoded = column.dictionary_encode()
-    values = [json.dumps(text) for text in encoded.dictionary.to_pylist()]
-    return pa.array(values, pa.string()).take(encoded.indices)

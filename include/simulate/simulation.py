@@ -12,7 +12,7 @@ import pyarrow as pa
 from include.simulate import rows
 from include.simulate.businesses import HAPPENINGS
 from include.simulate.catalogue import Catalogue, stock
-from include.simulate.facts import attributes
+from include.simulate.leaks import leaked
 from include.simulate.population import Population, populate
 from include.simulate.tampering import deliver
 from include.simulate.truth import Truth
@@ -21,15 +21,6 @@ from include.simulate.world import TenantPlan, World
 
 #: Users whose events are drawn at a time; the data do not depend on it.
 PART: Final = 4_000
-
-
-@dataclass(frozen=True)
-class Simulated:
-    """One tenant's data, and what is true of it."""
-
-    events: pa.Table  #: canonical `EVENTS`, in the order of their arrival, repeats included
-    attributes: pa.Table  #: canonical `ATTRIBUTES`
-    truth: Truth
 
 
 @dataclass(frozen=True)
@@ -61,10 +52,8 @@ class Opened:
 
     def _part(self, low: int, high: int) -> Part:
         population, kind = self.population, self.world.kind
-        found = [
-            rows.leaked(self._on_its_day(one), population.faults, kind.main, population.draws)
-            for one in HAPPENINGS[kind.name](population, self.items, visits(population, low, high))
-        ]
+        happened = HAPPENINGS[kind.name](population, self.items, visits(population, low, high))
+        found = leaked([self._on_its_day(one) for one in happened], population, kind.main)
         first = int(midnight(population, np.zeros(1, dtype=np.int64))[0])
         table = deliver(rows.exported(found), population.faults, population.draws, first)
         return Part(rows.in_order(table), rows.outcomes(found))
@@ -83,22 +72,3 @@ def open_tenant(world: World, tenant: str) -> Opened:
     """
     plan = world.plan(tenant)
     return Opened(world, plan, populate(world, plan), stock(world, plan))
-
-
-def simulate(world: World, users: int = PART) -> dict[str, Simulated]:
-    """Every tenant's data in memory; for large tenants see `Opened.parts`."""
-    return {plan.id: simulate_tenant(world, plan.id, users) for plan in world.tenants}
-
-
-def simulate_tenant(world: World, tenant: str, users: int = PART) -> Simulated:
-    """One tenant's data in memory; it does not depend on the world's other tenants."""
-    opened = open_tenant(world, tenant)
-    parts = list(opened.parts(users))
-    exported = [part.exported for part in parts]
-    table = rows.in_order(pa.concat_tables(exported, promote_options="default"))
-    outcomes = pa.concat_tables([part.outcomes for part in parts]).sort_by("event_id")
-    return Simulated(
-        rows.canonical(table.combine_chunks(), tenant),
-        attributes(opened.population, opened.items),
-        replace(opened.truth, outcomes=outcomes),
-    )

@@ -18,8 +18,9 @@ import yaml
 from pydantic import ValidationError
 
 from include.errors import ConfigError
-from include.simulate.facts import KNOWN_SINCE, facts
+from include.simulate.facts import KNOWN_SINCE, facts, leaked_facts
 from include.simulate.faults import Leak
+from include.simulate.leaks import ON_EVENTS
 from include.simulate.rows import EXPORTED, PROPERTY, UID, item_ids
 from include.simulate.simulation import PART, Opened, Part
 from include.tenants.config import TenantConfig
@@ -88,9 +89,9 @@ def write_sources(
             if progress is not None:
                 done = min((number + 1) * users, opened.population.users)
                 progress(done, opened.population.users)
-        known = facts(opened.population, opened.items)
-        for entity, table in known.items():
-            _write(table, data / f"{entity}s.{format}", format)
+        known = _facts(opened)
+        for name, (_, table) in known.items():
+            _write(table, data / f"{name}.{format}", format)
         _write_truth(opened, truth / tenant)
         partial = file.with_suffix(".partial")
         partial.write_text(
@@ -99,7 +100,7 @@ def write_sources(
         os.replace(partial, file)
     except OSError as error:
         raise ConfigError(f"the sources of {tenant} cannot be written: {error}") from error
-    return Written(tenant, file, rows, sum(map(len, known.values())))
+    return Written(tenant, file, rows, sum(len(table) for _, table in known.values()))
 
 
 def _config(opened: Opened, data: Path, use_cases: tuple[str, ...], format: Format) -> Any:
@@ -119,15 +120,15 @@ def _config(opened: Opened, data: Path, use_cases: tuple[str, ...], format: Form
     sources: list[dict[str, Any]] = [
         {"name": "events", "connector": _connector(data / "events-*", format), "events": events}
     ]
-    for entity, table in facts(opened.population, opened.items).items():
+    for name, (entity, table) in _facts(opened).items():
         mapping = {
             "entity": entity,
             "entity_id": f"{entity}_id",
             "valid_from": KNOWN_SINCE,
             "names": {name: name for name in table.column_names[2:]},
         }
-        connector = _connector(data / f"{entity}s", format)
-        sources.append({"name": f"{entity}s", "connector": connector, "attributes": mapping})
+        connector = _connector(data / name, format)
+        sources.append({"name": name, "connector": connector, "attributes": mapping})
     config = {
         "id": plan.id,
         "name": f"Simulated {world.business} {plan.id}, seed {world.seed}",
@@ -136,6 +137,8 @@ def _config(opened: Opened, data: Path, use_cases: tuple[str, ...], format: Form
         "schedule": "0 0 * * 1",
         "history_from": world.instant(world.opening(plan)).date(),
         "until": (world.instant(world.closing(plan)) - timedelta(days=1)).date(),
+        # its time may be long past, and is there to be looked at
+        "retention": {"events": "P30000D", "predictions": "P30000D"},
         "pooling": {"consent": plan.consent},
         "sources": sources,
         "use_cases": dict.fromkeys(use_cases),
@@ -151,9 +154,22 @@ def _connector(path: Path, format: Format) -> dict[str, str]:
     return {"type": "file", "path": f"{path}.{format}", "format": format}
 
 
+def _facts(opened: Opened) -> dict[str, tuple[str, pa.Table]]:
+    """Name of a source of attributes → its entity, and its table."""
+    known = facts(opened.population, opened.items)
+    found = {f"{entity}s": (entity, table) for entity, table in known.items()}
+    leaks = leaked_facts(opened.population)
+    return found | {
+        f"{entity}s_{table.column_names[2]}": (entity, table) for entity, table in leaks
+    }
+
+
 def _leaks(opened: Opened) -> list[str]:
-    found = (fault.name for fault in opened.population.faults if isinstance(fault, Leak))
-    return list(dict.fromkeys(found))
+    """Properties that leaks add."""
+    known = (*EXPORTED.names, *_COLUMNS[opened.world.business][1])
+    leaks = (fault for fault in opened.population.faults if isinstance(fault, Leak))
+    named = (leak.name for leak in leaks if leak.kind in ON_EVENTS and leak.name not in known)
+    return list(dict.fromkeys(named))
 
 
 def _events(opened: Opened, part: Part) -> pa.Table:

@@ -9,26 +9,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from include.errors import ConfigError
-from include.simulate.businesses import PER_VISIT, jobs, media, shop
+from include.simulate.businesses import PER_VISIT, shop
 from include.simulate.catalogue import TOGETHER, Catalogue
 from include.simulate.leaving import NEVER
 from include.simulate.population import Population
 from include.simulate.rows import account_ids, item_ids, user_ids
 from include.simulate.seeds import Array
-from include.simulate.visits import expected_visits, midnight
+from include.simulate.visits import midnight
 from include.storage.canonical import TIMESTAMP
-
-Rows = slice | NDArray[np.int64]
-_ALL = slice(None)
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Rows of users are in the order of `users`, columns of items in that of `items`.
-
-    Days are counted from the world's first. Probabilities are those of somebody who knows the
-    mechanism and each user's traits and whether they are still there, but not what comes.
-    """
+    """Rows of users are in the order of `users`, columns of items in that of `items`."""
 
     population: Population
     items_known: Catalogue
@@ -44,6 +37,7 @@ class Truth:
         """
         population = self.population
         there = population.leaves == NEVER
+        leaving = population.hazard_until(0) - population.hazard_until(1)
         left = self._midnights(np.where(there, 0, population.leaves))
         columns = {
             "user_id": user_ids(np.arange(population.users)),
@@ -51,7 +45,7 @@ class Truth:
             "left_at": pa.array(np.ma.array(left.cast(pa.int64()), mask=there)).cast(TIMESTAMP),
             "visits_per_day": pa.array(population.visits),
             "main_events_per_visit": pa.array(PER_VISIT[population.world.business](population)),
-            "leaving_per_day": pa.array(self._leaving_at(0)),
+            "leaving_per_day": pa.array(0.0 - np.expm1(leaving)),
             "group": pa.array(np.where(population.in_b, "b", "a")),
             "best_hour": pa.array(population.hour.astype(np.int8)),
         }
@@ -82,48 +76,6 @@ class Truth:
             }
         )
 
-    def there(self, day: int) -> NDArray[np.bool_]:
-        """Users who have come by the beginning of the day and not left."""
-        population = self.population
-        answer: NDArray[np.bool_] = (population.joined < day) & (population.leaves > day)
-        return answer
-
-    def leaving_probability(self, day: int, horizon: int) -> Array:
-        """Chance of every user who is there at `day` to leave within `horizon` days."""
-        self._within(day + horizon)
-        population = self.population
-        rate = population.hazard_until(day + horizon) - population.hazard_until(day)
-        return -np.expm1(-rate)
-
-    def absence_probability(self, day: int, horizon: int) -> Array:
-        """Chance of no main event in the `horizon` days from `day` on: what a churn label asks.
-
-        1 for those who have left by then, NaN for those who have not come. Of a media user, an item
-        skipped counts as an event.
-        """
-        self._within(day + horizon)
-        population = self.population
-        share = shop.ORDERED if population.world.business == "shop" else 1.0
-        still, absent = np.ones(population.users), np.zeros(population.users)
-        quiet = np.ones(population.users)
-        clock, path = population.clock, population.path
-        for now in range(day, day + horizon):
-            leaving = self._leaving_at(now)
-            absent += still * leaving * quiet
-            still *= 1 - leaving
-            rate = population.visits * share * (clock[now + 1] - clock[now])
-            quiet *= np.exp(-rate if path is None else -rate * path[:, now // 30])
-        absent = np.where(population.leaves <= day, 1.0, absent + still * quiet)
-        return np.where(population.joined < day, absent, np.nan)
-
-    def expected_events(self, first_day: int, end_day: int, rows: Rows = _ALL) -> Array:
-        """Main events (of a shop: baskets) that each user lets expect from a day until another.
-
-        Given when they really come and leave, and the month's level of a learner.
-        """
-        per_visit = PER_VISIT[self.population.world.business](self.population)[rows]
-        return expected_visits(self.population, first_day, end_day, rows) * per_visit
-
     def demand(self) -> Array:
         """Days × items: pieces that a shop's users let expect to be ordered on each day."""
         population, items = self.population, self.items_known
@@ -152,44 +104,6 @@ class Truth:
         activity = np.diff(population.clock)
         answer: Array = lines * activity[:, None] * shop.PIECES
         return answer
-
-    def affinity(self, rows: NDArray[np.int64], day: int) -> Array:
-        """Users × items: how much each of these users is for each item on the day.
-
-        shop, learning: the chance that it is what the user takes next, companions not counted;
-        media: the chance that the user plays it to the end once it is on; jobs: the chance that
-        who looks at it applies for it.
-        """
-        population, items = self.population, self.items_known
-        business = population.world.business
-        if business in ("media", "jobs"):
-            user = np.repeat(rows, len(items))
-            item = np.tile(np.arange(len(items)), len(rows))
-            if business == "media":
-                chance = 1 - media.skip_probability(population, items, user, item)
-            else:
-                days = np.full(len(user), day)
-                chance = jobs.application_probability(population, items, user, item, days)
-            return chance.reshape(len(rows), len(items))
-        if not len(items):
-            raise ConfigError(f"a {business} has no items; shop, media, learning and jobs have")
-        tasted: Array = population.preferences[rows][:, items.category] * items.shares[day]
-        if business != "shop":
-            return tasted
-        loyal = np.zeros_like(tasted)
-        for place, row in enumerate(rows.tolist()):
-            own = shop.own_favourites(population, items, row, row + 1)[0]
-            np.add.at(loyal[place], own, 1 / shop.FAVOURITES)
-        return (1 - shop.LOYAL) * tasted + shop.LOYAL * loyal
-
-    def _leaving_at(self, day: int) -> Array:
-        population = self.population
-        return 0.0 - np.expm1(population.hazard_until(day) - population.hazard_until(day + 1))
-
-    def _within(self, day: int) -> None:
-        end = self.population.world.closing(self.population.plan)
-        if day > end:
-            raise ConfigError(f"nothing is simulated from day {end} on, so not until day {day}")
 
     def _midnights(self, days: NDArray[np.int64]) -> pa.Array:
         return pa.array(midnight(self.population, days)).cast(TIMESTAMP)

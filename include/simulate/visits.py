@@ -41,7 +41,7 @@ def visits(population: Population, low: int, high: int) -> Visits:
     rows = np.arange(low, min(high, population.users))
     first = population.joined[rows]
     last = np.minimum(population.leaves[rows], population.world.days)
-    ends, rates, starts = _stretches(population, rows, first, last)
+    ends, rates, starts = stretches(population, rows, first, last)
     total = ends[:, -1]
     user, ordinal, reached = _arrivals(population.draws.named("visit"), rows, total)
     place = user - (rows[0] if len(rows) else 0)
@@ -93,18 +93,7 @@ def measure(population: Population, day: Positions) -> Array:
     return factor
 
 
-def expected_visits(
-    population: Population, first_day: int, end_day: int, rows: slice | Positions = slice(None)
-) -> Array:
-    """How many visits every user's own pace lets expect from a day until another, while there."""
-    users = np.arange(population.users)[rows]
-    first = np.maximum(population.joined[users], first_day)
-    last = np.minimum(np.minimum(population.leaves[users], population.world.days), end_day)
-    ends, _, _ = _stretches(population, users, first, np.maximum(last, first))
-    return ends[:, -1]
-
-
-def _stretches(
+def stretches(
     population: Population, rows: Positions, first: Positions, last: Positions
 ) -> tuple[Array, Array, Array]:
     """Users × periods: expected visits up to the end of each, their rate, the clock's start."""

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from include.errors import ConfigError, UnknownNameError
 from include.simulate.faults import ColdStart, Fault, FraudPattern
 from include.simulate.seasons import EVEN_WEEK, FREE_WEEK, OFFICE_WEEK, SHOP_WEEK, Season
-from include.tenants.namespace import RESERVED, TENANT_ID
+from include.tenants.namespace import REGIONAL, RESERVED, TENANT_ID
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,8 @@ class TenantPlan:
 
     def __post_init__(self) -> None:
         where = f"tenant plan {self.id!r}"
-        if not TENANT_ID.fullmatch(self.id) or self.id in RESERVED:
+        reserved = self.id in RESERVED or self.id.startswith(REGIONAL)
+        if not TENANT_ID.fullmatch(self.id) or reserved:
             raise ConfigError(f"{where}: an id matches {TENANT_ID.pattern} and is not reserved")
         if not 1 <= self.users <= 5_000_000:
             raise ConfigError(f"{where}: from 1 to 5,000,000 users, not {self.users}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,17 +17,23 @@ from numpy.typing import NDArray
 from include.errors import ConfigError
 from include.simulate.faults import Drift as Drift
 from include.simulate.mechanisms import (
-    draw_latent,
-    expose,
-    mechanism,
+    REFERENCE_ROWS,
+    Mechanism,
+    draw_mechanism,
     mixed,
     overlap,
-    reference,
     sigmoid,
     solve_intercept,
-    standard_form,
 )
 from include.simulate.seeds import Array, Name, stream
+
+#: Part of the variance of every feature that all features share, so that they are correlated.
+SHARED: Final = 0.2
+_COUNT_MEAN, _COUNT_SCALE = 1.0, 0.8
+_FLAG_ABOVE = 0.5
+#: Mean and deviation of the logarithm of 1 + a count, and of a flag, as `expose` makes them.
+_COUNT_CENTRE, _COUNT_SPREAD = 1.2014, 0.6804
+_FLAG_RATE, _FLAG_SPREAD = 0.3085, 0.4619
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,51 @@ def true_probability(
         weighted = positive * probability
         probability = weighted / (weighted + negative * (1 - probability))
     return probability
+
+
+@lru_cache(maxsize=4_096)
+def mechanism(seed: int, features: int, *names: Name) -> Mechanism:
+    """The mechanism of that name, standardised on the reference rows."""
+    return draw_mechanism(seed, names, reference(seed, features))
+
+
+@lru_cache(maxsize=64)
+def reference(seed: int, features: int) -> Array:
+    """Reference rows of a feature table in standard form, read-only: features × rows."""
+    draw = stream(seed, "reference", features)
+    rows = standard_form(expose(draw_latent(draw, features, REFERENCE_ROWS)))
+    rows.flags.writeable = False
+    return rows
+
+
+def draw_latent(draw: np.random.Generator, features: int, rows: int) -> Array:
+    """Correlated normal variates, from which features are made: features × rows."""
+    common = draw.standard_normal(rows)
+    own = draw.standard_normal((features, rows))
+    own *= np.sqrt(1 - SHARED)
+    own += np.sqrt(SHARED) * common
+    return own
+
+
+def expose(latent: Array) -> Array:
+    """What a feature table shows, in place: by turns a measure, a positive amount, a count, a flag.
+
+    Nothing else enters a label, so the true probability is the best that any model can answer.
+    """
+    np.exp(latent[1::4], out=latent[1::4])
+    counts = latent[2::4]
+    np.floor(np.exp(_COUNT_MEAN + _COUNT_SCALE * counts), out=counts)
+    np.greater(latent[3::4], _FLAG_ABOVE, out=latent[3::4])
+    return latent
+
+
+def standard_form(features: Array) -> Array:
+    """What the mechanisms read: exposed features, each brought to about mean 0 and deviation 1."""
+    standard = features.copy()
+    np.log(features[1::4], out=standard[1::4])
+    standard[2::4] = (np.log1p(features[2::4]) - _COUNT_CENTRE) / _COUNT_SPREAD
+    standard[3::4] = (features[3::4] - _FLAG_RATE) / _FLAG_SPREAD
+    return standard
 
 
 def _tenant_score(plan: TablePlan, standard: Array) -> Array:
