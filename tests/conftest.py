@@ -13,10 +13,16 @@ from hypothesis import settings
 from include.runtime import postgres as embedded
 from include.runtime.state import State
 from include.storage.migrate import migrate
+from tests.promises import Promises
 
 # No test says anything about time, and a busy machine is no failure.
 settings.register_profile("tenantry", deadline=None)
 settings.load_profile("tenantry")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See to it that what `docs/security.md` names as its tests is there and runs."""
+    config.pluginmanager.register(Promises(), "promises")
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ timezone: UTC
 schedule: "0 0 * * 1"
 history_from: {shop.first}
 until: {shop.last}
-pooling: {{consent: {consent}}}
+retention: {{events: P30000D, predictions: P30000D}}
+pooling: {{consent: {consent}, across_regions: {across}}}
 sources:
   - name: orders
     connector: {{type: file, path: "{folder}/orders.csv", format: csv}}
@@ -60,6 +61,7 @@ class Shop:
     region: str = "eu"
     isolation: str = "pool"
     consent: bool = True
+    across: bool = True  #: shares the global models of all regions
     customers: int = 300
     seed: int = 7
     first: date = date(2024, 1, 1)
@@ -84,7 +86,9 @@ def write(shop: Shop, folder: Path, tenants: Path) -> Path:
     _write(home / "products.csv", ["sku", "category"], _products(shop))
     consent = "true" if shop.consent else "false"
     file = tenants / f"{shop.id}.yaml"
-    file.write_text(TENANT.format(shop=shop, folder=home, consent=consent), encoding="utf-8")
+    across = "true" if shop.across else "false"
+    text = TENANT.format(shop=shop, folder=home, consent=consent, across=across)
+    file.write_text(text, encoding="utf-8")
     return file
 
 

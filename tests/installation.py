@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -24,6 +25,8 @@ from include.tenants.loader import load_fleet
 #: A commit made while a test runs must not be taken for a difference between two trainings.
 FIXED_REVISION = {"GIT_DIR": os.devnull, "TENANTRY_REVISION": "tested"}
 
+_OURS = ("TENANTRY_", "AIRFLOW__")
+
 
 @dataclass(frozen=True)
 class Installation:
@@ -38,6 +41,16 @@ class Installation:
         return self.state.home / "tenants"
 
     @property
+    def data(self) -> Path:
+        """Folder of the folders that the shops' files lie in."""
+        return self.state.home / "data"
+
+    @property
+    def roots(self) -> list[str]:
+        """Folders that a tenant's files lie in: a shop's, and those of a simulated tenant."""
+        return [f"{folder}/{{tenant}}" for folder in (self.data, self.tenants / "data")]
+
+    @property
     def environment(self) -> dict[str, str]:
         """The variables that lead a process here."""
         return {
@@ -46,6 +59,7 @@ class Installation:
             "MLFLOW_TRACKING_URI": self.server.sqlalchemy_url("mlflow", "mlflow"),
             "TENANTRY_LAKE": str(self.state.lake),
             "TENANTRY_TENANTS": str(self.tenants),
+            "TENANTRY_SOURCES": json.dumps({"default": {"roots": self.roots}}),
             "OMP_NUM_THREADS": "1",
             "DO_NOT_TRACK": "true",
             "GX_ANALYTICS_ENABLED": "false",
@@ -55,7 +69,7 @@ class Installation:
     def open(self, *shops: generated.Shop) -> None:
         """Write the shops' data and tenant files, or write them anew, and make their databases."""
         for shop in shops:
-            generated.write(shop, self.state.home / "data", self.tenants)
+            generated.write(shop, self.data, self.tenants)
         for tenant in load_fleet(self.tenants, use_cases.names()).tenants.values():
             migrate(tenant.ref)
 
@@ -110,6 +124,8 @@ def installed() -> Iterator[Installation]:
     before = dict(os.environ)
     try:
         here = Installation(state, postgres.start(state))
+        for name in [name for name in os.environ if name.startswith(_OURS)]:
+            del os.environ[name]  # what another test, or the shell, leads to
         os.environ.update(here.environment)
         migrate()
         from include.registry import mlflow_registry

@@ -27,15 +27,19 @@ from include.errors import TenantryError
 from include.handoffs import Candidate, Trained
 from include.models.baselines import baseline_model
 from include.models.serialise import from_bytes, to_bytes
-from include.registry import ledger, stage
+from include.registry import stage
 from include.registry.ancestry import ModelName, ancestors
 from include.registry.blast_radius import roll_back_derived
 from include.registry.mlflow_registry import MlflowRegistry
 from include.registry.port import CHAMPION, ModelVersion, NewVersion
+from include.registry.promotions import withdrawn
 from include.registry.rollback import roll_back
 from include.runtime.preload import preload
 from include.storage.lake import Lake
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import GLOBAL, TenantRef
+
+PROMOTIONS: Final = PostgresPromotions()
 
 FIRST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
@@ -111,7 +115,7 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
         ("baseline", "rule", _bytes(owner, "rule"), ""),
         (own, "model", _bytes(owner, f"{own}_{owner.id.replace('-', '_')}_{task.number}"), ""),
     ]
-    world = None if owner == GLOBAL else ledger.champion_at(GLOBAL, request.case)
+    world = None if owner == GLOBAL else PROMOTIONS.champion_at(GLOBAL, request.case)
     if world is not None and world.rung == "global" and task.number % 3 == 2:
         version = registry.get(GLOBAL, request.case, world.version)
         content = registry.artifact(GLOBAL, version)
@@ -122,7 +126,7 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
         artifact = lake.put(owner, f"{folder}/{rung}.json", content)
         reference = lake.put(owner, f"{folder}/{rung}.parquet", _reference())
         candidates.append(Candidate(rung, name, artifact, reference, parent, 0.8, 0.7, 0.9))
-    serving = ledger.champion_at(owner, request.case, as_of)
+    serving = PROMOTIONS.champion_at(owner, request.case, as_of)
     facing = None
     if serving is not None:
         facing = {"rung": "incumbent", "name": "x", "digest": serving.digest, "value": 0.75}
@@ -131,6 +135,7 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
     document = {
         "metric": "auc",
         "tables": [],
+        "windows": {},
         "models": {
             f"{c.rung}/{c.name}": {
                 "metrics": {"auc": {"value": 0.8, "low": 0.7, "high": 0.9}},
@@ -165,7 +170,12 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
         owner.id, request.case, as_of, "scheduled", tuple(candidates), evaluation, 1_000, 1_000
     )
     found = stage.register(
-        owner, trained, registry=registry, lake=lake, feature_fingerprint=FINGERPRINT
+        owner,
+        trained,
+        registry=registry,
+        promotions=PROMOTIONS,
+        lake=lake,
+        feature_fingerprint=FINGERPRINT,
     )
     return {"version": found.version, "promoted": found.promoted}
 
@@ -173,7 +183,14 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
 def _back(request: Request, task: Task) -> dict[str, Any]:
     at = FIRST + task.number * DAY
     try:
-        done = roll_back(task.owner, request.case, to=task.to, as_of=at, registry=request.registry)
+        done = roll_back(
+            task.owner,
+            request.case,
+            to=task.to,
+            as_of=at,
+            registry=request.registry,
+            promotions=PROMOTIONS,
+        )
     except TenantryError as error:  # what it goes back to was withdrawn meanwhile
         return {"refused": str(error)}
     return {"version": done.version}
@@ -203,6 +220,7 @@ def _withdraw(request: Request, task: Task) -> dict[str, Any]:
             request.refs,
             as_of=lambda _: None,
             registry=request.registry,
+            promotions=PROMOTIONS,
             fallback=fallback,
         )
     )
@@ -245,7 +263,7 @@ class Reader:
         """One reading: ledger, artifacts, alias."""
         registry, case = self.request.registry, self.request.case
         self.reads += 1
-        champion = ledger.champion_at(owner, case)
+        champion = PROMOTIONS.champion_at(owner, case)
         if champion is None:
             if owner.id in self.seen:
                 self.wrong.append(f"{owner.id}: nobody serves any more")
@@ -449,20 +467,20 @@ def _checked(
     versions = decisions = 0
     gone = {
         str(ModelName(GLOBAL.id, request.case, version))
-        for version in ledger.withdrawn(ledger.history(GLOBAL, request.case))
+        for version in withdrawn(PROMOTIONS.history(GLOBAL, request.case))
     }
     for owner in [GLOBAL, *request.refs]:
         reader.look(owner)
         every = registry.versions(owner, request.case)
         for version in every:
             reader.whole(owner, version)
-        champion = ledger.champion_at(owner, request.case)
+        champion = PROMOTIONS.champion_at(owner, request.case)
         assert champion is not None
         serving = registry.get(owner, request.case, champion.version)
         come_from = {str(ModelName.of(serving)), *ancestors(serving.parent_version, registry)}
         if come_from & gone:
             reader.wrong.append(f"{owner.id} serves what was withdrawn: {come_from & gone}")
-        decided = ledger.history(owner, request.case)
+        decided = PROMOTIONS.history(owner, request.case)
         twice = {one.as_of for one in decided if one.trained}
         if len(twice) < sum(one.trained for one in decided):
             reader.wrong.append(f"{owner.id}: a training was decided twice")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.dags.conftest import Parse
 
 KINDS = ("pipeline", "retrain", "drift_watch")
-PLATFORM = 2 + 1  # one global model per use case, and retention
+PLATFORM = 2 + 2  # one global model per use case, consent and retention
 
 
 def test_a_thousand_tenants_import_nothing_heavy_and_reach_no_network(

@@ -18,9 +18,11 @@ from airflow.serialization.serialized_objects import DagSerialization
 from include import use_cases
 from include.runtime import settings
 from include.tenants.loader import load_fleet
-from include.tenants.namespace import GLOBAL, RETENTION_DAG, split_dag_id
+from include.tenants.namespace import CONSENT_DAG, GLOBAL, RETENTION_DAG, split_dag_id
+from tests.fleet import REGIONS
 
 PROJECT = Path(__file__).resolve().parents[2]
+PLATFORM = {CONSENT_DAG, RETENTION_DAG}
 POOLS = {pool.pool_name for pool in settings.load().pools} | {"default_pool"}
 
 
@@ -39,10 +41,10 @@ def dags(bag: DagBag) -> dict[str, DAG]:
 
 
 def test_the_folder_imports_without_error_or_warning(bag: DagBag, dags: dict[str, DAG]) -> None:
-    """Airflow collects three DAGs per tenant, one per use case and retention, without complaint."""
+    """Airflow collects three DAGs per tenant, one per use case, and the platform's own."""
     assert bag.import_errors == {}
     assert not bag.captured_warnings
-    assert len(dags) == 3 * 12 + 2 + 1
+    assert len(dags) == 3 * 12 + 2 + len(PLATFORM)
 
 
 def test_ids_name_the_tenant_and_the_kind(dags: dict[str, DAG], fleet: Path) -> None:
@@ -52,7 +54,7 @@ def test_ids_name_the_tenant_and_the_kind(dags: dict[str, DAG], fleet: Path) -> 
         owner, kind = split_dag_id(dag_id)
         if owner == GLOBAL.id:
             assert kind in use_cases.names()
-        elif dag_id != RETENTION_DAG:
+        elif dag_id not in PLATFORM:
             assert owner in tenants
             assert kind in ("pipeline", "retrain", "drift_watch")
 
@@ -66,7 +68,7 @@ def test_tags_find_a_tenant_a_region_a_kind_and_a_use_case(
         owner, kind = split_dag_id(dag_id)
         expected = (
             {owner, kind}
-            if owner == GLOBAL.id or dag_id == RETENTION_DAG
+            if owner == GLOBAL.id or dag_id in PLATFORM
             else {owner, kind, tenants[owner].region, *tenants[owner].use_cases}
         )
         assert set(dag.tags) == expected, dag_id
@@ -190,12 +192,29 @@ def test_the_same_tasks_serve_a_use_case_everywhere(dags: dict[str, DAG]) -> Non
         owner, kind = split_dag_id(dag_id)
         found: set[Any] = set(dag.task_ids)
         if owner == GLOBAL.id:
-            assert found == {"training", "registry"}
+            pools = [f"global-{r}.{s}" for r in REGIONS for s in ("training", "registry")]
+            assert found == {"consent", *pools}
         elif kind == "pipeline":
             cases = [f"{case}.{s}" for case in ("churn", "recommendation") for s in stages]
             assert found == {"ingestion", "quality", "materialization", *cases}
         elif kind == "retrain":
             assert found == {*stages, "outcome"}
+
+
+def test_global_models_stop_each_other_nowhere(dags: dict[str, DAG]) -> None:
+    """Every owner's are trained after consent was looked at, whatever came of that, and one's tasks
+    wait for no other's."""
+    for dag_id, dag in dags.items():
+        if split_dag_id(dag_id)[0] != GLOBAL.id:
+            continue
+        for region in REGIONS:
+            training = dag.get_task(f"global-{region}.training")
+            assert training.upstream_task_ids == {"consent"}
+            assert training.trigger_rule == "all_done"
+            registry = dag.get_task(f"global-{region}.registry")
+            assert registry.upstream_task_ids == {training.task_id}
+            assert registry.trigger_rule == "all_success"
+            assert not registry.downstream_task_ids
 
 
 def test_the_online_store_delays_no_use_case(dags: dict[str, DAG]) -> None:

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 import pytest
 from feature_tables import Check, attribute_table, event_table, expectations
+from spec_views import spec_view
 
-from include.features.conditions import Condition
-from include.features.declarations import (
-    USER,
-    Aggregation,
-    AttributeLookup,
-    Derived,
-    Entity,
-    EventStream,
-)
+from include.features.declarations import Aggregation
 from include.features.spine import Spine
-from include.features.views import FeatureService, FeatureView
+from include.features.views import FeatureService
 
 
 @pytest.fixture(
@@ -42,7 +36,8 @@ def check(engine: ModuleType) -> Check:
     """Assert that a one-view service over the events gives the expected table.
 
     The expected table's columns are the spine's (`user`, `item`, `as_of`) and then features,
-    named without their view. With `minimum_tenants` the view is shared and the events are pooled.
+    named without their view. The rest says what the view is like, see `spec_view`; with
+    `minimum_tenants` it is shared and the events are pooled.
     """
 
     def assert_table(
@@ -50,29 +45,11 @@ def check(engine: ModuleType) -> Check:
         events: str,
         expect: str,
         attributes: str = "",
-        entity: Entity = USER,
-        names: tuple[str, ...] = ("Order Completed",),
-        where: tuple[Condition, ...] = (),
-        lookups: tuple[AttributeLookup, ...] = (),
-        derived: tuple[Derived, ...] = (),
-        inputs: tuple[Aggregation, ...] = (),
-        features: tuple[AttributeLookup, ...] = (),
-        minimum_tenants: int = 0,
         timezone: str = "UTC",
+        **view_of: Any,
     ) -> None:
-        stream = EventStream(names, where, lookups) if aggregations or inputs else None
-        shared = bool(minimum_tenants)
-        view = FeatureView(
-            "v",
-            entity,
-            stream,
-            aggregations,
-            derived,
-            inputs,
-            features,
-            scope="shared" if shared else "tenant",
-            minimum_tenants=minimum_tenants or 3,
-        )
+        view = spec_view(aggregations, **view_of)
+        shared = view.scope == "shared"
         rows = event_table(events)
         spine, columns = expectations(expect)
         result = engine.compute(

@@ -19,7 +19,7 @@ from include.features.online.store import OnlineStore, pool_store
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
 from include.storage.postgres import tenant_transaction
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, global_owner
 
 TENANT = TenantRef("acme", "eu", "pool")
 _TABLES = (
@@ -71,7 +71,7 @@ def compute(
 
 def forget() -> None:
     """Empty the tenant's and the pool's store."""
-    for owner in (TENANT, GLOBAL):
+    for owner in (TENANT, global_owner(TENANT.region)):
         with tenant_transaction(owner) as connection:
             for table in _TABLES:
                 connection.execute(f"DELETE FROM {table}")

@@ -93,7 +93,7 @@ VALUES = {
     "any": ("amount", "group_id", "properties.d", "item.category"),
     None: (None,),
 }
-NOT_POOLED = ("min", "max", "first", "last", "time_since_first", "time_since_last", "share")
+NOT_POOLED = ("min", "max", "first", "last", "time_since_first", "time_since_last")
 
 
 def reads_fact(aggregation: Aggregation) -> bool:
@@ -104,14 +104,12 @@ AGGREGATIONS = (
     *(
         Aggregation(function, value, WINDOWS, where, label)
         for function, reading in FUNCTIONS.items()
-        if function not in ("share", "trend")
+        if function != "trend"
         for value in VALUES[reading]
         for where, label in [((), ""), ((at_least("local_hour", 12),), "late")]
     ),
     Aggregation("trend", None, WINDOWS[:2]),
     Aggregation("trend", "amount", WINDOWS[:2]),
-    Aggregation("share", "item.category", WINDOWS, top=3, categories=("drinks", "3")),
-    Aggregation("share", "properties.d", WINDOWS[:1], top=1, categories=("2.5",)),
 )
 POOLED = tuple(a for a in AGGREGATIONS if a.function not in NOT_POOLED and not reads_fact(a))
 DERIVED = (
@@ -196,12 +194,11 @@ def assert_agree(service: FeatureService, size: float, *inputs: Any) -> None:
     reference = in_memory.compute(service, *inputs)
     assert fast.schema.equals(reference.schema, check_metadata=True)
     exact = {
-        view.column(feature)
+        view.column(aggregation.feature(window))
         for view in service.views
         for aggregation in view.aggregations
         for window in aggregation.windows
-        for feature in aggregation.features(window)
-        if aggregation.function not in ("sum", "mean", "std", "entropy", "trend", "share")
+        if aggregation.function not in ("sum", "mean", "std", "entropy", "trend")
     }
     rounded = {
         name

@@ -1,4 +1,4 @@
-"""Shares, trends, attributes, shared views and support: what each gives."""
+"""Trends, attributes, shared views and support: what each gives."""
 
 from __future__ import annotations
 
@@ -19,12 +19,6 @@ from include.features.expressions import Feature, Log1p, OnlyIf, Ratio
 
 DAY = timedelta(days=1)
 CATEGORY = AttributeLookup("item", "category")
-
-
-def share(*categories: str, top: int = 2, window: timedelta = 7 * DAY) -> Aggregation:
-    return Aggregation("share", "item_id", (window,), top=top, categories=categories)
-
-
 BASKETS = """
     user | at         | item
     ann  | 2024-03-01 | tea
@@ -34,52 +28,6 @@ BASKETS = """
     ann  | 2024-03-05 | -
     bob  | 2024-03-05 | -
 """
-
-
-def test_share_of_each_category(check: Check) -> None:
-    """A share tells its categories, all others and events without one apart; they sum up to 1."""
-    check(
-        share("tea", "ale"),
-        events=BASKETS,
-        expect="""
-            user | as_of      | share_item_id_7d_1 | share_item_id_7d_2 | share_item_id_7d_other | share_item_id_7d_unknown
-            ann  | 2024-03-06 | 0.4                | 0.2                | 0.2                    | 0.2
-            bob  | 2024-03-06 | 0                  | 0                  | 0                      | 1
-            eve  | 2024-03-06 | -                  | -                  | -                      | -
-            ann  | 2024-03-11 | 0                  | 0                  | 0.5                    | 0.5
-        """,
-    )
-
-
-def test_share_with_fewer_categories_than_slots(check: Check) -> None:
-    """A slot for which the training window had no category is null, not zero."""
-    check(
-        share("tea", top=2),
-        events=BASKETS,
-        expect="""
-            user | as_of      | share_item_id_7d_1 | share_item_id_7d_2 | share_item_id_7d_other | share_item_id_7d_unknown
-            ann  | 2024-03-06 | 0.4                | -                  | 0.4                    | 0.2
-        """,
-    )
-
-
-def test_share_of_a_looked_up_attribute(check: Check) -> None:
-    """A share follows the attribute valid when the event happened; an item without one is unknown."""
-    check(
-        Aggregation("share", "item.category", (7 * DAY,), top=1, categories=("drinks",)),
-        lookups=(CATEGORY,),
-        events=BASKETS,
-        attributes="""
-            entity | id  | name     | value  | from
-            item   | tea | category | drinks | 2024-03-02
-            item   | ale | category | snacks | 2024-01-01
-            item   | ink | category | -      | 2024-01-01
-        """,
-        expect="""
-            user | as_of      | share_item_category_7d_1 | share_item_category_7d_other | share_item_category_7d_unknown
-            ann  | 2024-03-06 | 0.2                      | 0.2                          | 0.6
-        """,
-    )
 
 
 def test_trend_of_events_and_of_amounts(check: Check) -> None:
@@ -220,6 +168,40 @@ def test_shared_view_pools_tenants(check: Check) -> None:
             tea  | 2024-03-11       | 3         | -
             ale  | 2024-03-11       | -         | -
             ink  | 2024-03-11       | -         | -
+        """,
+    )
+
+
+OTHERS = """
+    tenant | id | at         | item | amount | user | basket
+    acme   | 1  | 2024-03-01 | tea  | 1      | u1   | b1
+    acme   | 2  | 2024-03-01 | tea  | 1      | u2   | b2
+    bolt   | 1  | 2024-03-02 | tea  | 2      | u1   | b1
+    core   | 1  | 2024-03-03 | tea  | 4      | u1   | b1
+    acme   | 3  | 2024-03-01 | ale  | 8      | u1   | b1
+    bolt   | 2  | 2024-03-01 | ale  | 8      | u1   | b1
+    acme   | 4  | 2024-03-01 | rye  | 8      | u1   | b3
+"""
+
+
+def test_whoever_reads_a_shared_value_faces_two_others(check: Check) -> None:
+    """A value of one tenant or of two is null, in every window and of every function; that of three
+    is told to whoever asks, one of them or not."""
+    check(
+        Aggregation("count", windows=(timedelta(hours=36), 8 * DAY)),
+        Aggregation("sum", "amount", (8 * DAY,)),
+        Aggregation("mean", "amount", (8 * DAY,)),
+        Aggregation("distinct_count", "group_id", (8 * DAY,)),
+        entity=ITEM,
+        minimum_tenants=3,
+        events=OTHERS,
+        expect="""
+            item|as_of           |count_36h|count_8d|sum_amount_8d|mean_amount_8d|distinct_count_group_id_8d
+            tea |2024-03-02 12:00|-        |-       |-            |-             |-
+            tea |2024-03-03 12:00|-        |4       |8            |2             |2
+            tea |2024-03-09 12:00|-        |-       |-            |-             |-
+            ale |2024-03-03 12:00|-        |-       |-            |-             |-
+            rye |2024-03-03 12:00|-        |-       |-            |-             |-
         """,
     )
 

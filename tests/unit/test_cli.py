@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +80,7 @@ schedule: "0 4 * * 1"
 history_from: 2024-01-01
 sources:
   - name: orders
-    connector: {type: file, path: orders.csv, format: csv}
+    connector: {type: file, path: sources/shop/orders.csv, format: csv}
     events:
       event: Order Completed
       event_id: [id]
@@ -105,7 +106,7 @@ use_cases: {churn: {}}
         ("id,when,customer\n1,2024-01-02,ann\n", "no column 'at'; there are: id, when", None),
         ("id,at,customer\n1,soon,ann\n2,later,bob\n", "all of the first 2 rows", {"good": 0}),
         ("id,at,customer\n", "no row since 2024-01-01", {"rows": 0}),
-        (None, "no file at 'orders.csv'", None),
+        (None, "no file at 'sources/shop/orders.csv'", None),
     ],
 )
 def test_check_looks_into_the_sources(
@@ -120,9 +121,10 @@ def test_check_looks_into_the_sources(
     """What the first rows would become, and a source that gives nothing is a problem."""
     file = tmp_path / "shop.yaml"
     file.write_text(SHOP)
-    (tmp_path / "home").mkdir()
+    sources = tmp_path / "home" / "sources" / "shop"
+    sources.mkdir(parents=True)
     if content is not None:
-        (tmp_path / "home" / "orders.csv").write_text(content)
+        (sources / "orders.csv").write_text(content)
     asked = ("tenants", "check", str(file), "--sources")
     assert run(monkeypatch, *asked, "--json") == (1 if problem else 0)
     told = json.loads(capsys.readouterr().out)
@@ -151,7 +153,8 @@ def test_a_source_in_the_lake_is_one_problem_of_several(
     lake.mkdir(parents=True)
     (lake / "orders.csv").write_text("id,at,customer\n1,2024-01-02,ann\n")
     (folder / "broken.yaml").unlink()
-    (folder / "shop.yaml").write_text(SHOP.replace("orders.csv", "lake/orders.csv"))
+    monkeypatch.setenv("TENANTRY_SOURCES", "{default: {roots: ['{home}'], packages: ['*']}}")
+    (folder / "shop.yaml").write_text(SHOP.replace("sources/shop", "lake"))
     assert run(monkeypatch, "tenants", "check", "--sources", "--json") == 1
     told = json.loads(capsys.readouterr().out)
     ((_, (line,)),) = told["problems"].items()
@@ -165,13 +168,32 @@ def test_check_finds_windows_beyond_the_tenants_retention(
 ) -> None:
     """A tenant that keeps its events for a week cannot have features of three months."""
     file = folder / "store-367.yaml"
-    file.write_text(f"{file.read_text()}\nretention: {{events: P7D}}\n")
+    lines = [one for one in file.read_text().splitlines() if not one.startswith("retention:")]
+    file.write_text("\n".join([*lines, "retention: {events: P7D}"]))
     (folder / "broken.yaml").unlink()
     for arguments in ((), (str(file),)):
         assert run(monkeypatch, "tenants", "check", *arguments) == 1
         told = capsys.readouterr().out
         assert "tenant store-367: view 'spend' of service 'churn' looks back 90d" in told
         assert "`retention.events` keeps events for 7d" in told
+
+
+@pytest.mark.parametrize(("kept", "found"), [("P30D", True), ("P31D", False)])
+def test_check_finds_labels_that_outlive_their_predictions(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kept: str,
+    found: bool,
+) -> None:
+    """Who forgets predictions before it is known what became of them never measures one."""
+    file = folder / "store-367.yaml"
+    lines = [one for one in file.read_text().splitlines() if not one.startswith("retention:")]
+    file.write_text("\n".join([*lines, f"retention: {{predictions: {kept}}}"]))
+    (folder / "broken.yaml").unlink()
+    assert run(monkeypatch, "tenants", "check", str(file)) == int(found)
+    told = capsys.readouterr().out
+    assert ("labels of churn are known after 30 days" in told) is found
 
 
 def test_show_is_yaml_that_means_the_same_tenant(
@@ -188,13 +210,58 @@ def test_show_is_yaml_that_means_the_same_tenant(
     assert loader.load_tenant(again, known) == loader.load_tenant(folder / "store-367.yaml", known)
 
 
+def test_show_quotes_what_would_read_as_something_else(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Conditions and PII columns come back as they are; a login in a URL is not shown."""
+    where = "where: {status: NO, '010': ['1e3', '0x1F', '12', 'TRUE', '1.10', 'null', 12]}"
+    text = SHOP.replace("name: orders", f"name: orders\n    {where}").replace(
+        "path: orders.csv", "path: 'https://ann:hunter2@example.org/x.csv?key=hunter2'"
+    )
+    (folder / "shop.yaml").write_text(f"{text}pii_columns: {{customer: hash, phone: refuse}}\n")
+    assert run(monkeypatch, "tenants", "show", "shop") == 0
+    shown = capsys.readouterr().out
+    assert "hunter2" not in shown
+    again = tmp_path / "again.yaml"
+    again.write_text(shown)
+    known = frozenset({"churn"})
+    found = loader.load_tenant(again, known)
+    meant = loader.load_tenant(folder / "shop.yaml", known)
+    assert found.sources[0].where == meant.sources[0].where
+    assert found.sources[0].where["010"] == ("1e3", "0x1F", "12", "TRUE", "1.10", "null", 12)
+    assert found.pii_columns == meant.pii_columns == {"customer": "hash", "phone": "refuse"}
+
+
+def test_what_is_beyond_the_operators_limits_is_shown_by_every_command(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`check` fails, `list` names it beside the good tenants, `show` and `add` refuse."""
+    (folder / "broken.yaml").unlink()
+    file = folder / "shop.yaml"
+    file.write_text(SHOP.replace("0 4 * * 1", "* * * * *"))
+    told = "shop.yaml: schedule: '* * * * *': ticks 1 minute apart; at least 1 hour are allowed"
+    for command in (("check",), ("check", str(file)), ("list",), ("show", "shop")):
+        assert run(monkeypatch, "tenants", *command) == (0 if command == ("list",) else 1)
+        answer = capsys.readouterr()
+        assert told in " ".join((answer.out + answer.err).split())
+    assert run(monkeypatch, "tenants", "list", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["tenant"] for one in found["tenants"]] == ["store-367"]
+    assert list(found["problems"]) == ["shop.yaml"]
+
+
 def test_add_copies_a_good_file_once(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The second time the tenant exists, and nothing is overwritten."""
+    """It gets a key. The second time the tenant exists, and nothing is overwritten."""
     file = SHIPPED / "store-406.yaml"
     assert run(monkeypatch, "tenants", "add", str(file)) == 0
-    assert (folder / "store-406.yaml").read_bytes() == file.read_bytes()
+    added = (folder / "store-406.yaml").read_text()
+    assert added.startswith(file.read_text())
+    assert re.fullmatch("key: [0-9a-f]{32}  # .*\n", added.removeprefix(file.read_text()))
     assert run(monkeypatch, "tenants", "add", str(file)) == 1
     assert "'store-406' exists" in capsys.readouterr().err
 

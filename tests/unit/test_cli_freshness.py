@@ -45,10 +45,3 @@ def test_age_and_ttl_are_told() -> None:
         "1 day, 0:00:00",
         "8 days",
     )
-
-
-def test_a_share_is_judged_by_its_name() -> None:
-    """What training learnt is part of what is served, and no part of the declaration."""
-    view = replace(library.get("category_share"), ttl=8 * DAY)
-    served = Served(view.name, "0" * 16, "g", AT - DAY, view.ttl, "")
-    assert judged(view, [served], AT)["state"] == "fresh"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
+from decimal import Decimal
 
+import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from include.handoffs import (
     Candidate,
     Interval,
-    Learnt,
     Materialized,
     Recipe,
     RecordedSet,
@@ -43,7 +47,6 @@ TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
                 TABLE,
                 AT,
                 "ab" * 32,
-                learnt=(Learnt("mix__share_item_category_top2", ("food", "books")),),
             ),
             "cd" * 32,
             FILE,
@@ -65,6 +68,27 @@ TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
 def test_a_handoff_comes_back_from_json_as_it_was(handoff: object) -> None:
     """Nested references, tuples and instants keep their types through JSON."""
     assert unpack(json.loads(json.dumps(pack(handoff)))) == handoff
+
+
+def trained(value: float, low: float, high: float) -> Trained:
+    """A training whose one candidate has this figure."""
+    candidate = Candidate("own", "lightgbm", FILE, FILE, "", value, low, high)
+    return Trained("acme", "churn", AT, "drift", (candidate,), FILE, 10, 5)
+
+
+@given(st.tuples(*(st.floats(allow_nan=False) for _ in range(3))))
+@example((0.5, -1e300, 1e300))
+@example((0.5, -math.inf, math.inf))
+def test_a_figure_of_any_size_can_be_sent(figures: tuple[float, float, float]) -> None:
+    """Postgres writes 1e300 as an integer of 301 digits, and Airflow sends integers of 64 bits."""
+
+    def as_postgres_writes_it(text: str) -> float | int:
+        number = Decimal(text)
+        return float(text) if "." in f"{number:f}" else int(number)
+
+    before = trained(*figures)
+    kept = json.loads(json.dumps(pack(before), allow_nan=False), parse_float=as_postgres_writes_it)
+    assert unpack(msgspec.msgpack.decode(msgspec.msgpack.encode(kept))) == before
 
 
 def test_how_much_a_call_had_to_do_is_not_kept() -> None:

@@ -42,7 +42,7 @@ def run(deployment: Deployment) -> dict[str, Any]:
 
 
 def _rows(deployment: Deployment, query: str) -> list[dict[str, Any]]:
-    url = deployment.environment["TENANTRY_DATABASE_URL"]
+    url = deployment.environments["worker"]["TENANTRY_DATABASE_URL"]
     with psycopg.connect(url, row_factory=dict_row) as connection:
         connection.execute("SELECT set_config('tenantry.tenant', 'corner-shop', true)")
         connection.execute("SET search_path = tenantry")
@@ -94,6 +94,31 @@ def test_the_run_left_data_predictions_and_decisions(
         assert len(_rows(deployment, promoted)) == 1, use_case
     assert _rows(deployment, "SELECT 1 FROM slices WHERE rows > 300")
     assert _rows(deployment, "SELECT 1 FROM quality_results")
+
+
+def test_the_worker_knew_neither_airflows_database_nor_its_keys(
+    deployment: Deployment, run: dict[str, Any]
+) -> None:
+    """Where tenants' data is at work, connections and tokens of others are out of reach."""
+    assert run["state"] == "success"
+    known = deployment.environments["worker"]
+    for variable in (
+        *("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "AIRFLOW__CORE__FERNET_KEY"),
+        *("AIRFLOW__API_AUTH__JWT_SECRET", "AIRFLOW__API__SECRET_KEY"),
+        *("TENANTRY_ADMIN_DATABASE_URL", "TENANTRY_ADMIN_PASSWORD"),
+    ):
+        assert variable not in known
+        secret = deployment.environments["init"].get(variable, "no such secret")
+        assert secret not in known.values()
+
+
+def test_nothing_of_the_run_is_open_to_others(deployment: Deployment, run: dict[str, Any]) -> None:
+    """Lake and task logs: 0600 and 0700, whatever umask the services were started with."""
+    for folder in (deployment.state.lake, deployment.state.logs / "tasks"):
+        every = [path for path in folder.rglob("*") if not path.is_symlink()]
+        found = [path for path in every if path.stat().st_mode & 0o077]
+        assert found == []
+        assert every
 
 
 @pytest.mark.parametrize("service", COMPONENTS)

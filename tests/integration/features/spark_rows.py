@@ -59,7 +59,6 @@ OF_USERS = FeatureView(
         Aggregation("time_since_first"),
         Aggregation("days_active", windows=(WEEK,)),
         Aggregation("entropy", "item.tier", (WEEK,)),
-        Aggregation("share", "item.tier", (WEEK,), top=3, categories=("gold", "silver")),
         Aggregation("trend", "amount", (WEEK,)),
     ),
     derived=(

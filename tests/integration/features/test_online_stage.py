@@ -21,7 +21,7 @@ from include.handoffs import Interval, Materialized
 from include.runtime.postgres import Postgres
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import GLOBAL
+from include.tenants.namespace import global_owner
 
 pytestmark = pytest.mark.integration
 
@@ -61,7 +61,7 @@ ONE, TWO, THREE = tenant("one"), tenant("two"), tenant("three")
 @pytest.fixture
 def lake(database: Postgres, tmp_path: Path) -> Iterator[Lake]:
     """An empty lake and empty stores."""
-    owners = (ONE.ref, TWO.ref, THREE.ref, GLOBAL)
+    owners = (ONE.ref, TWO.ref, THREE.ref, global_owner("eu"))
     forget(*owners)
     yield Lake(tmp_path)
     forget(*owners)
@@ -197,7 +197,7 @@ def test_the_pool_follows_its_members(lake: Lake) -> None:
     assert count(ONE, TWO, until=48) == [3]
     assert count(ONE, TWO, THREE, until=48) == [4]
     assert count(TWO, THREE, until=49) == [2]
-    assert all("'words': b'twothree'" in row for row in kept(GLOBAL)["online_partials"])
+    assert all("'words': b'twothree'" in row for row in kept(global_owner("eu"))["online_partials"])
     assert count(THREE, until=50) == [None]
 
 
@@ -219,10 +219,10 @@ def test_what_streamed_in_leaves_the_pool_with_its_tenant(lake: Lake) -> None:
     assert count(31) == [3]
     materialize_pool((TWO, THREE), (POPULARITY,), until=hour(48), lake=lake)
     assert count(48) == [2]
-    assert kept(GLOBAL)["online_events"] == []
+    assert kept(global_owner("eu"))["online_events"] == []
     empty_pool("eu")
     empty_pool("eu")
-    assert not any(kept(GLOBAL).values())
+    assert not any(kept(global_owner("eu")).values())
     assert count(48) == [None]
 
 

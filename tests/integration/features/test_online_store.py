@@ -31,7 +31,7 @@ from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.runtime.postgres import Postgres
 from include.storage.postgres import tenant_transaction
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, global_owner
 
 pytestmark = pytest.mark.integration
 
@@ -43,9 +43,9 @@ ANN = {"user_id": ["ann"]}
 @pytest.fixture
 def store(database: Postgres) -> Iterator[OnlineStore]:
     """Acme's store, empty."""
-    forget(ACME, OTHER, GLOBAL)
+    forget(ACME, OTHER, global_owner("eu"))
     yield OnlineStore(ACME, SHOP, "Europe/Vienna")
-    forget(ACME, OTHER, GLOBAL)
+    forget(ACME, OTHER, global_owner("eu"))
 
 
 def value(store: OnlineStore, feature: str, at: float, user: str = "ann") -> Any:

@@ -20,7 +20,7 @@ from include.handoffs import Interval
 from include.runtime.postgres import Postgres
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import TenantRef, global_owner
 
 pytestmark = pytest.mark.integration
 
@@ -69,9 +69,9 @@ ONE, TWO = member("one"), member("two")
 @pytest.fixture
 def lake(database: Postgres, tmp_path: Path) -> Iterator[Lake]:
     """An empty lake and an empty pool."""
-    forget(GLOBAL)
+    forget(global_owner("eu"))
     yield Lake(tmp_path)
-    forget(GLOBAL)
+    forget(global_owner("eu"))
 
 
 def deliver(lake: Lake, to: TenantConfig, *rows: str) -> None:

@@ -9,9 +9,8 @@ from pyspark.sql import SparkSession
 
 from include.errors import ConfigError, IsolationError, UnknownNameError
 from include.features import in_memory, spark, vectorized
-from include.features.declarations import USER, Aggregation
 from include.features.spine import Spine
-from include.features.views import FeatureService, FeatureView
+from include.features.views import FeatureService
 from include.storage.canonical import ATTRIBUTES, EVENTS
 
 pytestmark = pytest.mark.integration
@@ -128,7 +127,7 @@ def test_rows_of_two_tenants_are_refused() -> None:
 
 
 def test_mistakes_are_told_before_anything_runs() -> None:
-    """A missing key, column or table, a name that is taken, a share not learnt: told at once."""
+    """A missing key, column or table, or a name that is taken, is told at once."""
     session = spark.local_session()
     spine, events, facts, pool = _frames(session)
     service = spark_rows.EVERYTHING
@@ -143,8 +142,3 @@ def test_mistakes_are_told_before_anything_runs() -> None:
         spark.compute_frames(
             FeatureService("some", (spark_rows.OF_ITEMS,)), named, events, None, "UTC"
         )
-    unlearnt = FeatureView(
-        "v", USER, spark_rows.ORDERS, (Aggregation("share", "item.tier", top=2),)
-    )
-    with pytest.raises(ConfigError, match="not known yet: learn them"):
-        spark.compute_frames(FeatureService("s", (unlearnt,)), spine, events, facts, "UTC")

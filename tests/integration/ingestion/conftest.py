@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from include.handoffs import Ingested, Interval
-from include.ingestion import ingest
+from include.ingestion.stage import ingest
 from include.runtime.postgres import Postgres
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
@@ -48,9 +48,15 @@ class Shop:
     lake: Lake
     postgres: Postgres
 
-    def ingest(self, number: int = 1) -> Ingested:
+    def ingest(self, number: int = 1, pii_secret: str | None = None) -> Ingested:
         """The stage, for week `number`."""
-        return ingest(self.config, week(number), lake=self.lake, connect=self._connect)
+        return ingest(
+            self.config,
+            week(number),
+            lake=self.lake,
+            connect=self._connect,
+            pii_secret=pii_secret,
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """The landed events, in order."""
@@ -123,7 +129,7 @@ class Shops:
         connector: dict[str, Any],
         where: dict[str, Any] | None = None,
         attributes: dict[str, Any] | None = None,
-        pii_columns: Sequence[str] = (),
+        pii_columns: Sequence[str] | dict[str, str] = (),
         **mapping: Any,
     ) -> Shop:
         """A tenant with any connector; `mapping` changes the mapping of events."""
@@ -143,10 +149,17 @@ class Shops:
                 "history_from": HISTORY_START.date(),
                 "sources": sources,
                 "use_cases": {"churn": {}},
-                "pii_columns": list(pii_columns),
+                "pii_columns": pii_columns,
             }
         )
         return Shop(config, Lake(self.folder / f"lake-{number}"), self.postgres)
+
+
+def grant(patch: pytest.MonkeyPatch, **allowed: Any) -> None:
+    """Let the operator's list say so, for every tenant; `limits` are its limits."""
+    limits = allowed.pop("limits", {})
+    default = {"packages": ["*"], **allowed}
+    patch.setenv("TENANTRY_SOURCES", json.dumps({"default": default, "limits": limits}))
 
 
 @pytest.fixture
@@ -154,5 +167,6 @@ def shops(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The maker of tenants."""
     monkeypatch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
     monkeypatch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
+    grant(monkeypatch, roots=[str(tmp_path)], connections=["postgres", "nowhere", "x"])
     migrate()
     return Shops(tmp_path, postgres)

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 
 from include.handoffs import Interval
-from include.ingestion import ingest
+from include.ingestion.stage import ingest
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 

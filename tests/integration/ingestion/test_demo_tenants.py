@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from include.handoffs import Interval
-from include.ingestion import ingest
+from include.ingestion.stage import ingest
 from include.runtime import demo_sources
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
@@ -44,6 +44,7 @@ def test_a_store_is_ingested_from_where_it_keeps_its_data(
         demo_sources.prepare_postgres(shops.postgres.dsn("postgres"))
         demo_sources.prepare_files(shops.folder / "demo" / "store-356")
     monkeypatch.setenv("TENANTRY_HOME", str(shops.folder))
+    monkeypatch.delenv("TENANTRY_SOURCES")  # what is allowed without a list is all the demo needs
     tenant = load_fleet(FOLDER, names())[tenant_id]
     migrate(tenant.ref)
     lake = Lake(shops.folder / "lake")

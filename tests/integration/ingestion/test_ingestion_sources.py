@@ -6,14 +6,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.registry import _registry
 
 from include.errors import IsolationError, SourceError
-from tests.integration.ingestion.conftest import Shop, Shops
+from tests.integration.ingestion.conftest import Shop, Shops, grant
 
 pytestmark = pytest.mark.integration
 
@@ -31,6 +33,29 @@ def sales(shops: Shops) -> psycopg.Connection[Any]:
         "store numeric(10, 2))"
     )
     return connection
+
+
+@pytest.fixture
+def bucket(
+    shops: Shops, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder that stands for a bucket, of which `shop/` is granted."""
+    folder = tmp_path_factory.mktemp("buckets") / "bucket"
+    folder.mkdir()
+
+    class Bucket(DirFileSystem):
+        protocol = "s3"
+
+        def __init__(self, **options: Any) -> None:
+            super().__init__(path=str(folder.parent), fs=LocalFileSystem(), **options)
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return path.removeprefix("s3://")
+
+    monkeypatch.setitem(_registry, "s3", Bucket)
+    grant(monkeypatch, roots=[str(shops.folder)], urls=["s3://bucket/shop/"])
+    return folder
 
 
 def parquet(folder: Path, **columns: Any) -> Path:
@@ -59,12 +84,16 @@ def test_relative_paths_start_at_home(shops: Shops, monkeypatch: pytest.MonkeyPa
     assert shops.file("sales.csv", "csv").ingest().rows == 1
 
 
-def test_any_fsspec_url_is_a_source(shops: Shops) -> None:
-    """A file in memory stands for one in a bucket."""
-    with fsspec.open("memory://shop/sales.csv", "w") as file:
-        file.write(HEADER + "1,2024-01-09,u,1,1\n")
-    assert shops.file("memory://shop/sales.csv", "csv").ingest().rows == 1
-    assert shops.file("memory://shop/*.csv", "csv").ingest().rows == 1
+def test_a_bucket_is_a_source(shops: Shops, bucket: Path) -> None:
+    """Its files are named one by one or by a glob, as far as they are granted."""
+    (bucket / "shop").mkdir()
+    (bucket / "shop" / "sales.csv").write_text(HEADER + "1,2024-01-09,u,1,1\n")
+    (bucket / "other.csv").write_text(HEADER + "1,2024-01-09,u,1,1\n")
+    assert shops.file("s3://bucket/shop/sales.csv", "csv").ingest().rows == 1
+    assert shops.file("s3://bucket/shop/*.csv", "csv").ingest().rows == 1
+    for path in ("s3://bucket/other.csv", "s3://bucket/*.csv", "s3://bucket/shop/../other.csv"):
+        with pytest.raises(IsolationError, match="is not granted"):
+            shops.file(path, "csv").ingest()
 
 
 @pytest.mark.parametrize(
@@ -164,11 +193,12 @@ def test_what_is_wrong_with_a_file_is_said(
         shop.ingest()
 
 
-@pytest.mark.parametrize("path", ["nowhere.csv", "nosuch://x/y.csv", "memory://nowhere.csv"])
-def test_a_missing_file_is_said(shops: Shops, path: str) -> None:
-    """No file, an unknown protocol and an empty bucket are all the source's error."""
-    with pytest.raises(SourceError, match=r"no file at|cannot be read"):
-        shops.file(path, "csv").ingest()
+@pytest.mark.parametrize("path", ["nowhere.csv", "[n]o*.csv", "s3://bucket/shop/nowhere.csv"])
+def test_a_missing_file_is_said(shops: Shops, bucket: Path, path: str) -> None:
+    """No file here and none in a bucket are both the source's error."""
+    there = path if "://" in path else f"{shops.folder}/{path}"
+    with pytest.raises(SourceError, match=r"no file at"):
+        shops.file(there, "csv").ingest()
 
 
 def test_postgres_is_read_by_its_cursor(shops: Shops, sales: psycopg.Connection[Any]) -> None:

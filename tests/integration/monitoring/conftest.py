@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,25 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from include.features.declarations import ALL_HISTORY
+from include.features.reach import Reach
 from include.handoffs import Monitored, Scored, TableVersion
 from include.monitoring import Champion, monitor
+from include.monitoring.maturity import Maturity
 from include.monitoring.policy import DriftPolicy
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import GLOBAL
+from include.tenants.namespace import GLOBAL, global_owner
+from tests.unused import unused
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 POLICY = DriftPolicy(cooldown=timedelta(days=14), report_every=None)  # a page takes seconds
-_numbers = count()
+REACHES = {
+    "spend__sum_amount_30d": Reach(timedelta(days=30), ("Order Completed",)),
+    "frequency__count_all": Reach(ALL_HISTORY, ("Order Completed",), degree=1),
+}
 
 
 def week(number: int) -> datetime:
@@ -110,6 +117,8 @@ class Watched:
             "keys": ("user_id",),
             "data_loss": False,
             "lake": self.lake,
+            "promotions": PostgresPromotions(),
+            "maturity": Maturity(REACHES),
             **how,
         }
         policy = given.pop("policy", POLICY)
@@ -141,9 +150,10 @@ class Watched:
 @pytest.fixture
 def calm_platform(database: None) -> None:
     """A platform on which no tenant has drifted yet: the tests' tenants all live in one week."""
-    with tenant_transaction(GLOBAL) as connection:
-        connection.execute("DELETE FROM drift_breaches")
-        connection.execute("DELETE FROM incidents")
+    for owner in (GLOBAL, *map(global_owner, ("eu", "us"))):
+        with tenant_transaction(owner) as connection:
+            connection.execute("DELETE FROM drift_breaches")
+            connection.execute("DELETE FROM incidents")
 
 
 @pytest.fixture
@@ -155,7 +165,7 @@ def new_tenant(calm_platform: None, tmp_path: Path) -> Callable[..., Watched]:
         files = {"type": "file", "path": "nowhere.csv", "format": "csv"}
         config = TenantConfig.model_validate(
             {
-                "id": f"watched-{next(_numbers)}",
+                "id": unused("watched"),
                 "name": "Watched",
                 "region": "eu",
                 "schedule": "0 4 * * 1",

@@ -151,6 +151,24 @@ def test_a_rewritten_past_of_an_earlier_log_is_found_too(watched: Watched) -> No
     assert [one["as_of"] for one in incidents(watched)] == [before.as_of]
 
 
+@pytest.mark.parametrize("weeks", [1, 2, 3])
+def test_what_retention_erased_is_no_skew(watched: Watched, weeks: int) -> None:
+    """A feature that looks back beyond what is kept is not compared with the one of before; a past
+    that was rewritten within what is kept is still found, and vectors made since are whole."""
+    ref, lake = watched.config.ref, watched.lake
+    before, log = scored(watched, 4), scored(watched, 7)
+    lake.forget(ref, "events", START + weeks * WEEK)
+    assert replay(watched, log, before).mismatched == ()
+    assert incidents(watched) == []
+    deliver(watched, 3, amount=0.3)
+    found = replay(watched, log, before)
+    assert found.mismatched == (("spend__sum_amount_14d",) if weeks < 3 else ())
+    since = change(
+        watched, scored(watched, 8), "spend__last_item_id_all", lambda c: c.take([1] * 150)
+    )
+    assert replay(watched, since).mismatched == ("spend__last_item_id_all",)
+
+
 def test_another_result_of_the_same_declaration_is_the_engines(watched: Watched) -> None:
     """A sum that is off by more than a rounding, a count by one, a null for a text: each is found
     with its size and its place in the file."""

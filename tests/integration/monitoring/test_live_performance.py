@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from include.errors import ConfigError, UnknownNameError
-from include.monitoring import ledger
+from include.monitoring import ledger, verdicts
 from include.monitoring.live import awaiting_labels, measure_live
+from include.registry.two_way import Swing
 from include.storage.postgres import tenant_transaction
 from tests.integration.monitoring.conftest import POLICY, Watched, week
 
@@ -18,7 +19,7 @@ HORIZON = timedelta(days=30)
 
 
 def labels_of(users: list[str], positive: set[str]) -> pa.Table:
-    return pa.table({"user_id": users, "label": [int(u in positive) for u in users]})
+    return pa.table({"entity_id": users, "label": [int(u in positive) for u in users]})
 
 
 def test_matured_labels_measure_model_and_baseline(tenant: Watched) -> None:
@@ -62,19 +63,23 @@ def test_the_challengers_answers_are_not_the_champions(tenant: Watched) -> None:
 
 
 def test_nothing_is_measured_where_nothing_can_be(tenant: Watched) -> None:
-    """No prediction, or labels all alike, give no figure and no row."""
-    for positive in (set[str](), {"u0", "u1"}):
-        tenant.store(week(1), [("u0", 0.2), ("u1", 0.4)])
-        for as_of in (week(1), week(2)):
-            assert not measure_live(
-                tenant.config.ref,
-                "churn",
-                labels_of(["u0", "u1"], positive),
-                metric="auc",
-                as_of=as_of,
-                measured_as_of=week(9),
-            )
-    assert tenant.state()["live"] == []
+    """No prediction, or labels all alike, give no figure, and are not asked for again."""
+    for number, positive in ((1, set[str]()), (2, {"u0", "u1"}), (3, set[str]())):
+        if number < 3:
+            tenant.store(week(number), [("u0", 0.2), ("u1", 0.4)])
+        waiting = awaiting_labels(tenant.config.ref, "churn", HORIZON, week(9), "auc")
+        assert waiting == ([week(number)] if number < 3 else [])
+        assert not measure_live(
+            tenant.config.ref,
+            "churn",
+            labels_of(["u0", "u1"], positive),
+            metric="auc",
+            as_of=week(number),
+            measured_as_of=week(9),
+        )
+    kept = [(row["metric"], row["value"], row["labels"]) for row in tenant.state()["live"]]
+    assert kept == [("auc", None, 0)] * 3
+    assert verdicts.live_figures(tenant.config.ref, "churn", "1", "auc", week(9)) == []
 
 
 def test_a_ranking_hits_with_its_first_ten(tenant: Watched) -> None:
@@ -88,7 +93,7 @@ def test_a_ranking_hits_with_its_first_ten(tenant: Watched) -> None:
                     [tenant.config.id, week(1), user, f"i{rank:02}", rank, 1 / rank, float(rank)],
                 )
     bought = {
-        "user_id": ["ann", "bob", "cat"],
+        "entity_id": ["ann", "bob", "cat"],
         "item_id": ["i10", "i11", "i01"],
         "label": [1, 1, 0],
     }
@@ -121,19 +126,21 @@ def test_instants_wait_until_their_labels_mature_and_are_measured(tenant: Watche
 
 
 def test_a_model_that_fails_live_asks_for_a_retrain(tenant: Watched) -> None:
-    """Calm features, but a live area far below the promotion's interval, is drift."""
+    """Calm features, but live areas far below the promotion's interval, are drift."""
     users = [f"u{i:03}" for i in range(200)]
-    tenant.store(week(1), [(user, i / 200) for i, user in enumerate(users)])
     positive = {user for i, user in enumerate(users) if i % 2}
-    measure_live(
-        tenant.config.ref,
-        "churn",
-        labels_of(users, positive),
-        metric="auc",
-        as_of=week(1),
-        measured_as_of=week(6),
-    )
-    champion = tenant.champion(metric="auc", value=0.86, low=0.82, high=0.90)
+    for number in (0, 1):
+        tenant.store(week(number), [(user, i / 200) for i, user in enumerate(users)])
+        measure_live(
+            tenant.config.ref,
+            "churn",
+            labels_of(users, positive),
+            metric="auc",
+            as_of=week(number),
+            measured_as_of=week(number + 5),
+        )
+    still = Swing(0.02**2, 40)  # as known when it was promoted
+    champion = tenant.champion(metric="auc", value=0.86, low=0.82, high=0.90, swing=still)
     early = tenant.monitor(tenant.score(week(5)), champion=champion)
     assert early.verdict == "stable"
     late = tenant.monitor(tenant.score(week(6)), champion=champion)
@@ -141,6 +148,46 @@ def test_a_model_that_fails_live_asks_for_a_retrain(tenant: Watched) -> None:
     assert "auc fell to 0.5" in late.reason
     assert [e.as_of for e in ledger.open_requests(tenant.config.ref)] == [week(6)]
     assert tenant.state()["verdicts"][-1]["details"]["performance"]["promoted"] == 0.86
+
+
+def test_one_week_is_no_decay_where_weeks_swing(tenant: Watched) -> None:
+    """A live area far below the promotion's, of two hundred entities: of one week it says nothing,
+    nor do two where weeks are known to swing that far; after ten of the same model two do."""
+    users = [f"u{i:03}" for i in range(200)]
+
+    def live(number: int, skill: float, version: str) -> None:
+        noise = np.random.default_rng(number).normal(size=200)
+        scores = [
+            (u, float(skill * (i % 2) + n))
+            for i, (u, n) in enumerate(zip(users, noise, strict=True))
+        ]
+        tenant.store(week(number), scores, version)
+        measure_live(
+            tenant.config.ref,
+            "churn",
+            labels_of(users, {user for i, user in enumerate(users) if i % 2}),
+            metric="auc",
+            as_of=week(number),
+            measured_as_of=week(number + 5),
+        )
+
+    known = {"metric": "auc", "value": 0.86, "low": 0.82, "high": 0.90}
+    live(1, 0.0, "1")
+    live(2, 0.0, "1")
+    alone, swinging = (
+        tenant.monitor(tenant.score(week(at)), champion=tenant.champion(swing=swing, **known))
+        for at, swing in ((6, Swing(0.02**2, 40)), (7, Swing(0.2**2, 40)))
+    )
+    assert (alone.verdict, swinging.verdict) == ("stable", "stable")
+    for number in range(2, 12):
+        live(number, 1.6, "2")
+    live(12, 0.0, "2")
+    live(13, 0.0, "2")
+    champion = tenant.champion("2", **known)
+    calm = tenant.monitor(tenant.score(week(17), "2"), champion=champion)
+    fallen = tenant.monitor(tenant.score(week(18), "2"), champion=champion)
+    assert (calm.verdict, fallen.verdict) == ("stable", "drift")
+    assert "auc fell to" in fallen.reason
 
 
 def test_ill_formed_questions_are_refused(tenant: Watched) -> None:
@@ -156,18 +203,20 @@ def test_outcomes_that_become_far_more_frequent_are_drift(tenant: Watched) -> No
     """A metric that knows only order stays, but the probabilities are wrong: that is drift too."""
     users = [f"u{i:03}" for i in range(400)]
     order = [(user, 0.05 + 0.3 * i / 400) for i, user in enumerate(users)]
-    tenant.store(week(1), order)
     positive = {user for i, user in enumerate(users) if (i * 7919) % 400 < 100 + i / 2}
-    found = measure_live(
-        tenant.config.ref,
-        "churn",
-        labels_of(users, positive),
-        metric="auc",
-        as_of=week(1),
-        measured_as_of=week(6),
-    )
+    for number in (0, 1):
+        tenant.store(week(number), order)
+        found = measure_live(
+            tenant.config.ref,
+            "churn",
+            labels_of(users, positive),
+            metric="auc",
+            as_of=week(number),
+            measured_as_of=week(6),
+        )
     assert found is not None
     usual = {"metric": "auc", "value": found.value, "low": 0.0, "high": 1.0}
+    usual["calibration_swing"] = Swing(0.1**2, 40)  # type: ignore[assignment]
     reference = tenant.champion().read()
     rates = pa.array(np.linspace(0.05, 0.35, reference.num_rows))
     reference = reference.set_column(reference.num_columns - 1, "prediction", rates)

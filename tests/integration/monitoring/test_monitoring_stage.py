@@ -13,8 +13,9 @@ import pytest
 from include.errors import ConfigError
 from include.handoffs import Monitored
 from include.monitoring import ledger
+from include.monitoring.maturity import Equalized, Lengths, Maturity
 from include.storage.postgres import tenant_transaction
-from tests.integration.monitoring.conftest import POLICY, Watched, features, predict, week
+from tests.integration.monitoring.conftest import POLICY, REACHES, Watched, features, predict, week
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +26,10 @@ def test_a_quiet_week_is_stable(tenant: Watched) -> None:
     assert (found.verdict, found.decision) == ("stable", "wait")
     (row,) = tenant.state()["verdicts"]
     assert row["verdict"] == "stable"
-    assert row["details"]["skipped"] == {"frequency__count_all": "grows with time by construction"}
+    assert row["details"]["skipped"] == {
+        "frequency__count_all": "grows with the length of history by construction"
+    }
+    assert "promoted without a measured interval" in row["details"]["unjudged"]["performance"]
     assert "evidently" not in row["details"]
     assert row["details"]["prediction"]["drifted"] is False
     assert {f["column"] for f in row["details"]["features"]} == {
@@ -53,6 +57,58 @@ def test_a_shift_asks_for_a_retrain_with_the_reason(tenant: Watched) -> None:
     stored = json.loads(state["reports"]["drift/churn/2024-01-08-v1.json"])
     assert stored == {"verdict": "drift", **row["details"]}
     assert stored["evidently"]["drifted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict", "told"),
+    [
+        (0.0, "stable", "as history grew from 12 days to 26 days"),
+        (1.0, "drift", "features drifted"),
+    ],
+)
+def test_a_filling_window_is_judged_at_equal_length(
+    tenant: Watched, shift: float, verdict: str, told: str
+) -> None:
+    """What moves because history grew is no drift; what moves at equal length too is. The page
+    of the window says which."""
+    asked: list[datetime] = []
+
+    def equalize(since: datetime) -> Equalized:
+        asked.append(since)
+        table = features(week(2), shift)
+        lengths = Lengths(timedelta(days=12), timedelta(days=26))
+        table = table.append_column("prediction", pa.array(predict(table)))
+        return Equalized(table, dict.fromkeys(REACHES, lengths))
+
+    found = tenant.monitor(
+        tenant.score(week(2), shift=1.0),
+        maturity=Maturity(REACHES, equalize),
+        report=True,
+        since=week(1),
+    )
+    assert found.verdict == verdict
+    assert told in found.reason
+    assert asked == [week(0)]
+    (row,) = tenant.state()["verdicts"]
+    page = tenant.state()["reports"][row["report_path"].removeprefix("reports/")].decode()
+    for words in (told, "2024-01-08 00:00 to 2024-01-15 00:00 UTC", tenant.config.id):
+        assert words in page
+    assert page.index(told) < page.index("<script>var global")  # above what Evidently draws
+
+
+def test_a_filling_window_is_not_judged_where_nothing_is_equal(tenant: Watched) -> None:
+    """A reference of three days is no week: the column is left out, and the reason kept."""
+
+    def equalize(_: datetime) -> Equalized:
+        return Equalized(None, dict.fromkeys(REACHES, Lengths(timedelta(3), timedelta(17))))
+
+    found = tenant.monitor(tenant.score(week(2), shift=1.0), maturity=Maturity(REACHES, equalize))
+    assert found.verdict == "stable"
+    (row,) = tenant.state()["verdicts"]
+    assert row["details"]["skipped"]["spend__sum_amount_30d"] == (
+        "reference made at 3 days of history, shorter than its 30d window; 17 days now"
+    )
+    assert "spend__sum_amount_30d" not in {f["column"] for f in row["details"]["features"]}
 
 
 def test_a_rerun_changes_nothing(tenant: Watched) -> None:

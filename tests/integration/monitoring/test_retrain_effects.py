@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 
 from include.monitoring import effects, ledger, live
 from include.monitoring.effects import Retrain
+from include.monitoring.retrain_effect import WINDOWS, Measurement, describe
 from tests.integration.monitoring.conftest import Watched, week
 
 pytestmark = pytest.mark.integration
 USERS = [f"u{i:03}" for i in range(300)]
 POSITIVE = {user for i, user in enumerate(USERS) if i % 3 == 0}
-LABELS = pa.table({"user_id": USERS, "label": [int(u in POSITIVE) for u in USERS]})
+LABELS = pa.table({"entity_id": USERS, "label": [int(u in POSITIVE) for u in USERS]})
 
 
 def scores(skill: float, seed: int) -> list[tuple[str, float]]:
@@ -56,39 +58,75 @@ def test_both_versions_on_the_same_labels_tell_whether_it_helped(
     tenant: Watched, new: float, old: float, effect: str
 ) -> None:
     """The old version's scores of the same entities, against the new one's, with the interval."""
-    retrain = retrained(tenant)
-    tenant.store(week(3), scores(new, 1), "2")
-    assert effects.unsettled(tenant.config.ref, "churn") == [retrain]
-    found = effects.settle_with_old_scores(
-        *(tenant.config.ref, "churn", retrain, LABELS, table(scores(old, 4))),
-        metric="auc",
-        as_of=week(3),
-    )
-    assert found is not None
-    assert (found.name, found.method, found.labels) == (effect, "same labels", 300)
-    assert effects.unsettled(tenant.config.ref, "churn") == []
-    (entry,) = ledger.history(tenant.config.ref, "churn")
+    retrained(tenant)
+    ref = tenant.config.ref
+    for number in range(3, 3 + WINDOWS):
+        (retrain,) = effects.unsettled(ref, "churn")
+        assert len(retrain.measured) == number - 3
+        tenant.store(week(number), scores(new, number), "2")
+        given = (ref, "churn", retrain, LABELS, table(scores(old, 10 + number)))
+        found = effects.settle_with_old_scores(*given, metric="auc", as_of=week(number))
+        assert found is not None
+        (entry,) = ledger.history(ref, "churn")
+        said = describe(entry.effect, entry.effect_details)
+        if number == 3:  # what happened in that week happened to all
+            assert (found.name, entry.effect) == ("", "")
+            assert said.startswith("not known by one window: auc ")
+            assert "on the same labels, 300 labels of 2024-01-22" in said
+    assert (found.name, found.method, found.labels) == (effect, "same labels", 1_200)
+    assert effects.unsettled(ref, "churn") == []
     assert entry.effect == effect
-    said = effects.describe(entry.effect, entry.effect_details)
     assert said.startswith(f"{effect}: auc {found.difference:+.3f} (95 % {found.low:+.3f} to ")
-    assert "on the same labels, 300 labels of 2024-01-22" in said
+    assert "on the same labels, 1200 labels of 4 windows until 2024-02-12" in said
+
+
+def test_windows_within_a_horizon_are_one(tenant: Watched) -> None:
+    """The labels of two weeks that share days add nothing to each other."""
+    retrained(tenant)
+    ref = tenant.config.ref
+    for number, counts in ((3, True), (4, False), (6, False), (7, True)):
+        (retrain,) = effects.unsettled(ref, "churn")
+        tenant.store(week(number), scores(2.0, number), "2")
+        given = (ref, "churn", retrain, LABELS, table(scores(0.3, 10 + number)))
+        when = {"as_of": week(number), "reach": timedelta(days=28)}
+        found = effects.settle_with_old_scores(*given, metric="auc", **when)
+        assert (found is not None) is counts
+    (entry,) = ledger.history(ref, "churn")
+    assert [one["as_of"][:10] for one in entry.effect_details["windows"]] == [
+        "2024-01-22",
+        "2024-02-19",
+    ]
+
+
+def test_a_gain_that_swings_is_no_gain() -> None:
+    """Windows that say the opposite of each other come to no difference, each sure of itself."""
+    gains = (0.2, -0.1, 0.15, -0.12)
+    windows = [Measurement(week(n), gain, 0.01, 900) for n, gain in enumerate(gains)]
+    found = effects.judge_effect("same labels", "auc", windows)
+    assert found.name == "no difference"
+    assert found.high - found.low > 10 * 0.01
 
 
 def test_without_the_old_versions_scores_the_weeks_before_stand_in(tenant: Watched) -> None:
-    """The last figure of the old version and the first of the new one; a better answer replaces."""
+    """The last figures of the old version and the first of the new; a better answer replaces."""
     retrain = retrained(tenant)
     ref = tenant.config.ref
+    measured(tenant, 0, "1", 0.2)
     measured(tenant, 1, "1", 0.2)
     assert effects.settle_from_history(ref, "churn", "auc", week(9), 30) == []
     measured(tenant, 3, "2", 2.0)
+    measured(tenant, 4, "2", 2.0)
     assert effects.settle_from_history(ref, "churn", "auc", week(6), 30) == []  # not mature yet
     (found,) = effects.settle_from_history(ref, "churn", "auc", week(9), 30)
-    assert (found.name, found.method, found.as_of) == ("helped", "before and after", week(3))
+    assert (found.name, found.method, found.as_of) == ("helped", "before and after", week(4))
     assert effects.settle_from_history(ref, "churn", "auc", week(9), 30) == []
     (entry,) = ledger.history(ref, "churn")
-    assert "not the model alone" in effects.describe(entry.effect, entry.effect_details)
-    again = (ref, "churn", retrain, LABELS, table(scores(2.0, 3)))
-    assert effects.settle_with_old_scores(*again, metric="auc", as_of=week(3)) is not None
+    assert "not the model alone" in describe(entry.effect, entry.effect_details)
+    for number in (3, 4):
+        again = (ref, "churn", retrain, LABELS, table(scores(2.0, number)))
+        when = {"metric": "auc", "as_of": week(number)}
+        assert effects.settle_with_old_scores(*again, **when) is not None
+        (retrain,) = effects.unsettled(ref, "churn")
     (entry,) = ledger.history(ref, "churn")
     assert (entry.effect, entry.effect_details["method"]) == ("no difference", "same labels")
 
@@ -100,14 +138,14 @@ def test_what_was_not_promoted_or_not_predicted_has_no_effect(tenant: Watched) -
     tenant.store(week(3), scores(1.0, 1), "7")
     given = (tenant.config.ref, "churn", retrain, LABELS, table(scores(1.0, 2)))
     assert effects.settle_with_old_scores(*given, metric="auc", as_of=week(3)) is None
-    assert effects.describe("", {}) == ""
+    assert describe("", {}) == ""
 
 
 def test_monitoring_settles_what_matured(tenant: Watched) -> None:
     """The stage itself enters the effect once both versions have live figures."""
     retrained(tenant)
-    measured(tenant, 1, "1", 0.2)
-    measured(tenant, 3, "2", 2.0)
+    for number, version, skill in ((0, "1", 0.2), (1, "1", 0.2), (3, "2", 2.0), (4, "2", 2.0)):
+        measured(tenant, number, version, skill)
     champion = tenant.champion("2", as_of=week(2), metric="auc", value=0.8, low=0.7, high=0.9)
     tenant.monitor(tenant.score(week(8), version="2"), champion=champion)
     assert [e.effect for e in ledger.history(tenant.config.ref, "churn")] == ["helped", ""]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -44,7 +43,7 @@ def test_triggers_see_open_requests_and_recent_ones(tenant: Watched) -> None:
     ledger.mark_triggered(tenant.config.ref, "churn", week(2), "run")
 
     def seen(since: datetime) -> list[tuple[str, datetime]]:
-        found = asyncio.run(ledger.requests_since(tenant.config.ref, since))
+        found = ledger.requests_since(tenant.config.ref, since)
         return [(e.use_case, e.as_of) for e in found]
 
     left = [("recommendation", week(1))]

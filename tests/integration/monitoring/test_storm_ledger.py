@@ -8,11 +8,12 @@ import pytest
 
 from include.monitoring import ledger, storm_ledger
 from include.storage.postgres import tenant_transaction
-from include.tenants.namespace import GLOBAL, TenantRef
+from include.tenants.namespace import GLOBAL, TenantRef, global_owner
 from tests.integration.monitoring.conftest import Watched, week
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("calm_platform")]
 FLEET = [TenantRef(f"fleet-{n}", "eu", "pool") for n in range(12)]
+POOL = global_owner("eu")
 
 
 def tell(as_of: datetime, breached: int, of: int = 12) -> list[str]:
@@ -24,7 +25,7 @@ def tell(as_of: datetime, breached: int, of: int = 12) -> list[str]:
 
 
 def rows(table: str) -> list[tuple[object, ...]]:
-    with tenant_transaction(GLOBAL) as connection:
+    with tenant_transaction(POOL) as connection:
         found = connection.execute(f"SELECT * FROM {table} ORDER BY 2, 3, 4").fetchall()
     return [tuple(v for k, v in r.items() if k not in ("recorded_at", "opened_at")) for r in found]
 
@@ -46,7 +47,7 @@ def test_a_storm_is_one_incident_however_often_and_in_parallel_it_is_reported() 
         again = list(pool.map(report, FLEET))
     assert again.count("") == 1
     assert (rows("incidents"), rows("drift_breaches")) == state
-    ((incident, closed),) = storm_ledger.incidents("churn")
+    ((incident, closed),) = storm_ledger.incidents(POOL, "churn")
     assert (incident.breached, incident.monitored, closed) == (11, 12, None)
 
 
@@ -57,7 +58,7 @@ def test_the_incident_ends_when_breaches_subside_and_the_rest_retrain() -> None:
     late = [storm_ledger.report(t, "churn", week(3), breached=False) for t in FLEET[4:]]
     drifting = [storm_ledger.report(t, "churn", week(3), breached=True) for t in FLEET[:2]]
     assert not any([*late, *drifting])
-    ((incident, closed),) = storm_ledger.incidents("churn")
+    ((incident, closed),) = storm_ledger.incidents(POOL, "churn")
     assert (incident.ended, closed) == ("subsided", week(3))
     assert storm_ledger.report(FLEET[0], "churn", week(4), breached=True) == ""
 
@@ -67,7 +68,7 @@ def test_what_stays_is_no_storm() -> None:
     heard = [tell(week(number), breached=10) for number in range(1, 8)]
     told = [len(set(one) - {""}) for one in heard]
     assert told == [1, 1, 1, 1, 0, 0, 0]
-    ((incident, closed),) = storm_ledger.incidents("churn")
+    ((incident, closed),) = storm_ledger.incidents(POOL, "churn")
     assert (incident.ended, closed) == ("lasted", week(5))
 
 
@@ -123,3 +124,23 @@ def test_drift_that_is_the_platforms_is_suppressed(new_tenant: Callable[..., Wat
     for one in fleet:
         others = {other.config.id for other in fleet} - {one.config.id}
         assert not any(name in str(one.state()) for name in others)
+
+
+def test_a_storm_of_one_region_is_none_of_another_region_nor_of_all_together() -> None:
+    """What tenants of one region report stands in that region's rows, and those elsewhere are told
+    of nothing; who shares the models of all regions is told of what happens to those."""
+    far = [TenantRef(f"far-{n}", "us", "pool") for n in range(12)]
+    for one in far:
+        storm_ledger.report(one, "churn", week(1), breached=False)
+    tell(week(1), breached=0)
+    assert any(tell(week(2), breached=12))
+    assert not any(storm_ledger.report(t, "churn", week(2), breached=t == far[0]) for t in far)
+    assert len(storm_ledger.incidents(POOL)) == 1
+    assert storm_ledger.incidents(global_owner("us")) == storm_ledger.incidents(GLOBAL) == []
+    heard = [
+        storm_ledger.report(t, "churn", at, breached=at != week(1), pool=GLOBAL)
+        for at in (week(1), week(2))
+        for t in (*FLEET[:6], *far[:6])
+    ]
+    assert heard[-1] == "churn/2024-01-15"
+    assert len(storm_ledger.incidents(GLOBAL)) == 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from installation import installed
 from three_weeks import (
+    NEIGHBOURS,
     POOL,
     POOLED,
     REFUSING,
@@ -15,6 +16,7 @@ from three_weeks import (
     SPOILED,
     WEEKS,
     Fleet,
+    load,
     retrain,
     run,
     train_global,
@@ -28,10 +30,12 @@ def fleet() -> Iterator[Fleet]:
     """Three weeks: in the second a global model appears, in the third one shop drifts and is
     retrained, one falls silent, and one sends nothing but impossible amounts."""
     with installed() as here:
-        here.open(*SHOPS)
+        here.open(*SHOPS, *NEIGHBOURS)
         run(here, POOL, WEEKS[0], None)
         for shop in (SILO, REFUSING, SPOILED):
             run(here, shop, WEEKS[0])
+        for shop in NEIGHBOURS:
+            load(here, shop, WEEKS[0])
         train_global("churn", POOLED)
         for as_of in WEEKS[1:]:
             for shop in (POOL, SILO):

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pytest
@@ -15,20 +15,28 @@ from trials import CASE, Shop, monday
 
 from include import cli
 from include.cli import experiments as commands
+from include.cli.identity import operator
 from include.errors import ConfigError, TenantryError, UnknownNameError
 from include.monitoring.live import measure_live
 from include.pipeline import experiments as pipeline
 from include.pipeline import outcomes
-from include.pipeline.audit import serving_history
-from include.pipeline.experiments import paired_live, told
+from include.pipeline.experiment_results import paired_live, told
 from include.pipeline.report import explain
-from include.registry import conclusion, experiments, ledger
+from include.pipeline.serving_history import serving_history
+from include.registry import conclusion, experiments
 from include.registry.experiments import Experiment
 from include.registry.sequential import Policy
 from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
+from include.stores.postgres import in_postgres
+from include.stores.postgres.promotions import PostgresPromotions
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
+
+PROMOTIONS: Final = PostgresPromotions()
 POLICY = Policy(share=0.4)
+#: Weeks in which a challenger that is far better is promoted.
+LONG = 7
 
 
 @pytest.fixture
@@ -47,6 +55,7 @@ def begin(shop: Shop, champion: str, challenger: str, policy: Policy = POLICY) -
         policy,
         as_of=monday(0),
         registry=shop.registry,
+        promotions=PROMOTIONS,
         by="ada",
         because="to see",
     )
@@ -69,10 +78,10 @@ def test_a_worse_challenger_is_stopped_for_harm(lake: Lake) -> None:
     week = next(n for n, one in enumerate(found) if one is not None and one.ending)
     assert end.as_of == monday(week + 1)
     assert [versions(shop, n) for n in range(5)] == [{"1", "2"}] * (week + 1) + [{"1"}] * (4 - week)
-    serving = ledger.champion_at(shop.ref, CASE.name)
+    serving = PROMOTIONS.champion_at(shop.ref, CASE.name)
     assert serving is not None
     assert serving.version == "1"
-    last = ledger.history(shop.ref, CASE.name)[-1]
+    last = PROMOTIONS.history(shop.ref, CASE.name)[-1]
     assert (last.trigger, last.promoted, last.version) == ("experiment-1", False, "1")
     assert "does harm" in last.reasons[0]
     assert experiments.running(shop.ref, CASE.name) is None
@@ -89,8 +98,8 @@ def test_a_better_challenger_is_promoted(lake: Lake) -> None:
         assert found is not None
         ended, weeks = found.ending, weeks + 1
     assert ended.verdict == "promote"
-    before = ledger.champion_at(shop.ref, CASE.name, monday(weeks) - timedelta(microseconds=1))
-    after = ledger.champion_at(shop.ref, CASE.name, monday(weeks))
+    before = PROMOTIONS.champion_at(shop.ref, CASE.name, monday(weeks) - timedelta(microseconds=1))
+    after = PROMOTIONS.champion_at(shop.ref, CASE.name, monday(weeks))
     assert before is not None
     assert after is not None
     assert (before.version, after.version, after.trigger) == ("1", "2", "experiment-1")
@@ -111,7 +120,7 @@ def test_the_history_names_the_challengers_of_a_day(lake: Lake) -> None:
 
     def beside(day: datetime | None) -> list[Any]:
         on = None if day is None else day.date()
-        (row,) = serving_history(shop.ref, CASE.name, shop.registry, on, "UTC")
+        (row,) = serving_history(shop.ref, CASE.name, shop.registry, PROMOTIONS, on, "UTC")
         return list(row["experiments"])
 
     expected = {
@@ -138,7 +147,7 @@ def test_an_equal_challenger_is_not_promoted(lake: Lake) -> None:
     assert one.ending is not None
     assert one.ending.verdict == "no_difference"
     assert one.ending.figures["low"] < 0 < one.ending.figures["high"]
-    serving = ledger.champion_at(shop.ref, CASE.name)
+    serving = PROMOTIONS.champion_at(shop.ref, CASE.name)
     assert serving is not None
     assert serving.version == "1"
 
@@ -171,11 +180,11 @@ def test_running_everything_again_changes_nothing(
     """Old weeks keep the arms of then, after whatever end; outcomes and decisions stand."""
     shop = Shop(lake)
     begin(shop, champion, challenger)
-    for number in range(4):
+    for number in range(LONG):
         shop.week(number)
     before = shop.state()
     assert experiments.running(shop.ref, CASE.name) is None
-    for number in (3, 0, 2, 1):
+    for number in (LONG - 1, 0, 2, 1):
         shop.week(number)
     assert shop.state() == before
 
@@ -188,7 +197,8 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
     whole, shop = Shop(lake), Shop(lake)
     begin(whole, champion, challenger)
     begin(shop, champion, challenger)
-    for number in range(3):
+    weeks = 3 if challenger == "bad" else LONG
+    for number in range(weeks):
         whole.week(number)
     died: list[str] = []
 
@@ -204,10 +214,10 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
         monkeypatch.setattr(where, name, dies)
 
     mortal(outcomes, "_keep_pairs")
-    mortal(ledger, "record")
+    mortal(PostgresPromotions, "record")
     mortal(conclusion, "follow_ledger")
     mortal(experiments, "end")
-    for number in range(3):
+    for number in range(weeks):
         scored = shop.score(number)
         for _ in range(5):
             try:
@@ -243,7 +253,7 @@ def test_a_champion_that_is_replaced_meanwhile_ends_it(lake: Lake) -> None:
     assert found.ending is not None
     assert found.ending.verdict == "overtaken"
     assert "version 3 does" in found.ending.reasons[0]
-    assert ledger.champion_at(shop.ref, CASE.name) == ledger.champion_at(
+    assert PROMOTIONS.champion_at(shop.ref, CASE.name) == PROMOTIONS.champion_at(
         shop.ref, CASE.name, monday(1)
     )
 
@@ -253,13 +263,13 @@ def test_a_withdrawn_challenger_is_served_to_nobody(lake: Lake) -> None:
     shop = Shop(lake)
     begin(shop, "fair", "alike")
     shop.week(0)
-    current = ledger.champion_at(shop.ref, CASE.name)
+    current = PROMOTIONS.champion_at(shop.ref, CASE.name)
     assert current is not None
     shop.promote("2", monday(0), "manual")
     shop.promote("1", monday(0), "rollback-1")
     shop.week(1)  # champion again, nothing withdrawn yet
     assert versions(shop, 1) == {"1", "2"}
-    with ledger.tenant_transaction(shop.ref) as connection:
+    with tenant_transaction(shop.ref) as connection:
         connection.execute(
             "INSERT INTO promotions SELECT tenant_id, use_case, as_of, 'rollback-2', false, "
             "version, rung, incumbent_version, digest, reasons, evidence, now(), actor, "
@@ -309,7 +319,7 @@ def test_live_metrics_do_not_mix_arms(lake: Lake) -> None:
     found = measure_live(
         shop.ref,
         CASE.name,
-        pa.table({"user_id": everybody, "label": label}),
+        pa.table({"entity_id": everybody, "label": label}),
         metric="auc",
         as_of=monday(0),
         measured_as_of=monday(1),
@@ -339,7 +349,7 @@ def test_the_shadow_is_compared_on_the_same_entities(
     assert paired_live(other.ref, CASE.name) == []
     assert {row["tenant_id"] for row in shop.rows("shadow_outcomes")} == {shop.ref.id}
     monkeypatch.setenv("TENANTRY_LAKE", str(lake.root))
-    why = explain(shop.config, CASE.name)
+    why = explain(shop.config, CASE.name, in_postgres())
     assert [row["challenger"] for row in why["shadow"]] == [better]
     assert why["experiments"] == []
 
@@ -356,6 +366,7 @@ def test_an_experiment_needs_two_versions_that_can_be_compared(lake: Lake) -> No
             POLICY,
             as_of=monday(week),
             registry=shop.registry,
+            promotions=PROMOTIONS,
             by="ada",
             probabilities=True,
         )
@@ -395,7 +406,7 @@ def test_the_commands_start_list_and_stop(
     (folder / f"{shop.ref.id}.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.setenv("TENANTRY_TENANTS", str(folder))
     monkeypatch.setattr(commands, "activate", lambda: None)
-    monkeypatch.setattr(commands, "registry", lambda: shop.registry)
+    monkeypatch.setattr(commands, "platform", lambda: shop.platform)
     monkeypatch.setattr(pipeline, "last_checked", lambda _: monday(1))
     shop.promote(shop.add("fair"), monday(0))
     shop.add("good")
@@ -408,11 +419,11 @@ def test_the_commands_start_list_and_stop(
         return json.loads(capsys.readouterr().out)
 
     who = [shop.ref.id, CASE.name]
-    begun = tenantry("start", *who, "--challenger", "2", "--share", "0.2", "--by", "ada")
+    begun = tenantry("start", *who, "--challenger", "2", "--share", "0.2")
     assert (begun["experiment"], begun["verdict"], begun["by"]) == (
         "experiment-1",
         "running",
-        ["ada"],
+        [operator()],
     )
     shop.week(1)
     shop.week(2)
@@ -420,8 +431,8 @@ def test_the_commands_start_list_and_stop(
     assert sum(running["entities"]) == shop.customers
     assert running["low"] < running["difference"] < running["high"]
     monkeypatch.setattr(pipeline, "last_checked", lambda _: monday(2))
-    done = tenantry("stop", *who, "--because", "the sale begins", "--by", "bob")
-    assert (done["verdict"], done["by"]) == ("stopped", ["ada", "bob"])
+    done = tenantry("stop", *who, "--because", "the sale begins")
+    assert (done["verdict"], done["by"]) == ("stopped", [operator()] * 2)
     assert "the sale begins" in done["reasons"]
     shop.score(1)
     shop.score(2)

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import end_state
 import pyarrow.parquet as pq
 import pytest
 from generated import Shop
-from three_weeks import POOL, POOLED, REFUSING, SHOPS, SILO, SPOILED, WEEKS, Fleet, train_global
+from three_weeks import (
+    NEIGHBOURS,
+    POOL,
+    POOLED,
+    REFUSING,
+    SHOPS,
+    SILO,
+    SPOILED,
+    WEEKS,
+    Fleet,
+    train_global,
+)
 
-from include import cli, use_cases
-from include.errors import QualityError
+from include import cli, use_cases, wiring
+from include.errors import ConfigError, QualityError
 from include.monitoring import ledger as retrains
+from include.pipeline import runs
 from include.pipeline.report import fleet_status
-from include.registry import ledger as promotions
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres import in_postgres
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.loader import load_fleet
 from include.tenants.namespace import GLOBAL, TenantRef, database, lake_prefix
 
 pytestmark = pytest.mark.integration
+
+PROMOTIONS: Final = PostgresPromotions()
 
 
 def _rows(fleet: Fleet, shop: Shop, query: str) -> list[dict[str, Any]]:
@@ -100,7 +117,7 @@ def test_a_tenants_rows_stand_in_its_own_database_only(fleet: Fleet) -> None:
     for name in end_state.databases(fleet.here.server):
         for table, rows in end_state.tables(fleet.here.server.dsn(name)).items():
             for row in rows:
-                named = [shop for shop in SHOPS if shop.id in row]
+                named = [shop for shop in (*SHOPS, *NEIGHBOURS) if shop.id in row]
                 if row.startswith("('global',"):  # of its members, see below
                     continue
                 assert len(named) == 1, (table, row[:300])
@@ -115,7 +132,7 @@ def test_a_tenants_files_name_nobody_else(fleet: Fleet) -> None:
         assert len(paths) > 10
         for path in paths:
             content = f"{path.relative_to(home)} {_text(path)}"
-            for other in SHOPS:
+            for other in (*SHOPS, *NEIGHBOURS):
                 assert other == shop or other.id not in content, path
 
 
@@ -139,7 +156,9 @@ def test_who_refuses_pooling_is_not_in_the_global_model(fleet: Fleet) -> None:
     assert cards
     for card in cards:
         tables = card["lineage"]["tables"]
-        assert {table["tenant"] for table in tables} == {POOL.id, SILO.id}
+        assert {table["tenant"] for table in tables} == {
+            shop.id for shop in (POOL, SILO, *NEIGHBOURS)
+        }
         assert all(table["rows"] > 0 for table in tables)
     for path in folder.rglob("*"):
         if path.is_file():
@@ -150,7 +169,7 @@ def test_who_refuses_pooling_is_not_in_the_global_model(fleet: Fleet) -> None:
 
 def test_the_global_model_is_considered_once(fleet: Fleet) -> None:
     """A new global version makes training due in the next run, and only in that one."""
-    decided = promotions.history(fleet.tenant(POOL).ref, "churn")
+    decided = PROMOTIONS.history(fleet.tenant(POOL).ref, "churn")
     assert [(one.as_of, one.trigger) for one in decided] == [
         (WEEKS[0], "scheduled"),
         (WEEKS[1], "scheduled"),
@@ -180,7 +199,7 @@ def test_a_silent_tenant_is_an_incident_and_not_retrained(fleet: Fleet) -> None:
     assert incident["closed_at"] is None
     last = retrains.history(fleet.tenant(SILO).ref, "churn")[-1]
     assert (last.as_of, last.decision, last.state) == (WEEKS[2], "suppress", "closed")
-    decided = promotions.history(fleet.tenant(SILO).ref, "churn")
+    decided = PROMOTIONS.history(fleet.tenant(SILO).ref, "churn")
     assert all(one.as_of < WEEKS[2] and one.trigger == "scheduled" for one in decided)
     assert _rows(fleet, POOL, "SELECT 1 FROM incidents") == []
 
@@ -207,7 +226,7 @@ def test_the_online_store_follows_every_interval(fleet: Fleet) -> None:
     move it back."""
     told = {
         (row["tenant"], row["use_case"]): row["online"]
-        for row in fleet_status(load_fleet(fleet.here.tenants, use_cases.names()))
+        for row in fleet_status(load_fleet(fleet.here.tenants, use_cases.names()), in_postgres())
     }
     for shop, week in ((POOL, WEEKS[2]), (SILO, WEEKS[2]), (REFUSING, WEEKS[0])):
         there, _, views, _, _, until = told[shop.id, "churn"].split()
@@ -262,3 +281,52 @@ def _text(path: Path) -> str:
     if path.suffix == ".parquet":
         return str(pq.ParquetFile(path).read().to_pydict())
     return path.read_bytes().decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("as_of", "use_case", "told"),
+    [
+        (datetime(2023, 6, 1, tzinfo=UTC), "churn", "no event was known by then, the first was"),
+        (WEEKS[-1] + timedelta(days=1), "churn", "data is loaded up to 2024-07-15 00:00 UTC"),
+        (datetime(2199, 1, 1, tzinfo=UTC), "churn", "leave `as_of` empty for the last load"),
+        (WEEKS[0], "demand", "known: churn, recommendation"),
+    ],
+)
+def test_an_impossible_retrain_is_refused_before_it_starts(
+    fleet: Fleet, as_of: datetime, use_case: str, told: str
+) -> None:
+    """Before any data, after the last load or of a use case that is not there: the reason, and
+    nothing is left behind."""
+    before = _state(fleet)
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        runs.open_retrain(
+            POOL.id,
+            use_case,
+            as_of=as_of,
+            trigger="manual",
+            run_id="manual__1",
+            by="ada",
+            connect=wiring.connect_from_environment,
+            received={},
+        )
+    assert end_state.differences(before, _state(fleet)) == []
+
+
+def test_an_impossible_global_training_is_refused_likewise(fleet: Fleet) -> None:
+    """Where somebody names the instant; a scheduled run of a fleet without data goes on."""
+
+    def opened(as_of: datetime, *, asked: bool) -> runs.GlobalRun:
+        return runs.open_global(
+            "churn",
+            as_of=as_of,
+            connect=wiring.connect_from_environment,
+            received={},
+            asked=asked,
+        )
+
+    with pytest.raises(ConfigError, match="of no tenant that consents an event was known by then"):
+        opened(datetime(2023, 6, 1, tzinfo=UTC), asked=True)
+    with pytest.raises(ConfigError, match="that is to come"):
+        opened(datetime(2199, 1, 1, tzinfo=UTC), asked=True)
+    assert opened(datetime(2023, 6, 1, tzinfo=UTC), asked=False).members
+    assert opened(WEEKS[0], asked=True).members

@@ -17,22 +17,23 @@ import pyarrow.parquet as pq
 import pytest
 
 from include import use_cases
-from include.errors import IsolationError
 from include.features.declarations import ITEM, Aggregation, EventStream
-from include.features.inputs import pool_tables, record_pool
+from include.features.inputs import pool_tables
 from include.features.online.store import OnlineStore
-from include.features.training_set import TrainingSet, reproduce
 from include.features.views import FeatureService, FeatureView
-from include.handoffs import FeaturesBuilt, Recipe, RecordedSet, unpack
+from include.handoffs import FeaturesBuilt
 from include.pipeline import steps
+from include.pipeline.consent import Withdrawals
+from include.pipeline.consents import Consents
 from include.pipeline.intervals import last_interval
 from include.pipeline.runs import Run
 from include.registry.in_memory import InMemoryRegistry
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres import in_postgres
 from include.tenants.config import TenantConfig
 from include.tenants.loader import find_tenant
-from include.tenants.namespace import GLOBAL, TenantRef, lake_prefix
+from include.tenants.namespace import TenantRef, global_owner, lake_prefix
 from include.use_cases import recommendation
 from include.wiring import Platform
 
@@ -109,7 +110,8 @@ class World:
         Args:
             extra: more lines of tea on the last day of the fifth week before the first one.
         """
-        path = self.home / f"{name}.csv"
+        path = self.home / "data" / name / "orders.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="", encoding="utf-8") as file:
             out = csv.writer(file)
             out.writerow(["line", "at", "customer", "sku", "quantity", "amount", "discount"])
@@ -127,7 +129,7 @@ class World:
         """The stages of one interval up to and with one of them; its handoff."""
         tenant = self.tenant(name)
         run = Run(
-            Platform(self.lake, InMemoryRegistry(), no_database),
+            Platform(self.lake, InMemoryRegistry(), in_postgres(), no_database),
             tenant,
             last_interval(tenant, end(week)),
             use_case=USE_CASE,
@@ -149,17 +151,6 @@ class World:
         built = self.run(name, week, until="features")
         self.features[name] = built
         return told(self.lake.get_table(self.tenant(name).ref, built.features))
-
-    def again(self, recipe: Recipe, spine: Any, *consenting: str) -> TrainingSet:
-        """The training set of a recipe."""
-        return reproduce(
-            recipe,
-            spine,
-            self.lake,
-            tenant=self.tenant(recipe.tenant).ref,
-            service=USE_CASE.features,
-            consenting=consenting,
-        )
 
 
 def end(week: int) -> datetime:
@@ -228,13 +219,15 @@ def world(database: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     """Nobody has loaded anything yet."""
     (tmp_path / "tenants").mkdir()
     monkeypatch.setenv("TENANTRY_TENANTS", str(tmp_path / "tenants"))
+    granted = {"default": {"roots": [f"{tmp_path}/data/{{tenant}}"]}}
+    monkeypatch.setenv("TENANTRY_SOURCES", json.dumps(granted))
     monkeypatch.setattr(recommendation, "USE_CASE", USE_CASE)
     here = World(tmp_path, Lake(tmp_path / "lake"))
     for name in MEMBERS:
         here.write(name, consent=True)
     here.write(SHY, consent=False)
     yield here
-    for owner in (*(here.tenant(name).ref for name in (*MEMBERS, SHY)), GLOBAL):
+    for owner in (*(here.tenant(name).ref for name in (*MEMBERS, SHY)), global_owner(REGION)):
         with tenant_transaction(owner) as connection:
             for table in TABLES:
                 connection.execute(f"DELETE FROM {table}")
@@ -253,10 +246,10 @@ def test_who_refuses_gives_nothing_and_sees_what_the_others_give(world: World) -
     assert world.offline("alder", 0) == pooled
     seen = {item: told for item, told in pooled.items() if SHY in SELLERS[item]}
     assert world.offline(SHY, 0) == seen | unsold
-    assert SHY not in kept(GLOBAL)
-    assert "secret" not in kept(GLOBAL)
+    assert SHY not in kept(global_owner(REGION))
+    assert "secret" not in kept(global_owner(REGION))
     pool = world.features[SHY].pool
-    assert [owner.id for owner, _ in pool_tables(pool, world.lake)] == list(MEMBERS)
+    assert [owner.id for owner, _ in pool_tables(pool, REGION, world.lake)] == list(MEMBERS)
     for name in (*MEMBERS, SHY):
         others = {*MEMBERS, SHY} - {name}
         stored = kept(world.tenant(name).ref) + files(world.lake, world.tenant(name).ref)
@@ -273,42 +266,35 @@ def test_a_pool_of_too_few_tells_nothing(world: World) -> None:
     world.write("cedar", consent=False)
     world.run("birch", 0)
     assert world.online("birch", 0, "tea", "ale") == {"tea": [None, None], "ale": [None, None]}
-    assert "cedar" not in kept(GLOBAL)
+    assert "cedar" not in kept(global_owner(REGION))
     assert world.offline("birch", 0)["tea"] == [None, None]
     for name in MEMBERS:
         world.write(name, consent=False)
     world.run("alder", 0)
-    assert kept(GLOBAL) == ""
+    assert kept(global_owner(REGION)) == ""
     assert world.online("alder", 0, "tea") == {"tea": [None, None]}
 
 
-def test_a_training_set_is_made_again_while_the_others_go_on(world: World) -> None:
-    """Byte for byte, though neighbours have loaded later weeks and corrected the past since; a new
-    pool would give another set, and one that withdraws its consent ends it."""
+def test_a_withdrawal_is_carried_to_what_is_kept_online_at_once(world: World) -> None:
+    """Nothing that was made of the tenant's events is left, without waiting for a run; two that
+    remain are told nothing, and the next run builds the views again once the same three consent."""
     for name in MEMBERS:
         world.run(name, 0)
-    trained = world.run("alder", 0, until="training")
-    ref = world.tenant("alder").ref
-    evaluation = json.loads(world.lake.get(ref, trained.evaluation))
-    (recorded,) = map(unpack, evaluation["training_sets"])
-    assert isinstance(recorded, RecordedSet)
-    spine = world.lake.get_table(ref, recorded.spine)
-    before = world.again(recorded.recipe, spine, *MEMBERS)
-    assert before.digest == recorded.digest
-    assert set(before.table[COUNT].to_pylist()) == {None, 3 * 28}
-
-    world.write("birch", consent=True, extra=5)
-    world.run("birch", -5)
-    world.run("cedar", 1)
-    after = world.again(recorded.recipe, spine, *MEMBERS)
-    assert after == before
-    assert after.table.equals(before.table, check_metadata=True)
-    members = [world.tenant(name) for name in MEMBERS]
-    pool = record_pool(members, USE_CASE.features, world.lake)
-    other = world.again(replace(recorded.recipe, pool=pool), spine, *MEMBERS)
-    assert set(other.table[COUNT].to_pylist()) == {None, 3 * 28, 3 * 28 + 5}
-    with pytest.raises(IsolationError, match="1 of the pooled tenants"):
-        world.again(recorded.recipe, spine, "alder", "cedar")
+    platform = Platform(world.lake, InMemoryRegistry(), in_postgres(), no_database)
+    assert list(Withdrawals(Consents.now(), platform).reach([])) == []
+    assert world.online("birch", 0, "tea") == {"tea": expected(*MEMBERS)}
+    world.write("cedar", consent=False)
+    (effect,) = Withdrawals(Consents.now(), platform).reach([])
+    assert (effect.tenant, effect.outcome) == (f"global-{REGION}", "withdrawn")
+    assert kept(global_owner(REGION)) == ""
+    assert world.online("birch", 0, "tea") == {"tea": [None, None]}
+    assert list(Withdrawals(Consents.now(), platform).reach([])) == []
+    world.run("birch", 0)
+    assert "cedar" not in kept(global_owner(REGION))
+    assert world.online("birch", 0, "tea") == {"tea": [None, None]}
+    world.write("cedar", consent=True)
+    world.run("birch", 0)
+    assert "alder" in kept(global_owner(REGION))
 
 
 def test_a_week_that_is_run_again_reads_the_pool_as_of_that_week(world: World) -> None:

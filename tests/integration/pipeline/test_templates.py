@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from installation import Installation, installed
 
 from include import use_cases, wiring
 from include.pipeline import in_process
-from include.registry import ledger
 from include.runtime.demo_stories import TEMPLATES
 from include.simulate.simulation import open_tenant
 from include.simulate.sources import write_sources
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.loader import find_tenant
 from include.training.reproduction import reproduce
 
 pytestmark = pytest.mark.integration
+
+PROMOTIONS: Final = PostgresPromotions()
 
 #: Rare outcomes take more users until a model of the tenant's own is tried.
 USERS = {"crm": 500, "payments": 2_400}
@@ -64,7 +66,7 @@ def test_a_template_serves_and_was_measured_beside_its_baselines(
     """Somebody is scored, by a version that the ledger promoted on measured evidence."""
     rows = predictions(here, business, case)
     tenant = find_tenant(here.tenants, f"{business}-1", use_cases.names())
-    serving = ledger.champion_at(tenant.ref, case, AS_OF)
+    serving = PROMOTIONS.champion_at(tenant.ref, case, AS_OF)
     assert serving is not None
     assert {row["model_version"] for row in rows} == {serving.version}
     measured = {f"{one['rung']}/{one['name']}": one for one in serving.evidence["candidates"]}
@@ -98,7 +100,7 @@ def test_lists_say_why(here: Installation) -> None:
     """Where the serving model can; a rule of thumb has nothing to say."""
     for business, case in (("media", "weekly_playlist"), ("shop", "bought_together")):
         tenant = find_tenant(here.tenants, f"{business}-1", use_cases.names())
-        serving = ledger.champion_at(tenant.ref, case, AS_OF)
+        serving = PROMOTIONS.champion_at(tenant.ref, case, AS_OF)
         assert serving is not None
         told = [row["details"] for row in predictions(here, business, case) if row["details"]]
         if serving.rung == "baseline" and case == "weekly_playlist":
@@ -142,6 +144,7 @@ def test_versions_of_every_kind_are_made_again_to_the_byte(
             use_cases.get(case),
             fleet={tenant.id: tenant},
             registry=platform.registry,
+            promotions=PROMOTIONS,
             lake=platform.lake,
             code_revision=wiring.code_revision(),
         )

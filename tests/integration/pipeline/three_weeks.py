@@ -13,6 +13,7 @@ from include import use_cases, wiring
 from include.pipeline import in_process, runs, steps
 from include.tenants.config import TenantConfig
 from include.tenants.loader import find_tenant
+from include.tenants.namespace import GLOBAL, TenantRef
 
 WEEK = timedelta(days=7)
 WEEKS = tuple(datetime(2024, 7, 1, tzinfo=UTC) + WEEK * number for number in range(3))
@@ -24,6 +25,8 @@ SILO = Shop("silo-shop", region="us", isolation="silo", silent_from=date(2024, 7
 REFUSING = Shop("own-shop", consent=False, seed=9)
 SPOILED = Shop("spoiled-shop", consent=False, spoiled_from=date(2024, 7, 1), seed=10)
 SHOPS = (POOL, SILO, REFUSING, SPOILED)
+#: A global model takes three consenting tenants; of these there are rows, and nothing else.
+NEIGHBOURS = tuple(Shop(f"near-shop-{n}", customers=200, seed=20 + n) for n in (1, 2))
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,31 @@ def run(here: Installation, shop: Shop, as_of: datetime, use_case: str | None = 
     in_process.run(tenant, as_of, use_case, wiring.connect_from_environment)
 
 
-def train_global(use_case: str, as_of: datetime) -> None:
-    """The global model, trained and decided upon."""
+def load(here: Installation, shop: Shop, as_of: datetime) -> None:
+    """One interval of one shop as far as a global training reads it: taken in and checked."""
+    tenant = find_tenant(here.tenants, shop.id, use_cases.names())
+    data = runs.open_pipeline(
+        tenant.id,
+        "",
+        start=None,
+        end=as_of,
+        connect=wiring.connect_from_environment,
+        received={},
+    )
+    for stage in ("ingestion", "quality"):
+        data = data.after(stage, steps.execute(stage, data))
+
+
+def train_global(use_case: str, as_of: datetime, owner: TenantRef = GLOBAL) -> None:
+    """A global model, trained and decided upon."""
     received: dict[str, Any] = {}
     for stage in steps.GLOBAL_STEPS:
         world = runs.open_global(
-            use_case, as_of=as_of, connect=wiring.connect_from_environment, received=received
+            use_case,
+            as_of=as_of,
+            connect=wiring.connect_from_environment,
+            received=received,
+            owner=owner,
         )
         received[stage] = steps.execute_global(stage, world)
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,18 +17,22 @@ from include.models.baselines import baseline_model
 from include.models.serialise import to_bytes
 from include.pipeline.experiments import look
 from include.pipeline.runs import Run
-from include.registry import ledger
 from include.registry.experiments import Experiment
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.port import NewVersion
+from include.registry.promotions import Promotion
 from include.registry.stage import follow_ledger
 from include.scoring.stage import score
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres import in_postgres
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.config import TenantConfig
 from include.use_cases.declaration import Label, UseCase
 from include.wiring import Platform
+
+PROMOTIONS: Final = PostgresPromotions()
 
 WEEK = timedelta(days=7)
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -83,7 +87,7 @@ class Shop:
 
     lake: Lake
     customers: int = 300
-    weeks: int = 6
+    weeks: int = 10
     registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
     number: int = field(default_factory=lambda: next(_numbers))
 
@@ -140,11 +144,11 @@ class Shop:
         self, version: str, as_of: datetime, trigger: str = "scheduled", challenger: str = ""
     ) -> None:
         """Let a version serve from then on."""
-        serving = ledger.champion_at(self.ref, CASE.name)
+        serving = PROMOTIONS.champion_at(self.ref, CASE.name)
         found = self.registry.get(self.ref, CASE.name, version)
-        ledger.record(
+        PROMOTIONS.record(
             self.ref,
-            ledger.Promotion(
+            Promotion(
                 self.ref.id,
                 CASE.name,
                 as_of,
@@ -158,7 +162,7 @@ class Shop:
                 {"metric": "auc", "challenger": challenger, "candidates": [], "incumbent": None},
             ),
         )
-        follow_ledger(self.ref, CASE.name, self.registry)
+        follow_ledger(self.ref, CASE.name, self.registry, PROMOTIONS)
 
     def features(self, week: int) -> FeaturesBuilt:
         """Who is active, and what the models may know of their chance to come back."""
@@ -187,6 +191,7 @@ class Shop:
             CASE.task,
             10,
             registry=self.registry,
+            promotions=PROMOTIONS,
             lake=self.lake,
             entity=CASE.entity,
         )
@@ -195,10 +200,14 @@ class Shop:
         """What monitoring does about experiments."""
         return look(self.run(scored.as_of), scored)
 
+    @property
+    def platform(self) -> Platform:
+        """What stages are given."""
+        return Platform(self.lake, self.registry, in_postgres(), nobody)
+
     def run(self, as_of: datetime) -> Run:
         """The run of the week that ends then."""
-        platform = Platform(self.lake, self.registry, nobody)
-        return Run(platform, self.config, Interval(as_of - WEEK, as_of), use_case=CASE)
+        return Run(self.platform, self.config, Interval(as_of - WEEK, as_of), use_case=CASE)
 
     def week(self, number: int) -> Experiment | None:
         """Score and look."""

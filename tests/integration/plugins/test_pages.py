@@ -7,22 +7,26 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
+from urllib.parse import urljoin
 
 import psycopg
 import pytest
 from starlette.testclient import TestClient
 
-from include.registry import ledger
-from include.registry.ledger import Promotion
+from include.registry.promotions import Promotion
 from include.runtime.postgres import Postgres
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef
 from tests.fleet import tenant_id, write_fleet
 from tests.unit.plugins.visitors import ADMIN, ANALYST, as_user, open_pages
 
 pytestmark = pytest.mark.integration
+
+PROMOTIONS: Final = PostgresPromotions()
 
 OWN, OTHER = (TenantRef(tenant_id(1), "us", "pool"), TenantRef(tenant_id(2), "eu", "pool"))
 AS_OF = datetime(2024, 3, 4, tzinfo=UTC)
@@ -60,7 +64,7 @@ def pages(
             Lake.from_environment().put(tenant, f"reports/{path}", f"{path} {tenant.id}".encode())
         reasons = (f"better for {tenant.id}", HOSTILE)
         evidence = {"metric": "auc", "candidates": [], "incumbent": None}
-        ledger.record(
+        PROMOTIONS.record(
             tenant,
             Promotion(
                 *(tenant.id, "churn", AS_OF, "scheduled", True, "7", "own", "d", "", reasons),
@@ -109,13 +113,22 @@ def test_hostile_values_stay_text(pages: TestClient) -> None:
 
 
 def test_every_report_on_the_page_opens(pages: TestClient) -> None:
-    """A link is relative to the page, whatever is in a report's name."""
-    answer = pages.get(f"/tenantry/reports/{OWN.id}", headers=as_user(ANALYST))
-    links = [link for link in _links(answer.text) if "/file?" in link]
+    """A link is relative to the page, whatever is in a report's name; the report stands in a frame
+    below a link back."""
+    at, headers = f"/tenantry/reports/{OWN.id}", as_user(ANALYST)
+    answer = pages.get(at, headers=headers)
+    links = [link for link in _links(answer.text) if "/report?" in link]
     assert len(links) == 2
-    texts = [
-        pages.get(f"/tenantry/reports/{link}", headers=as_user(ANALYST)).text for link in links
-    ]
+    texts = []
+    for link in links:
+        around = pages.get(f"/tenantry/reports/{link}", headers=headers)
+        assert around.status_code == 200
+        assert "frame-src 'self'" in around.headers["content-security-policy"]
+        (back,) = _links(around.text)
+        assert urljoin(f"/tenantry/reports/{link}", back) == at
+        (inside,) = re.findall(r'<iframe [^>]*src="([^"]*)"', around.text)
+        framed = urljoin(f"/tenantry/reports/{link}", html.unescape(inside))
+        texts.append(pages.get(framed, headers=headers).text)
     assert sorted(texts) == [
         f"drift/churn/2024-03-04-v7.html {OWN.id}",
         f"quality/2024-03-04/day one.html {OWN.id}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,10 @@ from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
+from tests.unused import unused
 
 HISTORY_START = datetime(2024, 1, 1, tzinfo=UTC)
 WEEK = timedelta(days=7)
-_numbers = count()
 
 
 def week(number: int) -> Interval:
@@ -174,7 +173,7 @@ def new_shop(database: None, tmp_path: Path) -> Callable[..., Shop]:
     """Makes a tenant nobody else has, with its own history of nothing."""
 
     def make(*extra_sources: str) -> Shop:
-        identity = f"shop-{next(_numbers)}"
+        identity = unused("shop")
         pos = {
             "event": "Product Purchased",
             "event_id": ["id"],

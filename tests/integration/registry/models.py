@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from include.models.baselines import baseline_model
 from include.models.serialise import to_bytes
-from include.registry import ledger
-from include.registry.ledger import Promotion
 from include.registry.port import ModelVersion, NewVersion, Registry
+from include.registry.promotions import Promotion
 from include.registry.stage import follow_ledger
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef
+
+PROMOTIONS: Final = PostgresPromotions()
 
 FIRST = datetime(2024, 1, 8, tzinfo=UTC)
 WEEK = timedelta(weeks=1)
@@ -72,8 +75,8 @@ def promote(
     """Register a version and let it serve from that week on."""
     made = new(str(week), rung, parent=parent, week=week, model=model, fingerprint=fingerprint)
     version = registry.register(owner, use_case, made)
-    before = ledger.champion_at(owner, use_case)
-    ledger.record(
+    before = PROMOTIONS.champion_at(owner, use_case)
+    PROMOTIONS.record(
         owner,
         Promotion(
             tenant=owner.id,
@@ -86,8 +89,13 @@ def promote(
             digest=version.digest,
             incumbent_version=before.version if before else "",
             reasons=("It is better.",),
-            evidence={"metric": "auc", "candidates": [], "incumbent": None},
+            evidence={
+                "metric": "auc",
+                "candidates": [],
+                "incumbent": None,
+                "parent_version": parent,
+            },
         ),
     )
-    follow_ledger(owner, use_case, registry)
+    follow_ledger(owner, use_case, registry, PROMOTIONS)
     return version

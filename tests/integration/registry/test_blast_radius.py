@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import pytest
 from models import FIRST, WEEK, content, new, promote
 
 from include.errors import ConfigError, TenantryError, UnavailableError, UnknownNameError
-from include.registry import blast_radius, ledger
 from include.registry.ancestry import ModelName
 from include.registry.blast_radius import Effect, roll_back_derived
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.port import CHAMPION, NewVersion, Registry
+from include.registry.promotions import withdrawn
 from include.registry.rollback import roll_back
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import GLOBAL, TenantRef
 
 pytestmark = pytest.mark.integration
+
+PROMOTIONS: Final = PostgresPromotions()
 
 NOW = FIRST + 9 * WEEK
 
@@ -70,6 +73,7 @@ def take_back(
             owners,
             as_of=lambda _: NOW,
             registry=registry,
+            promotions=PROMOTIONS,
             fallback=fallback,
             **changes,
         )
@@ -78,7 +82,7 @@ def take_back(
 
 def serving(owner: TenantRef, case: str, at: datetime | None = None) -> str:
     """Who serves."""
-    found = ledger.champion_at(owner, case, at)
+    found = PROMOTIONS.champion_at(owner, case, at)
     return found.version if found else ""
 
 
@@ -111,12 +115,12 @@ def test_every_descendant_goes_back_and_nobody_else(registry: Registry, case: st
         assert alias is not None
         assert alias.version == "1" == serving(owner, case, NOW)
         assert serving(owner, case, NOW - WEEK) == "2"
-        newest = ledger.history(owner, case)[-1]
+        newest = PROMOTIONS.history(owner, case)[-1]
         assert newest.actor == "ada"
         assert f"global/{case}@2 was withdrawn." in newest.reasons
     told = next(e.reason for e in found if e.tenant == indirect.id)
     assert f"Version 2 comes from global/{case}@3 from global/{case}@2." in told
-    assert set(ledger.withdrawn(ledger.history(GLOBAL, case))) == {"2", "3"}
+    assert set(withdrawn(PROMOTIONS.history(GLOBAL, case))) == {"2", "3"}
 
 
 def test_again_it_changes_nothing(registry: Registry, case: str) -> None:
@@ -127,10 +131,10 @@ def test_again_it_changes_nothing(registry: Registry, case: str) -> None:
     promote(registry, owner, case, 0)
     promote(registry, owner, case, 1, "global", parent=f"global/{case}@2")
     take_back(registry, f"global.{case}@2", [owner])
-    before = [ledger.history(one, case) for one in (GLOBAL, owner)]
+    before = [PROMOTIONS.history(one, case) for one in (GLOBAL, owner)]
     found = take_back(registry, f"global.{case}@2", [owner])
     assert [e.outcome for e in found] == ["done before", "done before"]
-    assert [ledger.history(one, case) for one in (GLOBAL, owner)] == before
+    assert [PROMOTIONS.history(one, case) for one in (GLOBAL, owner)] == before
 
 
 def test_a_dry_run_says_the_same_and_does_nothing(registry: Registry, case: str) -> None:
@@ -141,9 +145,9 @@ def test_a_dry_run_says_the_same_and_does_nothing(registry: Registry, case: str)
     promote(registry, owners[0], case, 0)
     for owner in owners:
         promote(registry, owner, case, 1, "global", parent=f"global/{case}@2")
-    before = [(ledger.history(o, case), registry.versions(o, case)) for o in (GLOBAL, *owners)]
+    before = [(PROMOTIONS.history(o, case), registry.versions(o, case)) for o in (GLOBAL, *owners)]
     told = take_back(registry, f"global.{case}@2", owners, dry_run=True)
-    after = [(ledger.history(o, case), registry.versions(o, case)) for o in (GLOBAL, *owners)]
+    after = [(PROMOTIONS.history(o, case), registry.versions(o, case)) for o in (GLOBAL, *owners)]
     assert before == after
     done = take_back(registry, f"global.{case}@2", owners)
     assert [(e.tenant, e.outcome, e.version) for e in told] == [
@@ -171,7 +175,7 @@ def test_who_has_nothing_earlier_falls_back_on_a_baseline(registry: Registry, ca
         ("rolled back", True),
         ("stays", False),
     ]
-    now = ledger.champion_at(owners[0], case)
+    now = PROMOTIONS.champion_at(owners[0], case)
     assert now is not None
     assert now.rung == "baseline"
     assert registry.artifact(owners[0], registry.get(owners[0], case, now.version)) == content(
@@ -190,7 +194,7 @@ def test_a_global_version_that_serves_no_more_is_withdrawn_all_the_same(
     (effect,) = take_back(registry, f"global.{case}@1", [])
     assert (effect.outcome, effect.version, effect.to) == ("withdrawn", "2", "2")
     assert serving(GLOBAL, case) == "2"
-    assert set(ledger.withdrawn(ledger.history(GLOBAL, case))) == {"1"}
+    assert set(withdrawn(PROMOTIONS.history(GLOBAL, case))) == {"1"}
 
 
 def test_what_cannot_take_over_is_passed_over(registry: Registry, case: str) -> None:
@@ -202,7 +206,7 @@ def test_what_cannot_take_over_is_passed_over(registry: Registry, case: str) -> 
     promote(registry, owner, case, 1, fingerprint="e" * 16)
     promote(registry, owner, case, 2)
     promote(registry, owner, case, 3)
-    roll_back(owner, case, to=None, as_of=FIRST, registry=registry)
+    roll_back(owner, case, to=None, as_of=FIRST, registry=registry, promotions=PROMOTIONS)
     assert serving(owner, case) == "3"
     promote(registry, owner, case, 5, "global", parent=f"global/{case}@1")
     registry.files[(owner.id, case, "3", "model")] += b" "
@@ -222,14 +226,14 @@ def test_one_tenant_that_fails_holds_up_no_other(
     for owner in owners:
         promote(registry, owner, case, 0)
         promote(registry, owner, case, 1, "global", parent=f"global/{case}@2")
-    original = ledger.champion_at
+    original = PROMOTIONS.champion_at
 
     def unreachable(owner: TenantRef, *rest: Any) -> Any:
         if owner == owners[0]:
             raise UnavailableError("its database does not answer")
         return original(owner, *rest)
 
-    monkeypatch.setattr(blast_radius.ledger, "champion_at", unreachable)
+    monkeypatch.setattr(PROMOTIONS, "champion_at", unreachable)
     found = take_back(registry, f"global.{case}@2", owners)
     assert [(e.outcome, e.complete) for e in found[1:]] == [
         ("failed", False),
@@ -264,7 +268,7 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
         return replaced
 
     with monkeypatch.context() as patch:
-        patch.setattr(ledger, "record", dying(ledger.record))
+        patch.setattr(PROMOTIONS, "record", dying(PROMOTIONS.record))
         for name in ("register", "set_alias"):
             patch.setattr(InMemoryRegistry, name, dying(getattr(InMemoryRegistry, name)))
         with pytest.raises(KilledError):
@@ -275,7 +279,7 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
         alias = registry.alias(owner, case, CHAMPION)
         assert alias is not None
         assert alias.version == serving(owner, case) == version
-        back = [one for one in ledger.history(owner, case) if not one.trained]
+        back = [one for one in PROMOTIONS.history(owner, case) if not one.trained]
         assert len(back) == 1
 
 
@@ -290,9 +294,12 @@ def test_putting_the_global_version_back_frees_its_descendants(
     promote(registry, owner, case, 1, "global", parent=f"global/{case}@2")
     take_back(registry, f"global.{case}@2", [owner])
     with pytest.raises(TenantryError, match=f"comes from global/{case}@2, which was withdrawn"):
-        roll_back(owner, case, to="2", as_of=NOW, registry=registry)
-    roll_back(GLOBAL, case, to="2", as_of=NOW, registry=registry, by="ada")
-    assert roll_back(owner, case, to="2", as_of=NOW, registry=registry).version == "2"
+        roll_back(owner, case, to="2", as_of=NOW, registry=registry, promotions=PROMOTIONS)
+    roll_back(GLOBAL, case, to="2", as_of=NOW, registry=registry, promotions=PROMOTIONS, by="ada")
+    assert (
+        roll_back(owner, case, to="2", as_of=NOW, registry=registry, promotions=PROMOTIONS).version
+        == "2"
+    )
 
 
 @pytest.mark.parametrize(

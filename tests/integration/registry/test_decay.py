@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 import pyarrow as pa
@@ -11,15 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 from models import FIRST, WEEK, content, new, promote
 
-from include.registry import ledger
 from include.registry.decay import RollbackFacts, roll_back_if_decayed
+from include.registry.decline import Expected, Window
 from include.registry.in_memory import InMemoryRegistry
-from include.registry.ledger import Promotion
 from include.registry.port import CHAMPION, Registry
+from include.registry.promotions import Promotion
 from include.registry.rollback import roll_back
+from include.registry.two_way import Swing
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import GLOBAL, TenantRef
 
 pytestmark = pytest.mark.integration
+
+PROMOTIONS: Final = PostgresPromotions()
 
 NOW = FIRST + 9 * WEEK
 DECAYED = RollbackFacts(
@@ -32,6 +36,8 @@ DECAYED = RollbackFacts(
     baseline=0.65,
     labels=500,
     measured_at=NOW - WEEK,
+    promised=Expected(0.84, 0.02, 8, Swing(0.02**2, 9)),
+    before=[Window(0.60, 0.02)],
 )
 
 
@@ -56,7 +62,13 @@ def tenant() -> TenantRef:
 def decay(registry: Registry, tenant: TenantRef, case: str, **changes: Any) -> Promotion | None:
     """The stage on those facts."""
     return roll_back_if_decayed(
-        tenant, case, replace(DECAYED, **changes), as_of=NOW, registry=registry
+        tenant,
+        case,
+        replace(DECAYED, **changes),
+        as_of=NOW,
+        registry=registry,
+        promotions=PROMOTIONS,
+        pool=GLOBAL,
     )
 
 
@@ -85,7 +97,7 @@ def test_an_own_model_gives_way_to_the_global_champion(
     assert alias is not None
     assert alias.version == "3"
     assert decay(registry, tenant, case) is None
-    assert len(ledger.history(tenant, case)) == 3
+    assert len(PROMOTIONS.history(tenant, case)) == 3
 
 
 @pytest.mark.parametrize("why", ["none", "features", "baseline", "withdrawn", "had it"])
@@ -109,7 +121,9 @@ def test_where_the_global_champion_does_not_fit_the_one_before_serves(
         promote(registry, tenant, case, 0, "own")
         promote(registry, tenant, case, 1, "global", parent=f"global/{case}@1", model=world)
         if why == "withdrawn":
-            roll_back(tenant, case, to="1", as_of=FIRST + WEEK, registry=registry)
+            roll_back(
+                tenant, case, to="1", as_of=FIRST + WEEK, registry=registry, promotions=PROMOTIONS
+            )
         promote(registry, tenant, case, 2)
         done = decay(registry, tenant, case, version="3")
         expected = "2" if why == "had it" else "1"
@@ -139,6 +153,8 @@ def test_nothing_happens_where_nothing_is_left_or_another_serves(
         replace(DECAYED, version="1"),
         as_of=NOW,
         registry=registry,
+        promotions=PROMOTIONS,
+        pool=GLOBAL,
         fallback=lambda owner, use_case: new("rule", "baseline"),
     )
     assert done is not None

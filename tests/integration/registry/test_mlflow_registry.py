@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,10 @@ from include.registry.port import ModelVersion, NewVersion
 from include.runtime.postgres import Postgres
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
+from tests.unused import unused
 
 pytestmark = pytest.mark.integration
 
-NUMBERS: Iterator[int] = count()
 NEW = NewVersion(
     key="2017-01-01/scheduled/own",
     rung="own",
@@ -60,7 +59,7 @@ class KilledError(BaseException):
 @pytest.fixture
 def tenant() -> TenantRef:
     """A tenant that no other test has used."""
-    return TenantRef(f"bolt-{next(NUMBERS)}", "eu", "pool")
+    return TenantRef(unused("bolt"), "eu", "pool")
 
 
 @pytest.fixture

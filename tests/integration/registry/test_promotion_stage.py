@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, Final
 
+import pyarrow as pa
 import pytest
 
 from include.errors import IntegrityError
 from include.handoffs import Candidate, Registered, Trained
 from include.models.baselines import baseline_model
 from include.models.serialise import to_bytes
-from include.registry import ledger, stage
+from include.registry import stage, withdrawal
 from include.registry.decision import Comparison, Evidence, Measured
+from include.registry.incidents import LEAK
+from include.registry.leaks import Look, Told
 from include.registry.port import Registry
 from include.registry.rollback import roll_back
 from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import GLOBAL, TenantRef
+from tests.unused import unused
 
 pytestmark = pytest.mark.integration
 
-NUMBERS: Iterator[int] = count()
+PROMOTIONS: Final = PostgresPromotions()
+
 JANUARY = datetime(2017, 1, 1, tzinfo=UTC)
 FEBRUARY = datetime(2017, 2, 1, tzinfo=UTC)
 FINGERPRINT = "0123456789abcdef"
@@ -37,7 +43,7 @@ class KilledError(BaseException):
 @pytest.fixture
 def tenant(database: Any) -> TenantRef:
     """A tenant that no other test has used."""
-    return TenantRef(f"cora-{next(NUMBERS)}", "eu", "pool")
+    return TenantRef(unused("cora"), "eu", "pool")
 
 
 def candidate(
@@ -103,13 +109,18 @@ def trained(
 def decide(registry: Registry, lake: Lake, tenant: TenantRef, training: Trained) -> Registered:
     """The stage as the pipeline calls it."""
     return stage.register(
-        tenant, training, registry=registry, lake=lake, feature_fingerprint=FINGERPRINT
+        tenant,
+        training,
+        registry=registry,
+        promotions=PROMOTIONS,
+        lake=lake,
+        feature_fingerprint=FINGERPRINT,
     )
 
 
 def serving(tenant: TenantRef, as_of: datetime) -> Measured:
     """The champion as training measures it."""
-    found = ledger.champion_at(tenant, "churn", as_of)
+    found = PROMOTIONS.champion_at(tenant, "churn", as_of)
     assert found is not None
     return Measured("incumbent", "serving", found.digest, 0.8)
 
@@ -118,7 +129,7 @@ def state(registry: Registry, tenant: TenantRef) -> Any:
     """Everything a decision leaves behind, without the tenant's name."""
     return (
         [replace(v, tenant="") for v in registry.versions(tenant, "churn")],
-        [replace(p, tenant="") for p in ledger.history(tenant, "churn")],
+        [replace(p, tenant="") for p in PROMOTIONS.history(tenant, "churn")],
         [
             alias and alias.version
             for alias in (
@@ -137,7 +148,9 @@ def test_the_first_winner_is_promoted(registry: Registry, lake: Lake, tenant: Te
     assert champion is not None
     assert champion.digest == found.digest == training.candidates[1].artifact.digest
     assert champion.feature_fingerprint == FINGERPRINT
-    assert ledger.champion_at(tenant, "churn", JANUARY) == ledger.history(tenant, "churn")[0]
+    assert (
+        PROMOTIONS.champion_at(tenant, "churn", JANUARY) == PROMOTIONS.history(tenant, "churn")[0]
+    )
 
 
 def test_the_global_model_is_adopted_as_a_version_of_the_tenants(
@@ -150,6 +163,8 @@ def test_the_global_model_is_adopted_as_a_version_of_the_tenants(
     assert (version.rung, version.parent_version) == ("global", "global/churn@3")
     assert version.digest == training.candidates[1].artifact.digest
     assert registry.artifact(tenant, version) == lake.get(tenant, training.candidates[1].artifact)
+    (decision,) = PROMOTIONS.history(tenant, "churn")
+    assert decision.evidence["parent_version"] == "global/churn@3"
 
 
 def test_an_incumbent_that_wins_stays(registry: Registry, lake: Lake, tenant: TenantRef) -> None:
@@ -167,9 +182,11 @@ def test_an_incumbent_that_wins_stays(registry: Registry, lake: Lake, tenant: Te
     challenger = registry.alias(tenant, "churn", "challenger")
     assert challenger is not None
     assert (challenger.version, challenger.rung) == ("2", "own")
-    kept = ledger.history(tenant, "churn")[-1]
+    kept = PROMOTIONS.history(tenant, "churn")[-1]
     assert (kept.promoted, kept.incumbent_version) == (False, first.version)
-    assert ledger.champion_at(tenant, "churn", FEBRUARY) == ledger.history(tenant, "churn")[0]
+    assert (
+        PROMOTIONS.champion_at(tenant, "churn", FEBRUARY) == PROMOTIONS.history(tenant, "churn")[0]
+    )
 
 
 def test_nothing_serves_where_there_is_no_candidate(
@@ -179,7 +196,7 @@ def test_nothing_serves_where_there_is_no_candidate(
     found = decide(registry, lake, tenant, trained(lake, tenant, {}))
     assert (found.promoted, found.version, found.digest) == (False, "", "")
     assert registry.versions(tenant, "churn") == ()
-    assert ledger.champion_at(tenant, "churn") is None
+    assert PROMOTIONS.champion_at(tenant, "churn") is None
 
 
 def test_a_decision_stands(registry: Registry, lake: Lake, tenant: TenantRef) -> None:
@@ -204,7 +221,7 @@ def test_a_decision_about_the_past_does_not_change_who_serves_now(
     at = {
         day: found and found.version
         for day in (JANUARY - timedelta(1), JANUARY, FEBRUARY - timedelta(1), FEBRUARY)
-        for found in [ledger.champion_at(tenant, "churn", day)]
+        for found in [PROMOTIONS.champion_at(tenant, "churn", day)]
     }
     assert list(at.values()) == [None, older.version, older.version, newer.version]
 
@@ -226,7 +243,7 @@ def test_a_changed_evaluation_is_refused(registry: Registry, lake: Lake, tenant:
     lake.put(tenant, training.evaluation.path, b"{}")
     with pytest.raises(IntegrityError):
         decide(registry, lake, tenant, training)
-    assert ledger.history(tenant, "churn") == []
+    assert PROMOTIONS.history(tenant, "churn") == []
 
 
 def test_a_training_of_another_tenant_is_refused(
@@ -252,7 +269,7 @@ def test_a_withdrawn_model_is_not_promoted_again(
     )
     adopted = decide(registry, lake, tenant, replace(shared, trigger="drift"))
     assert (adopted.version, adopted.rung) == ("2", "global")
-    roll_back(tenant, "churn", to="1", as_of=JANUARY, registry=registry)
+    roll_back(tenant, "churn", to="1", as_of=JANUARY, registry=registry, promotions=PROMOTIONS)
     facing = serving(tenant, FEBRUARY)
     again = trained(
         lake,
@@ -277,13 +294,13 @@ def test_a_withdrawn_global_version_is_no_candidate(
 ) -> None:
     """Withdrawn for all, it is not considered for a tenant that never had it, at any instant."""
     world = {"3": "global/churn@3 was withdrawn."}
-    original = ledger.withdrawn
+    original = withdrawal.withdrawn
 
-    def withdrawn(decided: Any) -> dict[str, str]:
+    def at_large(decided: Any) -> dict[str, str]:
         return world if not decided or decided[0].tenant == GLOBAL.id else original(decided)
 
     decide(registry, lake, tenant, trained(lake, tenant, {"baseline": 0.7}))
-    monkeypatch.setattr(ledger, "withdrawn", withdrawn)
+    monkeypatch.setattr(withdrawal, "withdrawn", at_large)
     facing = serving(tenant, FEBRUARY)
     training = trained(
         lake,
@@ -324,7 +341,7 @@ def test_a_killed_decision_is_completed(
     kind, _, number = effect.partition(" ")
     owner, name = {
         "register": (type(registry), "register"),
-        "record": (ledger, "record"),
+        "record": (PROMOTIONS, "record"),
         "alias": (type(registry), "set_alias"),
     }[kind]
     original = getattr(owner, name)
@@ -347,3 +364,45 @@ def test_a_killed_decision_is_completed(
     assert again(tenant).version == expected.version
     assert state(registry, tenant) == state(registry, undisturbed)
     assert state(registry, tenant)[2] == ["2", "3"]
+
+
+def test_a_model_that_holds_what_one_tenant_has_is_refused_and_told_of(
+    registry: Registry, lake: Lake, tenant: TenantRef
+) -> None:
+    """By value: the next best is decided upon, the ledger says why, and there is one incident; a
+    rerun changes nothing."""
+    training = trained(lake, tenant, {"baseline": 0.7, "global": 0.9, "own": 0.8})
+    document = {
+        "payload": ["only-alder-0"],
+        "model": json.loads(
+            to_bytes(baseline_model({"column": "global", "descending": False, "then": ""}))
+        ),
+    }
+    clean = lake.put(tenant, "training/clean.parquet", b"{}")
+    leaking = lake.put(tenant, "training/leaking.parquet", json.dumps(document).encode())
+    files = {"baseline": clean, "global": leaking, "own": clean}
+    candidates = tuple(replace(one, reference=files[one.rung]) for one in training.candidates)
+    training = replace(training, candidates=candidates)
+    texts = [Told("alder", "item_id", pa.array(["only-alder-0", "tea"]))]
+    look = Look(lambda _: texts, frozenset(), (), 3)
+    before = [
+        stage.register(
+            tenant,
+            training,
+            registry=registry,
+            promotions=PROMOTIONS,
+            lake=lake,
+            feature_fingerprint=FINGERPRINT,
+            look=look,
+        )
+        for _ in range(2)
+    ]
+    assert before[0] == before[1]
+    assert before[0].rung == "baseline"
+    assert "global/global-model is refused" in before[0].reason
+    assert "only-alder-0" not in before[0].reason
+    assert [one.rung for one in registry.versions(tenant, "churn")].count("global") == 0
+    with tenant_transaction(tenant) as connection:
+        rows = connection.execute("SELECT * FROM incidents WHERE kind = %s", [LEAK]).fetchall()
+    assert [row["details"] for row in rows] == [{"models": {"global/global-model": ["item_id"]}}]
+    assert "only-alder-0" not in repr(rows)

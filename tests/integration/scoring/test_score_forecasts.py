@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -24,13 +22,14 @@ from include.scoring.stage import score
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.memory.promotions import InMemoryPromotions
 from include.tenants.config import TenantConfig
 from include.training import train
 from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
+from tests.unused import unused
 
 pytestmark = pytest.mark.integration
 
-NUMBERS: Iterator[int] = count()
 AS_OF = datetime(2024, 7, 1, tzinfo=UTC)
 WHOLE = Interval(datetime(2023, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
 DAYS = 250
@@ -93,7 +92,7 @@ def config(name: str, use_case: str) -> TenantConfig:
 
 def run(name: str, lake: Lake) -> Scored:
     """Everything from the lake to the table of predictions."""
-    case, tenant = use_cases.get(name), config(f"fore-{next(NUMBERS)}", name)
+    case, tenant = use_cases.get(name), config(unused("fore"), name)
     lake.replace_slice(tenant.ref, "events", "app", WHOLE, events(tenant.id, name).to_batches())
     tables = [lake.version(tenant.ref, kind) for kind in ("events", "attributes")]
     read = inputs.read(
@@ -127,8 +126,14 @@ def run(name: str, lake: Lake) -> Scored:
         code_revision="r1",
     )
     registry = InMemoryRegistry()
+    promotions = InMemoryPromotions()
     registered = register(
-        tenant.ref, trained, registry=registry, lake=lake, feature_fingerprint=case.fingerprint
+        tenant.ref,
+        trained,
+        registry=registry,
+        promotions=promotions,
+        lake=lake,
+        feature_fingerprint=case.fingerprint,
     )
     score(
         tenant.ref,
@@ -136,6 +141,7 @@ def run(name: str, lake: Lake) -> Scored:
         case.task,
         10,
         registry=registry,
+        promotions=promotions,
         lake=lake,
         entity=case.entity,
         baseline=shown_baseline(case),

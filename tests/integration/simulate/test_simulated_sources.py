@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from benchmarks.quality.simulated import simulate_tenant
 from include import use_cases
 from include.handoffs import Interval
-from include.ingestion import ingest
+from include.ingestion.stage import ingest
 from include.quality import check
 from include.runtime.postgres import Postgres
 from include.simulate.faults import Duplicates, FraudPattern, Late, Leak
-from include.simulate.simulation import open_tenant, simulate_tenant
+from include.simulate.simulation import open_tenant
 from include.simulate.sources import Format, write_sources
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
@@ -65,6 +66,7 @@ def test_what_was_simulated_is_what_is_accepted(
     """The lake's events and facts are the simulated ones, each event once; nothing is set aside."""
     monkeypatch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
     monkeypatch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
+    monkeypatch.setenv("TENANTRY_TENANTS", str(tmp_path))  # beside which their data may lie
     migrate()
     plan = TenantPlan(f"sim-{business}", 25)
     world = World(3, business, (plan,), days=42, faults=FAULTS)

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy.exc import ProgrammingError
 
 from include.errors import ConfigError, UnavailableError
 from include.runtime.postgres import Postgres
-from include.storage.migrate import migrate
+from include.storage.migrate import _alembic, migrate
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef, database
 
@@ -22,10 +26,38 @@ SCHEMA = """
     FROM information_schema.columns WHERE table_schema = 'tenantry' ORDER BY 1, 2
 """
 
+#: A revision after the baseline, as one of a later release would be.
+SECOND = """
+from alembic import op
+
+revision = "second"
+down_revision = "baseline"
+
+
+def upgrade():
+    op.execute("ALTER TABLE tenantry.slices ADD COLUMN kept bigint")
+    op.execute("UPDATE tenantry.slices SET kept = rows")
+    op.execute("ALTER TABLE tenantry.slices ALTER COLUMN kept SET NOT NULL")
+
+
+def downgrade():
+    op.execute("ALTER TABLE tenantry.slices DROP COLUMN kept")
+"""
+
 
 def _schema(server: Postgres, name: str) -> list[tuple[object, ...]]:
     with psycopg.connect(server.dsn(name)) as connection:
         return connection.execute(SCHEMA).fetchall()
+
+
+def _with_second(dsn: str, folder: Path, revision: str) -> Config:
+    """The product's migrations, followed by one more."""
+    (folder / "second.py").write_text(revision)
+    alembic = _alembic(dsn)
+    own = Path(alembic.get_main_option("script_location") or "") / "versions"
+    alembic.set_main_option("version_locations", os.pathsep.join((str(own), str(folder))))
+    alembic.set_main_option("path_separator", "os")
+    return alembic
 
 
 def test_migrating_again_changes_nothing(platform: Postgres) -> None:
@@ -45,6 +77,54 @@ def test_migrating_again_changes_nothing(platform: Postgres) -> None:
 def test_a_silo_has_the_same_tables_as_the_pool(platform: Postgres, silo_tenant: TenantRef) -> None:
     """A silo tenant's database is brought to the same revision."""
     assert _schema(platform, database(silo_tenant)) == _schema(platform, "tenantry")
+
+
+def test_a_later_revision_alters_tables_that_have_rows(platform: Postgres, tmp_path: Path) -> None:
+    """Every tenant's rows get the new column, and the tables are confined as before; going back
+    leaves schema and rows as they were."""
+    lived = TenantRef("lived-in", "eu", "silo")
+    migrate(lived)
+    name = database(lived)
+    tenants = ["acme", "birch", "global"]
+    with psycopg.connect(platform.dsn(name)) as connection:
+        for tenant in tenants:
+            connection.execute(
+                "INSERT INTO tenantry.slices VALUES (%s, 's', now(), now(), 7, 0, 0, 0, 0)",
+                [tenant],
+            )
+    before = _schema(platform, name)
+    alembic = _with_second(platform.dsn(name), tmp_path, SECOND)
+    for _ in range(2):
+        command.upgrade(alembic, "head")
+    with psycopg.connect(platform.dsn(name)) as connection:
+        rows = connection.execute("SELECT tenant_id, kept FROM tenantry.slices ORDER BY 1")
+        assert rows.fetchall() == [(tenant, 7) for tenant in tenants]
+        confined = connection.execute(
+            "SELECT relrowsecurity AND relforcerowsecurity FROM pg_class "
+            "WHERE oid = 'tenantry.slices'::regclass"
+        )
+        assert confined.fetchall() == [(True,)]
+    with tenant_transaction(lived) as connection:
+        assert connection.execute("SELECT * FROM slices").fetchall() == []
+    command.downgrade(alembic, "-1")
+    assert _schema(platform, name) == before
+    with psycopg.connect(platform.dsn(name)) as connection:
+        assert connection.execute("SELECT sum(rows) FROM tenantry.slices").fetchall() == [(21,)]
+
+
+def test_a_revision_that_fails_leaves_everything_as_it_was(
+    platform: Postgres, tmp_path: Path
+) -> None:
+    """A migration is one transaction: nothing of a revision that breaks half-way stays."""
+    broken = TenantRef("broken-off", "eu", "silo")
+    migrate(broken)
+    name = database(broken)
+    before = _schema(platform, name)
+    failing = SECOND.replace("kept = rows", "kept = no_such_column")
+    alembic = _with_second(platform.dsn(name), tmp_path, failing)
+    with pytest.raises(ProgrammingError, match="no_such_column"):
+        command.upgrade(alembic, "head")
+    assert _schema(platform, name) == before
 
 
 def test_six_processes_may_migrate_at_once(platform: Postgres) -> None:

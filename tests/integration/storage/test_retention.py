@@ -13,8 +13,8 @@ from include.runtime.postgres import Postgres
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
-from include.storage.retention import expire
-from include.tenants.config import TenantConfig
+from include.storage.retention import Expired, expire_of
+from include.tenants.config import Retention, TenantConfig
 
 pytestmark = pytest.mark.integration
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
@@ -80,6 +80,12 @@ def fill(one: TenantConfig, lake: Lake) -> None:
             )
 
 
+def expire(one: TenantConfig, at: datetime, lake: Lake) -> Expired:
+    """What a run of the platform's retention does to a tenant."""
+    over = one.history_until is not None and one.history_until < at
+    return expire_of(one.ref, one.retention, at, lake, running=not over)
+
+
 def left(one: TenantConfig, lake: Lake) -> tuple[list[datetime], int, int, int]:
     """What is still there."""
     with tenant_transaction(one.ref) as connection:
@@ -109,9 +115,26 @@ def test_old_goes_new_stays_and_again_changes_nothing(platform: Postgres, tmp_pa
     assert lake.version(one.ref, "events") == version
 
 
-def test_a_contract_that_is_over_does_not_age(platform: Postgres, tmp_path: Path) -> None:
-    """Years later, retention still counts from the tenant's last day."""
+def test_time_goes_on_after_a_contract(platform: Postgres, tmp_path: Path) -> None:
+    """Retention counts back from today, whether or not the tenant's last day is over."""
     one, lake = tenant("long-gone", until="2024-02-01"), Lake(tmp_path)
     fill(one, lake)
-    expire(one, NOW + timedelta(days=3_650), lake)
-    assert left(one, lake)[0] == [OLD, NEW]
+    expire(one, NOW, lake)
+    assert left(one, lake) == ([NEW], 1, 1, 2)
+    expire(one, NOW + timedelta(days=365), lake)
+    assert left(one, lake) == ([], 0, 0, 0)
+
+
+@pytest.mark.parametrize("days", [36_525, 900_000, 999_999_999])
+def test_no_duration_is_too_long_to_count_back(
+    platform: Postgres, tmp_path: Path, days: int
+) -> None:
+    """What is kept longer than there are dates is kept."""
+    one, lake = tenant(f"keeps-{days}"), Lake(tmp_path)
+    for_ever = Retention.model_construct(
+        events=timedelta(days=days), predictions=timedelta(days=days)
+    )
+    fill(one, lake)
+    done = expire_of(one.ref, for_ever, NOW, lake, running=True)
+    assert not done.anything
+    assert left(one, lake) == ([OLD, NEW], 2, 2, 4)

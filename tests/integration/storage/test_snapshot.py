@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import psycopg
@@ -9,7 +11,7 @@ import pytest
 
 from include.errors import IsolationError
 from include.runtime.postgres import Postgres
-from include.storage.postgres import pooled_transaction, snapshot
+from include.storage.postgres import keyed_transaction, snapshot
 from include.tenants.namespace import TenantRef
 
 pytestmark = pytest.mark.integration
@@ -30,7 +32,7 @@ def tenants(
 ) -> tuple[TenantRef, TenantRef]:
     """Two tenants that share tables, each with a fact of its own."""
     for tenant in pool_tenants:
-        with pooled_transaction(tenant) as connection:
+        with keyed_transaction(tenant) as connection:
             connection.execute("DELETE FROM online_facts")
             connection.execute(INSERT, [tenant.id, "e", f"{tenant.id}'s", NOW, NOW])
     return pool_tenants
@@ -53,7 +55,7 @@ def test_after_a_snapshot_no_tenant_is_left_in_the_connection(
     """The tenant ends with the transaction, also on a connection that stays open."""
     one, other = tenants
     snapshot(one, [(FACTS, [])])
-    with pooled_transaction(other) as connection:
+    with keyed_transaction(other) as connection:
         connection.commit()
         row = connection.execute("SELECT count(*) AS rows FROM online_facts").fetchone()
         assert row == {"rows": 0}
@@ -81,6 +83,35 @@ def test_a_snapshot_writes_nothing(tenants: tuple[TenantRef, TenantRef]) -> None
     """A statement that changes rows is refused."""
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
         snapshot(tenants[0], [("DELETE FROM online_facts WHERE name = $1", ["segment"])])
+
+
+def test_the_same_may_be_read_again_and_again(tenants: tuple[TenantRef, TenantRef]) -> None:
+    """A connection that has read it before does not take it for something to be prepared."""
+    one, _ = tenants
+    for _ in range(5):
+        assert snapshot(one, [(FACTS, []), (FACTS, [])]) == 2 * [[(one.id, f"{one.id}'s")]]
+
+
+def test_what_is_written_between_two_queries_is_in_neither(
+    tenants: tuple[TenantRef, TenantRef], platform: Postgres
+) -> None:
+    """All queries of a snapshot see one moment, however long it takes."""
+    one, _ = tenants
+    wait = ("SELECT 1 FROM pg_advisory_xact_lock($1)", [1])
+    waiting = "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with (
+        psycopg.connect(platform.dsn("tenantry"), autocommit=True) as held,
+        ThreadPoolExecutor(1) as readers,
+    ):
+        held.execute("SELECT pg_advisory_lock(1)")
+        read = readers.submit(snapshot, one, [(FACTS, []), wait, (FACTS, [])])
+        while not read.done() and not held.execute(waiting).fetchall():
+            time.sleep(0.01)
+        with keyed_transaction(one) as connection:
+            connection.execute(INSERT, [one.id, "meanwhile", "new", NOW, NOW])
+        held.execute("SELECT pg_advisory_unlock(1)")
+        before, _, after = read.result()
+    assert before == after == [(one.id, f"{one.id}'s")]
 
 
 def test_an_unconfined_login_sees_nothing(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.features import last_value, leakage, windows
+from benchmarks.features import leakage, windows
 from benchmarks.features.cases import Cases, generate
 from benchmarks.features.rounds import Report, alternate, percentile, ratios
 from include.features import in_memory
@@ -77,22 +77,6 @@ def test_a_hot_user_has_a_tenth_of_events_and_spine(tmp_path: Path) -> None:
     for file in files:
         users = pq.read_table(file)["user_id"].to_pylist()
         assert 0.09 < users.count("u0000000") / len(users) < 0.15
-
-
-def test_the_last_value_is_what_a_search_finds(tmp_path: Path) -> None:
-    """Beside Feast or not, the join is right on the benchmark's own data."""
-    features, spine = last_value.write(tmp_path, rows=300, spine=200, users=40, seed=1)
-    found = last_value._ours(features, spine)()
-    rows = pq.read_table(features).to_pylist()
-    for row in found.to_pylist():
-        known = [
-            one
-            for one in rows
-            if one["user_id"] == row["user_id"] and one["event_timestamp"] <= row["as_of"]
-        ]
-        latest = max(known, key=lambda one: one["event_timestamp"], default={})
-        assert row["v3"] == latest.get("v3")
-    assert found["v3"].null_count > 0
 
 
 def test_no_engine_leaks_on_a_few_cases(tmp_path: Path) -> None:

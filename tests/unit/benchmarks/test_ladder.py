@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.quality.ladder import expected_auc, play
 from benchmarks.quality.ladder_figures import missed, share, shown, summary
-from include.simulate.tables import Table, TablePlan, draw_table
+from benchmarks.quality.tables import Table, TablePlan, draw_table
 
 
 def outcome(**given: Any) -> dict[str, Any]:

@@ -84,27 +84,6 @@ def test_another_reading_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "words"),
-    [
-        (("a", "b"), ("a", "c"), "a, b → a, c"),
-        (("a", "b"), ("b", "a"), "a, b → b, a"),
-        (None, ("a",), "none → a"),
-    ],
-)
-def test_other_categories_are_told(
-    before: tuple[str, ...] | None, after: tuple[str, ...], words: str
-) -> None:
-    """Their order, too, which is what the slots are numbered by."""
-
-    def view(categories: tuple[str, ...] | None) -> FeatureView:
-        share = Aggregation("share", "item_id", (DAY,), top=2, categories=categories)
-        return replace(VIEW, aggregations=(share,), derived=())
-
-    (found,) = compare(written(view(before)), written(view(after)))
-    assert found.details == (f"share_item_id_1d, categories: {words}",)
-
-
-@pytest.mark.parametrize(
     ("after", "words"),
     [
         (

@@ -133,7 +133,10 @@ def test_arrival_and_constants_are_told() -> None:
     [
         (library.get("basket_size"), "acme/shop: not mapped, so null"),
         (library.get("discount_share"), "acme/shop: rebate"),
-        (library.get("browsing"), "no source of acme delivers them"),
+        (
+            FeatureView("a", USER, EventStream(("Product Viewed",)), (Aggregation("count"),)),
+            "no source of acme delivers them",
+        ),
         (
             FeatureView("a", ITEM, attributes=(AttributeLookup("item", "brand"),)),
             "no source of acme maps it, so it is null",
@@ -173,16 +176,3 @@ def test_every_feature_of_the_library_has_words_and_a_lineage() -> None:
         traced = lineage(view, tenant())
         assert traced.made_of
         assert all(node.kind == "feature" and node.made_of for node in traced.made_of)
-
-
-def test_learnt_categories_are_named_in_a_shares_words() -> None:
-    """Bound slots have their category's name, a slot too many says that it stays null."""
-    share = Aggregation("share", "item_id", (DAY,), top=3, categories=("a", "b"))
-    view = FeatureView("v", USER, EventStream(("x",)), (share,))
-    assert list(feature_words(view).values()) == [
-        'share of events whose item_id is "a" in the last day',
-        'share of events whose item_id is "b" in the last day',
-        "null: training knew no number 3 of item_id in the last day",
-        "share of events with any other item_id in the last day",
-        "share of events without item_id in the last day",
-    ]

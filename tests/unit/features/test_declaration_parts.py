@@ -36,10 +36,6 @@ def view(**parts: Any) -> FeatureView:
     return FeatureView("spend", USER, **declared)
 
 
-def share(**parts: Any) -> Aggregation:
-    return Aggregation("share", "item_id", (DAY,), **parts)
-
-
 anything: Any = lambda value: value  # noqa: E731 - what a reader may write by mistake
 
 MISTAKES: dict[str, Callable[[], object]] = {
@@ -60,11 +56,6 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "retention is a timedelta": lambda: EventStream(("Order Completed",), retention=anything(5)),
     "'count'.where is a tuple": lambda: Aggregation("count", None, (DAY,), anything(LARGE), "big"),
     "unknown function": lambda: Aggregation(anything(["count"])),
-    "from 1 to 50, got 2.5": lambda: share(top=2.5),
-    "from 1 to 50, got '3'": lambda: share(top="3"),
-    "categories is a tuple of str": lambda: share(top=2, categories=["tea"]),
-    "categories is a tuple of str, got (2.5,)": lambda: share(top=2, categories=(2.5,)),
-    "has a category twice": lambda: share(top=2, categories=("tea", "tea")),
     "finite numbers, got 1000": lambda: at_least("amount", 10**400),
     "a finite number, got 1000": lambda: Constant(10**400),
     "ttl is a whole number of seconds": lambda: view(ttl=timedelta(seconds=1.5)),

@@ -139,14 +139,6 @@ MALFORMED: list[tuple[Callable[[], object], str]] = [
         lambda: Aggregation("mean", "item_id", (DAY,)),
         "'mean' reads a number, and 'item_id' is a text column",
     ),
-    (lambda: Aggregation("share", "item_id"), "needs a bound: `top`, .* from 1 to 50, got None"),
-    (lambda: Aggregation("share", "item_id", top=51), "from 1 to 50, got 51"),
-    (lambda: Aggregation("share", "amount", top=3), "reads a text, and 'amount' is a number"),
-    (
-        lambda: Aggregation("share", "item_id", top=1, categories=("a", "b")),
-        "more categories than top=1",
-    ),
-    (lambda: Aggregation("count", top=3), "takes no `top`"),
     (lambda: Aggregation("trend", "amount"), "nothing is before all history"),
     (lambda: Aggregation("trend", windows=(20_000 * DAY,)), "at most 36500 days"),
     (lambda: Aggregation("trend", "item_id", (DAY,)), "reads a number"),
@@ -193,10 +185,11 @@ MALFORMED: list[tuple[Callable[[], object], str]] = [
     (lambda: view(Aggregation("count"), scope="world"), "unknown scope 'world'.* shared, tenant"),
     (
         lambda: view(
-            Aggregation("share", "item_id", (DAY,), top=1, categories=("a",)),
-            Aggregation("count", None, (DAY,), (equals("item_id", "b"),), "item_id_1"),
+            Aggregation("trend", None, (DAY,)),
+            Aggregation("count", None, (DAY,), (equals("item_id", "b"),), "some"),
+            inputs=(Aggregation("trend", None, (DAY,), (equals("item_id", "a"),), "some"),),
         ),
-        "two different aggregations called 'item_id_1_count_1d'",
+        "two different aggregations called 'some_count_1d'",
     ),
     (
         lambda: view(Aggregation("count"), scope="shared"),
@@ -285,16 +278,6 @@ def test_names_tell_view_function_value_and_window() -> None:
     }
 
 
-def test_share_names_its_slots_by_rank() -> None:
-    """The columns of a share are known before its categories are."""
-    declared = view(replace(SHARE, windows=(DAY, 7 * DAY)))
-    assert list(declared.columns) == [
-        f"v__share_item_id_{window}_{slot}"
-        for window in ("1d", "7d")
-        for slot in ("1", "2", "other", "unknown")
-    ]
-
-
 def test_inputs_of_a_view_give_no_columns() -> None:
     """Inputs are there for derived features only."""
     declared = view(
@@ -303,7 +286,6 @@ def test_inputs_of_a_view_give_no_columns() -> None:
     assert list(declared.columns) == ["v__share"]
 
 
-SHARE = Aggregation("share", "item_id", (DAY,), top=2)
 BASE = FeatureView(
     "v",
     USER,
@@ -349,9 +331,6 @@ OTHERS = [
     replace(BASE, derived=()),
     replace(BASE, attributes=(AttributeLookup("user", "plan"),)),
     replace(BASE, attributes=(AttributeLookup("user", "plan", "number"),)),
-    replace(BASE, aggregations=(*BASE.aggregations, SHARE)),
-    replace(BASE, aggregations=(*BASE.aggregations, replace(SHARE, top=3))),
-    replace(BASE, aggregations=(*BASE.aggregations, replace(SHARE, categories=("a",)))),
     replace(
         BASE,
         derived=(Derived("trend", Difference(Feature("sum_amount_1d"), Feature("sum_amount_7d"))),),

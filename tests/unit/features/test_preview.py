@@ -173,24 +173,6 @@ def test_nobody_active_is_answered_with_the_reach_of_the_data(tmp_path: Path) ->
         look(Lake(tmp_path / "empty"), SPENT)
 
 
-def test_a_share_learns_its_categories_at_the_instant(tmp_path: Path) -> None:
-    """The most frequent categories known by then, told by number; the library's view runs."""
-    lake = Lake(tmp_path)
-    store(
-        lake,
-        tenant(),
-        *(("ann", item, 1.0, day) for day, item in enumerate(["tea", "tea", "jam", "pen"], 1)),
-    )
-    facts(lake, tenant(), {"tea": "drinks", "jam": "food"})
-    found = look(lake, library.get("category_share"))
-    assert list(found.categories.values()) == [("drinks", "food")]
-    values = {d.feature.rpartition("_")[2]: d.quartiles for d in found.distributions}
-    assert values["1"] == (0.5,) * 5
-    assert values["unknown"] == (0.25,) * 5
-    assert values["3"] is None
-    assert found.fingerprint != library.get("category_share").fingerprint
-
-
 def test_attributes_alone_are_a_view(tmp_path: Path) -> None:
     """The spine is the active items', the feature what the tenant said about them."""
     lake = Lake(tmp_path)

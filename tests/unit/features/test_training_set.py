@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import traceback
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 from deltalake import DeltaTable
 
 from include.errors import ConfigError, IntegrityError, IsolationError
-from include.features import categories, inputs
+from include.features import inputs
 from include.features.declarations import (
     ITEM,
     USER,
@@ -25,7 +23,8 @@ from include.features.declarations import (
     EventStream,
 )
 from include.features.inputs import Inputs
-from include.features.training_set import TrainingSet, build, digest, reproduce
+from include.features.reach import retention_problems
+from include.features.training_set import TrainingSet, build, digest
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import Interval, pack, unpack
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
@@ -48,7 +47,6 @@ SPEND = FeatureView(
     ),
     attributes=(AttributeLookup("user", "plan"),),
 )
-MIX = FeatureView("mix", USER, ORDERS, (Aggregation("share", "item.category", (30 * DAY,), top=2),))
 CROWD = FeatureView(
     "crowd",
     ITEM,
@@ -58,7 +56,6 @@ CROWD = FeatureView(
     minimum_tenants=2,
 )
 PLAIN = FeatureService("plain", (SPEND,))
-SHARES = FeatureService("shares", (MIX,))
 POOLED = FeatureService("pooled", (SPEND, CROWD))
 
 
@@ -199,73 +196,22 @@ def test_a_recipe_gives_the_same_bytes_after_the_tables_have_changed(lake: Lake)
     fill(lake, one, until=NOW + 20 * DAY, amount=3.0)
     assert made(lake, one).digest != before.digest
     kept = unpack(json.loads(json.dumps(pack(before.recipe))))
-    again = reproduce(kept, spine("a", "b", "stranger"), lake, tenant=one.ref, service=PLAIN)
+    pinned = inputs.read_pinned(
+        one.ref,
+        kept.timezone,
+        PLAIN,
+        events=kept.events,
+        attributes=kept.attributes,
+        known_at=kept.known_at,
+        lake=lake,
+    )
+    again = build(PLAIN, spine("a", "b", "stranger"), pinned)
     assert again == before
     assert again.table.equals(before.table, check_metadata=True)
 
 
-def test_a_share_is_made_again_with_the_categories_it_learnt(lake: Lake) -> None:
-    """They are part of the recipe; the declaration alone does not know them."""
-    one = tenant()
-    fill(lake, one)
-    rows = read(lake, one, SHARES)
-    learnt = categories.learn(SHARES, rows.events, rows.attributes, "UTC", start=None, end=NOW)
-    before = build(SHARES, spine("a", "b"), rows, learnt=learnt)
-    assert before.table["mix__share_item_category_30d_1"].to_pylist() == [1.0, 0.0]
-    again = reproduce(before.recipe, spine("a", "b"), lake, tenant=one.ref, service=SHARES)
-    assert again == before
-
-
-def test_another_declaration_spine_or_tenant_is_refused(lake: Lake) -> None:
-    """The message says what differs and where the right one is."""
-    one, other = tenant(), tenant("other")
-    fill(lake, one)
-    recipe = made(lake, one).recipe
-    rows = spine("a", "b", "stranger")
-    wider = FeatureService("plain", (replace(SPEND, attributes=()),))
-    with pytest.raises(IntegrityError, match="code revision"):
-        reproduce(recipe, rows, lake, tenant=one.ref, service=wider)
-    with pytest.raises(IntegrityError, match="take the spine"):
-        reproduce(recipe, rows.slice(1), lake, tenant=one.ref, service=PLAIN)
-    with pytest.raises(IsolationError, match="not other's"):
-        reproduce(recipe, rows, lake, tenant=other.ref, service=PLAIN)
-
-
-def test_a_version_that_is_gone_is_an_error(lake: Lake) -> None:
-    """Neither an unknown version nor a table of the same name with other rows passes."""
-    one = tenant()
-    fill(lake, one)
-    recipe = made(lake, one).recipe
-    for events, reason in (
-        (replace(recipe.events, version=77), "version 77"),
-        (replace(recipe.events, rows=5), "another table"),
-    ):
-        with pytest.raises(IntegrityError, match=reason):
-            reproduce(
-                replace(recipe, events=events),
-                spine("a", "b", "stranger"),
-                lake,
-                tenant=one.ref,
-                service=PLAIN,
-            )
-
-
-def test_a_vacuumed_version_is_an_error(lake: Lake) -> None:
-    """The log of the table still tells of the files that a vacuum has taken away."""
-    one = tenant()
-    fill(lake, one)
-    recipe = made(lake, one).recipe
-    fill(lake, one, until=NOW + 20 * DAY, amount=3.0)
-    for log in lake.root.rglob("_delta_log"):
-        table = DeltaTable(log.parent)
-        table.vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
-    with pytest.raises(IntegrityError, match="cannot be made again"):
-        reproduce(recipe, spine("a", "b", "stranger"), lake, tenant=one.ref, service=PLAIN)
-
-
 def test_shared_features_are_made_from_who_consents_in_the_region(lake: Lake) -> None:
-    """Who refuses, and who lives elsewhere, gives nothing; nobody's name is in the recipe; who
-    withdraws its consent stops the reproduction."""
+    """Who refuses, and who lives elsewhere, gives nothing; nobody's name is in the recipe."""
     fleet = [
         tenant("one"),
         tenant("two"),
@@ -281,49 +227,22 @@ def test_shared_features_are_made_from_who_consents_in_the_region(lake: Lake) ->
     before = build(POOLED, rows, read(lake, fleet[3], POOLED, pool))
     assert before.table["crowd__count_30d"].to_pylist() == [58]
     assert not {"one", "two"} & set(json.dumps(pack(before.recipe)).split('"'))
-    given: dict[str, Any] = {"tenant": fleet[3].ref, "service": POOLED}
-    again = reproduce(before.recipe, rows, lake, consenting=["one", "two"], **given)
-    assert again == before
-    with pytest.raises(IsolationError, match="1 of the pooled tenants"):
-        reproduce(before.recipe, rows, lake, consenting=["one"], **given)
     with pytest.raises(IsolationError, match="shy did not consent"):
         inputs.record_pool(fleet, POOLED, lake)
 
 
 def test_what_is_wrong_with_a_neighbours_table_is_told_without_its_name(lake: Lake) -> None:
-    """A version that a vacuum took, and one that holds other rows than were pinned, stop whoever
-    reads the pool; no name, path or number of the neighbour reaches the tenant's log."""
+    """A version that a vacuum took stops whoever reads the pool; no name, path or number of the
+    neighbour reaches the tenant's log."""
     fleet = [tenant("one"), tenant("two"), tenant("me")]
     for member in fleet:
         fill(lake, member)
-    me, rows = fleet[2], spine("a", items=("tea",))
     pool = inputs.record_pool(fleet, POOLED, lake)
-    before = build(POOLED, rows, read(lake, me, POOLED, pool))
-
-    def message() -> str:
-        with pytest.raises(IntegrityError, match="pinned for shared views") as caught:
-            reproduce(
-                before.recipe,
-                rows,
-                lake,
-                tenant=me.ref,
-                service=POOLED,
-                consenting=["one", "two", "me"],
-            )
-        return "".join(traceback.format_exception(caught.value))
-
     fill(lake, fleet[1], until=NOW + 20 * DAY, amount=3.0)
     folder = lake.root / lake_table(fleet[1].ref, "events")
-    aside = folder.with_name("aside")
-    folder.rename(aside)
-    fill(lake, fleet[1], until=NOW - 5 * DAY)
-    assert "two" not in message()
-    shutil.rmtree(folder)
-    aside.rename(folder)
     DeltaTable(folder).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
-    assert "two" not in message()
     with pytest.raises(IntegrityError, match="pin the newest") as caught:
-        read(lake, me, POOLED, pool)
+        read(lake, fleet[2], POOLED, pool)
     assert "two" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -340,7 +259,7 @@ def test_a_window_longer_than_the_tenant_keeps_its_events_is_refused(lake: Lake)
     told = r"tenant acme: view 'spend' .* looks back 30d, .*retention\.events.* 14d; .*shorten"
     with pytest.raises(ConfigError, match=told):
         read(lake, one, PLAIN)
-    assert inputs.retention_problems(tenant(retention={"events": "P30D"}), PLAIN) == []
+    assert retention_problems(tenant(retention={"events": "P30D"}), PLAIN) == []
 
 
 def test_equal_tables_have_one_digest_however_they_are_laid_out() -> None:

@@ -12,11 +12,16 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from psycopg.postgres import types
 
 from include.handoffs import Interval
 from include.ingestion.conditions import meant
-from include.ingestion.files import read_files
-from include.tenants.config import FileConnector, Scalar, Source
+from include.ingestion.connectors.postgres import _query
+from include.ingestion.grants import grants_of
+from include.ingestion.reading import read_source
+from include.tenants.config import Scalar, Source
+from include.tenants.connectors import PostgresConnector
+from tests.unit.ingestion.sources import no_database
 
 INTERVAL = Interval(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC))
 SCALARS = st.one_of(
@@ -82,8 +87,11 @@ def test_a_boolean_is_no_number() -> None:
         {"f": "2.5"},
     ],
 )
-def test_files_of_both_kinds_keep_the_same_rows(tmp_path: Path, where: dict[str, Any]) -> None:
+def test_files_of_both_kinds_keep_the_same_rows(
+    tmp_path: Path, where: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pushed down to Parquet or applied to text, a condition keeps the same ids."""
+    monkeypatch.setenv("TENANTRY_SOURCES", f"{{default: {{roots: ['{tmp_path}']}}}}")
     table = pa.table(
         {
             "id": ["x", "y", "z"],
@@ -98,7 +106,7 @@ def test_files_of_both_kinds_keep_the_same_rows(tmp_path: Path, where: dict[str,
     pc_csv.write_csv(table, tmp_path / "a.csv")
     found = {}
     for kind in ("csv", "parquet"):
-        connector = FileConnector(type="file", path=str(tmp_path / f"a.{kind}"), format=kind)
+        connector = {"type": "file", "path": str(tmp_path / f"a.{kind}"), "format": kind}
         source = Source.model_validate(
             {
                 "name": "pos",
@@ -112,8 +120,31 @@ def test_files_of_both_kinds_keep_the_same_rows(tmp_path: Path, where: dict[str,
                 },
             }
         )
-        columns = ["id", "at", *where]
-        parts = read_files(source, connector, columns, INTERVAL, tmp_path / "lake")
+        parts = read_source(source, INTERVAL, grants_of("shop"), no_database)
         found[kind] = [value for part in parts for value in part["id"].to_pylist()]
     assert found["csv"] == found["parquet"]
     assert 0 < len(found["csv"]) < 3
+
+
+@pytest.mark.parametrize("kind", ["int8", "text", "timestamptz"])
+def test_no_value_selects_no_row_in_files_and_in_postgres(kind: str) -> None:
+    """A file cannot say so; whoever builds a source by hand gets the same from every format."""
+    assert kept(pa.array(["a", "b", None]), ()) == []
+    source = Source.model_validate(
+        {
+            "name": "sales",
+            "connector": {
+                "type": "postgres",
+                "connection": "shop",
+                "table": "sales",
+                "cursor": "at",
+            },
+            "events": {"event": "x", "event_id": ["i"], "event_timestamp": "at", "user_id": "u"},
+        }
+    ).model_copy(update={"where": {"status": ()}})
+    connector = source.connector
+    assert isinstance(connector, PostgresConnector)
+    kinds = {"status": types[kind].oid}
+    text = _query(source, connector, ["status"], kinds, INTERVAL).as_string(None)
+    assert " IN ()" not in text
+    assert ("AND FALSE ORDER BY" in text) == (kind != "timestamptz")

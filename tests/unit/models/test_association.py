@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.errors import ConfigError, IntegrityError, QualityError, UnknownNameError
+from include.errors import ConfigError, IntegrityError, QualityError
 from include.models import arrays, association_fit
 from include.models.association import Association, AssociationSettings
 from include.models.association_fit import asked, choose, fit, one_given
@@ -186,9 +186,10 @@ def test_pure_lift_does_not_win() -> None:
     rows = baskets(*["bread butter"] * 30, *["bread"] * 30, "bread caviar", *["milk"] * 20)
     found = listed(fit(rows, FLAT, as_of=AS_OF), "bread")
     assert next(iter(found)) == "butter"
-    parts = fit(rows, FLAT, as_of=AS_OF).explain(given("bread"), "me", "caviar").to_pylist()[0]
-    assert parts["baskets"] == 1
-    assert parts["lift"] == pytest.approx((1 / 61) / (1 / 81))
+    listing = pa.table({"entity_id": ["me"], "item_id": ["caviar"]})
+    ((pair,),) = fit(rows, FLAT, as_of=AS_OF).together(given("bread"), listing, 1)
+    assert pair["baskets"] == 1
+    assert pair["lift"] == pytest.approx((1 / 61) / (1 / 81))
 
 
 def test_a_rare_item_goes_by_its_category() -> None:
@@ -213,8 +214,6 @@ def test_items_never_bought_go_by_the_finest_known_category() -> None:
     assert next(iter(listed(model, "newer"))) == "cheese"
     assert next(iter(listed(model, "odd"))) == "bread"
     assert listed(model, "unheard of") == listed(model, "odd")
-    with pytest.raises(UnknownNameError):
-        model.explain(given("tea"), "me", "new")
 
 
 def test_items_beyond_the_bound_go_by_their_category_too() -> None:
@@ -237,26 +236,6 @@ def test_what_is_at_hand_is_not_listed_and_several_items_count_by_their_mean() -
     assert set(both) == set(one) & set(two)
     for item, score in both.items():
         assert score == pytest.approx((one[item] + two[item]) / 2)
-
-
-def test_contributions_sum_up_and_say_the_counts() -> None:
-    """Per given item: baskets with both, confidence, lift and its part of the score."""
-    rows, shelves = random_baskets(5)
-    model = fit(rows, AssociationSettings(), as_of=AS_OF, categories=shelves)
-    held: dict[str, set[str]] = defaultdict(set)
-    for row in rows.to_pylist():
-        held[row["item_id"]].add(row["group_id"])
-    total = len({row["group_id"] for row in rows.to_pylist()})
-    history = given("i00", "i13", "never")
-    for item, score in listed(model, "i00", "i13", "never", top=50).items():
-        parts = model.explain(history, "me", item)
-        assert parts["contribution"].to_numpy().sum() == pytest.approx(score, rel=1e-9)
-        for part in parts.to_pylist():
-            both = len(held[part["item_id"]] & held[item])
-            assert part["baskets"] == both
-            confidence = both / max(len(held[part["item_id"]]), 1)
-            assert part["confidence"] == pytest.approx(confidence)
-            assert part["lift"] == pytest.approx(confidence / (len(held[item]) / total))
 
 
 def test_what_sells_now_comes_before_what_sold() -> None:
@@ -291,13 +270,12 @@ def test_a_shared_model_lists_only_what_the_tenant_has() -> None:
 
 
 def test_a_model_comes_back_with_the_same_lists_and_bytes() -> None:
-    """Through bytes and back nothing changes, explanations neither."""
+    """Through bytes and back nothing changes."""
     rows, shelves = random_baskets(7)
     model = fit(rows, AssociationSettings(neighbours=4), as_of=AS_OF, categories=shelves)
     content = arrays.to_bytes(model.arrays())
     again = Association.from_arrays(dict(model.header()), arrays.from_bytes(content))
     assert again.recommend(asked(rows), 5).equals(model.recommend(asked(rows), 5))
-    assert again.explain(given("i00"), "me", "i01").equals(model.explain(given("i00"), "me", "i01"))
     assert arrays.to_bytes(again.arrays()) == content
 
 
@@ -389,9 +367,13 @@ def test_an_item_with_two_categories_is_an_error() -> None:
         fit(baskets("a b"), FLAT, as_of=AS_OF, categories=twice)
 
 
-def test_lists_are_explained_as_single_pairs_are() -> None:
-    """Baskets that hold both, and lift; nothing beside what only its category brought there."""
+def test_lists_are_explained_by_the_baskets_that_hold_both() -> None:
+    """Their number, and lift; nothing beside what only its category brought there."""
     rows, shelves = random_baskets(5)
+    held: dict[str, set[str]] = defaultdict(set)
+    for row in rows.to_pylist():
+        held[row["item_id"]].add(row["group_id"])
+    total = len({row["group_id"] for row in rows.to_pylist()})
     model = fit(rows, FLAT, as_of=AS_OF, categories=shelves)
     items = [*model.items[:6], "never"]
     history = pa.table({"entity_id": items, "item_id": items})
@@ -400,14 +382,15 @@ def test_lists_are_explained_as_single_pairs_are() -> None:
     assert len(told) == lists.num_rows
     explained = 0
     for row, reasons in zip(lists.to_pylist(), told, strict=True):
-        (pair,) = model.explain(history, row["entity_id"], row["item_id"]).to_pylist()
-        if not pair["baskets"]:
+        at_hand, other = held[row["entity_id"]], held[row["item_id"]]
+        both = len(at_hand & other)
+        if not both:
             assert reasons == []
             continue
         explained += 1
         (reason,) = reasons
-        assert (reason["item"], reason["baskets"]) == (row["entity_id"], pair["baskets"])
-        assert reason["lift"] == pytest.approx(pair["lift"])
+        assert (reason["item"], reason["baskets"]) == (row["entity_id"], both)
+        assert reason["lift"] == pytest.approx(both / len(at_hand) / (len(other) / total))
     assert explained > 30
     assert [] in told
 

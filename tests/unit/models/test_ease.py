@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from include.errors import ConfigError, IntegrityError, QualityError, UnknownNameError
 from include.models import arrays, ease
@@ -142,30 +140,15 @@ def pairs(lists: pa.Table) -> list[tuple[str, str]]:
     return list(zip(lists["entity_id"].to_pylist(), lists["item_id"].to_pylist(), strict=True))
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.integers(0, 10_000), st.sampled_from([0.0, 0.3]), st.booleans())
-def test_contributions_sum_up_to_the_score(seed: int, novelty: float, skips: bool) -> None:
-    """Every listed score is the sum of what each item had adds to it, skips included."""
-    matrix = random_matrix(seed, users=12)
-    if skips:
-        matrix[:, 2] *= -1.0
-    history = table(matrix)
-    chosen = EaseSettings(ridge=3.0, novelty=novelty, weight="w")
-    model = ease.fit(history, chosen)
-    for row in model.recommend(history, 2).to_pylist():
-        parts = model.explain(history, row["entity_id"], row["item_id"])
-        added = parts["contribution"].to_numpy()
-        assert added.sum() == pytest.approx(row["score"], rel=1e-9, abs=1e-12)
-        assert (np.diff(np.abs(added)) <= 0).all()
-
-
 def test_a_skipped_item_pulls_down_what_goes_with_it() -> None:
-    """A negative weight turns an item's contribution round."""
+    """A negative weight turns what an item adds round."""
     model = ease.fit(table(random_matrix(6, users=400)), EaseSettings(weight="w"))
     liked = pa.table({"entity_id": ["a"], "item_id": ["i00"], "w": [1.0]})
     skipped = liked.set_column(2, "w", pa.array([-1.0]))
-    above = model.explain(liked, "a", "i01")["contribution"][0].as_py()
-    below = model.explain(skipped, "a", "i01")["contribution"][0].as_py()
+    above, below = (
+        {row["item_id"]: row["score"] for row in model.recommend(had, 20).to_pylist()}["i01"]
+        for had in (liked, skipped)
+    )
     assert above > 0
     assert below == -above
 
@@ -281,10 +264,3 @@ def test_nothing_to_learn_from_is_an_error_that_says_so() -> None:
         ease.fit(pa.table({"entity_id": ["a"], "item_id": pa.array([None], pa.string())}), PLAIN)
     with pytest.raises(UnknownNameError, match="known: entity_id, item_id"):
         ease.fit(skipped.select(["entity_id", "item_id"]), replace(PLAIN, weight="w"))
-
-
-def test_an_unknown_item_cannot_be_explained() -> None:
-    """The error names some that can."""
-    history = table(random_matrix(13))
-    with pytest.raises(UnknownNameError, match="i00"):
-        ease.fit(history, PLAIN).explain(history, "u1", "unheard of")

@@ -15,7 +15,7 @@ from scipy import sparse
 from include.errors import QualityError
 from include.models import item_lists
 from include.models.interactions import category_levels, interactions
-from include.models.item_lists import best, best_stored, lists_of, ndcg, with_fallback
+from include.models.item_lists import best, best_stored, lists_of, ndcg
 
 #: Few different scores, so that most lists have ties at their end.
 TIED = drawn(
@@ -68,15 +68,6 @@ def test_lists_in_parts_are_those_in_one(monkeypatch: Any) -> None:
     assert parts.equals(whole)
     assert "i2" not in whole["item_id"].to_pylist()
     assert whole.num_rows == 7 * 4 - 1
-
-
-def test_cold_entities_get_the_fallback_and_others_keep_their_own() -> None:
-    """A short list is not filled up with somebody else's."""
-    own = table(entity_id=["a"], item_id=["x"], score=[1.0])
-    other = table(entity_id=["a", "b", "b"], item_id=["y", "y", "z"], score=[9.0, 9.0, 8.0])
-    found = with_fallback(own, other)
-    assert found["entity_id"].to_pylist() == ["a", "b", "b"]
-    assert found["item_id"].to_pylist() == ["x", "y", "z"]
 
 
 def test_ndcg_is_that_of_the_definition() -> None:

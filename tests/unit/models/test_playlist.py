@@ -87,11 +87,15 @@ def test_reasons_sum_up_to_what_the_score_is_beyond_the_mean() -> None:
     by = {one["feature"]: one for one in reasons[pairs.index(("a", "rock-3"))]}
     assert set(by) == {"trend", "novelty", "kind", "likeness"}
     assert by["kind"]["value"] == "rock"
-    added = known().explain(PAST, "a", "rock-3").to_pylist()
-    most = sorted(
-        (one for one in added if one["contribution"] > 0), key=lambda r: -r["contribution"]
-    )
-    assert by["likeness"]["items"] == [one["item_id"] for one in most]
+    model = known()
+    place = {item: row for row, item in enumerate(model.items)}
+    added = {
+        row["item_id"]: row["liking"] * model.effects[place[row["item_id"]], place["rock-3"]]
+        for row in PAST.to_pylist()
+        if row["entity_id"] == "a"
+    }
+    most = sorted((item for item in added if added[item] > 0), key=lambda item: -added[item])
+    assert by["likeness"]["items"] == most
     assert "rock-2" in by["likeness"]["items"]
     assert [len(one) for one in found.reasons(blend, everything, 2)] == [2] * len(reasons)
 

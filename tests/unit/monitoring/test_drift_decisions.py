@@ -18,6 +18,8 @@ from include.monitoring.decisions import (
     judge_drift,
 )
 from include.monitoring.policy import DriftPolicy
+from include.registry.decline import Window
+from include.registry.two_way import UNKNOWN, Swing
 
 AS_OF = datetime(2024, 5, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -38,17 +40,32 @@ def columns(drifted: int, of: int) -> list[Column]:
 
 
 CALM = Evidence("3", False, 100, 100, columns(0, 20), Column("prediction", 0.1, False))
-SHIFTED = Calibration(0.1, 0.05, 0.9, 0.15, 0.4, 0.2, AS_OF - 30 * DAY)
-FALLEN = Performance("auc", 0.86, 0.82, 0.90, 0.60, 0.04, AS_OF - 30 * DAY)
+#: Many windows that hardly differ.
+STILL = Swing(variance=0.0004, freedom=500.0)
+SHIFTED = Calibration(
+    0.1, 0.05, 0.9, 0.15, 0.4, 0.2, AS_OF - 30 * DAY, swing=STILL, before=[Window(0.9, 0.15)]
+)
+FALLEN = Performance(
+    *("auc", 0.86, 0.82, 0.90, 0.60, 0.04, AS_OF - 30 * DAY),
+    before=[Window(0.60, 0.04)],
+    swing=STILL,
+)
+#: As much as a chain's weeks swing, known from eight of them.
+SWINGS = Swing(variance=0.2**2, freedom=7.0)
+
+UNJUDGED = {"columns": (), "prediction": None, "skipped": {"c0": "grows", "c1": "too young"}}
+
+
+HELD = dict.fromkeys(("c0", "c1"), "it reaches into lost days (pos 2024-05-01 to 2024-05-03)")
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict", "said"),
     [
         ({}, "stable", "none of 20 features drifted"),
-        ({"data_loss": True}, "data_loss", "stopped arriving"),
-        ({"data_loss": True, "model_version": ""}, "data_loss", "stopped arriving"),
-        ({"data_loss": True, "columns": columns(20, 20)}, "data_loss", "stopped arriving"),
+        ({"data_loss": True}, "data_loss", "never arrived"),
+        ({"data_loss": True, "model_version": ""}, "data_loss", "never arrived"),
+        ({"data_loss": True, "columns": columns(20, 20)}, "data_loss", "never arrived"),
         ({"model_version": ""}, "no_model", "no model serves"),
         ({"current_entities": 29}, "too_few_rows", "29 entities in the current window, 30"),
         ({"reference_entities": 0}, "too_few_rows", "0 entities in the reference window"),
@@ -65,19 +82,50 @@ FALLEN = Performance("auc", 0.86, 0.82, 0.90, 0.60, 0.04, AS_OF - 30 * DAY)
         ({"performance": replace(FALLEN, season=0.80, season_error=0.20)}, "drift", "auc fell"),
         ({"performance": replace(FALLEN, season=0.73, season_error=0.01)}, "drift", "auc fell"),
         ({"performance": replace(FALLEN, effective=3)}, "stable", "none of"),
+        ({"performance": replace(FALLEN, before=[])}, "stable", "none of"),
+        ({"performance": replace(FALLEN, before=[Window(0.85, 0.04)])}, "stable", "none of"),
+        ({"calibration": replace(SHIFTED, before=[])}, "stable", "none of"),
+        ({"calibration": replace(SHIFTED, before=[Window(0.1, 0.15)])}, "stable", "none of"),
         ({"performance": replace(FALLEN, effective=40)}, "drift", "auc fell"),
         ({"calibration": SHIFTED}, "drift", "came to 40.0% where 20.0% were predicted"),
-        ({"calibration": replace(SHIFTED, live=-0.7)}, "drift", "changed by a factor of 0.4"),
+        (
+            {"calibration": replace(SHIFTED, live=-0.7, before=[Window(-0.7, 0.15)])},
+            "drift",
+            "changed by a factor of 0.4",
+        ),
         ({"calibration": replace(SHIFTED, live=0.5)}, "stable", "none of"),
         ({"calibration": replace(SHIFTED, live_error=0.4)}, "stable", "none of"),
+        ({"performance": replace(FALLEN, swing=SWINGS)}, "stable", "none of"),
+        ({"performance": replace(FALLEN, swing=UNKNOWN)}, "stable", "none of"),
+        ({"calibration": replace(SHIFTED, swing=SWINGS)}, "stable", "none of"),
+        ({"calibration": replace(SHIFTED, swing=UNKNOWN)}, "stable", "none of"),
         ({"calibration": replace(SHIFTED, season=0.8)}, "stable", "none of"),
         ({"calibration": replace(SHIFTED, season=-0.8)}, "drift", "came to 40.0%"),
         ({"columns": [Column("c0", 0.9, False, "as in March")]}, "stable", "1 changed as they"),
+        (UNJUDGED, "unjudged", "none of 2 columns could be judged; c1: too young"),
+        ({**UNJUDGED, "performance": FALLEN}, "drift", "auc fell to 0.600"),
+        ({**UNJUDGED, "columns": columns(0, 1)}, "stable", "none of 1 features drifted"),
     ],
 )
 def test_verdict_table(changes: dict[str, Any], verdict: str, said: str) -> None:
     """Volume comes before the model, the model before the rows, the rows before any drift."""
     found = judge_drift(replace(CALM, **changes), POLICY)
+    assert (found.name, said in found.reason) == (verdict, True), found.reason
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict", "said"),
+    [
+        ({}, "stable", "2 columns are not judged: it reaches into lost days"),
+        ({"columns": columns(9, 20)}, "drift", "2 columns are not judged"),
+        ({"columns": [], "prediction": None}, "data_loss", "2 columns are not"),
+    ],
+)
+def test_columns_that_reach_into_lost_days_are_told(
+    changes: dict[str, Any], verdict: str, said: str
+) -> None:
+    """What is not judged stands beside the verdict, and is the verdict where nothing is judged."""
+    found = judge_drift(replace(CALM, **changes), POLICY.without(HELD))
     assert (found.name, said in found.reason) == (verdict, True), found.reason
 
 
@@ -127,7 +175,7 @@ def test_decision_table(changes: dict[str, Any], answer: str, said: str) -> None
 
 
 INSTANTS = st.none() | st.integers(-200, 200).map(lambda days: AS_OF + days * DAY)
-VERDICTS = st.sampled_from(["stable", "drift", "data_loss", "too_few_rows", "no_model"])
+VERDICTS = st.sampled_from(["stable", "drift", "data_loss", "too_few_rows", "no_model", "unjudged"])
 
 
 @given(

@@ -31,6 +31,12 @@ def windows(hostile: bool = False) -> tuple[tuple[ColumnDrift, ...], Side, Side]
     return compared(before, after), before, after
 
 
+def drawn(hostile: bool = False) -> str:
+    judged, *sides = windows(hostile)
+    reasons = {one.column: f"why {one.column}: <b>it is so</b>" for one in judged}
+    return render(judged, *sides, AS_OF, reasons)
+
+
 def compared(before: Side, after: Side) -> tuple[ColumnDrift, ...]:
     profiles = (
         {name: profile(sample) for name, sample in side.items()} for side in (before, after)
@@ -58,7 +64,7 @@ def test_there_is_no_count_of_nothing() -> None:
     reference = {"void": Sample(np.zeros(50), 50)}
     judged = compared(reference, column)
     assert count_drifted(judged, reference, column) is None
-    assert render(judged, reference, column, AS_OF) == ""
+    assert render(judged, reference, column, AS_OF, {}) == ""
 
 
 def test_the_page_is_the_same_every_time_and_stands_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,14 +74,23 @@ def test_the_page_is_the_same_every_time_and_stands_alone(monkeypatch: pytest.Mo
         raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    page = render(*windows(hostile=True), AS_OF)
-    assert page == render(*windows(hostile=True), AS_OF)
+    page = drawn(hostile=True)
+    assert page == drawn(hostile=True)
     assert "c0" in page
     assert not re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=[\"']?(?:https?:)?//", page)
 
 
 def test_a_hostile_value_is_not_markup() -> None:
     """A text from the data cannot end the page's script and start its own."""
-    page = render(*windows(hostile=True), AS_OF)
+    page = drawn(hostile=True)
     assert "alert(1)" in page
     assert "<script>alert(1)" not in page
+
+
+def test_evidently_judges_no_window() -> None:
+    """The page says of each column why it counts or not, and nothing of the dataset as a whole."""
+    page = drawn()
+    for words in ("Dataset Drift", "is NOT detected", "Dataset drift detection threshold"):
+        assert words not in page
+    assert all(f"why c{number}: " in page for number in range(4))
+    assert "<b>it is so" not in page

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from include.pipeline.report import _figures, _told
-from include.registry.ledger import Promotion
+from include.pipeline.report import _figures, _live, _retrains, _told
+from include.registry.promotions import Promotion
 
 FIRST = datetime(2025, 1, 6, tzinfo=UTC)
 
@@ -56,3 +56,21 @@ def test_a_decision_is_told_by_what_changed() -> None:
     assert _told(decision(4, "scheduled", 0.8)) == "kept 1"
     assert _told(decision(4, "experiment-1", 0.8)) == "kept 1"
     assert _told(decision(4, "rollback-1", 0.8, withdrawn=("2", "3"))) == "withdrew 2, 3"
+
+
+def test_of_many_retrains_the_newest_are_shown() -> None:
+    """A year of them would be a line that nobody reads, whose days do not tell the year."""
+    asked = [
+        {"as_of": FIRST + timedelta(weeks=week), "outcome": "kept" if week else "", "state": "open"}
+        for week in range(5)
+    ]
+    assert _retrains([]) == ""
+    assert _retrains(asked[:2]) == "01-06 open; 01-13 kept"
+    assert _retrains(asked) == "2 earlier; 01-20 kept; 01-27 kept; 02-03 kept"
+
+
+def test_the_live_figure_is_the_newest_that_there_is() -> None:
+    """An instant that could not be measured says nothing of the ones before."""
+    measured = [{"value": 0.8, "baseline": 0.7}, {"value": None, "baseline": None}]
+    assert _live(measured) == "0.800 vs 0.700"
+    assert _live(measured[1:]) == _live([]) == ""

@@ -9,7 +9,10 @@ from typing import Any
 import pendulum
 import pytest
 from airflow.sdk import DAG
+from airflow.sdk.api.datamodels._generated import DagRun, DagRunType
+from airflow.sdk.exceptions import AirflowFailException
 
+from include.errors import ConfigError
 from include.handoffs import Interval, Materialized
 from include.pipeline import runs, steps
 from include.pipeline.operators import StageOperator
@@ -58,3 +61,80 @@ def test_stages_see_instants_of_the_standard_library(
     assert type(found["end"]) is datetime
     if scheduled:
         assert type(Interval(found["start"], found["end"]).start) is datetime
+
+
+@pytest.mark.parametrize(
+    ("run_type", "run_id", "user", "trigger", "by"),
+    [
+        ("manual", "manual__2024-03-11", "ada", "manual", "ada"),
+        ("manual", "drift__churn__2024-03-11", "ada", "manual", "ada"),
+        ("manual", "manual__2024-03-11", None, "manual", "system"),
+        ("operator_triggered", "drift__churn__2024-03-11", None, "drift", "system"),
+        ("operator_triggered", "drift__churn__2024-03-11", "ada", "drift", "system"),
+        ("operator_triggered", "another", None, "manual", "system"),
+    ],
+)
+def test_a_retrain_knows_who_asked_for_it(
+    run_type: str,
+    run_id: str,
+    user: str | None,
+    trigger: str,
+    by: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By hand it is the user Airflow knows; a run with an id like drift's is still by hand."""
+    found: dict[str, Any] = {}
+    monkeypatch.setattr(runs, "open_retrain", lambda *_, **given: given)
+    monkeypatch.setattr(
+        steps,
+        "execute",
+        lambda stage, run: found.update(run) or Materialized("acme", END, (), 0, 0),
+    )
+    with DAG("acme.retrain", schedule=None, start_date=START) as dag:
+        operator = StageOperator(task_id="outcome", stage="outcome")
+    run = DagRun.model_construct(
+        run_id=run_id, run_type=DagRunType(run_type), triggering_user_name=user
+    )
+    operator.execute(
+        {  # type: ignore[arg-type]
+            "dag": dag,
+            "ti": _Task(),
+            "params": {"use_case": "churn", "as_of": None, "reason": "the sale"},
+            "dag_run": run,
+        }
+    )
+    assert (found["trigger"], found["by"], found["reason"]) == (trigger, by, "the sale")
+
+
+@pytest.mark.parametrize("kind", ["retrain", "global"])
+def test_what_cannot_be_asked_for_is_not_tried_again(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first task fails at once with the reason; a stage's own failure is tried again."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise ConfigError("no retrain of acme/churn as of 1999-01-01")
+
+    def fail(*_: Any) -> Any:
+        raise ConfigError("the stage itself")
+
+    dag_id, owner = ("acme.retrain", "acme") if kind == "retrain" else ("global.churn", "global")
+    with DAG(dag_id, schedule=None, start_date=START) as dag:
+        operator = StageOperator(task_id="training", stage="training", use_case="churn")
+    run = DagRun.model_construct(run_id="manual__1", run_type=DagRunType("manual"))
+    context: dict[str, Any] = {
+        "dag": dag,
+        "ti": _Task(),
+        "params": {"use_case": "churn", "as_of": "1999-01-01T00:00:00Z", "reason": owner},
+        "dag_run": run,
+    }
+    opener, executor = (
+        ("open_retrain", "execute") if kind == "retrain" else ("open_global", "execute_global")
+    )
+    monkeypatch.setattr(runs, opener, refuse)
+    with pytest.raises(AirflowFailException, match="no retrain of acme/churn as of 1999"):
+        operator.execute(context)  # type: ignore[arg-type]
+    monkeypatch.setattr(runs, opener, lambda *_, **__: None)
+    monkeypatch.setattr(steps, executor, fail)
+    with pytest.raises(ConfigError, match="the stage itself"):
+        operator.execute(context)  # type: ignore[arg-type]

@@ -15,7 +15,9 @@ OWN, OTHER = tenant_id(1), tenant_id(2)
 
 @pytest.fixture
 def lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The root of a lake, in which two tenants have a report each."""
+    """The root of a lake, in which two tenants have a report each, and own what is there."""
+    monkeypatch.setattr("include.storage.ownership.check", lambda tenant: None)  # no Postgres here
+    monkeypatch.setattr("include.storage.ownership.admitted", list)
     monkeypatch.setenv("TENANTRY_LAKE", str(tmp_path / "lake"))
     monkeypatch.setenv("TENANTRY_TENANTS", str(write_fleet(tmp_path / "tenants", 3)))
     for home in (f"us/{OWN}", f"eu/{OTHER}"):

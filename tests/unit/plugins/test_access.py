@@ -105,6 +105,18 @@ def test_a_report_is_confined_to_an_origin_of_its_own(pages: TestClient) -> None
     assert "http" not in str(policy)
 
 
+def test_the_page_around_a_report_loads_it_and_nothing_else(pages: TestClient) -> None:
+    """It has no script; its frame may hold what is Airflow's own only."""
+    around = pages.get(
+        f"{AT}/reports/{OWN}/report?path=reports/page.html", headers=as_user(ANALYST)
+    )
+    policy = [part.strip() for part in around.headers["content-security-policy"].split(";")]
+    assert {"default-src 'none'", "frame-src 'self'"} <= set(policy)
+    assert "<script" not in around.text
+    assert f'href="../{OWN}"' in around.text
+    assert 'src="file?path=reports%2Fpage.html"' in around.text
+
+
 def test_numbers_are_served_as_json(pages: TestClient) -> None:
     """The other kind of report is data, and confined likewise."""
     answer = pages.get(
@@ -115,6 +127,7 @@ def test_numbers_are_served_as_json(pages: TestClient) -> None:
     assert answer.headers["content-security-policy"].startswith("sandbox allow-scripts;")
 
 
+@pytest.mark.parametrize("route", ["file", "report"])
 @pytest.mark.parametrize(
     "path",
     [
@@ -144,7 +157,7 @@ def test_numbers_are_served_as_json(pages: TestClient) -> None:
     ],
 )
 def test_nothing_but_the_tenants_own_reports_is_served(
-    pages: TestClient, lake: Path, path: str
+    pages: TestClient, lake: Path, path: str, route: str
 ) -> None:
     """Neither another tenant's report, nor another kind of file, nor through a link to either."""
     own = lake / "us" / OWN
@@ -155,7 +168,7 @@ def test_nothing_but_the_tenants_own_reports_is_served(
     (own / "reports/linked.html").symlink_to(lake / "eu" / OTHER / "reports/page.html")
     (own / "reports/loop.html").symlink_to(own / "reports/loop.html")
     answer = pages.get(
-        f"{AT}/reports/{OWN}/file?path={path.format(lake=lake)}", headers=as_user(ADMIN)
+        f"{AT}/reports/{OWN}/{route}?path={path.format(lake=lake)}", headers=as_user(ADMIN)
     )
     assert (answer.status_code, answer.json()) == (404, {"detail": f"{OWN} has no such report"})
 

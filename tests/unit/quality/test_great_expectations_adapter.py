@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import great_expectations as gx
 import pandas as pd
 import pytest
 
-from include.errors import ConfigError
+from include.errors import ConfigError, IntegrityError
+from include.quality import great_expectations_adapter
 from include.quality.great_expectations_adapter import Evaluator
-from include.quality.suites import BETWEEN, NOT_NULL, OF_TYPE, Expectation
+from include.quality.suites import BETWEEN, LENGTH, NOT_NULL, OF_TYPE, Expectation
 
+SECRETS = pd.DataFrame({"name": ["abc", "hunter2"]})
 FRAME = pd.DataFrame({"amount": [1.0, 2.0, float("inf"), None]})
 
 
@@ -44,3 +47,22 @@ def test_a_check_of_the_whole_table_concerns_all_its_rows() -> None:
     check = Expectation("type", OF_TYPE, {"type_": "int64"}, "fail", "amount")
     (outcome,) = Evaluator().evaluate(FRAME, [check])
     assert (outcome.success, outcome.unexpected_count, outcome.element_count) == (False, 4, 4)
+
+
+def test_rows_that_are_counted_but_not_told_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No row is accepted because a format left out which rows are unexpected."""
+    monkeypatch.setitem(great_expectations_adapter._RESULT_FORMAT, "result_format", "SUMMARY")
+    check = Expectation("at_most", BETWEEN, {"max_value": 1}, "quarantine", "amount")
+    with pytest.raises(IntegrityError, match="found 2 unexpected rows and told which 0 are"):
+        Evaluator().evaluate(FRAME, [check])
+
+
+def test_no_result_holds_a_value() -> None:
+    """Rows are told by their numbers, and what is in them stays where it is."""
+    evaluator = Evaluator()
+    batch = evaluator._frames.get_batch(batch_parameters={"dataframe": SECRETS})
+    check = Expectation("short", LENGTH, {"max_value": 3}, "quarantine", "name")
+    suite = gx.ExpectationSuite("s", [great_expectations_adapter._configuration(0, check)])
+    found = batch.validate(suite, result_format=great_expectations_adapter._RESULT_FORMAT)
+    assert "unexpected_index_list" in str(found)
+    assert "hunter2" not in str(found)

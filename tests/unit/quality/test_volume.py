@@ -1,160 +1,163 @@
-"""What a source is expected to deliver, and when silence is an incident."""
+"""When lost days are an incident, what becomes of it, and what closes it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from include.handoffs import Interval
-from include.quality.volume import Delivered, Incident, Volume, decide_incident, expected_rows
+from include.quality.losses import Loss
+from include.quality.volume import Incident, Volume, decide_incidents, lost
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-WEEK = timedelta(days=7)
+DAY = timedelta(days=1)
+WEEK = 7 * DAY
 
 
-def weeks(first: int, end: int) -> Interval:
-    """Weeks `[first, end)`."""
-    return Interval(START + first * WEEK, START + end * WEEK)
+def week(number: int) -> Interval:
+    """The week that starts `number` weeks after the history does."""
+    return Interval(START + number * WEEK, START + (number + 1) * WEEK)
 
 
-def weekly(*rows: int) -> list[Delivered]:
-    """One slice a week."""
-    return [Delivered(weeks(n, n + 1), count) for n, count in enumerate(rows)]
+def loss(first: float, last: float, rows: int = 0, expected: float = 100.0) -> Loss:
+    """Days `[first, last)` since the start."""
+    return Loss(START + first * DAY, START + last * DAY, rows, expected)
 
 
-def expected(at: int, delivered: Sequence[Delivered], rows: int = 0) -> float | None:
-    """For week `at`, without incidents."""
-    return expected_rows("pos", weeks(at, at + 1), rows, delivered, [])
+def volume(until: float, *losses: Loss, since: float = 0) -> Volume:
+    """What a check that knows the days until then says."""
+    return Volume(100, 100.0, losses, START + since * DAY, START + until * DAY)
 
 
-def simulate(counts: Sequence[int]) -> tuple[list[bool], list[Incident]]:
-    """Runs the weeks in order, each of them twice; whether data was lost, and the incidents."""
-    incidents: dict[datetime, Incident] = {}
-    lost = []
-    for week, rows in enumerate(counts):
-        for _ in range(2):
-            interval, past = weeks(week, week + 1), weekly(*counts[:week])
-            known = list(incidents.values())
-            volume = Volume(rows, expected_rows("pos", interval, rows, past, known))
-            collapsed = volume.judged is not None and volume.judged < 0.1
-            sources = ["pos"] if collapsed else []
-            incident = decide_incident(interval, {"pos": volume}, sources, known)
-            if incident:
-                incidents[incident.as_of] = incident
-        lost.append(collapsed)
-    return lost, list(incidents.values())
+def play(
+    runs: Sequence[tuple[int, Mapping[str, Volume]]], known: Sequence[Incident] = ()
+) -> list[Incident]:
+    """Checks of weeks in this order, each of them twice; the incidents on record at last."""
+    recorded = {one.as_of: one for one in known}
+    for number, volumes in runs:
+        for again in (False, True):
+            changed = decide_incidents(week(number), volumes, list(recorded.values()))
+            assert not (again and changed)
+            recorded |= {one.as_of: one for one in changed}
+    return sorted(recorded.values(), key=lambda one: one.as_of)
 
 
-def test_the_median_of_the_last_eight_is_expected() -> None:
-    """One week of Christmas business does not raise what is normal."""
-    assert expected(10, weekly(1, 1, 10, 10, 10, 10, 10, 900, 10, 10)) == 10
+def test_one_incident_spans_an_outage_and_closes_with_it() -> None:
+    """It opens with the first week that lost days, and closes with the first that did not."""
+    (found,) = play(
+        [
+            (6, {"pos": volume(49, loss(45, 49))}),
+            (7, {"pos": volume(56, loss(45, 56))}),
+            (8, {"pos": volume(63, loss(45, 58))}),
+        ]
+    )
+    assert (found.as_of, found.closed_at) == (week(6).end, week(8).end)
+    (outage,) = found.outages
+    assert (outage.start, outage.until) == (START + 45 * DAY, START + 58 * DAY)
+    assert "between 2024-02-15 00:00 and 2024-02-28 00:00 UTC: source pos" in found.summary
 
 
-def test_little_history_expects_nothing() -> None:
-    """Three intervals are no past to be measured by."""
-    assert expected(3, weekly(10, 10, 10)) is None
+def test_days_stay_lost_when_the_source_is_back() -> None:
+    """A closed incident holds its days until they are sent again."""
+    closed = play([(6, {"pos": volume(49, loss(43, 45))}), (7, {"pos": volume(56, loss(43, 45))})])
+    assert closed[0].closed_at == week(6).end
+    assert [one.source for one in lost(closed)] == ["pos"]
+    (back,) = play([(8, {"pos": volume(63)})], closed)
+    assert lost([back]) == []
+    assert back.outages[0].recovered_at == week(8).end
+    assert "complete since 2024-03-04" in back.summary
 
 
-def test_the_first_load_counts_as_so_many_intervals() -> None:
-    """A long slice is scaled to the length of the interval."""
-    assert expected(20, [Delivered(weeks(0, 20), 2000)]) == 100
-
-
-def test_the_interval_itself_is_taken_off_the_first_load() -> None:
-    """A slice that contains the interval counts without the interval's own rows."""
-    assert expected(20, [Delivered(weeks(0, 21), 2000)], rows=0) == 100
-    assert expected(20, [Delivered(weeks(0, 21), 2050)], rows=50) == 100
-
-
-def test_a_backfilled_interval_is_not_counted_twice() -> None:
-    """A slice inside one that already counted adds nothing."""
-    first_load = Delivered(weeks(0, 20), 2000)
-    assert expected(20, [first_load, Delivered(weeks(5, 6), 9999)]) == 100
-
-
-def test_the_future_is_not_the_past() -> None:
-    """A backfill is measured by what came before its interval only."""
-    assert expected(4, weekly(10, 10, 10, 10, 10, 500, 500, 500)) == 10
-
-
-@pytest.mark.parametrize(
-    ("counts", "lost"),
-    [
-        ([100] * 6 + [0], [6]),
-        ([100] * 6 + [9], [6]),
-        ([100] * 6 + [10], []),
-        ([0] * 10, []),
-        ([100] * 3 + [0], []),
-        ([5] * 6 + [0], []),
-        ([round(1000 * 0.8**n) for n in range(20)], []),
-        ([100] * 6 + [0] * 20, list(range(6, 26))),
-        ([100] * 6 + [0] * 12 + [90, 95], list(range(6, 18))),
-    ],
-    ids=[
-        "stopped",
-        "below a tenth",
-        "a tenth",
-        "never any data",
-        "too little history",
-        "too few rows to judge",
-        "slow decline",
-        "silent for longer than the window",
-        "recovered",
-    ],
-)
-def test_collapse_is_data_loss_and_nothing_else_is(counts: list[int], lost: list[int]) -> None:
-    """A source that delivered and stopped is an incident, for as long as it stays silent."""
-    found, _ = simulate(counts)
-    assert [week for week, was_lost in enumerate(found) if was_lost] == lost
-
-
-def test_one_incident_spans_the_outage_and_closes_with_it() -> None:
-    """It opens with the first silent interval and closes with the first that is not."""
-    _, incidents = simulate([100] * 6 + [0, 0, 0, 80, 100])
-    assert [(i.as_of, i.closed_at) for i in incidents] == [
-        (weeks(6, 7).end, weeks(9, 10).end),
-    ]
-    assert "source pos delivered 0 rows where about 100 were expected" in incidents[0].summary
+def test_part_of_the_days_that_are_sent_again_are_no_longer_lost() -> None:
+    """What is left of an outage is what is still missing."""
+    first = play([(6, {"pos": volume(49, loss(42, 49))})])
+    (found,) = play([(7, {"pos": volume(56, loss(42, 44), loss(47, 49))})], first)
+    assert [(one.start - START) / DAY for one in lost([found])] == [42, 47]
+    assert found.closed_at == week(7).end
 
 
 def test_a_second_outage_is_a_second_incident() -> None:
-    """The weeks of the first outage do not blur what is normal."""
-    _, incidents = simulate([100] * 6 + [0, 0, 0, 0, 0, 0, 90] + [0])
-    assert [(i.as_of, i.closed_at) for i in incidents] == [
-        (weeks(6, 7).end, weeks(12, 13).end),
-        (weeks(13, 14).end, None),
+    """One right after another has days of its own."""
+    found = play(
+        [
+            (6, {"pos": volume(49, loss(43, 46))}),
+            (7, {"pos": volume(56, loss(43, 46), loss(50, 56))}),
+        ]
+    )
+    assert [(one.as_of, one.closed_at) for one in found] == [
+        (week(6).end, week(6).end),
+        (week(7).end, None),
     ]
 
 
-def test_rerunning_an_old_interval_reopens_nothing() -> None:
-    """A closed incident stays closed when a week within it is checked again."""
-    _, (closed,) = simulate([100] * 6 + [0, 0, 90])
-    for week in (6, 7):
-        volume = Volume(0, 100.0)
-        again = decide_incident(weeks(week, week + 1), {"pos": volume}, ["pos"], [closed])
-        assert again == closed
-
-
-def test_an_interval_that_turns_out_full_closes_its_own_incident() -> None:
-    """Data that arrives after all, when the interval is run again, ends the alarm."""
-    _, (opened,) = simulate([100] * 6 + [0])
-    again = decide_incident(weeks(6, 7), {"pos": Volume(95, 100.0)}, [], [opened])
-    assert again is not None
-    assert again.closed_at == weeks(6, 7).end
-
-
-def test_an_incident_of_two_sources_waits_for_both() -> None:
+def test_two_sources_at_a_time_are_one_incident_that_waits_for_both() -> None:
     """One source that is back does not close what another still lacks."""
-    gone = {"pos": Volume(0, 100.0), "web": Volume(0, 50.0)}
-    opened = decide_incident(weeks(6, 7), gone, ["pos", "web"], [])
-    assert opened is not None
-    half = {"pos": Volume(90, 100.0), "web": Volume(0, 50.0)}
-    waiting = decide_incident(weeks(7, 8), half, ["web"], [opened])
-    assert waiting is not None
+    runs = [
+        (6, {"pos": volume(49, loss(42, 49)), "web": volume(49)}),
+        (7, {"pos": volume(56, loss(42, 56)), "web": volume(56, loss(52, 56))}),
+        (8, {"pos": volume(63, loss(42, 58)), "web": volume(63, loss(52, 63))}),
+    ]
+    (waiting,) = play(runs)
+    assert {one.source: one.until is None for one in waiting.outages} == {"pos": False, "web": True}
     assert waiting.closed_at is None
-    back = {"pos": Volume(90, 100.0), "web": Volume(50, 50.0)}
-    closed = decide_incident(weeks(8, 9), back, [], [waiting])
-    assert closed is not None
-    assert closed.closed_at == weeks(8, 9).end
+    (closed,) = play(
+        [(9, {"pos": volume(70, loss(42, 58)), "web": volume(70, loss(52, 64))})], [waiting]
+    )
+    assert closed.closed_at == week(9).end
+
+
+def test_a_source_that_is_no_longer_declared_closes_its_outage() -> None:
+    """Nobody waits for what is not asked for."""
+    first = play([(6, {"pos": volume(49), "web": volume(49, loss(44, 49))})])
+    (found,) = play([(7, {"pos": volume(56)})], first)
+    assert found.closed_at == week(7).end
+
+
+def test_losses_of_the_first_load_are_closed_incidents_of_their_own_time() -> None:
+    """An outage long before the platform came is known, and nobody is alarmed."""
+    (old,) = play([(20, {"pos": volume(147, loss(60, 65))})])
+    assert (old.as_of, old.closed_at) == (START + 65 * DAY, week(20).end)
+
+
+def test_what_is_too_old_to_be_judged_again_stays_as_it_was() -> None:
+    """Days before the series begins are not found to be back."""
+    first = play([(6, {"pos": volume(49, loss(43, 46))})])
+    found = play([(90, {"pos": volume(637, since=100)})], first)
+    assert lost(found) == lost(first)
+
+
+def test_an_outage_that_outlasts_the_past_ends_with_new_rows() -> None:
+    """A source that was silent for longer than anything is read of is not taken to be complete."""
+    first = play([(6, {"pos": volume(49, loss(43, 49))})])
+    silent = Volume(0, None, (), START + 100 * DAY, START + 637 * DAY)
+    assert play([(90, {"pos": silent})], first) == first
+    (back,) = play([(91, {"pos": replace(silent, rows=20)})], first)
+    assert (back.closed_at, back.outages[0].recovered_at) == (week(91).end, None)
+
+
+def test_a_rerun_of_an_old_interval_knows_what_came_since() -> None:
+    """It finds the same days lost as the newest run did, and reopens nothing."""
+    known = {"pos": volume(63, loss(43, 52))}
+    recorded = play([(6, {"pos": volume(49, loss(43, 49))}), (8, known)])
+    assert play([(6, known)], recorded) == recorded
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"), [(0, "total"), (5, "total"), (6, "partial"), (50, "partial")]
+)
+def test_what_little_came_tells_the_kind(rows: int, kind: str) -> None:
+    """An outage that leaves next to nothing is total."""
+    (found,) = play([(6, {"pos": volume(49, loss(42, 49, rows))})])
+    assert found.outages[0].kind == kind
+    assert f"({kind})" in found.summary
+
+
+def test_days_lost_are_counted_within_the_interval() -> None:
+    """An outage across a border counts on both sides; without a past there is nothing to tell."""
+    found = volume(63, loss(47, 51.5))
+    assert (found.lost_days(week(6)), found.lost_days(week(7))) == (2.0, 2.5)
+    assert found.lost_days(week(8)) == 0
+    assert Volume(0, None, (), START, START).lost_days(week(0)) is None

@@ -17,6 +17,8 @@ from include.registry.ancestry import ModelName
         ("global/churn@7", ModelName("global", "churn", "7")),
         ("store-367.bought_together@12", ModelName("store-367", "bought_together", "12")),
         ("store-367.churn", ModelName("store-367", "churn")),
+        ("global-us-east.churn@7", ModelName("global-us-east", "churn", "7")),
+        (f"global-{'r' * 41}.churn@7", ModelName(f"global-{'r' * 41}", "churn", "7")),
     ],
 )
 def test_a_name_is_read_as_people_and_as_ledgers_write_it(text: str, name: ModelName) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from include.errors import ConfigError
 from include.registry.decision import (
@@ -21,6 +22,7 @@ from include.registry.decision import (
     decide_promotion,
 )
 from include.registry.error_rates import discoveries, level_of, lower_bound
+from include.registry.two_way import UNKNOWN, Swing, Uncertainty
 from include.registry.worst_tenant import find_harm
 
 BASELINE = Measured("baseline", "recency", "b" * 64, 0.70)
@@ -83,6 +85,74 @@ def test_without_anything_measured_and_no_global_model_a_baseline_starts() -> No
     decision = decide_promotion(evidence(replace(BASELINE, value=None), entities=0))
     assert decision.chosen is not None
     assert decision.chosen.rung == "baseline"
+
+
+def test_what_starts_is_said_to_start_without_a_proof() -> None:
+    """The better figure may be chance, and the reason says so, with the interval."""
+    shown = (compared(SHARED, BASELINE, -0.0074, 0.0486),)
+    reason = decide_promotion(evidence(BASELINE, SHARED, comparisons=shown)).reason
+    assert "differ by +0.0206 (95 % -0.0074 to +0.0486), and to start takes no proof" in reason
+    worse = (compared(SHARED, BASELINE, -0.06, 0.02),)
+    told = evidence(BASELINE, replace(SHARED, value=0.68), comparisons=worse)
+    assert "differ by +0.0200 (95 % -0.0200 to +0.0600)" in decide_promotion(told).reason
+
+
+def test_of_what_was_never_measured_the_first_declared_starts() -> None:
+    """The template's order is one of judgement; the alphabet's is none."""
+    rules = [Measured("baseline", name, name * 64, None) for name in ("z", "m", "a")]
+    assert decide_promotion(evidence(*rules, entities=0)).chosen == rules[0]
+    assert decide_promotion(evidence(*rules[::-1], entities=0)).chosen == rules[2]
+    tied = [replace(one, value=0.7) for one in rules]
+    assert decide_promotion(evidence(*tied)).chosen == tied[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"entities": 12}, "12 entities, too few to decide by (at least 20)"),
+        (
+            {"unmeasured": "all 452 outcomes of the holdout are of one class (negative)"},
+            "auc means nothing here, so nothing can be decided by it: all 452 outcomes",
+        ),
+        ({"candidates": (OWN,)}, "There is no baseline to hold the others against"),
+        (
+            {"candidates": (replace(BASELINE, value=None), OWN)},
+            "No baseline could be measured on the holdout's 100 entities",
+        ),
+    ],
+)
+def test_why_nothing_is_decided_is_the_real_reason(changes: dict[str, object], told: str) -> None:
+    """Too few are said to be too few only where they are."""
+    found = replace(evidence(BASELINE, OWN, incumbent=INCUMBENT), **changes)  # type: ignore[arg-type]
+    decision = decide_promotion(found)
+    assert told in decision.reason
+    assert ("too few" in decision.reason) is ("entities" in changes)
+    assert not decision.promoted
+
+
+def sure(freedom: float, elsewhere: Swing = UNKNOWN) -> Uncertainty:
+    """A difference whose entities are sure to 0.01, and whose blocks to 0.02."""
+    return Uncertainty(0.01, 500, 0.0, 0.02 if freedom else 0.0, freedom + 1, freedom, elsewhere)
+
+
+def test_one_window_replaces_nobody_unless_its_swing_is_known() -> None:
+    """However certain it is by entity; the reason says what is missing."""
+    clear = replace(compared(OWN, INCUMBENT, 0.05, 0.09), uncertainty=sure(0))
+    decision = decide_promotion(evidence(BASELINE, OWN, incumbent=INCUMBENT, comparisons=(clear,)))
+    assert not decision.promoted
+    assert "on one window (+0.0500 to +0.0900 within it)" in decision.reason
+    assert "how much it swings from window to window is not known" in decision.reason
+    for swing, promoted in ((0.02, True), (0.05, False)):
+        told = clear.with_swing(Swing(swing**2, 9))
+        found = evidence(BASELINE, OWN, incumbent=INCUMBENT, comparisons=(told,))
+        assert decide_promotion(found).promoted is promoted
+
+
+def test_a_stricter_level_is_one_of_few_windows() -> None:
+    """What the fourth challenge may err by stretches the interval as its few windows do."""
+    found = replace(compared(OWN, INCUMBENT, 0.0, 0.4), uncertainty=sure(4))
+    bound = bound_of(evidence(BASELINE, OWN, incumbent=INCUMBENT, challenges=3), found)
+    assert bound == pytest.approx(0.2 - 0.02 * stats.t.isf(0.05 / 20, 4), abs=1e-6)
 
 
 def test_an_own_model_starts_only_where_it_is_reliably_better() -> None:

@@ -7,17 +7,22 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.registry.history import periods, within
-from include.registry.ledger import Promotion, withdrawn
+from include.registry.promotions import Promotion, withdrawn
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
 def decided(
-    day: int, version: str, *, promoted: bool = True, gone: tuple[str, ...] = ()
+    day: int,
+    version: str,
+    *,
+    promoted: bool = True,
+    gone: tuple[str, ...] = (),
+    kind: str = "rollback",
 ) -> Promotion:
     """One decision."""
-    trigger = "rollback-1" if gone else "scheduled"
+    trigger = f"{kind}-1" if gone else "scheduled"
     return Promotion(
         *("acme", "churn", FIRST + day * DAY, trigger, promoted, version, "own", "d", "", (), {}),
         withdrawn=gone,
@@ -71,3 +76,19 @@ def test_a_version_that_is_put_back_is_withdrawn_no_more() -> None:
     assert set(withdrawn(LEDGER)) == {"2"}
     again = [*LEDGER, decided(28, "2", gone=("3",))]
     assert set(withdrawn(again)) == {"3"}
+
+
+def test_nothing_puts_back_what_consent_was_withdrawn_to() -> None:
+    """Neither a later decision nor a rollback by hand; it has not been trained, whoever asks."""
+    lost = decided(28, "2", gone=("3",), kind="consent")
+    again = [*LEDGER, lost, decided(35, "3"), decided(36, "3", gone=("2",))]
+    assert set(withdrawn(again)) == {"2", "3"}
+    assert (lost.for_good, lost.trained) == (True, False)
+    assert not decided(28, "2", gone=("3",)).for_good
+
+
+def test_a_version_serves_until_nothing_does() -> None:
+    """A decision after which nothing serves ends the period before, and begins none."""
+    found = periods([*LEDGER, decided(28, "", gone=("1", "2", "3"), kind="consent")])
+    assert [one.decision.version for one in found] == ["1", "2", "1", "3"]
+    assert found[-1].until == FIRST + 28 * DAY

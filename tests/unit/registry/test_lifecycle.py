@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -11,15 +12,15 @@ from hypothesis import strategies as st
 
 from include.registry.decision import decide_promotion
 from include.registry.evidence import Comparison, Evidence, Measured, Need
-from include.registry.ledger import Promotion
 from include.registry.lifecycle import (
-    STAGES,
     Facts,
+    StageName,
     challenges,
     facts_of,
     stage_of,
     what_would_have_to_change,
 )
+from include.registry.promotions import Promotion
 
 NEEDS = (Need("training rows", 88, 300), Need("days of history", 42, 60))
 MET = (Need("training rows", 400, 300),)
@@ -144,6 +145,23 @@ def test_an_own_model_is_told_its_floor() -> None:
     assert "live auc is significantly below 0.7100" in told
 
 
+def test_what_is_held_back_waits_for_somebody() -> None:
+    """Until the next training, or an answer that promotes it."""
+    held = {"held": {"version": "2"}}
+    waiting = [
+        decision(0, "global", "1", promoted=True),
+        decision(7, "global", "1", promoted=False, **held),
+    ]
+    facts = facts_of(waiting)
+    assert facts.held == "2"
+    assert "version 2" in what_would_have_to_change(facts)[0]
+    released = [*waiting, decision(8, "own", "2", promoted=True, trigger="release-1")]
+    assert facts_of(released).held == ""
+    assert stage_of(facts_of(released)).name == "own"
+    later = [*waiting, decision(14, "global", "1", promoted=False)]
+    assert facts_of(later).held == ""
+
+
 def test_challenges_are_those_of_the_incumbent_in_vain() -> None:
     """Not trainings without an own model, nor those of another incumbent, nor the own's own win."""
     assert challenges([STARTED, KEPT, KEPT], "1") == 2
@@ -194,7 +212,7 @@ def test_a_rule_that_was_fitted_again_is_the_incumbent_it_was() -> None:
 )
 def test_there_is_always_a_stage_and_something_that_would_change_it(facts: Facts) -> None:
     """Whatever is known, both are told, and told the same way twice."""
-    assert stage_of(facts).name in STAGES
+    assert stage_of(facts).name in get_args(StageName)
     assert stage_of(facts).reasons
     assert all(what_would_have_to_change(facts))
     assert what_would_have_to_change(facts) == what_would_have_to_change(facts)

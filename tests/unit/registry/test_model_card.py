@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from include.pages import render
+from include.registry import interval_chart
 from include.registry.card import card, judged
-from include.registry.interval_chart import Interval, chart
+from include.registry.interval_chart import Interval
 from include.registry.model_card import page
 from include.registry.port import NewVersion
 
@@ -109,6 +111,11 @@ def document(**changes: Any) -> dict[str, Any]:
     told = judged("own/lightgbm", DOCUMENT, ["It is better.", HOSTILE])
     found: dict[str, Any] = json.loads(card("acme", "churn", replace(NEW, judged=told)))
     return {**found, **changes}
+
+
+def chart(title: str, intervals: list[Interval]) -> str:
+    """The drawing, as a page holds it."""
+    return render("interval_chart.svg.jinja", chart=interval_chart.chart(title, intervals))
 
 
 def test_a_card_tells_data_metrics_limits_and_lineage() -> None:

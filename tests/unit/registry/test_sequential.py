@@ -30,18 +30,24 @@ def terms(draw: np.random.Generator, count: int, policy: Policy, rates: tuple[fl
     return sign * (outcome - before), challenger, outcome
 
 
-def observed(count: int, rates: tuple[float, float], share: float, seed: int) -> list[Observation]:
-    """An experiment of daily batches, its entities sent to arms by their hash."""
+def observed(
+    count: int, rates: tuple[float, float], share: float, seed: int, swing: float = 0.0
+) -> list[Observation]:
+    """An experiment of 28 daily batches, its entities sent to arms by their hash.
+
+    Each day is a window of its own, in which the challenger is better by a draw of `swing`.
+    """
     draw = np.random.default_rng(seed)
     split = Split(f"seed {seed}", "churn", (Arm("champion", 1 - share), Arm("challenger", share)))
-    found = []
+    found, swung = [], np.random.default_rng([seed, 1]).normal(0, swing, 28)
     for number in range(count):
         entity = f"user-{number}"
         challenger = split.arm_of(entity) == "challenger"
-        outcome = float(draw.random() < rates[challenger])
-        found.append(
-            Observation(f"2025-01-{1 + number * 28 // count:02}", entity, challenger, outcome)
-        )
+        day = number * 28 // count
+        rate = rates[challenger] + challenger * swung[day]
+        outcome = float(draw.random() < rate)
+        batch = f"2025-01-{1 + day:02}"
+        found.append(Observation(batch, entity, challenger, outcome, batch))
     return found
 
 
@@ -102,6 +108,39 @@ def test_a_better_challenger_is_promoted() -> None:
     assert decision.verdict == "promote"
     assert decision.low is not None
     assert decision.low > 0
+
+
+def test_one_window_of_time_ends_nothing() -> None:
+    """However many entities it has: what happened then happened to all of them."""
+    world = [replace(one, window="1") for one in observed(6_000, (0.2, 0.3), 0.5, 2)]
+    decision = decide_experiment(world, HALF)
+    assert decision.verdict == "continue"
+    assert "two windows of time" in decision.reasons[0]
+
+
+def test_harm_that_is_done_is_stopped_within_its_window() -> None:
+    """Whether it goes on in windows to come is not waited for."""
+    world = [replace(one, window="1") for one in observed(6_000, (0.3, 0.2), 0.5, 2)]
+    assert decide_experiment(world, HALF).verdict == "stop_for_harm"
+
+
+def test_swings_that_a_window_shares_are_no_difference() -> None:
+    """Where arms differ by the day only, few are promoted; by entity alone many would be.
+
+    Where the challenger is better beyond that, most of them find it.
+    """
+    equal = [observed(1_400, (0.4, 0.4), 0.5, seed, swing=0.2) for seed in range(60)]
+    ended = sum(decide_experiment(world, HALF).verdict == "promote" for world in equal)
+    assert ended <= 6  # 5 % and what chance adds
+    alone = 0
+    for world in equal:
+        challenger = np.array([one.challenger for one in world])
+        outcome = np.array([one.outcome for one in world])
+        gap = outcome[challenger].mean() - outcome[~challenger].mean()
+        alone += bool(gap > 1.645 * 2 * outcome.std() / np.sqrt(len(world)))
+    assert alone > 6
+    better = [observed(1_400, (0.3, 0.6), 0.5, seed, swing=0.15) for seed in range(10)]
+    assert sum(decide_experiment(world, HALF).verdict == "promote" for world in better) >= 7
 
 
 def test_harm_within_the_tolerance_does_not_stop() -> None:

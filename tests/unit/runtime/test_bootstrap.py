@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -112,8 +114,75 @@ def test_an_old_python_can_run_it() -> None:
 
 def test_lock_files_name_no_index_and_no_path() -> None:
     """The pins hold anywhere: no registry, no folder of one machine, every package pinned."""
-    for name in (*bootstrap.REQUIREMENTS, *bootstrap.EXTRAS.values()):
-        for line in (Path(bootstrap.PROJECT) / name).read_text().splitlines():
+    for name in LOCK_FILES:
+        for line in _requirements(name):
             assert line == "-r requirements.txt" or "==" in line, f"{name}: {line}"
             assert "://" not in line
             assert " @ " not in line
+
+
+LOCK_FILES = (*bootstrap.REQUIREMENTS, *bootstrap.EXTRAS.values(), bootstrap.INSTALLER)
+
+
+def _requirements(name: str) -> list[str]:
+    """The lines of a lock file, those that go on in the next joined."""
+    text = (Path(bootstrap.PROJECT) / name).read_text()
+    return text.replace("\\\n", " ").splitlines()
+
+
+@pytest.mark.parametrize("name", LOCK_FILES)
+def test_every_package_is_locked_to_digests_of_its_files(name: str) -> None:
+    """A changed file at the index, or on the way, is not installed: SHA-256, of each package."""
+    pins = [line for line in _requirements(name) if line != "-r requirements.txt"]
+    assert pins
+    for line in pins:
+        digests = [word for word in line.split() if word.startswith("--hash")]
+        assert digests, line
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in digests), line
+
+
+def test_a_lock_file_repeats_nothing_of_the_first() -> None:
+    """What `requirements.txt` pins is pinned there only, so that both always agree."""
+    first = {line.partition("==")[0] for line in _requirements("requirements.txt")}
+    for name in ("requirements-dev.txt", "requirements-spark.txt"):
+        assert not first & {line.partition("==")[0] for line in _requirements(name)}
+
+
+def test_installers_check_the_digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """uv, pip, and the pip that fetches uv: each is told to, and the project itself is built with
+    the locked backend."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], environment: dict[str, str], count: tuple[str, ...] = ()) -> bool:
+        asked.append(command)
+        return False
+
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pip").touch()
+    monkeypatch.setattr(bootstrap, "VENV", str(tmp_path))
+    monkeypatch.setattr(bootstrap, "_run", run)
+    for uv in ("uv", None):
+        with pytest.raises(bootstrap.BootstrapError):
+            bootstrap.install(uv, {}, bootstrap.REQUIREMENTS)
+    assert [command[0] == "uv" for command in asked] == [True, False, False, False]
+    assert all("--require-hashes" in command for command in asked)
+    assert "--no-build-isolation" in bootstrap._ITSELF
+
+
+def test_an_environment_is_never_writable_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an umask of 0 everybody on the machine could change the code that will run."""
+    seen: list[int] = []
+
+    def ensure(extras: list[str]) -> bool:
+        seen.append(os.umask(0o022))
+        return True
+
+    monkeypatch.setattr(bootstrap, "ensure", ensure)
+    before = os.umask(0)
+    try:
+        for inherited, wanted in ((0, 0o022), (0o077, 0o077), (0o002, 0o022)):
+            os.umask(inherited)
+            assert bootstrap.main([]) == 0
+            assert seen.pop() == wanted
+    finally:
+        os.umask(before)

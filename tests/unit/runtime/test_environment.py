@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include.errors import ConfigError
+from include.errors import ConfigError, IntegrityError
 from include.runtime import secrets, state
 from include.runtime.environment import component_environment, uses_embedded_postgres
 from include.runtime.ports import Ports
@@ -129,6 +129,27 @@ def test_no_default_password_starts(tmp_path: Path) -> None:
 def test_keys_survive_a_restart(here: State) -> None:
     """A second start reads what the first one generated: what was encrypted stays readable."""
     assert secrets.load(here) == secrets.load(here)
+
+
+def test_the_key_for_personal_data_is_made_once_and_closed(tmp_path: Path) -> None:
+    """Two installations hash differently, and each goes on with the key it has."""
+    first, second = State(tmp_path / "a"), State(tmp_path / "b")
+    key = secrets.pii_key(first)
+    assert secrets.pii_key(first) == key != secrets.pii_key(second)
+    (file,) = first.secrets.iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    file.write_text(f"{key}x")
+    with pytest.raises(IntegrityError, match="Restore it") as caught:
+        secrets.pii_key(first)
+    assert key not in str(caught.value)
+
+
+def test_the_key_for_personal_data_reaches_the_components(here: State) -> None:
+    """What the operator sets wins: hosts that share a lake share the key."""
+    given = component_environment(here, SERVER, PORTS, {})
+    assert given["TENANTRY_PII_KEY"] == secrets.pii_key(here)
+    own = component_environment(here, SERVER, PORTS, {"TENANTRY_PII_KEY": "f" * 64})
+    assert own["TENANTRY_PII_KEY"] == "f" * 64
 
 
 def test_the_demo_tenants_database_is_found_through_its_connection(here: State) -> None:

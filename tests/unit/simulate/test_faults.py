@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.quality.oracle import leaving_probability, there
+from benchmarks.quality.simulated import Simulated, simulate_tenant
 from include.simulate.businesses.crm import opening_chance
 from include.simulate.faults import (
     ColdStart,
@@ -26,7 +28,6 @@ from include.simulate.faults import (
     Shock,
 )
 from include.simulate.leaving import NEVER
-from include.simulate.simulation import Simulated, simulate_tenant
 from include.simulate.world import TenantPlan, World
 
 DAYS, AT = 100, 60
@@ -243,11 +244,11 @@ def test_prior_drift_multiplies_the_rate_of_leaving() -> None:
     )
 
     def rate(found: Simulated) -> NDArray[np.float64]:
-        return -np.log1p(-found.truth.leaving_probability(AT, 20))
+        return -np.log1p(-leaving_probability(found.truth, AT, 20))
 
     assert rate(drifted) / rate(plain) == pytest.approx(np.e)
     left = [
-        (one.truth.there(AT) & (one.truth.population.leaves <= AT + 20)).sum()
+        (there(one.truth, AT) & (one.truth.population.leaves <= AT + 20)).sum()
         for one in (plain, drifted)
     ]
     assert left[1] / left[0] == pytest.approx(np.e, rel=0.25)
@@ -258,7 +259,7 @@ def test_concept_drift_makes_others_leave() -> None:
     plain, drifted = tenant("shop"), tenant("shop", Drift("concept", AT, 1.0))
 
     def log_rate(found: Simulated, day: int) -> NDArray[np.float64]:
-        return np.log(-np.log1p(-found.truth.leaving_probability(day, 1)))
+        return np.log(-np.log1p(-leaving_probability(found.truth, day, 1)))
 
     assert np.allclose(log_rate(drifted, AT - 1), log_rate(plain, AT - 1))
     assert abs(np.corrcoef(log_rate(drifted, AT), log_rate(plain, AT))[0, 1]) < 0.5
@@ -269,7 +270,7 @@ def test_a_gradual_drift_is_half_there_in_the_middle() -> None:
     """The rate of leaving climbs day by day while a gradual prior drift comes."""
     plain, drifted = tenant("shop"), tenant("shop", Drift("prior", AT, 1.0, over=20))
     for day, expected in ((AT - 1, 0.0), (AT + 9, 0.5), (AT + 25, 1.0)):
-        rates = [-np.log1p(-one.truth.leaving_probability(day, 1)) for one in (drifted, plain)]
+        rates = [-np.log1p(-leaving_probability(one.truth, day, 1)) for one in (drifted, plain)]
         assert np.log(rates[0] / rates[1]) == pytest.approx(expected, abs=1e-9)
 
 

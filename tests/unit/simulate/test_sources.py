@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.quality.simulated import simulate_tenant
 from include import cli, use_cases
 from include.errors import ConfigError
-from include.simulate.simulation import open_tenant, simulate_tenant
+from include.simulate.simulation import open_tenant
 from include.simulate.sources import write_sources
 from include.simulate.world import TenantPlan, World
 from include.tenants.loader import load_fleet

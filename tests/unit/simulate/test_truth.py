@@ -11,9 +11,16 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.quality.oracle import (
+    absence_probability,
+    affinity,
+    expected_events,
+    leaving_probability,
+    there,
+)
+from benchmarks.quality.simulated import Simulated, simulate_tenant
 from include.errors import ConfigError
 from include.simulate.leaving import NEVER
-from include.simulate.simulation import Simulated, simulate_tenant
 from include.simulate.world import TenantPlan, World
 
 DAYS = 150
@@ -60,8 +67,8 @@ def test_users_are_absent_as_often_as_the_truth_says(business: str, main: str) -
         rows = rows[~rows["event_id"].isin(frauds)]
     came = rows[(rows["day"] >= day) & (rows["day"] < day + horizon)]["user"].unique()
     absent = ~np.isin(np.arange(truth.population.users), came)
-    chance, there = truth.absence_probability(day, horizon), truth.there(day)
-    calibrated(chance[there], absent[there])
+    chance, present = absence_probability(truth, day, horizon), there(truth, day)
+    calibrated(chance[present], absent[present])
     gone = truth.population.leaves <= day
     assert (chance[gone] == 1).all()
     assert absent[gone].all()
@@ -72,14 +79,14 @@ def test_users_leave_as_often_as_the_truth_says() -> None:
     """The chance to leave within a horizon is kept in every tenth of it, and no event follows."""
     found = tenant("shop")
     truth = found.truth
-    there = truth.there(60)
+    present = there(truth, 60)
     left = truth.population.leaves <= 60 + 45
-    calibrated(truth.leaving_probability(60, 45)[there], left[there])
+    calibrated(leaving_probability(truth, 60, 45)[present], left[present])
     rows = frame(found, "Order Completed", "Product Viewed")
     assert (rows["day"] < truth.population.leaves[rows["user"]]).all()
     assert (rows["day"] >= truth.population.joined[rows["user"]]).all()
     with pytest.raises(ConfigError, match="from day 150 on"):
-        truth.leaving_probability(140, 11)
+        leaving_probability(truth, 140, 11)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +107,7 @@ def test_users_are_as_active_as_their_pace(business: str, main: tuple[str, ...])
         rows = rows.drop_duplicates("group_id")
     part = rows[(rows["day"] >= 60) & (rows["day"] < 90)]
     counts = np.bincount(part["user"], minlength=found.truth.population.users)
-    expected = found.truth.expected_events(60, 90)
+    expected = expected_events(found.truth, 60, 90)
     assert (counts[expected == 0] == 0).all()
     for tenth in np.array_split(np.argsort(expected, kind="stable"), 10):
         spread = np.sqrt(4 * expected[tenth].sum() + 1)  # visits come with several events
@@ -145,15 +152,15 @@ def test_shop_users_buy_what_they_have_an_affinity_for() -> None:
     """Own lines go to items as often as the affinity says, and to each user's top ones most."""
     found = tenant("shop")
     truth = found.truth
-    users = np.flatnonzero(truth.there(90) & (truth.population.leaves == NEVER))[:400]
-    affinity = truth.affinity(users, 100)
-    assert affinity.sum(axis=1) == pytest.approx(1.0)
+    users = np.flatnonzero(there(truth, 90) & (truth.population.leaves == NEVER))[:400]
+    liking = affinity(truth, users, 100)
+    assert liking.sum(axis=1) == pytest.approx(1.0)
     rows = frame(found, "Order Completed")
-    place = dict(zip(truth.items["item_id"].to_pylist(), range(affinity.shape[1]), strict=True))
+    place = dict(zip(truth.items["item_id"].to_pylist(), range(liking.shape[1]), strict=True))
     rows = rows[(rows["day"] >= 80) & (rows["day"] < 120) & rows["user"].isin(users)]
     at = (np.searchsorted(users, rows["user"]), rows["item_id"].map(place).to_numpy())
-    top = affinity >= np.partition(affinity, -10, axis=1)[:, -10:-9]
-    expected = (affinity * top).sum(axis=1)[at[0]].mean()
+    top = liking >= np.partition(liking, -10, axis=1)[:, -10:-9]
+    expected = (liking * top).sum(axis=1)[at[0]].mean()
     found_share = top[at].mean()  # companions, about one line in eight, are of no taste
     assert 0.8 * expected < found_share < 1.02 * expected
     assert expected > 0.4
@@ -176,7 +183,7 @@ def test_media_users_skip_what_they_do_not_care_for() -> None:
     items = found.truth.items["item_id"].to_pylist()
     place = dict(zip(items, range(len(items)), strict=True))
     users, at = np.unique(rows["user"], return_inverse=True)
-    liking = found.truth.affinity(users[:500], 100)
+    liking = affinity(found.truth, users[:500], 100)
     known = at < 500
     chance = liking[at[known], rows["item_id"].map(place).to_numpy()[known]]
     calibrated(chance, (rows["event"] == "Content Played").to_numpy()[known], groups=20)
@@ -266,4 +273,4 @@ def test_truths_of_other_businesses_are_refused() -> None:
     with pytest.raises(ConfigError, match="has no demand"):
         tenant("media").truth.demand()
     with pytest.raises(ConfigError, match="has no items"):
-        tenant("payments", 4_000).truth.affinity(np.arange(2), 10)
+        affinity(tenant("payments", 4_000).truth, np.arange(2), 10)

@@ -129,3 +129,26 @@ def test_a_version_that_never_was_is_an_error(lake: Lake) -> None:
         values(lake, 99)
     with pytest.raises(IntegrityError, match="version 3"):
         lake.read(A, "events", version=3)
+
+
+def test_a_version_tells_whether_rows_were_erased_since(lake: Lake) -> None:
+    """Until which arrival; not of versions made later, nor where there was nothing to erase."""
+    first, second = put(lake, 0, "a"), put(lake, 40, "b")
+    assert lake.erased_since(A, TABLE, first) is None
+    assert lake.forget(A, TABLE, START) == 0
+    assert lake.version(A, TABLE).version == second
+    until = START + timedelta(days=10)
+    assert lake.forget(A, TABLE, until) == 1
+    assert lake.erased_since(A, TABLE, first) == lake.erased_since(A, TABLE, second) == until
+    third = put(lake, 80, "c")
+    assert lake.erased_since(A, TABLE, third) is None
+    assert lake.forget(A, TABLE, until + timedelta(days=40)) == 1
+    assert lake.erased_since(A, TABLE, third) == until + timedelta(days=40)
+    assert values(lake) == ["c"]
+    assert lake.erased_since(A, TABLE, -1) is None
+    assert lake.erased_since(A, "events", 0) is None
+    log = lake.root / lake_table(A, TABLE) / "_delta_log"
+    DeltaTable(str(log.parent)).create_checkpoint()
+    for version in range(third):
+        (log / f"{version:020}.json").unlink()
+    assert lake.erased_since(A, TABLE, first) == until + timedelta(days=40)

@@ -38,6 +38,13 @@ def declaration(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+class _WithoutAliases(yaml.SafeDumper):
+    """Writes what stands twice twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 class Folder:
     """Tenant files, and what the loader says about them."""
 
@@ -46,7 +53,9 @@ class Folder:
 
     def write(self, file: str, /, **changes: Any) -> Path:
         """A good file with some keys replaced."""
-        return self.write_text(file, yaml.safe_dump(declaration(**changes), sort_keys=False))
+        return self.write_text(
+            file, yaml.dump(declaration(**changes), Dumper=_WithoutAliases, sort_keys=False)
+        )
 
     def write_text(self, name: str, text: str | bytes) -> Path:
         """A file of any content."""

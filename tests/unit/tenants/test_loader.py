@@ -48,10 +48,15 @@ def test_every_problem_of_a_file_is_told_at_once(folder: Any) -> None:
     [
         ({"id": "Acme Inc"}, "acme.yaml: id: 'Acme Inc': must match [a-z][a-z0-9-]{1,40}"),
         ({"id": "global"}, "acme.yaml: id: 'global': is reserved; reserved: default, global, pla"),
+        ({"id": "global-eu"}, "acme.yaml: id: 'global-eu': is reserved; ids that begin with"),
         ({"region": "../eu"}, "acme.yaml: region: '../eu': must match"),
         (
             {"isolation": "shared"},
             "acme.yaml: isolation: 'shared': Input should be 'pool' or 'silo'",
+        ),
+        *(
+            ({"timezone": zone}, f"acme.yaml: timezone: '{zone}': is not an IANA time zone")
+            for zone in ("localtime", "posixrules", "Factory", "right/UTC", "posix/Europe/Vienna")
         ),
         ({"timezone": "Mars/Base"}, "acme.yaml: timezone: 'Mars/Base': is not an IANA time zone"),
         (
@@ -109,8 +114,14 @@ def _at(*keys: str | int) -> Callable[[dict[str, Any]], None]:
 @pytest.mark.parametrize(
     ("plant", "expected"),
     [
-        (_at(), "colour: unknown key; known here: history_from, id, isolation, name, pii_columns"),
-        (_at("sources", 0), "sources.0.colour: unknown key; known here: attributes, connector, ev"),
+        (
+            _at(),
+            "colour: unknown key; known here: closures, history_from, id, isolation, name, pii",
+        ),
+        (
+            _at("sources", 0),
+            "sources.0.colour: unknown key; known here: absent_means, attributes, con",
+        ),
         (_at("sources", 0, "connector"), "colour: unknown key; known here: format, path, type"),
         (
             _at("sources", 0, "events"),
@@ -120,7 +131,7 @@ def _at(*keys: str | int) -> Callable[[dict[str, Any]], None]:
             _at("use_cases", "churn"),
             "use_cases.churn.colour: unknown key; known here: cooldown, dri",
         ),
-        (_at("pooling"), "pooling.colour: unknown key; known here: consent"),
+        (_at("pooling"), "pooling.colour: unknown key; known here: across_regions, consent"),
         (
             _at("quota"),
             "quota.colour: unknown key; known here: concurrent_tasks, trainings_per_day",

@@ -120,7 +120,7 @@ def _config(name: str, consent: bool) -> TenantConfig:
             "history_from": date(2024, 1, 1),
             "sources": [{"name": "shop", "connector": connector, "events": mapping}],
             "use_cases": {"churn": {}, "recommendation": {}},
-            "pooling": {"consent": consent},
+            "pooling": {"consent": consent, "across_regions": True},
         }
     )
 

@@ -13,15 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.quality.draws import Draws
 from benchmarks.quality.ladder import STEP, TableCase, expected_auc, plan, rows_of, table_case
+from benchmarks.quality.tables import draw_table
 from include.errors import IntegrityError
 from include.models.model import Model
 from include.models.serialise import from_bytes, to_bytes
-from include.simulate.tables import draw_table
 from include.training import paired
 from include.training.candidates import OwnModel, Parent, blocks, compare, own_models
 from include.training.fitting import fit_best
-from include.training.metrics import Bootstrap
+from include.training.metrics import statistic_of
 from include.training.paired import Judged
 from include.training.rows import Rows
 from include.training.updating import fit_recalibrated, fit_residual
@@ -153,7 +154,7 @@ def parts(seed: int, rows: int = 400, better: float = 0.0) -> list[Judged]:
 
 def test_of_two_equally_good_models_neither_is_reliably_better() -> None:
     """The interval is wrong about twice 2.5 % of the time, on small samples too."""
-    found = [paired.compare("auc", parts(seed, 60), 1).estimate for seed in range(400)]
+    found = [paired.compare("auc", parts(seed, 60), STEP).estimate for seed in range(400)]
     above = sum(one.low > 0 for one in found if one.low is not None)
     below = sum(one.high < 0 for one in found if one.high is not None)
     assert above + below <= 32  # 8 %
@@ -163,8 +164,9 @@ def test_of_two_equally_good_models_neither_is_reliably_better() -> None:
 def test_the_exact_interval_is_about_the_bootstraps() -> None:
     """Of one window both say the same, up to the bootstrap's noise."""
     (one, _) = parts(1, 4_000, better=0.2)
-    exact = paired.compare("auc", [one], 1).estimate
-    drawn_ = Bootstrap(one.rows, 1).difference("auc", one.ours, one.theirs)
+    exact = paired.compare("auc", [one], STEP).estimate
+    ours, theirs = (statistic_of("auc", one.rows, scores) for scores in (one.ours, one.theirs))
+    drawn_ = Draws(one.rows.entity, 1).interval(lambda weights: ours(weights) - theirs(weights))
     assert exact.value == pytest.approx(drawn_.value)
     assert exact.low == pytest.approx(drawn_.low, abs=0.015)
     assert exact.high == pytest.approx(drawn_.high, abs=0.015)
@@ -173,7 +175,7 @@ def test_the_exact_interval_is_about_the_bootstraps() -> None:
 def test_rows_of_one_entity_count_as_one() -> None:
     """Showing the same rows twice makes nothing more certain."""
     once, twice = parts(2), parts(2) * 2
-    ours, theirs = (paired.compare("auc", one, 1).estimate for one in (once, twice))
+    ours, theirs = (paired.compare("auc", one, STEP).estimate for one in (once, twice))
     assert ours.value == pytest.approx(theirs.value)
     assert ours.low == pytest.approx(theirs.low, abs=1e-3)
 
@@ -182,16 +184,16 @@ def test_windows_are_compared_within_themselves() -> None:
     """A model whose scores jump between windows is not worse for it."""
     first, second = parts(3)
     moved = [first, Judged(second.rows, second.ours + 100, second.theirs)]
-    before, after = (paired.compare("auc", one, 1) for one in ([first, second], moved))
+    before, after = (paired.compare("auc", one, STEP) for one in ([first, second], moved))
     assert before == after
 
 
 def test_nothing_to_compare_gives_no_interval() -> None:
     """No rows, or one class only."""
     (one, _) = parts(1)
-    assert paired.compare("auc", [], 1).estimate.value is None
+    assert paired.compare("auc", [], STEP).estimate.value is None
     alike = Judged(Rows(**{**vars(one.rows), "label": one.rows.label * 0}), one.ours, one.theirs)
-    assert paired.compare("auc", [alike], 1).estimate.value is None
+    assert paired.compare("auc", [alike], STEP).estimate.value is None
 
 
 def shifted(level: float) -> tuple[Rows, np.ndarray]:

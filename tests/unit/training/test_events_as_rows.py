@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from benchmarks.quality.simulated import simulate_tenant
 from include import use_cases
 from include.features import inputs
 from include.features import stage as features
@@ -21,7 +22,6 @@ from include.models.model import Model
 from include.models.serialise import from_bytes
 from include.registry.decision import decide_promotion
 from include.registry.evidence import Evidence
-from include.simulate.simulation import simulate_tenant
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from include.training.fairness import figures, gap
 from include.training.rows import Rows, repeated
 
 SEED = 5
+REACH = timedelta(days=1)
 
 
 def rows(sizes: dict[str, int], skill: dict[str, float]) -> tuple[Rows, np.ndarray]:
@@ -46,14 +48,14 @@ def test_each_group_has_its_figures_and_small_ones_decide_nothing() -> None:
         {"a": 400, "b": 400, "few": 10, "unknown": 400},
         {"a": 3.0, "b": 1.0, "few": 0.0, "unknown": 9.0},
     )
-    found = figures("auc", data, scores, SEED, 30)
+    found = figures("auc", data, scores, REACH, 30)
     assert [(one.group, one.entities, one.decides) for one in found] == [
         ("a", 400, True),
         ("b", 400, True),
         ("few", 10, False),
         ("unknown", 400, False),
     ]
-    between = gap("own/x", "auc", data, scores, found, 0.05, SEED)
+    between = gap("own/x", "auc", data, scores, found, 0.05, REACH)
     assert between is not None
     assert (between.best, between.worst) == ("a", "b")
     assert between.low is not None
@@ -65,14 +67,16 @@ def test_the_share_of_a_group_among_the_picked_is_told() -> None:
     """Of equal groups, one with scores twice as high fills the best tenth."""
     data, _ = rows({"a": 100, "b": 100}, {"a": 0.0, "b": 0.0})
     scores = np.concatenate([np.arange(100.0), np.arange(100.0) / 2])
-    picked = {one.group: one.picked for one in figures("auc", data, scores, SEED, 30)}
+    picked = {one.group: one.picked for one in figures("auc", data, scores, REACH, 30)}
     assert picked == {"a": 0.2, "b": 0.0}
 
 
 def test_a_model_that_is_equally_good_for_all_is_seldom_refused() -> None:
     """A gap of chance has a lower bound below what is allowed."""
     data, scores = rows({"a": 300, "b": 300}, {"a": 1.0, "b": 1.0})
-    between = gap("own/x", "auc", data, scores, figures("auc", data, scores, SEED, 30), 0.05, SEED)
+    between = gap(
+        "own/x", "auc", data, scores, figures("auc", data, scores, REACH, 30), 0.05, REACH
+    )
     assert between is not None
     assert not between.refused
 
@@ -80,7 +84,9 @@ def test_a_model_that_is_equally_good_for_all_is_seldom_refused() -> None:
 def test_one_group_alone_has_no_gap() -> None:
     """There is nothing to compare it with."""
     data, scores = rows({"a": 300}, {"a": 1.0})
-    assert gap("x", "auc", data, scores, figures("auc", data, scores, SEED, 30), None, SEED) is None
+    assert (
+        gap("x", "auc", data, scores, figures("auc", data, scores, REACH, 30), None, SEED) is None
+    )
 
 
 def evidence(largest: float | None) -> Evidence:

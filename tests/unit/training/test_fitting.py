@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.quality.ladder import START, STEP, TableCase, plan, rows_of, table_case
+from benchmarks.quality.tables import draw_table
 from include import use_cases
 from include.models.residual import ResidualPredictor
-from include.simulate.tables import draw_table
 from include.training.fitting import GLOBAL_SETTINGS, SETTINGS, fit, fit_best
 from include.training.metrics import measure
 from include.training.rows import Rows

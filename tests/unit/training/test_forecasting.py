@@ -32,7 +32,8 @@ def predictor(found: Model) -> ForecastPredictor:
 
 def shared(lake: Lake, make_tenant: MakeTenant) -> tuple[Trained, tuple[ModelVersion, Model]]:
     """A global training, and its model as the registry would hand it back."""
-    tenants = [make_tenant(name, seed=seed) for name, seed in (("one", 1), ("two", 2))]
+    seeds = {"one": 1, "two": 2, "three": 4}
+    tenants = [make_tenant(name, seed=seed) for name, seed in seeds.items()]
     trained = train_global(
         DEMAND, tenants, AS_OF, lake=lake, incumbent=None, trigger="manual", code_revision="r1"
     )

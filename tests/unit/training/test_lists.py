@@ -24,7 +24,8 @@ from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.training import train
-from include.training.lists import SHRINKAGES, fit_lists, list_baselines
+from include.training.estimators.ease import SHRINKAGES
+from include.training.lists import fit_lists, list_baselines
 from include.training.rows import Rows
 from include.training.windows import Windows
 from include.use_cases.declaration import UseCase
@@ -197,7 +198,7 @@ def test_an_own_model_is_drawn_to_its_parent(monkeypatch: pytest.MonkeyPatch) ->
     alone, _ = fit_lists(PLAYLIST, few, WINDOWS)
     apart = [_apart(alone, parent)]
     for shrinkage in (30.0, 300.0):
-        monkeypatch.setattr("include.training.lists.SHRINKAGES", (shrinkage,))
+        monkeypatch.setattr("include.training.estimators.ease.SHRINKAGES", (shrinkage,))
         drawn, _ = fit_lists(PLAYLIST, few, WINDOWS, parent)
         assert ease_of(drawn).settings.shrinkage == shrinkage
         apart.append(_apart(drawn, parent))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from include import use_cases
-from include.training.catalogue import shared_catalogue
+from include.training.catalogue import shared_catalogue, shown_to
 from include.training.rows import Rows, repeated
 
 RECOMMENDATION = use_cases.get("recommendation")
@@ -54,22 +56,82 @@ TOLD = rows(
 )
 
 
-def test_what_two_tenants_sell_is_shared() -> None:
-    """Most entities first, equal ones by id; not what one sells alone, sold before or showed."""
-    assert shared_catalogue(RECOMMENDATION, TOLD) == ["tea", "ale", "bread"]
+def test_what_two_tenants_sell_is_kept_with_who_sold_it() -> None:
+    """Not what one sells alone, sold before or showed."""
+    assert shared_catalogue(RECOMMENDATION, TOLD) == {
+        "ale": {"one": 1, "two": 1},
+        "bread": {"one": 1, "two": 1},
+        "tea": {"one": 2, "two": 1},
+    }
 
 
 def test_one_tenant_alone_shares_nothing() -> None:
     """However much it sells."""
-    assert shared_catalogue(RECOMMENDATION, TOLD.where(TOLD.tenant == "one")) == []
+    assert shared_catalogue(RECOMMENDATION, TOLD.where(TOLD.tenant == "one")) == {}
+    assert shared_catalogue(RECOMMENDATION, TOLD, {"one", "three"}) == {}
 
 
 @pytest.mark.parametrize("name", ["matching", "churn", "weekly_playlist"])
 def test_use_cases_without_newcomers_have_no_catalogue(name: str) -> None:
     """Nobody would read it."""
-    assert shared_catalogue(use_cases.get(name), TOLD) == []
+    assert shared_catalogue(use_cases.get(name), TOLD) == {}
 
 
 def test_without_rows_there_is_nothing_to_share() -> None:
     """A global training may have none."""
-    assert shared_catalogue(RECOMMENDATION, Rows.none(RECOMMENDATION)) == []
+    assert shared_catalogue(RECOMMENDATION, Rows.none(RECOMMENDATION)) == {}
+
+
+@pytest.mark.parametrize(
+    ("sellers", "shown"),
+    [
+        ({}, False),
+        ({"alder": 500}, False),
+        ({"alder": 500, "asker": 500}, False),
+        ({"alder": 500, "birch": 500}, True),
+        ({"alder": 500, "birch": 500, "asker": 500}, True),
+        ({"alder": 9, "birch": 1}, True),
+        ({"alder": 8, "birch": 1}, False),
+        ({"alder": 8, "birch": 1, "asker": 500}, False),
+        (dict.fromkeys("abcdefghi", 1), False),
+    ],
+)
+def test_a_guessed_item_is_shown_where_two_others_sell_it(
+    sellers: dict[str, int], shown: bool
+) -> None:
+    """To ten entities; what the asker sells itself counts for nothing."""
+    assert shown_to("asker", {"guess": sellers}, 50) == (["guess"] if shown else [])
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["tea", "ale", "jam", "bun", "rye"]),
+        st.dictionaries(st.sampled_from(["alder", "birch", "cedar"]), st.integers(1, 40)),
+    ),
+    st.dictionaries(st.sampled_from(["tea", "ale", "jam", "bun", "rye"]), st.integers(1, 10_000)),
+)
+def test_whatever_the_asker_sells_changes_nothing_of_what_it_is_shown(
+    sold: dict[str, dict[str, int]], own: dict[str, int]
+) -> None:
+    """Adding rows of its own, or taking its consent back and giving it again, is no way to ask."""
+    asked = {
+        item: sold.get(item, {}) | ({"asker": own[item]} if item in own else {})
+        for item in {*sold, *own}
+    }
+    assert shown_to("asker", asked, 50) == shown_to("asker", sold, 50)
+
+
+def test_the_order_tells_the_power_of_two_and_no_more() -> None:
+    """Within a band, who sells most stands where chance puts it."""
+    sold = {f"i{place}": {"alder": 16 + place, "birch": 16} for place in range(30)}
+    order = shown_to("asker", sold, 50)
+    other = {item: {"alder": 62 - by["alder"], "birch": 16} for item, by in sold.items()}
+    assert shown_to("asker", other, 50) == order
+    assert order != sorted(order)
+    assert shown_to("asker", sold | {"best": {"alder": 60, "birch": 60}}, 50) == ["best", *order]
+    assert shown_to("asker", sold, 7) == order[:7]
+
+
+def test_a_model_without_a_catalogue_shows_nothing() -> None:
+    """As of a use case that offers newcomers nothing."""
+    assert shown_to("asker", None, 50) == []

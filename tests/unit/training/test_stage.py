@@ -13,7 +13,6 @@ import pytest
 
 from include import use_cases
 from include.errors import ConfigError, IntegrityError, IsolationError
-from include.features.training_set import reproduce
 from include.handoffs import FeaturesBuilt, Trained, unpack
 from include.models.model import Model
 from include.models.serialise import from_bytes
@@ -107,24 +106,6 @@ def test_the_evaluation_tells_the_whole_lineage(
     assert set(own["metrics"]) == set(CHURN.metrics)
 
 
-@pytest.mark.parametrize("name", ["churn", "recommendation"])
-def test_a_training_set_can_be_made_again_from_its_evaluation(
-    name: str, lake: Lake, make_tenant: MakeTenant, build: Build
-) -> None:
-    """With the spine it names and the declarations of then, after the table has grown."""
-    tenant = make_tenant()
-    trained = run(lake, tenant, build(tenant, name))
-    make_tenant(until=AS_OF + timedelta(days=60))
-    (recorded,) = map(unpack, document(lake, trained, tenant)["training_sets"])
-    spine = lake.get_table(tenant.ref, recorded.spine)
-    assert spine.num_rows == trained.training_rows + trained.holdout_rows
-    again = reproduce(
-        recorded.recipe, spine, lake, tenant=tenant.ref, service=use_cases.get(name).features
-    )
-    assert again.digest == recorded.digest
-    assert again.recipe == recorded.recipe
-
-
 def test_a_global_training_keeps_each_tenants_spine_with_the_tenant(
     lake: Lake, make_tenant: MakeTenant
 ) -> None:
@@ -158,9 +139,10 @@ from include import use_cases
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.training import train_global
-lake, config, as_of, name = sys.argv[1:]
+lake, as_of, name, *configs = sys.argv[1:]
+tenants = [TenantConfig.model_validate_json(one) for one in configs]
 trained = train_global(
-    use_cases.get(name), [TenantConfig.model_validate_json(config)], datetime.fromisoformat(as_of),
+    use_cases.get(name), tenants, datetime.fromisoformat(as_of),
     lake=Lake(Path(lake)), incumbent=None, trigger="manual", code_revision="r1",
 )
 stored = [trained.evaluation, *(o for c in trained.candidates for o in (c.artifact, c.reference))]
@@ -171,8 +153,9 @@ print(*(one.digest for one in stored))
 @pytest.mark.parametrize("name", ["churn", "recommendation"])
 def test_two_processes_train_the_same_model(name: str, lake: Lake, make_tenant: MakeTenant) -> None:
     """Neither hash seeds nor memory addresses show in a digest."""
-    tenant = make_tenant()
-    arguments = [str(lake.root), tenant.model_dump_json(), AS_OF.isoformat(), name]
+    tenants = [make_tenant(id_, seed=seed) for seed, id_ in enumerate(("one", "two", "three"))]
+    configs = [one.model_dump_json() for one in tenants]
+    arguments = [str(lake.root), AS_OF.isoformat(), name, *configs]
     found = [
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", _PROCESS, *arguments],
@@ -218,7 +201,11 @@ def test_with_a_global_model_a_tenants_own_ones_build_on_it(
     lake: Lake, make_tenant: MakeTenant, build: Build
 ) -> None:
     """They name their parent, and are judged on more than the last two windows."""
-    others = [make_tenant("large", seed=5, customers=150), make_tenant("small", seed=6)]
+    others = [
+        make_tenant("large", seed=5, customers=150),
+        make_tenant("small", seed=6),
+        make_tenant("smaller", seed=7),
+    ]
     shared = train_global(
         CHURN, others, AS_OF, lake=lake, incumbent=None, trigger="scheduled", code_revision="r1"
     )
@@ -234,8 +221,8 @@ def test_with_a_global_model_a_tenants_own_ones_build_on_it(
     assert evidence.false_promotions == CHURN.gates.false_promotions
     found = {c.candidate: c for c in evidence.comparisons if c.against.startswith("global/")}
     windows = {key: one.windows or 0 for key, one in found.items() if key.startswith("own/")}
-    assert windows.pop("own/residual") > CHURN.snapshots.holdout
-    assert list(windows.values()) == [CHURN.snapshots.holdout]
+    assert windows.pop("own/residual") > 1
+    assert list(windows.values()) == [1]  # two, whose labels share half of their days
     decision = decide_promotion(evidence)
     assert decision.chosen is not None
 
@@ -259,10 +246,10 @@ def test_a_tenant_without_a_past_starts_on_the_global_model(
     lake: Lake, make_tenant: MakeTenant, build: Build
 ) -> None:
     """Nothing can be measured yet, so the reference is the window that is scored now."""
-    large = make_tenant("large")
+    others = [make_tenant(name, seed=seed) for seed, name in enumerate(("alder", "birch", "cedar"))]
     shared = train_global(
         CHURN,
-        [large],
+        others,
         AS_OF,
         lake=lake,
         incumbent=None,
@@ -331,9 +318,9 @@ def test_a_model_that_knows_the_holdout_is_not_measured_on_it(
 ) -> None:
     """A source that stopped moves the holdout back into time the global model has learnt from."""
     tenant = make_tenant(until=AS_OF - timedelta(days=60))
-    alive = make_tenant("alive")
+    alive = [make_tenant(name, seed=seed) for seed, name in enumerate(("alder", "birch", "cedar"))]
     shared = train_global(
-        CHURN, [alive], AS_OF, lake=lake, incumbent=None, trigger="manual", code_revision="r1"
+        CHURN, alive, AS_OF, lake=lake, incumbent=None, trigger="manual", code_revision="r1"
     )
     champion = registered(lake, shared, "global", GLOBAL)
     trained = run(lake, tenant, build(tenant, "churn"), global_champion=champion)
@@ -378,9 +365,33 @@ def test_a_tenant_without_consent_never_enters_the_global_model(
         )
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_global_model_takes_the_rows_of_three_tenants(
+    count: int, lake: Lake, make_tenant: MakeTenant
+) -> None:
+    """Of one it would be that tenant's own model in others' hands; of two, each would know the
+    other's part."""
+    tenants = [make_tenant(f"tenant-{n}", seed=n) for n in range(count)]
+    silent = make_tenant("silent", until=AS_OF - timedelta(days=400))  # consents, and has no rows
+    trained = train_global(
+        CHURN,
+        [*tenants, silent],
+        AS_OF,
+        lake=lake,
+        incumbent=None,
+        trigger="manual",
+        code_revision="r1",
+    )
+    rungs = {one.rung for one in trained.candidates}
+    notes = document(lake, trained)["evidence"]["notes"]
+    assert ("global" in rungs) == (count >= 3)
+    assert any("faces two others" in note for note in notes) == (count < 3)
+
+
 def test_a_global_training_judges_each_tenant_apart(lake: Lake, make_tenant: MakeTenant) -> None:
     """Per-tenant segments always, per-tenant effects as soon as there is an incumbent."""
-    tenants = [make_tenant("one", seed=1), make_tenant("two", seed=2)]
+    seeds = {"one": 1, "two": 2, "three": 3}
+    tenants = [make_tenant(name, seed=seed) for name, seed in seeds.items()]
 
     def shared(incumbent: Version | None, order: list[TenantConfig]) -> Trained:
         return train_global(
@@ -398,11 +409,11 @@ def test_a_global_training_judges_each_tenant_apart(lake: Lake, make_tenant: Mak
     assert first == shared(None, tenants[::-1])
     found = document(lake, first)
     own = next(m for m in found["models"].values() if m["rung"] == "global")
-    assert {"tenant=one", "tenant=two"} < set(own["segments"])
+    assert {"tenant=one", "tenant=two", "tenant=three"} < set(own["segments"])
     assert found["evidence"]["tenants"] == []
     second = shared(registered(lake, first, "global", GLOBAL), tenants)
     effects = document(lake, second)["evidence"]["tenants"]
-    assert {effect["tenant"] for effect in effects} == {"one", "two"}
+    assert {effect["tenant"] for effect in effects} == {"one", "two", "three"}
 
 
 def test_no_identity_stands_in_what_a_global_training_stores(

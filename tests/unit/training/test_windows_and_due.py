@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include import use_cases
+from include.handoffs import LostDays
 from include.training.due import TrainingState, is_due
 from include.training.windows import plan
 
@@ -51,6 +52,39 @@ def test_a_short_history_gives_up_holdout_snapshots_before_training() -> None:
     assert (len(windows.training), len(windows.holdout)) == (1, 1)
 
 
+@given(
+    st.integers(0, 400),
+    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 60)), max_size=4),
+    st.sampled_from(sorted(use_cases.names())),
+)
+def test_no_label_reaches_into_lost_days(
+    history: int, gone: list[tuple[int, int]], name: str
+) -> None:
+    """Snapshots whose labels are not known are left out, told, and made up for by older ones."""
+    case = use_cases.get(name)
+    lost = [
+        LostDays("pos", AS_OF - back * DAY, AS_OF - (back - length) * DAY) for back, length in gone
+    ]
+    windows = plan(case, AS_OF - history * DAY, AS_OF, AS_OF, lost)
+    for at in (*windows.training, *windows.holdout):
+        assert not any(one.overlaps(at, at + case.reach) for one in lost)
+    for at in windows.left_out:
+        assert any(one.overlaps(at, at + case.reach) for one in lost)
+    assert set(windows.left_out).isdisjoint((*windows.training, *windows.holdout))
+    if windows.training and windows.holdout:
+        assert windows.training[-1] + case.reach <= windows.holdout[0]
+
+
+def test_lost_weeks_push_the_windows_back() -> None:
+    """The newest holdout lies before a loss that its label would reach into."""
+    usual = plan(CHURN, AS_OF - 300 * DAY, AS_OF, AS_OF)
+    lost = LostDays("pos", AS_OF - 10 * DAY, AS_OF - 5 * DAY)
+    pushed = plan(CHURN, AS_OF - 300 * DAY, AS_OF, AS_OF, [lost])
+    assert pushed.left_out[-1] == usual.holdout[-1]
+    assert pushed.holdout[-1] + CHURN.reach <= lost.start
+    assert len(pushed.holdout) == len(usual.holdout)
+
+
 def test_without_events_there_is_no_window() -> None:
     """Nothing to train on and nothing to judge by."""
     assert plan(CHURN, None, None, AS_OF).holdout == ()
@@ -84,8 +118,8 @@ STATE = TrainingState(
         ({"champion": False, "trainings_per_day": 0}, False, "quota of 0"),
         ({"last_decided_at": AS_OF - 40 * DAY, "rows": 299}, False, "fewer than the 300"),
         ({"last_decided_at": AS_OF + DAY, "global_version": "4"}, False, "later training"),
-        ({"last_decided_at": None, "data_loss": True}, False, "all but stopped arriving"),
-        ({"champion": False, "data_loss": True}, False, "all but stopped arriving"),
+        ({"last_decided_at": None, "data_loss": True}, False, "never arrived"),
+        ({"champion": False, "data_loss": True}, False, "never arrived"),
     ],
 )
 def test_training_is_due_when_something_new_can_come_of_it(

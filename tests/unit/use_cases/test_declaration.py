@@ -10,8 +10,7 @@ import pytest
 
 from include import use_cases
 from include.errors import ConfigError, UnknownNameError
-from include.features.declarations import Aggregation
-from include.features.library.users import CATEGORY_MIX
+from include.features.library.shared import SHARED_ITEM_POPULARITY
 
 
 def test_every_name_leads_to_a_use_case_of_that_name() -> None:
@@ -28,7 +27,7 @@ def test_an_unknown_use_case_is_refused_with_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["declaration", "details", "spines", "__init__", "../churn", "churn.py"]
+    "name", ["declaration", "details", "losses", "spines", "__init__", "../churn", "churn.py"]
 )
 def test_only_use_cases_can_be_imported(name: str) -> None:
     """A module that declares no use case, or a path, is no use case."""
@@ -55,18 +54,6 @@ def test_a_baseline_over_an_unknown_feature_is_refused() -> None:
         replace(case, baselines=(wrong,))
 
 
-def test_a_share_without_categories_is_refused() -> None:
-    """Tenants and the global model would each learn others, under the same names."""
-    case = use_cases.get("churn")
-    share = Aggregation("share", "item.category", top=5)
-    mix = replace(CATEGORY_MIX, name="mix", aggregations=(share,))
-    views = (*case.features.views, mix)
-    with pytest.raises(ConfigError, match=r"churn.*categories=\(…\)"):
-        replace(case, features=replace(case.features, views=views))
-    named = replace(mix, aggregations=(replace(share, categories=("tea", "ale")),))
-    replace(case, features=replace(case.features, views=(*case.features.views, named)))
-
-
 def test_a_metric_of_another_task_is_refused() -> None:
     """AUC judges no ranking."""
     with pytest.raises(UnknownNameError, match=r"known: hit@10, ndcg@10"):
@@ -77,3 +64,16 @@ def test_a_ranking_without_items_is_refused() -> None:
     """Something must be ranked."""
     with pytest.raises(ConfigError, match="items"):
         replace(use_cases.get("recommendation"), items=None)
+
+
+@pytest.mark.parametrize("minimum", [2, 3])
+def test_a_shared_view_of_two_tenants_is_refused(minimum: int) -> None:
+    """One that gives to it and reads it would face a single other."""
+    case = use_cases.get("recommendation")
+    crowd = replace(SHARED_ITEM_POPULARITY, minimum_tenants=minimum)
+    features = replace(case.features, views=(*case.features.views, crowd))
+    if minimum == 2:
+        with pytest.raises(ConfigError, match="minimum_tenants=3 or more"):
+            replace(case, features=features)
+    else:
+        assert replace(case, features=features).features == features

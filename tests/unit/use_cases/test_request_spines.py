@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 
 from include import use_cases
 from include.errors import ConfigError
-from include.pipeline.evaluate import scored_events
 from include.storage.canonical import EVENTS, TIMESTAMP
 from include.use_cases.declaration import Baseline, Label
-from include.use_cases.spines import labels, request_spine, scoring_spine
+from include.use_cases.spines import labels, request_spine, scored_events, scoring_spine
 
 FRAUD, LEADS = use_cases.get("fraud"), use_cases.get("lead_scoring")
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
@@ -115,7 +114,7 @@ def test_labels_of_what_was_scored_are_asked_for_at_the_payments_instants() -> N
         ("Payment Disputed", "a", "1", -2, 0.0),
         paid("a", "late", -4, 9),
     )
-    found = scored_events(FRAUD, history, pa.table({"group_id": ["2", "1", "gone"]}), AS_OF)
+    found = scored_events(FRAUD, history, pa.array(["2", "1", "gone"]), AS_OF)
     assert found["as_of"].to_pylist() == [AS_OF - days(6), AS_OF - days(1)]
     assert labels(FRAUD, history, found, LATER).to_pylist() == [1, 0]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.quality.tables import Drift, Table, TablePlan, draw_table, true_probability
 from include.errors import ConfigError
-from include.simulate.tables import Drift, Table, TablePlan, draw_table, true_probability
 
 PLAN = TablePlan(seed=3, rows=20_000, positive_rate=0.2)
 

@@ -32,16 +32,41 @@ PATIENCE_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
+class Who:
+    """The user and the umask that commands are run with; by default those of the tests."""
+
+    uid: int | None = None
+    gid: int | None = None
+    umask: int = -1
+    python: str = sys.executable
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `subprocess` is told."""
+        if self.uid is None:
+            return {"umask": self.umask}
+        return {"umask": self.umask, "user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+@dataclass(frozen=True)
 class Stack:
     """A started installation, seen from outside."""
 
     state: State
+    ports: Ports
     environment: dict[str, str]
     api: AirflowApi
+    who: Who
 
     def tenantry(self, *words: str) -> str:
         """What a person types, and what they see."""
-        return _run([str(Path(sys.executable).parent / "tenantry"), *words], self.environment)
+        command = [str(Path(self.who.python).parent / "tenantry"), *words]
+        return _run(command, self.environment, self.who)
+
+    def runtime(self, command: str) -> str:
+        """`python -m include.runtime COMMAND`, and what it printed."""
+        words = [self.who.python, "-m", "include.runtime", command]
+        return _run(words, self.environment, self.who)
 
     def end_state(self) -> dict[str, Any]:
         """Tables, registry and lake."""
@@ -96,7 +121,7 @@ class Stack:
 
 
 @contextmanager
-def stack(data: Path, shop: generated.Shop) -> Iterator[Stack]:
+def stack(data: Path, shop: generated.Shop, who: Who = Who()) -> Iterator[Stack]:
     """Up with the shop as its only tenant, and down again."""
     home = Path(tempfile.mkdtemp(prefix="tenantry-test-"))
     api, mlflow = _free_ports(2)
@@ -106,20 +131,26 @@ def stack(data: Path, shop: generated.Shop) -> Iterator[Stack]:
         **{name: value for name, value in os.environ.items() if not name.startswith(ours)},
         "TENANTRY_HOME": str(home),
         "TENANTRY_TENANTS": str(home / "tenants"),
+        "TENANTRY_SOURCES": f'default: {{roots: ["{data}/{{tenant}}"]}}',
         "TENANTRY_API_PORT": str(ports.api),
         "TENANTRY_MLFLOW_PORT": str(ports.mlflow),
         **FIXED_REVISION,
+        **({} if who.uid is None else {"HOME": str(home)}),
     }
     generated.write(shop, data, home / "tenants")
-    runtime = [sys.executable, "-m", "include.runtime"]
+    for path in (home, *home.rglob("*"), data, *data.rglob("*")):
+        path.chmod(0o777 if path.is_dir() else 0o666)  # as loose as they may be
+        if who.uid is not None:
+            os.chown(path, who.uid, who.gid or 0)
+    runtime = [who.python, "-m", "include.runtime"]
     state = State(home)
     try:
-        _run([*runtime, "up"], environment)
+        _run([*runtime, "up"], environment, who)
         login = AirflowApi(ports.airflow_url, secrets.ADMIN, secrets.load(state).admin_password)
         eventually(lambda: dag_id(shop.id, "pipeline") in login.dag_ids())
-        yield Stack(state, environment, login)
+        yield Stack(state, ports, environment, login, who)
     finally:
-        _run([*runtime, "down"], environment)
+        _run([*runtime, "down"], environment, who)
         shutil.rmtree(home, ignore_errors=True)
 
 
@@ -131,7 +162,7 @@ def eventually(condition: Callable[[], bool]) -> None:
         time.sleep(0.5)
 
 
-def _run(command: Sequence[str], environment: dict[str, str]) -> str:
+def _run(command: Sequence[str], environment: dict[str, str], who: Who) -> str:
     done = subprocess.run(
         command,
         env=environment,
@@ -141,6 +172,7 @@ def _run(command: Sequence[str], environment: dict[str, str]) -> str:
         text=True,
         timeout=600,
         check=False,
+        **who.options,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score, roc_auc_score
 
-from include.monitoring.measures import (
+from include.models.measures import (
     LISTS,
     ROWS,
     area_under_curve,

@@ -1,0 +1,87 @@
+"""What is lost holds back what reaches into it, in later weeks too, until it is sent again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from trials import MONDAY, Shop, monday
+
+from include.handoffs import Interval
+from include.monitoring.policy import DriftPolicy
+from include.monitoring.windows import PREDICTION
+from include.pipeline import evaluate, losses
+from include.quality import results
+from include.quality.volume import Incident, Outage
+from include.storage.lake import Lake
+from include.storage.postgres import tenant_transaction
+
+pytestmark = pytest.mark.integration
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def shop(database: None, tmp_path: Path) -> Shop:
+    """One whose first version serves from the first week on."""
+    made = Shop(Lake(tmp_path))
+    made.promote(made.add("fair"), MONDAY)
+    return made
+
+
+def lose(shop: Shop, start: datetime, until: datetime | None, recovered: datetime | None) -> None:
+    """Put an outage of the tenant's one source on record."""
+    outage = Outage("orders", start, until, 3, 200.0, recovered)
+    with tenant_transaction(shop.ref) as connection:
+        incident = Incident(monday(2), "lost", (outage,), until)
+        results.write_incident(connection, shop.ref.id, incident)
+        assert results.incidents(connection, shop.ref.id) == [incident]
+
+
+def measured(shop: Shop, week: int) -> list[int]:
+    """Weeks whose predictions have a live metric once that one was monitored."""
+    run = shop.run(monday(week))
+    evaluate.measure_matured(run, shop.score(week), losses.of_run(run))
+    return sorted({(row["as_of"] - MONDAY).days // 7 for row in shop.rows("live_metrics")})
+
+
+def test_labels_of_lost_days_wait_until_they_are_sent_again(shop: Shop) -> None:
+    """Neither what was predicted about a lost day is measured, nor what was scored after one."""
+    shop.score(0)
+    assert measured(shop, 1) == [0]
+    lose(shop, monday(2) + DAY, monday(2) + 3 * DAY, None)
+    for week in (2, 3, 4, 5):
+        found = measured(shop, week)
+    assert found == [0, 1, 4]
+    lose(shop, monday(2) + DAY, monday(2) + 3 * DAY, monday(5))
+    assert measured(shop, 5) == [0, 1, 2, 3, 4]
+
+
+def test_what_was_measured_before_the_loss_was_known_is_taken_back(shop: Shop) -> None:
+    """A loss that is found late holds back what should never have been measured."""
+    for week in range(4):
+        before = measured(shop, week)
+    assert before == [0, 1, 2]
+    lose(shop, monday(1) + DAY, monday(1) + 3 * DAY, None)
+    assert measured(shop, 3) == [0]
+
+
+def test_features_and_predictions_that_reach_into_a_loss_are_not_judged(shop: Shop) -> None:
+    """By the current window or by the reference; what is lost counts up to the run's instant."""
+    lose(shop, monday(3), None, None)
+    run = replace(shop.run(monday(5)), interval=Interval(monday(4) + DAY, monday(5)))
+    found = losses.of_run(run)
+    assert [(one.start, one.end) for one in found] == [(monday(3), monday(5))]
+    assert losses.in_interval(run, found)
+    assert not losses.in_interval(shop.run(monday(2)), losses.of_run(shop.run(monday(2))))
+    read = ("frequency__count_90d",)
+    policy = losses.holding_back(DriftPolicy(), run, found, {monday(0): found}, read)
+    assert policy.reason_to_skip("frequency__count_7d").startswith("it reaches into lost days")
+    assert "frequency__count_90d" in policy.withheld
+    assert policy.reason_to_skip(PREDICTION).startswith("a feature it is made of is not judged")
+    later = replace(run, interval=Interval(monday(60), monday(61)))
+    behind = losses.holding_back(DriftPolicy(), later, found, {monday(5): found}, ())
+    assert behind.reason_to_skip("frequency__count_7d").startswith("the reference reaches into")
+    assert PREDICTION not in behind.withheld

@@ -1,0 +1,113 @@
+"""What a retrain without a single active entity comes to, and who is named in its decision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import pyarrow as pa
+import pytest
+from trials import CASE, WEEK, Shop, monday
+
+from include.errors import IntegrityError, TenantryError
+from include.handoffs import FeaturesBuilt
+from include.monitoring import ledger
+from include.pipeline import evaluate, steps
+from include.pipeline.report import explain
+from include.storage import audit
+from include.storage.lake import Lake
+from include.stores.postgres import in_postgres
+from include.stores.postgres.promotions import PostgresPromotions
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
+
+PROMOTIONS: Final = PostgresPromotions()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """A shop with a model that serves."""
+    monkeypatch.setenv("TENANTRY_LAKE", str(tmp_path))
+    shop = Shop(Lake(tmp_path), customers=20, weeks=2)
+    shop.promote(shop.add("good"), monday(0))
+    return shop
+
+
+def asked(shop: Shop) -> None:
+    """A request of the drift sensor's, taken up."""
+    ledger.record(
+        shop.ref, CASE.name, monday(1), decision="retrain", reason="drift", details={"share": 0.5}
+    )
+    ledger.mark_triggered(shop.ref, CASE.name, monday(1), "drift__1")
+
+
+def nobody_active(shop: Shop) -> FeaturesBuilt:
+    """What the features stage leaves where nobody came in the window."""
+    built = shop.features(1)
+    empty = shop.lake.put_table(shop.ref, "features/empty.parquet", pa.table({"user_id": []}))
+    return replace(built, features=empty)
+
+
+@pytest.mark.parametrize("by_drift", [True, False])
+def test_a_retrain_without_active_entities_ends_with_a_reason(shop: Shop, by_drift: bool) -> None:
+    """The request is closed as untrained, who serves goes on serving, and the task succeeds."""
+    if by_drift:
+        asked(shop)
+    run = shop.run(monday(1)).after("features", nobody_active(shop))
+    run = replace(run, trigger="drift" if by_drift else "manual")
+    before = PROMOTIONS.history(shop.ref, CASE.name)
+    for _ in range(2):
+        done = steps.outcome(run)
+        assert (done.promoted, done.version, done.rung) == (False, "1", "own")
+        assert "Nobody was active" in done.reason
+    assert PROMOTIONS.history(shop.ref, CASE.name) == before
+    if by_drift:
+        (entry,) = ledger.history(shop.ref, CASE.name)
+        assert (entry.state, entry.outcome) == ("finished", "untrained")
+        assert entry.outcome_details["reasons"] == [done.reason]
+        assert ledger.open_requests(shop.ref) == []
+        assert [
+            row["outcome"] for row in explain(shop.config, CASE.name, in_postgres())["retrains"]
+        ] == ["untrained"]
+    assert audit.verify(shop.ref).findings == ()
+
+
+def test_it_holds_up_no_later_retrain(shop: Shop) -> None:
+    """Nothing was trained, so no cooldown counts from it, and none is in flight."""
+    asked(shop)
+    steps.outcome(
+        replace(shop.run(monday(1)).after("features", nobody_active(shop)), trigger="drift")
+    )
+    past = ledger.past(shop.ref, CASE.name, monday(1) + WEEK)
+    assert (past.last_retrain_at, past.in_flight) == (None, None)
+
+
+def test_a_retrain_that_ended_without_a_decision_still_failed(shop: Shop) -> None:
+    """With active entities, or before anybody looked for them, there is an error to find."""
+    asked(shop)
+    for run in (
+        replace(shop.run(monday(1)), trigger="drift"),
+        replace(shop.run(monday(1)).after("features", shop.features(1)), trigger="drift"),
+    ):
+        with pytest.raises(TenantryError, match="failed task's log says why"):
+            steps.outcome(run)
+    (entry,) = ledger.history(shop.ref, CASE.name)
+    assert entry.outcome == "failed"
+
+
+def test_monitoring_takes_no_swapped_reference_window(shop: Shop) -> None:
+    """Drift is measured against the window that the ledger recorded, not the registry."""
+    standing = PROMOTIONS.champion_at(shop.ref, CASE.name)
+    assert standing is not None
+    version = shop.registry.get(shop.ref, CASE.name, "1")
+    run = shop.run(monday(1))
+    assert evaluate.champion(run, version).version == "1"
+    evidence = {**standing.evidence, "reference_digest": version.reference_digest}
+    later = standing.as_of + timedelta(hours=1)
+    PROMOTIONS.record(shop.ref, replace(standing, as_of=later, evidence=evidence))
+    assert evaluate.champion(run, version).version == "1"
+    with pytest.raises(IntegrityError, match="is not the one that was promoted"):
+        evaluate.champion(run, replace(version, reference_digest="0" * 64))

@@ -1,0 +1,72 @@
+"""Which code keeps tenants apart, and which tests hold it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Target:
+    """A module, or some functions of it, and the tests that its mutants have to fail."""
+
+    module: str
+    path: str
+    tests: tuple[str, ...]
+    functions: tuple[str, ...] = ()  #: all where empty
+
+
+def _ours(module: str, *tests: str, only: tuple[str, ...] = ()) -> Target:
+    return Target(module, f"{module.replace('.', '/')}.py", tests, only)
+
+
+#: The quick tests of a module first: a mutant is done with at its first failure.
+TARGETS: Final = (
+    _ours(
+        "include.storage.postgres",
+        "tests/integration/storage/test_confinement.py",
+        "tests/integration/storage/test_isolation.py",
+        "tests/integration/storage/test_snapshot.py",
+    ),
+    _ours(
+        "include.storage.lake_files",
+        "tests/unit/storage/test_lake_files.py",
+        "tests/unit/storage/test_lake.py",
+        only=("_file", "get", "put", "file_path", "LakeFiles"),
+    ),
+    _ours(
+        "include.storage.lake",
+        "tests/unit/storage/test_lake_files.py",
+        "tests/unit/storage/test_lake.py",
+        "tests/unit/storage/test_lake_reads.py",
+        only=("_table", "get_table", "put_table", "Lake"),
+    ),
+    _ours(
+        "include.tenants.namespace",
+        "tests/unit/tenants/test_namespace.py",
+        "tests/unit/tenants/test_loader.py",
+    ),
+    _ours(
+        "include.features.inputs",
+        "tests/unit/features/test_pools.py",
+        only=("pool_members", "record_pool", "read_pinned", "without_names"),
+    ),
+    _ours(
+        "include.registry.withdrawal",
+        "tests/unit/registry/test_withdrawn.py",
+        "tests/integration/registry/test_withdrawn_consent.py",
+        "tests/integration/registry/test_rollback.py",
+        "tests/integration/registry/test_blast_radius.py",
+    ),
+    _ours(
+        "include.storage.ownership",
+        "tests/integration/storage/test_ownership.py",
+        only=("decide_claim", "admitted", "_is_admitted", "check", "claim", "key_digest"),
+    ),
+    Target(
+        "tenantry_pages.routes",
+        "plugins/tenantry_pages/routes.py",
+        ("tests/unit/plugins",),
+        ("readable_tenant", "of_dag", "file", "fleet"),
+    ),
+)
