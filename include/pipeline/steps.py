@@ -105,8 +105,9 @@ def quality(run: Run) -> Checked:
 
 
 def materialization(run: Run) -> Materialized:
-    """The online store, brought up to the interval's end; there already, it is left as it is."""
+    """The online store, brought up to the interval's end; a no-op if it is there already."""
     checked, lake = run.take(Checked, "quality"), run.platform.lake
+    online = run.platform.stores.online
     views = translate.online_views(run.tenant)
     done = online_stage.materialize(
         run.tenant,
@@ -115,6 +116,7 @@ def materialization(run: Run) -> Materialized:
         attributes=checked.attributes,
         until=run.as_of,
         lake=lake,
+        online=online,
     )
     neighbours = run.neighbours()
     # One store serves the region, so it has what any of its tenants reads.
@@ -122,12 +124,12 @@ def materialization(run: Run) -> Materialized:
     wanted = any(view.scope == "shared" for view in pooled)
     members = run.shared_members() if wanted else []
     if not members:
-        online_stage.empty_pool(run.tenant.region)
+        online_stage.empty_pool(run.tenant.region, online)
         return done
     if not any(view.scope == "shared" for view in views):
         return done
     also = online_stage.materialize_pool(
-        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake
+        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake, online=online
     )
     return replace(done, views=(*done.views, *also.views))
 
@@ -287,7 +289,8 @@ def skew(run: Run) -> Replayed:
     """A sample of the vectors that were scored, computed again from the lake as it is now."""
     use_case, lake = run.the_use_case(), run.platform.lake
     # Events were looked at when they happened; the online store stands at the interval's end.
-    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features)
+    store = run.platform.stores.online
+    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features, store)
     return skew_stage.replay(
         run.tenant,
         use_case.features,
