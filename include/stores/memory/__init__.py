@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.memory.incidents import InMemoryIncidents
 from include.stores.memory.promotions import InMemoryPromotions
 
 
 def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
-    return Stores(promotions=InMemoryPromotions())
+    return Stores(promotions=InMemoryPromotions(), incidents=InMemoryIncidents())

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 
 
 def in_postgres() -> Stores:
     """The stores of the Postgres that this process's environment names."""
-    return Stores(promotions=PostgresPromotions())
+    return Stores(promotions=PostgresPromotions(), incidents=PostgresIncidents())
