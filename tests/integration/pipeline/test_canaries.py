@@ -28,6 +28,7 @@ from include.handoffs import Trained
 from include.models.contributors import Contributors
 from include.pipeline import in_process, runs, steps
 from include.pipeline.history import newest_training
+from include.pipeline.stages import TENANT_STAGES
 from include.registry.incidents import LEAK
 from include.registry.unpacking import unpacked
 from include.runtime.demo_stories import TEMPLATES
@@ -159,16 +160,10 @@ def plant(folder: Path, begin: str) -> None:
 
 def load(aviary: Aviary, name: str) -> None:
     """The first two stages of the tenant's interval."""
-    run = runs.open_pipeline(
-        aviary.tenant(name).id,
-        "",
-        start=None,
-        end=AS_OF,
-        connect=wiring.connect_from_environment,
-        received={},
-    )
-    run = run.after("ingestion", steps.execute("ingestion", run))
-    steps.execute("quality", run)
+    tenant_id, connect = aviary.tenant(name).id, wiring.connect_from_environment
+    run = runs.open_pipeline(tenant_id, "", start=None, end=AS_OF, connect=connect)
+    ingestion, quality, _ = TENANT_STAGES
+    steps.execute(quality, run, {"ingestion": steps.execute(ingestion, run, {})})
 
 
 @contextmanager
