@@ -18,8 +18,8 @@ from include.features.reach import retention_problems
 from include.handoffs import Interval
 from include.pipeline.intervals import last_interval
 from include.pipeline.neighbours import readable
+from include.stage_runs import StageRuns
 from include.storage import ownership
-from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef
@@ -167,7 +167,7 @@ def open_retrain(
     """
     tenant = _owned_tenant(tenant_id)
     case, platform = _use_case(tenant, use_case), wiring.platform(connect)
-    loaded = last_checked(tenant)
+    loaded = last_checked(tenant, platform.stores.stage_runs)
     if as_of is None:
         as_of = loaded
     if not begun:
@@ -303,21 +303,15 @@ def _use_case(tenant: TenantConfig, name: str) -> UseCase:
     return use_case.with_absent(unknown=absent_is_unknown(use_case, tenant))
 
 
-def last_checked(tenant: TenantConfig) -> datetime:
+def last_checked(tenant: TenantConfig, stage_runs: StageRuns) -> datetime:
     """End of the newest interval whose data was accepted.
 
     Raises:
         ConfigError: nothing was loaded yet.
     """
-    with tenant_transaction(tenant.ref) as connection:
-        row = connection.execute(
-            "SELECT max(interval_end) AS until FROM stage_runs "
-            "WHERE tenant_id = %s AND stage = 'quality'",
-            [tenant.id],
-        ).fetchone()
-    if row is None or row["until"] is None:
+    checked = stage_runs.newest(tenant.ref, "", "quality")
+    if checked is None:
         raise ConfigError(
             f"tenant {tenant.id!r} has no data yet; run its pipeline once, then retrain"
         )
-    until: datetime = row["until"]
-    return until
+    return checked.end

@@ -43,11 +43,11 @@ from include.pipeline import (
     decay,
     evaluate,
     experiments,
-    history,
     lookback,
     losses,
     serving,
     translate,
+    when_to_train,
 )
 from include.pipeline.neighbours import readable
 from include.pipeline.runs import GlobalRun, Run
@@ -55,6 +55,7 @@ from include.pipeline.stages import Stage
 from include.registry import stage as registry_stage
 from include.registry.leaks import Look, ordinary
 from include.scoring import stage as scoring_stage
+from include.stage_runs import StageRun, scored_before
 from include.storage import audit, ownership
 from include.storage.scratch import sweep
 from include.training import stage as training_stage
@@ -80,7 +81,7 @@ def execute(stage: Stage, run: Run, received: Mapping[str, Any]) -> Any:
     with ownership.at_work(run.tenant.id):
         ownership.check_again(run.tenant)  # it may have been moved since the run was opened
         handoff = _call(stage, run, received)
-        history.record(run, stage.name, handoff)
+        _record(run, stage, handoff)
     return handoff
 
 
@@ -90,8 +91,15 @@ def execute_global(stage: Stage, run: GlobalRun, received: Mapping[str, Any]) ->
     sweep(run.owner.id)
     with ownership.at_work(*(one.id for one in run.consenting)):
         handoff = _call(stage, run, received)
-        history.record(run, stage.name, handoff)
+        _record(run, stage, handoff)
     return handoff
+
+
+def _record(run: Run | GlobalRun, stage: Stage, handoff: Any) -> None:
+    """Keep what the stage left; a global run has an instant and no interval."""
+    start = run.interval.start if isinstance(run, Run) else run.as_of
+    done = StageRun(run.use_case_name, stage.name, start, run.as_of, handoff)
+    run.platform.stores.stage_runs.record(run.owner, done)
 
 
 def _call(stage: Stage, run: Run | GlobalRun, received: Mapping[str, Any]) -> Any:
@@ -187,7 +195,7 @@ def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
         request=use_case.request,
     )
     lost = losses.of_run(run)
-    due = history.training_due(run, events, data_loss=bool(losses.in_interval(run, lost)))
+    due = when_to_train.training_due(run, events, data_loss=bool(losses.in_interval(run, lost)))
     return FeaturesBuilt(
         tenant=run.tenant.id,
         use_case=use_case.name,
@@ -206,7 +214,7 @@ def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
 
 def training(run: Run, features: FeaturesBuilt) -> Trained:
     """Candidates, measured on the same later time window."""
-    decided = history.decided_training(run)
+    decided = when_to_train.decided_training(run)
     if decided is not None:
         return decided
     use_case = run.the_use_case()
@@ -219,7 +227,7 @@ def training(run: Run, features: FeaturesBuilt) -> Trained:
         global_champion=serving.in_force(run.platform, run.tenant.pool, use_case.name, run.as_of),
         trigger=run.trigger,
         code_revision=wiring.code_revision(),
-        logs=history.scored_before(run),
+        logs=scored_before(run.platform.stores.stage_runs, run.owner, run.use_case_name, run.as_of),
     )
 
 
@@ -313,7 +321,7 @@ def skew(run: Run, scoring: Scored) -> Replayed:
         run.tenant,
         use_case.features,
         scoring,
-        history.scored_before(run),
+        scored_before(run.platform.stores.stage_runs, run.owner, run.use_case_name, run.as_of),
         seed=use_case.seed,
         lake=lake,
         pool=record_pool(run.pool_members(), use_case.features, lake),
@@ -336,7 +344,7 @@ def global_training(run: GlobalRun) -> Trained:
     neither the incumbent nor stands for this training.
     """
     run = consent.before_training(run)
-    decided = history.decided_training(run)
+    decided = when_to_train.decided_training(run)
     if decided is not None:
         return decided
     lake, incidents = run.platform.lake, run.platform.stores.incidents

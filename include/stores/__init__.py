@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from include.incidents import Incidents
 from include.registry.promotions import Promotions
+from include.stage_runs import StageRuns
 
 
 @dataclass(frozen=True)
@@ -14,3 +15,4 @@ class Stores:
 
     promotions: Promotions
     incidents: Incidents
+    stage_runs: StageRuns

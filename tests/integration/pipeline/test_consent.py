@@ -18,18 +18,20 @@ from include.handoffs import Trained
 from include.pipeline import runs, steps
 from include.pipeline.consent import Withdrawals, reach_all
 from include.pipeline.consents import Consents
-from include.pipeline.history import newest_training
 from include.pipeline.stages import GLOBAL_STAGES, stage_named
 from include.registry.port import CHAMPION
 from include.registry.promotions import Promotion
+from include.stage_runs import newest_training
 from include.storage import audit
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.stage_runs import PostgresStageRuns
 from include.tenants.loader import find_tenant
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.wiring import Platform
 
+STAGE_RUNS: Final = PostgresStageRuns()
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
@@ -158,7 +160,7 @@ def test_the_command_withdraws_at_once_and_a_model_trained_without_serves_again(
 
     train_global(CASE, POOLED)
     (new,) = (one for one in PROMOTIONS.history(GLOBAL, CASE) if one.for_good)
-    trained = newest_training(GLOBAL, CASE)
+    trained = newest_training(STAGE_RUNS, GLOBAL, CASE)
     assert trained is not None
     document = json.loads(Lake.from_environment().get(GLOBAL, trained.evaluation))
     assert {table["tenant"] for table in document["tables"]} == {

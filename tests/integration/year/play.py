@@ -161,7 +161,7 @@ class Year:
         """What somebody does by hand."""
         tenant = self.tenant(life)
         platform = wiring.platform(wiring.connect_from_environment)
-        case, as_of = life.cases[0], runs.last_checked(tenant)
+        case, as_of = life.cases[0], runs.last_checked(tenant, wiring.stores().stage_runs)
         challenger = experiments.challenger_at(PROMOTIONS.history(tenant.ref, case), as_of)
         serving, trial = (
             PROMOTIONS.champion_at(tenant.ref, case),

@@ -99,7 +99,7 @@ def test_a_stage_without_what_it_needs_says_which_to_run(monkeypatch: pytest.Mon
     monkeypatch.setattr(steps, "ownership", quiet)
     monkeypatch.setattr(steps, "sweep", lambda _: None)
     kept: list[tuple[str, Any]] = []
-    monkeypatch.setattr(steps.history, "record", lambda _, name, made: kept.append((name, made)))
+    monkeypatch.setattr(steps, "_record", lambda _, stage, made: kept.append((stage.name, made)))
     monkeypatch.setattr(steps, "scoring", lambda run, features: features)
     monkeypatch.setattr(steps, "features", lambda run, quality=None: quality)
     run: Any = SimpleNamespace(tenant=SimpleNamespace(id="alder"), use_case_name="", as_of=None)

@@ -34,7 +34,7 @@ def test_a_stage_sweeps_its_tenants_folder_first(
     seen: list[list[bool]] = []
     quiet: Any = SimpleNamespace(at_work=lambda *_: nullcontext(), check_again=lambda *_: None)
     monkeypatch.setattr(steps, "ownership", quiet)
-    monkeypatch.setattr(steps.history, "record", lambda *_: None)
+    monkeypatch.setattr(steps, "_record", lambda *_: None)
     look = lambda _: seen.append([folder.exists() for folder in left])  # noqa: E731
     monkeypatch.setattr(steps, "ingestion", look)
     run: Any = SimpleNamespace(tenant=SimpleNamespace(id="alder"), use_case_name="", as_of=None)
