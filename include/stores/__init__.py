@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from include.features.online.store import OnlineStore
+from include.incidents import Incidents
 from include.registry.promotions import Promotions
+from include.stage_runs import StageRuns
 
 
 @dataclass(frozen=True)
@@ -14,3 +16,5 @@ class Stores:
 
     promotions: Promotions
     online: OnlineStore
+    incidents: Incidents
+    stage_runs: StageRuns
