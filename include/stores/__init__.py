@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from include.features.online.store import OnlineStore
 from include.incidents import Incidents
 from include.registry.promotions import Promotions
 from include.stage_runs import StageRuns
@@ -14,5 +15,6 @@ class Stores:
     """The owners of all rows, one port per group of tables."""
 
     promotions: Promotions
+    online: OnlineStore
     incidents: Incidents
     stage_runs: StageRuns

@@ -38,6 +38,7 @@ from include.storage import audit, ownership
 from include.storage.canonical import SCHEMAS, schema_fingerprint
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
+from include.stores.memory.online import InMemoryOnlineStore
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.config import TenantConfig
@@ -263,6 +264,16 @@ class World:
             for use_case in (USE_CASE, owner.use_case):
                 for promotion in planted.history(owner.ref, use_case):
                     twin.record(owner.ref, promotion)
+        return twin
+
+    def fresh_online(self) -> InMemoryOnlineStore:
+        """What streamed in of every owner, in memory."""
+        twin = InMemoryOnlineStore()
+        for owner in OWNERS:
+            rows = (
+                pa.Table.from_batches([canonical(owner, name)]) for name in ("events", "attributes")
+            )
+            twin.append(owner.ref, *rows)
         return twin
 
     def keep(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from include.stores import Stores
 from include.stores.memory.incidents import InMemoryIncidents
+from include.stores.memory.online import InMemoryOnlineStore
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.stage_runs import InMemoryStageRuns
 
@@ -12,6 +13,7 @@ def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
     return Stores(
         promotions=InMemoryPromotions(),
+        online=InMemoryOnlineStore(),
         incidents=InMemoryIncidents(),
         stage_runs=InMemoryStageRuns(),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from include.stores import Stores
 from include.stores.postgres.incidents import PostgresIncidents
+from include.stores.postgres.online import PostgresOnlineStore
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.stage_runs import PostgresStageRuns
 
@@ -12,6 +13,7 @@ def in_postgres() -> Stores:
     """The stores of the Postgres that this process's environment names."""
     return Stores(
         promotions=PostgresPromotions(),
+        online=PostgresOnlineStore(),
         incidents=PostgresIncidents(),
         stage_runs=PostgresStageRuns(),
     )
