@@ -111,6 +111,7 @@ class Withdrawals:
             ),  # from when the lost one served, so that a training of then counts
             registry=registry,
             promotions=promotions,
+            experiments=self.platform.stores.experiments,
             also=self.gone,
             by=self.by,
             dry_run=self.dry_run,
@@ -144,6 +145,7 @@ class Withdrawals:
                 as_of=lambda _: _newest(tenant),
                 registry=self.platform.registry,
                 promotions=self.platform.stores.promotions,
+                experiments=self.platform.stores.experiments,
                 fallback=best_baseline,
                 also=self.gone,
                 by=self.by,
@@ -302,6 +304,7 @@ def before_scoring(run: Run) -> None:
         as_of=lambda _: max(run.as_of, last_checked(run.tenant)),
         registry=registry,
         promotions=promotions,
+        experiments=run.platform.stores.experiments,
         fallback=best_baseline,
     )
 

@@ -227,6 +227,8 @@ def scoring(run: Run) -> Scored:
         TOP,
         registry=run.platform.registry,
         promotions=run.platform.stores.promotions,
+        experiments=run.platform.stores.experiments,
+        predictions=run.platform.stores.predictions,
         lake=run.platform.lake,
         entity=use_case.entity,
         baseline=translate.shown_baseline(use_case),
@@ -246,7 +248,7 @@ def monitoring(run: Run) -> Monitored:
     if not data_loss:  # without data everybody seems to have stayed away
         evaluate.measure_matured(run, scored, lost)
         experiments.look(run, scored, lost)
-    champion = predictions = past = maturity = model = None
+    champion = scores = past = maturity = model = None
     reference: dict[datetime, tuple[LostDays, ...]] = {}
     if scored.version:  # judged is what was scored, whatever has come to serve since
         version, model = serving.version(run.platform, ref, use_case.name, scored.version)
@@ -255,7 +257,7 @@ def monitoring(run: Run) -> Monitored:
         known = losses.known_losses(use_case, run.tenant, then, lost)
         reference = dict.fromkeys(instants, known)
         vectors = run.platform.lake.get_table(ref, scored.features)
-        predictions = row_scores(model, vectors, use_case.entity)
+        scores = row_scores(model, vectors, use_case.entity)
         past = lookback.past(run, scored, model)
         maturity = lookback.maturity(run, scored, model)
     monitored = monitoring_stage.monitor(
@@ -273,7 +275,9 @@ def monitoring(run: Run) -> Monitored:
         data_loss=data_loss,
         lake=run.platform.lake,
         promotions=run.platform.stores.promotions,
-        predictions=predictions,
+        predictions=run.platform.stores.predictions,
+        live_metrics=run.platform.stores.live_metrics,
+        scores=scores,
         report=run.report,
         past=past,
         maturity=maturity,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from include.incidents import Incidents
+from include.monitoring.live_metrics import LiveMetrics
+from include.registry.experiments import Experiments
+from include.registry.outcomes import Outcomes
+from include.registry.predictions import Predictions
 from include.registry.promotions import Promotions
 
 
@@ -14,3 +18,7 @@ class Stores:
 
     promotions: Promotions
     incidents: Incidents
+    predictions: Predictions
+    live_metrics: LiveMetrics
+    experiments: Experiments
+    outcomes: Outcomes

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.memory.experiments import InMemoryExperiments
 from include.stores.memory.incidents import InMemoryIncidents
+from include.stores.memory.live_metrics import InMemoryLiveMetrics
+from include.stores.memory.outcomes import InMemoryOutcomes
+from include.stores.memory.predictions import InMemoryPredictions
 from include.stores.memory.promotions import InMemoryPromotions
 
 
 def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
-    return Stores(promotions=InMemoryPromotions(), incidents=InMemoryIncidents())
+    return Stores(
+        promotions=InMemoryPromotions(),
+        incidents=InMemoryIncidents(),
+        predictions=InMemoryPredictions(),
+        live_metrics=InMemoryLiveMetrics(),
+        experiments=InMemoryExperiments(),
+        outcomes=InMemoryOutcomes(),
+    )

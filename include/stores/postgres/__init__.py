@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.postgres.experiments import PostgresExperiments
 from include.stores.postgres.incidents import PostgresIncidents
+from include.stores.postgres.live_metrics import PostgresLiveMetrics
+from include.stores.postgres.outcomes import PostgresOutcomes
+from include.stores.postgres.predictions import PostgresPredictions
 from include.stores.postgres.promotions import PostgresPromotions
 
 
 def in_postgres() -> Stores:
     """The stores of the Postgres that this process's environment names."""
-    return Stores(promotions=PostgresPromotions(), incidents=PostgresIncidents())
+    return Stores(
+        promotions=PostgresPromotions(),
+        incidents=PostgresIncidents(),
+        predictions=PostgresPredictions(),
+        live_metrics=PostgresLiveMetrics(),
+        experiments=PostgresExperiments(),
+        outcomes=PostgresOutcomes(),
+    )
