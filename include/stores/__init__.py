@@ -10,6 +10,7 @@ from include.registry.experiments import Experiments
 from include.registry.outcomes import Outcomes
 from include.registry.predictions import Predictions
 from include.registry.promotions import Promotions
+from include.stage_runs import StageRuns
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Stores:
 
     promotions: Promotions
     incidents: Incidents
+    stage_runs: StageRuns
     predictions: Predictions
     live_metrics: LiveMetrics
     experiments: Experiments

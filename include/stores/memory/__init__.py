@@ -9,6 +9,7 @@ from include.stores.memory.live_metrics import InMemoryLiveMetrics
 from include.stores.memory.outcomes import InMemoryOutcomes
 from include.stores.memory.predictions import InMemoryPredictions
 from include.stores.memory.promotions import InMemoryPromotions
+from include.stores.memory.stage_runs import InMemoryStageRuns
 
 
 def in_memory() -> Stores:
@@ -16,6 +17,7 @@ def in_memory() -> Stores:
     return Stores(
         promotions=InMemoryPromotions(),
         incidents=InMemoryIncidents(),
+        stage_runs=InMemoryStageRuns(),
         predictions=InMemoryPredictions(),
         live_metrics=InMemoryLiveMetrics(),
         experiments=InMemoryExperiments(),

@@ -9,6 +9,7 @@ from include.stores.postgres.live_metrics import PostgresLiveMetrics
 from include.stores.postgres.outcomes import PostgresOutcomes
 from include.stores.postgres.predictions import PostgresPredictions
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.stage_runs import PostgresStageRuns
 
 
 def in_postgres() -> Stores:
@@ -16,6 +17,7 @@ def in_postgres() -> Stores:
     return Stores(
         promotions=PostgresPromotions(),
         incidents=PostgresIncidents(),
+        stage_runs=PostgresStageRuns(),
         predictions=PostgresPredictions(),
         live_metrics=PostgresLiveMetrics(),
         experiments=PostgresExperiments(),

@@ -133,6 +133,7 @@ def run(name: str, lake: Lake) -> Scored:
         trained,
         registry=registry,
         promotions=promotions,
+        incidents=stores.incidents,
         lake=lake,
         feature_fingerprint=case.fingerprint,
     )
