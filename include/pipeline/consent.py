@@ -113,6 +113,7 @@ class Withdrawals:
             ),  # from when the lost one served, so that a training of then counts
             registry=registry,
             promotions=promotions,
+            experiments=self.platform.stores.experiments,
             also=self.gone,
             by=self.by,
             dry_run=self.dry_run,
@@ -146,6 +147,7 @@ class Withdrawals:
                 as_of=lambda _: _newest(tenant, self.platform.stores.stage_runs),
                 registry=self.platform.registry,
                 promotions=self.platform.stores.promotions,
+                experiments=self.platform.stores.experiments,
                 fallback=partial(best_baseline, self.platform),
                 also=self.gone,
                 by=self.by,
@@ -306,6 +308,7 @@ def before_scoring(run: Run) -> None:
         as_of=lambda _: max(run.as_of, last_checked(run.tenant, run.platform.stores.stage_runs)),
         registry=registry,
         promotions=promotions,
+        experiments=run.platform.stores.experiments,
         fallback=partial(best_baseline, run.platform),
     )
 

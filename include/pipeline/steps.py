@@ -257,6 +257,8 @@ def scoring(run: Run, features: FeaturesBuilt) -> Scored:
         TOP,
         registry=run.platform.registry,
         promotions=run.platform.stores.promotions,
+        experiments=run.platform.stores.experiments,
+        predictions=run.platform.stores.predictions,
         lake=run.platform.lake,
         entity=use_case.entity,
         baseline=translate.shown_baseline(use_case),
@@ -275,7 +277,7 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
     if not data_loss:  # without data everybody seems to have stayed away
         evaluate.measure_matured(run, scoring, lost)
         experiments.look(run, scoring, lost)
-    champion = predictions = past = maturity = model = None
+    champion = scores = past = maturity = model = None
     reference: dict[datetime, tuple[LostDays, ...]] = {}
     if scoring.version:  # judged is what was scored, whatever has come to serve since
         version, model = serving.version(run.platform, ref, use_case.name, scoring.version)
@@ -284,7 +286,7 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
         known = losses.known_losses(use_case, run.tenant, then, lost)
         reference = dict.fromkeys(instants, known)
         vectors = run.platform.lake.get_table(ref, scoring.features)
-        predictions = row_scores(model, vectors, use_case.entity)
+        scores = row_scores(model, vectors, use_case.entity)
         past = lookback.past(run, scoring, model)
         maturity = lookback.maturity(run, scoring, model)
     monitored = monitoring_stage.monitor(
@@ -302,7 +304,9 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
         data_loss=data_loss,
         lake=run.platform.lake,
         promotions=run.platform.stores.promotions,
-        predictions=predictions,
+        predictions=run.platform.stores.predictions,
+        live_metrics=run.platform.stores.live_metrics,
+        scores=scores,
         report=run.report,
         past=past,
         maturity=maturity,

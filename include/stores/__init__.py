@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 from include.features.online.store import OnlineStore
 from include.incidents import Incidents
+from include.monitoring.live_metrics import LiveMetrics
+from include.registry.experiments import Experiments
+from include.registry.outcomes import Outcomes
+from include.registry.predictions import Predictions
 from include.registry.promotions import Promotions
 from include.stage_runs import StageRuns
 
@@ -18,3 +22,7 @@ class Stores:
     online: OnlineStore
     incidents: Incidents
     stage_runs: StageRuns
+    predictions: Predictions
+    live_metrics: LiveMetrics
+    experiments: Experiments
+    outcomes: Outcomes

@@ -37,6 +37,7 @@ from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
 from include.monitoring.effects import Effect, Retrain
 from include.monitoring.gate import Comparison
+from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import Champion
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
@@ -46,6 +47,7 @@ from include.monitoring.vectors import Mismatch
 from include.monitoring.windows import Windows
 from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
+from include.pipeline.outcomes import Answered
 from include.pipeline.runs import Run
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
@@ -56,20 +58,20 @@ from include.registry.in_memory import InMemoryRegistry
 from include.registry.incidents import Suspected
 from include.registry.mlflow_records import MlflowRecords
 from include.registry.mlflow_registry import MlflowRegistry
+from include.registry.outcomes import ArmOutcome, InstantOutcomes, PairOutcome
+from include.registry.policy import Policy
 from include.registry.port import ModelVersion
+from include.registry.predictions import Part, Prediction
 from include.registry.promotions import Promotion
-from include.registry.sequential import Policy
 from include.registry.suspicions import Suspicion
 from include.registry.withdrawal import Withdrawn
-from include.scoring.predictions import Part
 from include.scoring.ranks import SCHEMA
 from include.storage import ownership
 from include.storage.chain import Head
 from include.storage.lake import Lake
 from include.storage.places import Cutoffs
 from include.storage.postgres import tenant_transaction
-from include.stores.memory.online import InMemoryOnlineStore
-from include.stores.memory.promotions import InMemoryPromotions
+from include.stores import Stores
 from include.stores.postgres import in_postgres
 from include.stores.postgres.online import PostgresOnlineStore
 from include.stores.postgres.online.partials import Batch, Group, Row
@@ -293,14 +295,9 @@ class Asked:
         return self.world.fresh_registry()
 
     @cached_property
-    def promotions(self) -> InMemoryPromotions:
-        """With every owner's decisions in it."""
-        return self.world.fresh_promotions()
-
-    @cached_property
-    def online(self) -> InMemoryOnlineStore:
-        """With what streamed in of every owner in it."""
-        return self.world.fresh_online()
+    def twins(self) -> Stores:
+        """With every owner's rows in them."""
+        return self.world.fresh_twins()
 
     @property
     def config(self) -> Any:
@@ -338,6 +335,10 @@ def _part(asked: Asked) -> Part:
         "details": [None],
     }
     return Part(pa.table({n: rows[n] for n in SCHEMA.names}, SCHEMA), asked.named.version)
+
+
+def _prediction(asked: Asked) -> Prediction:
+    return Prediction(asked.named.entity, asked.named.item, 1, 0.5, 0.5, asked.named.version)
 
 
 def _state(asked: Asked) -> Row:
@@ -387,6 +388,10 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Stores": lambda a: in_postgres(),
     "Promotions": lambda a: PostgresPromotions(),
     "OnlineStore": lambda a: PostgresOnlineStore(),
+    "Predictions": lambda a: in_postgres().predictions,
+    "LiveMetrics": lambda a: in_postgres().live_metrics,
+    "Experiments": lambda a: in_postgres().experiments,
+    "Outcomes": lambda a: in_postgres().outcomes,
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -471,6 +476,18 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Suspected": lambda a: Suspected(AS_OF, "asked", (_suspicion(a),), a.named.version, (), None),
     "Sequence[Suspicion]": lambda a: [_suspicion(a)],
     "Answer": lambda a: "dismissed",
+    "InstantOutcomes": lambda a: InstantOutcomes(
+        AS_OF + timedelta(days=1),
+        1,
+        (ArmOutcome(a.named.entity, True, 0.5),),
+        ("1", a.named.version),
+        (PairOutcome(a.named.entity, 0.5, 0.5),),
+    ),
+    "LiveMetric": lambda a: LiveMetric(AS_OF, "auc", a.named.version, 0.5, 0.1, 1, AS_OF),
+    "live.Rows": lambda a: [_prediction(a)],
+    "Rows": lambda a: [_prediction(a)],
+    "Answered": lambda a: Answered(AS_OF, [_prediction(a)], [_prediction(a)]),
+    "Truth": lambda a: {a.named.entity: 1.0},
     "Ending": lambda a: Ending(AS_OF, "stopped", ("asked",), {}, "asked"),
     "RollbackFacts": lambda a: RollbackFacts(
         a.named.version, "own", "auc", 0.7, 0.1, 0.01, 0.5, 100, AS_OF
@@ -621,9 +638,17 @@ INSTANCES: Final[dict[str, Provider]] = {
     "LakeFiles": lambda a: a.world.lake,
     "InMemoryRegistry": lambda a: a.registry,
     "PostgresPromotions": lambda a: PostgresPromotions(),
-    "InMemoryPromotions": lambda a: a.promotions,
     "PostgresOnlineStore": lambda a: PostgresOnlineStore(),
-    "InMemoryOnlineStore": lambda a: a.online,
+    "InMemoryOnlineStore": lambda a: a.twins.online,
+    "InMemoryPromotions": lambda a: a.twins.promotions,
+    "PostgresPredictions": lambda a: in_postgres().predictions,
+    "InMemoryPredictions": lambda a: a.twins.predictions,
+    "PostgresLiveMetrics": lambda a: in_postgres().live_metrics,
+    "InMemoryLiveMetrics": lambda a: a.twins.live_metrics,
+    "PostgresExperiments": lambda a: in_postgres().experiments,
+    "InMemoryExperiments": lambda a: a.twins.experiments,
+    "PostgresOutcomes": lambda a: in_postgres().outcomes,
+    "InMemoryOutcomes": lambda a: a.twins.outcomes,
     "MlflowRegistry": lambda a: MlflowRegistry(a.world.changeable_uri, a.world.lake.root),
     "MlflowRecords": lambda a: MlflowRecords(a.world.changeable_uri, a.world.lake),
     "RecordedLake": _recorded,

@@ -164,7 +164,10 @@ SHOW: Final = frozenset(
             for place in ("postgres.promotions.Postgres", "memory.promotions.InMemory")
             for name in ("history", "find", "outline", "champion_at")
         ),
-        *("registry.experiments.history",),
+        *(
+            f"stores.{place}Experiments.history"
+            for place in ("postgres.experiments.Postgres", "memory.experiments.InMemory")
+        ),
         *("registry.mlflow_registry.MlflowRegistry.artifact",),
         *("registry.mlflow_registry.MlflowRegistry.reference",),
         *("registry.mlflow_registry.MlflowRegistry.card",),

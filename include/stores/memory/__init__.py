@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.memory.experiments import InMemoryExperiments
 from include.stores.memory.incidents import InMemoryIncidents
+from include.stores.memory.live_metrics import InMemoryLiveMetrics
 from include.stores.memory.online import InMemoryOnlineStore
+from include.stores.memory.outcomes import InMemoryOutcomes
+from include.stores.memory.predictions import InMemoryPredictions
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.stage_runs import InMemoryStageRuns
 
@@ -16,4 +20,8 @@ def in_memory() -> Stores:
         online=InMemoryOnlineStore(),
         incidents=InMemoryIncidents(),
         stage_runs=InMemoryStageRuns(),
+        predictions=InMemoryPredictions(),
+        live_metrics=InMemoryLiveMetrics(),
+        experiments=InMemoryExperiments(),
+        outcomes=InMemoryOutcomes(),
     )
