@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from trials import MONDAY, Shop, monday
 
 from include.handoffs import Interval
 from include.monitoring.policy import DriftPolicy
@@ -17,6 +16,7 @@ from include.quality import results
 from include.quality.volume import Incident, Outage
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from tests.trials import MONDAY, Shop, monday
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,6 @@ from typing import Final
 
 import pyarrow as pa
 import pytest
-from trials import CASE, WEEK, Shop, monday
 
 from include.errors import IntegrityError, TenantryError
 from include.handoffs import FeaturesBuilt
@@ -21,6 +20,7 @@ from include.storage import audit
 from include.storage.lake import Lake
 from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
+from tests.trials import CASE, WEEK, Shop, monday
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 

@@ -20,6 +20,7 @@ from include.pipeline.runs import Run
 from include.registry.experiments import Experiment
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.port import NewVersion
+from include.registry.predictions import Prediction
 from include.registry.promotions import Promotion
 from include.registry.stage import follow_ledger
 from include.scoring.stage import score
@@ -222,10 +223,17 @@ class Shop:
         plain = [{k: v for k, v in row.items() if k not in written} for row in found]
         return sorted(plain, key=str)
 
-    def state(self) -> dict[str, Any]:
-        """Everything that scoring and looking leave."""
-        aliases = {
+    def served(self, week: int) -> list[Prediction]:
+        """What was served at the end of a week."""
+        return self.stores.predictions.served(self.ref, CASE.name, monday(week))
+
+    def aliases(self) -> dict[str, str]:
+        """The versions that the registry's aliases name; empty where there is none."""
+        return {
             name: found.version if (found := self.registry.alias(self.ref, CASE.name, name)) else ""
             for name in ("champion", "challenger")
         }
-        return {**{table: self.rows(table) for table in TABLES}, "aliases": aliases}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that scoring and looking leave."""
+        return {**{table: self.rows(table) for table in TABLES}, "aliases": self.aliases()}
