@@ -181,7 +181,9 @@ class Withdrawals:
     def _emptied(self, region: str) -> Iterator[Effect]:
         owner = global_owner(region)
         try:
-            emptied = forget_who_left(region, self.consents.members(region))
+            emptied = forget_who_left(
+                region, self.consents.members(region), self.platform.stores.online
+            )
         except (TenantryError, psycopg.Error) as error:
             yield Effect(owner.id, "shared views", "failed", "", "", str(error))
             return

@@ -11,7 +11,7 @@ import psycopg
 
 from include import use_cases, wiring
 from include.errors import TenantryError, UnavailableError, UnknownNameError
-from include.features.online.served import freshness
+from include.features.online.store import OnlineStore
 from include.monitoring.retrain_effect import describe
 from include.pipeline import experiment_results
 from include.registry import lifecycle
@@ -184,7 +184,7 @@ def _status(
         "live": _live(live),
         "drift": ", ".join(dict.fromkeys([*(v["verdict"] for v in verdicts[-1:]), *incidents])),
         "retrains": _retrains(asked),
-        "online": _online(tenant, use_case),
+        "online": _online(tenant, use_case, stores.online),
         "link": f"{airflow_url}/dags/{dag_id(tenant.id, 'pipeline')}" if airflow_url else "",
     }
 
@@ -196,12 +196,12 @@ def _retrains(asked: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join([*([f"{earlier} earlier"] if earlier else []), *newest])
 
 
-def _online(tenant: TenantConfig, use_case: str) -> str:
+def _online(tenant: TenantConfig, use_case: str, online: OnlineStore) -> str:
     """How many of the views that are served online are materialized, and up to when all are."""
     views = [view for view in use_cases.get(use_case).features.views if view.ttl is not None]
     if not views:
         return ""
-    there = {(one.view, one.fingerprint): one.watermark for one in freshness(tenant.ref)}
+    there = {(one.view, one.fingerprint): one.watermark for one in online.freshness(tenant.ref)}
     marks = [there[key] for view in views if (key := (view.name, view.fingerprint)) in there]
     until = f" to {min(marks):%Y-%m-%d}" if marks else ""
     return f"{len(marks)} of {len(views)} views{until}"

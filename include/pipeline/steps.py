@@ -135,8 +135,8 @@ def quality(run: Run, ingestion: Ingested) -> Checked:
 
 
 def materialization(run: Run, quality: Checked) -> Materialized:
-    """The online store, brought up to the interval's end; there already, it is left as it is."""
-    lake = run.platform.lake
+    """The online store, brought up to the interval's end; a no-op if it is there already."""
+    lake, online = run.platform.lake, run.platform.stores.online
     views = translate.online_views(run.tenant)
     done = online_stage.materialize(
         run.tenant,
@@ -145,6 +145,7 @@ def materialization(run: Run, quality: Checked) -> Materialized:
         attributes=quality.attributes,
         until=run.as_of,
         lake=lake,
+        online=online,
     )
     neighbours = run.neighbours()
     # One store serves the region, so it has what any of its tenants reads.
@@ -152,12 +153,12 @@ def materialization(run: Run, quality: Checked) -> Materialized:
     wanted = any(view.scope == "shared" for view in pooled)
     members = run.shared_members() if wanted else []
     if not members:
-        online_stage.empty_pool(run.tenant.region)
+        online_stage.empty_pool(run.tenant.region, online)
         return done
     if not any(view.scope == "shared" for view in views):
         return done
     also = online_stage.materialize_pool(
-        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake
+        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake, online=online
     )
     return replace(done, views=(*done.views, *also.views))
 
@@ -320,7 +321,8 @@ def skew(run: Run, scoring: Scored) -> Replayed:
     """A sample of the vectors that were scored, computed again from the lake as it is now."""
     use_case, lake = run.the_use_case(), run.platform.lake
     # Events were looked at when they happened; the online store stands at the interval's end.
-    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features)
+    store = run.platform.stores.online
+    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features, store)
     return skew_stage.replay(
         run.tenant,
         use_case.features,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from include.features.online.store import OnlineStore
 from include.incidents import Incidents
 from include.monitoring.live_metrics import LiveMetrics
 from include.registry.experiments import Experiments
@@ -18,6 +19,7 @@ class Stores:
     """The owners of all rows, one port per group of tables."""
 
     promotions: Promotions
+    online: OnlineStore
     incidents: Incidents
     stage_runs: StageRuns
     predictions: Predictions

@@ -19,7 +19,7 @@ import pyarrow as pa
 from include import use_cases
 from include.features.online.codec import State
 from include.features.online.layout import layouts
-from include.features.online.partials import Batch, Group, Row
+from include.features.online.served import Served
 from include.features.views import FeatureService
 from include.handoffs import (
     Candidate,
@@ -73,6 +73,8 @@ from include.storage.places import Cutoffs
 from include.storage.postgres import tenant_transaction
 from include.stores import Stores
 from include.stores.postgres import in_postgres
+from include.stores.postgres.online import PostgresOnlineStore
+from include.stores.postgres.online.partials import Batch, Group, Row
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.config import Retention
 from include.tenants.limits import Limits
@@ -385,6 +387,7 @@ BY_KIND: Final[dict[str, Provider]] = {
     "ModelRecords": lambda a: a.registry,
     "Stores": lambda a: in_postgres(),
     "Promotions": lambda a: PostgresPromotions(),
+    "OnlineStore": lambda a: PostgresOnlineStore(),
     "Predictions": lambda a: in_postgres().predictions,
     "LiveMetrics": lambda a: in_postgres().live_metrics,
     "Experiments": lambda a: in_postgres().experiments,
@@ -502,10 +505,13 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Spine": lambda a: __import__("include.features.spine", fromlist=["Spine"]).Spine(_spine(a)),
     "Mapping[str, Sequence[str | None]]": lambda a: {"user_id": [a.named.entity]},
     "Sequence[AttributeLookup]": lambda a: [],
-    "Sequence[tuple[FeatureView, str, datetime]]": lambda a: [(view(), a.named.group, AS_OF)],
+    "Sequence[Served]": lambda a: [
+        Served(view().name, view().fingerprint, a.named.group, AS_OF, None, "")
+    ],
     "Decision": lambda a: "retrain",
     "Outcome": lambda a: "promoted",
     "Mapping[str, Any]": lambda a: {"asked": 1},
+    "Mapping[str, datetime]": lambda a: {a.group.layout.key: AS_OF},
     "Mapping[str, str]": lambda a: {"asked": "asked"},
     "Version | None": lambda a: None,
     "bool": lambda a: True,
@@ -554,6 +560,7 @@ BY_NAME: Final[dict[str, Provider]] = {
     "task": lambda a: "classification",
     "entity": lambda a: "user_id",
     "owners": lambda a: [a.principal.id],
+    "members": lambda a: [a.principal.id],
     "keys": lambda a: ["user_id"],
     "reasons": lambda a: ["asked"],
     "decision": lambda a: ["asked"],
@@ -604,7 +611,7 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "training.suspecting.mapping_of:origin": lambda a: "amount",
     "quality.landing.slice_to_check:delivered": lambda a: [],
     "storage.slices.check_slice:rows": lambda a: a.rows,
-    "features.online.partials.write:rows": lambda a: [_state(a)],
+    "stores.postgres.online.partials.write:rows": lambda a: [_state(a)],
     "features.description.preview.preview:rows": lambda a: 3,
     "storage.lake_files.LakeFiles.put:rows": lambda a: 1,
     "training.reproduction.RecordedLake.put:rows": lambda a: 1,
@@ -617,7 +624,7 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "pipeline.in_process.run:use_case": lambda a: USE_CASE,
     "registry.rollback.move:to": lambda a: a.promotion,
     "monitoring.ledger.record:decision": lambda a: "retrain",
-    "features.online.partials.forget_streamed:keys": lambda a: [a.named.entity],
+    "stores.postgres.online.partials.forget_streamed:keys": lambda a: [a.named.entity],
 }
 
 
@@ -631,6 +638,8 @@ INSTANCES: Final[dict[str, Provider]] = {
     "LakeFiles": lambda a: a.world.lake,
     "InMemoryRegistry": lambda a: a.registry,
     "PostgresPromotions": lambda a: PostgresPromotions(),
+    "PostgresOnlineStore": lambda a: PostgresOnlineStore(),
+    "InMemoryOnlineStore": lambda a: a.twins.online,
     "InMemoryPromotions": lambda a: a.twins.promotions,
     "PostgresPredictions": lambda a: in_postgres().predictions,
     "InMemoryPredictions": lambda a: a.twins.predictions,

@@ -263,6 +263,10 @@ class World:
         """What was planted for every owner, in memory."""
         twins, planted = in_memory(), in_postgres()
         for owner in OWNERS:
+            streamed = (
+                pa.Table.from_batches([canonical(owner, name)]) for name in ("events", "attributes")
+            )
+            twins.online.append(owner.ref, *streamed)
             for use_case in (USE_CASE, owner.use_case):
                 scope = (owner.ref, use_case)
                 for promotion in planted.promotions.history(*scope):

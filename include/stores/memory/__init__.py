@@ -6,6 +6,7 @@ from include.stores import Stores
 from include.stores.memory.experiments import InMemoryExperiments
 from include.stores.memory.incidents import InMemoryIncidents
 from include.stores.memory.live_metrics import InMemoryLiveMetrics
+from include.stores.memory.online import InMemoryOnlineStore
 from include.stores.memory.outcomes import InMemoryOutcomes
 from include.stores.memory.predictions import InMemoryPredictions
 from include.stores.memory.promotions import InMemoryPromotions
@@ -16,6 +17,7 @@ def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
     return Stores(
         promotions=InMemoryPromotions(),
+        online=InMemoryOnlineStore(),
         incidents=InMemoryIncidents(),
         stage_runs=InMemoryStageRuns(),
         predictions=InMemoryPredictions(),

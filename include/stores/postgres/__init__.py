@@ -6,6 +6,7 @@ from include.stores import Stores
 from include.stores.postgres.experiments import PostgresExperiments
 from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.live_metrics import PostgresLiveMetrics
+from include.stores.postgres.online import PostgresOnlineStore
 from include.stores.postgres.outcomes import PostgresOutcomes
 from include.stores.postgres.predictions import PostgresPredictions
 from include.stores.postgres.promotions import PostgresPromotions
@@ -16,6 +17,7 @@ def in_postgres() -> Stores:
     """The stores of the Postgres that this process's environment names."""
     return Stores(
         promotions=PostgresPromotions(),
+        online=PostgresOnlineStore(),
         incidents=PostgresIncidents(),
         stage_runs=PostgresStageRuns(),
         predictions=PostgresPredictions(),
