@@ -15,10 +15,11 @@ from include import use_cases
 from include.handoffs import FeaturesBuilt, Interval, Scored, TableVersion
 from include.models.baselines import baseline_model
 from include.models.serialise import to_bytes
-from include.pipeline.experiments import look
+from include.pipeline.experiments import begin, look
 from include.pipeline.runs import Run
 from include.registry.experiments import Experiment
 from include.registry.in_memory import InMemoryRegistry
+from include.registry.policy import Policy
 from include.registry.port import NewVersion
 from include.registry.predictions import Prediction
 from include.registry.promotions import Promotion
@@ -163,6 +164,11 @@ class Shop:
             ),
         )
         follow_ledger(self.ref, CASE.name, self.registry, self.stores.promotions)
+
+    def begin(self, challenger: str, policy: Policy, as_of: datetime) -> Experiment:
+        """Try a version against the one that serves."""
+        given = {"as_of": as_of, "platform": self.platform, "by": "ada", "because": "to see"}
+        return begin(self.config, CASE.name, challenger, policy, **given)
 
     def features(self, week: int) -> FeaturesBuilt:
         """Who is active, and what the models may know of their chance to come back."""

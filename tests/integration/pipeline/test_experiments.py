@@ -44,19 +44,7 @@ def lake(tmp_path: Path) -> Iterator[Lake]:
 def begin(shop: Shop, champion: str, challenger: str, policy: Policy = POLICY) -> Experiment:
     """A champion that serves, and an experiment with a challenger from the first week on."""
     shop.promote(shop.add(champion), monday(0))
-    return experiments.start(
-        shop.ref,
-        CASE.name,
-        shop.add(challenger),
-        policy,
-        as_of=monday(0),
-        registry=shop.registry,
-        promotions=PROMOTIONS,
-        experiments=STORES.experiments,
-        predictions=STORES.predictions,
-        by="ada",
-        because="to see",
-    )
+    return shop.begin(shop.add(challenger), policy, monday(0))
 
 
 def versions(shop: Shop, week: int) -> set[str]:

@@ -59,15 +59,6 @@ def test_labels_of_lost_days_wait_until_they_are_sent_again(shop: Shop) -> None:
     assert measured(shop, 5) == [0, 1, 2, 3, 4]
 
 
-def test_what_was_measured_before_the_loss_was_known_is_taken_back(shop: Shop) -> None:
-    """A loss that is found late holds back what should never have been measured."""
-    for week in range(4):
-        before = measured(shop, week)
-    assert before == [0, 1, 2]
-    lose(shop, monday(1) + DAY, monday(1) + 3 * DAY, None)
-    assert measured(shop, 3) == [0]
-
-
 def test_features_and_predictions_that_reach_into_a_loss_are_not_judged(shop: Shop) -> None:
     """By the current window or by the reference; what is lost counts up to the run's instant."""
     lose(shop, monday(3), None, None)

@@ -32,16 +32,7 @@ def shop(tmp_path: Path) -> Shop:
 def begin(shop: Shop, champion: str, challenger: str, policy: Policy = POLICY) -> Experiment:
     """A champion that serves, and an experiment with a challenger from the first week on."""
     shop.promote(shop.add(champion), monday(0))
-    return pipeline.begin(
-        shop.config,
-        CASE.name,
-        shop.add(challenger),
-        policy,
-        as_of=monday(0),
-        platform=shop.platform,
-        by="ada",
-        because="to see",
-    )
+    return shop.begin(shop.add(challenger), policy, monday(0))
 
 
 def versions(shop: Shop, week: int) -> set[str]:
