@@ -14,7 +14,6 @@ from include.errors import ConfigError
 from include.handoffs import Monitored, Scored
 from include.monitoring import (
     effects,
-    ledger,
     profile_store,
     reports,
     storm_ledger,
@@ -33,6 +32,7 @@ from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.maturity import Maturity
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import profile_window
+from include.monitoring.retrains import Retrains, standing
 from include.monitoring.season import StoredWindow
 from include.monitoring.windows import PREDICTION, align, bounded
 from include.registry.promotions import Promotions
@@ -55,6 +55,7 @@ def monitor(
     data_loss: bool,
     lake: Lake,
     promotions: Promotions,
+    retrains: Retrains,
     predictions: Predictions | None = None,
     report: bool = False,
     past: Past | None = None,
@@ -142,8 +143,9 @@ def monitor(
             scored.as_of,
             policy.minimum_rows,
             champion.reach,
+            retrains=retrains,
         )
-    decision = _decide(tenant, scored, policy, champion, verdict, promotions)
+    decision = _decide(tenant, scored, policy, champion, verdict, promotions, retrains)
     return Monitored(
         scored.tenant,
         scored.use_case,
@@ -234,22 +236,24 @@ def _decide(
     champion: Champion | None,
     verdict: Verdict,
     promotions: Promotions,
+    retrains: Retrains,
 ) -> RetrainDecision:
-    past = ledger.past(tenant.ref, scored.use_case, scored.as_of)
+    """The decision about a retrain at `scored.as_of`: made once, and entered."""
+    known = standing(retrains.history(tenant.ref), scored.use_case, scored.as_of)
     version = champion.version if champion else ""
-    if past.decided is None:
+    if known.decided is None:
         facts = RetrainFacts(
             as_of=scored.as_of,
             verdict=verdict,
             trained_as_of=_trained_as_of(tenant.ref, scored, champion, promotions),
-            in_flight=past.in_flight,
-            last_retrain_at=past.last_retrain_at,
-            retrains_today=past.retrains_today,
+            in_flight=known.in_flight,
+            last_retrain_at=known.last_retrain_at,
+            retrains_today=known.retrains_today,
             retrains_per_day=tenant.quota.trainings_per_day,
             incident=_storm(tenant, scored, verdict),
         )
         decision = decide_retrain(facts, policy)
-        ledger.record(
+        retrains.record(
             tenant.ref,
             scored.use_case,
             scored.as_of,
@@ -263,13 +267,12 @@ def _decide(
             },
         )
         return decision
-    made = past.decided
-    if made.details.get("model_version") == version:
-        _storm(tenant, scored, verdict)
+    made = known.decided
     if made.details.get("model_version") != version:
         return RetrainDecision(
             "wait", f"decided before at this as_of: {made.decision}, {made.reason}"
         )
+    _storm(tenant, scored, verdict)
     return RetrainDecision(made.decision, made.reason)
 
 

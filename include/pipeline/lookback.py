@@ -132,7 +132,8 @@ def _with_prediction(features: pa.Table, model: Model, use_case: UseCase) -> pa.
 def settle_effects(run: Run, truth: pa.Table, as_of: datetime) -> None:
     """Whether promoted retrains helped: the old version on the labels that have just matured."""
     use_case, ref, platform = run.the_use_case(), run.tenant.ref, run.platform
-    waiting = [one for one in effects.unsettled(ref, use_case.name) if one.as_of <= as_of]
+    retrains = platform.stores.retrains
+    waiting = [one for one in effects.unsettled(ref, use_case.name, retrains) if one.as_of <= as_of]
     if not waiting:
         return
     scored = next((one for one in history.scored_before(run) if one.as_of == as_of), None)
@@ -153,6 +154,7 @@ def settle_effects(run: Run, truth: pa.Table, as_of: datetime) -> None:
             retrain,
             truth,
             answers(old, features, use_case).select(["entity_id", "item_id", "score"]),
+            retrains=retrains,
             metric=use_case.metric,
             as_of=as_of,
             reach=use_case.reach,

@@ -12,7 +12,7 @@ import psycopg
 from include import use_cases, wiring
 from include.errors import TenantryError, UnavailableError, UnknownNameError
 from include.features.online.served import freshness
-from include.monitoring.retrain_effect import describe
+from include.monitoring.retrains import RetrainRequest
 from include.pipeline import experiment_results
 from include.registry import experiments as trials
 from include.registry import lifecycle
@@ -98,12 +98,11 @@ def _recorded(
             for one in decided
         ],
     }
+    found["retrains"] = [_retrain(one) for one in stores.retrains.history(tenant.ref, use_case)]
     with tenant_transaction(tenant.ref) as connection:
         for name, query in _QUERIES.items():
             rows = connection.execute(query, {"tenant": tenant.id, "use_case": use_case})
             found[name] = [dict(row) for row in rows]
-    for row in found["retrains"]:
-        row["effect"] = describe(row["effect"] or "", row.pop("effect_details") or {})
     for row in (*found["drift_verdicts"], *found["quality"]):
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
@@ -119,16 +118,23 @@ def _told(one: Promotion) -> str:
     return f"withdrew {', '.join(one.withdrawn)}" if one.withdrawn else f"kept {one.version}"
 
 
+def _retrain(request: RetrainRequest) -> dict[str, Any]:
+    return {
+        "as_of": request.as_of,
+        "decision": request.decision,
+        "reason": request.reason,
+        "state": request.state,
+        "outcome": request.outcome,
+        "outcome_details": request.outcome_details,
+        "effect": str(request.effect or ""),
+    }
+
+
 _QUERIES: Final = {
     "drift_verdicts": """
         SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, report_path
         FROM drift_verdicts WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
         ORDER BY as_of, recorded_at
-    """,
-    "retrains": """
-        SELECT as_of, decision, reason, state, outcome, outcome_details, effect, effect_details
-        FROM retrain_ledger WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
-        ORDER BY as_of
     """,
     "live_metrics": """
         SELECT as_of, metric, model_version, value, baseline, labels

@@ -35,7 +35,7 @@ from include.handoffs import (
 from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
-from include.monitoring.effects import Effect, Retrain
+from include.monitoring.effects import Effect, PromotedRetrain
 from include.monitoring.gate import Comparison
 from include.monitoring.matured import Champion
 from include.monitoring.policy import DriftPolicy
@@ -69,8 +69,10 @@ from include.storage.lake import Lake
 from include.storage.places import Cutoffs
 from include.storage.postgres import tenant_transaction
 from include.stores.memory.promotions import InMemoryPromotions
+from include.stores.memory.retrains import InMemoryRetrains
 from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
 from include.tenants.config import Retention
 from include.tenants.limits import Limits
 from include.tenants.loader import Fleet
@@ -294,6 +296,11 @@ class Asked:
         """With every owner's decisions in it."""
         return self.world.fresh_promotions()
 
+    @cached_property
+    def retrains(self) -> InMemoryRetrains:
+        """With every owner's requests in it."""
+        return self.world.fresh_retrains()
+
     @property
     def config(self) -> Any:
         """The attacker's own tenant file, with sources that name the neighbour's."""
@@ -378,6 +385,7 @@ BY_KIND: Final[dict[str, Provider]] = {
     "ModelRecords": lambda a: a.registry,
     "Stores": lambda a: in_postgres(),
     "Promotions": lambda a: PostgresPromotions(),
+    "Retrains": lambda a: PostgresRetrains(),
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -423,7 +431,7 @@ BY_KIND: Final[dict[str, Provider]] = {
     "DriftPolicy": lambda a: DriftPolicy(),
     "Verdict": lambda a: Verdict("stable", 0.1, ("asked",)),
     "Effect": lambda a: Effect("helped", "same labels", "auc", 0.1, 0.0, 0.2, AS_OF, 30),
-    "Retrain": lambda a: Retrain(AS_OF, "1", a.named.version),
+    "PromotedRetrain": lambda a: PromotedRetrain(AS_OF, "1", a.named.version),
     "Champion": lambda a: Champion(a.named.version, AS_OF, _spine(a), "auc"),
     "Champion | None": lambda a: None,
     "WindowProfile": lambda a: WindowProfile({}, 1, frozenset({0})),
@@ -593,7 +601,8 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "monitoring.reports.write:verdict": lambda a: Verdict("stable", 0.1, ("asked",)),
     "pipeline.in_process.run:use_case": lambda a: USE_CASE,
     "registry.rollback.move:to": lambda a: a.promotion,
-    "monitoring.ledger.record:decision": lambda a: "retrain",
+    "stores.postgres.retrains.PostgresRetrains.record:decision": lambda a: "retrain",
+    "stores.memory.retrains.InMemoryRetrains.record:decision": lambda a: "retrain",
     "features.online.partials.forget_streamed:keys": lambda a: [a.named.entity],
 }
 
@@ -609,6 +618,8 @@ INSTANCES: Final[dict[str, Provider]] = {
     "InMemoryRegistry": lambda a: a.registry,
     "PostgresPromotions": lambda a: PostgresPromotions(),
     "InMemoryPromotions": lambda a: a.promotions,
+    "PostgresRetrains": lambda a: PostgresRetrains(),
+    "InMemoryRetrains": lambda a: a.retrains,
     "MlflowRegistry": lambda a: MlflowRegistry(a.world.changeable_uri, a.world.lake.root),
     "MlflowRecords": lambda a: MlflowRecords(a.world.changeable_uri, a.world.lake),
     "RecordedLake": _recorded,

@@ -135,7 +135,7 @@ def test_the_surface_is_not_looked_for_in_the_wrong_place() -> None:
         "stores.postgres.promotions.PostgresPromotions.history",
         "registry.mlflow_registry.MlflowRegistry.artifact",
         "scoring.stage.score",
-        "monitoring.ledger.open_requests",
+        "stores.postgres.retrains.PostgresRetrains.open_requests",
         "features.online.store.OnlineStore.read",
         "features.inputs.record_pool",
         "training.stage.train",
@@ -168,8 +168,12 @@ SHOW: Final = frozenset(
         *("registry.mlflow_registry.MlflowRegistry.reference",),
         *("registry.mlflow_registry.MlflowRegistry.card",),
         *("registry.mlflow_records.MlflowRecords.card",),
-        *("monitoring.ledger.history", "monitoring.ledger.open_requests"),
-        *("monitoring.ledger.requests_since", "monitoring.skew_ledger.history"),
+        *(
+            f"stores.{place}Retrains.{name}"
+            for place in ("postgres.retrains.Postgres", "memory.retrains.InMemory")
+            for name in ("history", "open_requests", "requests_since")
+        ),
+        *("monitoring.skew_ledger.history",),
         *("features.inputs.read", "features.inputs.read_pinned"),
         *("features.online.tables.streamed_events", "features.online.partials.streamed"),
         *("pipeline.experiment_results.told",),

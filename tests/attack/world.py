@@ -39,7 +39,9 @@ from include.storage.canonical import SCHEMAS, schema_fingerprint
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
 from include.stores.memory.promotions import InMemoryPromotions
+from include.stores.memory.retrains import InMemoryRetrains
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
 from include.tenants.config import TenantConfig
 from include.tenants.loader import load_tenant
 from include.tenants.namespace import database, lake_prefix
@@ -263,6 +265,15 @@ class World:
             for use_case in (USE_CASE, owner.use_case):
                 for promotion in planted.history(owner.ref, use_case):
                     twin.record(owner.ref, promotion)
+        return twin
+
+    def fresh_retrains(self) -> InMemoryRetrains:
+        """The requests that were planted for every owner, in memory."""
+        twin, planted = InMemoryRetrains(), PostgresRetrains()
+        for owner in OWNERS:
+            for one in planted.history(owner.ref):
+                asked = {"decision": one.decision, "reason": one.reason, "details": one.details}
+                twin.record(owner.ref, one.use_case, one.as_of, **asked)
         return twin
 
     def keep(self) -> None:

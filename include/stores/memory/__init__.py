@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from include.stores import Stores
 from include.stores.memory.promotions import InMemoryPromotions
+from include.stores.memory.retrains import InMemoryRetrains
 
 
 def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
-    return Stores(promotions=InMemoryPromotions())
+    return Stores(promotions=InMemoryPromotions(), retrains=InMemoryRetrains())

@@ -21,12 +21,14 @@ from include.monitoring.policy import DriftPolicy
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, global_owner
 from tests.unused import unused
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 POLICY = DriftPolicy(cooldown=timedelta(days=14), report_every=None)  # a page takes seconds
+RETRAINS = PostgresRetrains()
 REACHES = {
     "spend__sum_amount_30d": Reach(timedelta(days=30), ("Order Completed",)),
     "frequency__count_all": Reach(ALL_HISTORY, ("Order Completed",), degree=1),
@@ -118,6 +120,7 @@ class Watched:
             "data_loss": False,
             "lake": self.lake,
             "promotions": PostgresPromotions(),
+            "retrains": RETRAINS,
             "maturity": Maturity(REACHES),
             **how,
         }

@@ -12,10 +12,17 @@ import pytest
 
 from include.errors import ConfigError
 from include.handoffs import Monitored
-from include.monitoring import ledger
 from include.monitoring.maturity import Equalized, Lengths, Maturity
 from include.storage.postgres import tenant_transaction
-from tests.integration.monitoring.conftest import POLICY, REACHES, Watched, features, predict, week
+from tests.integration.monitoring.conftest import (
+    POLICY,
+    REACHES,
+    RETRAINS,
+    Watched,
+    features,
+    predict,
+    week,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +43,7 @@ def test_a_quiet_week_is_stable(tenant: Watched) -> None:
         "spend__sum_amount_30d",
         "frequency__count_30d",
     }
-    assert ledger.open_requests(tenant.config.ref) == []
+    assert RETRAINS.open_requests(tenant.config.ref) == []
 
 
 def test_a_shift_asks_for_a_retrain_with_the_reason(tenant: Watched) -> None:
@@ -44,7 +51,7 @@ def test_a_shift_asks_for_a_retrain_with_the_reason(tenant: Watched) -> None:
     found = tenant.monitor(tenant.score(week(1), shift=1.0))
     assert (found.verdict, found.decision) == ("drift", "retrain")
     assert "spend__sum_amount_30d" in found.reason
-    (request,) = ledger.open_requests(tenant.config.ref)
+    (request,) = RETRAINS.open_requests(tenant.config.ref)
     assert (request.use_case, request.as_of, request.state) == ("churn", week(1), "requested")
     assert request.details["model_version"] == "1"
     state = tenant.state()
@@ -119,7 +126,9 @@ def test_a_rerun_changes_nothing(tenant: Watched) -> None:
     assert tenant.state() == state
 
 
-@pytest.mark.parametrize("broken", ["verdicts.store", "ledger.record"])
+@pytest.mark.parametrize(
+    "broken", ["monitoring.verdicts.store", "stores.postgres.retrains.PostgresRetrains.record"]
+)
 def test_a_run_killed_between_its_writes_is_completed_by_the_next(
     tenant: Watched, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +139,7 @@ def test_a_run_killed_between_its_writes_is_completed_by_the_next(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"include.monitoring.{broken}", die)
+        patch.setattr(f"include.{broken}", die)
         with pytest.raises(KeyboardInterrupt):
             tenant.monitor(scored)
     killed = tenant.monitor(scored)
@@ -145,7 +154,7 @@ def test_data_loss_is_an_incident_and_no_reason_to_retrain(tenant: Watched) -> N
     """However far the features moved, lost data is suppressed, and nothing is drawn."""
     found = tenant.monitor(tenant.score(week(1), shift=2.0), data_loss=True)
     assert (found.verdict, found.decision) == ("data_loss", "suppress")
-    assert ledger.open_requests(tenant.config.ref) == []
+    assert RETRAINS.open_requests(tenant.config.ref) == []
     assert tenant.state()["reports"] == {}
 
 
@@ -180,7 +189,7 @@ def test_a_request_in_flight_then_the_cooldown_hold_the_next_one_back(tenant: Wa
     runs = {}
     for number in (1, 2):
         runs[number] = tenant.monitor(tenant.score(week(number), shift=1.0))
-    assert ledger.finish(tenant.config.ref, "churn", week(1), "kept", before=0.8, after=0.8)
+    assert RETRAINS.finish(tenant.config.ref, "churn", week(1), "kept", before=0.8, after=0.8)
     runs[3] = tenant.monitor(
         tenant.score(week(3), shift=1.0), policy=replace(POLICY, cooldown=timedelta(days=21))
     )
@@ -195,7 +204,7 @@ def test_the_quota_counts_every_use_case_of_the_day(
 ) -> None:
     """A tenant allowed one training a day that has asked for one is refused the second."""
     tenant = new_tenant(quota={"trainings_per_day": 1})
-    ledger.record(
+    RETRAINS.record(
         tenant.config.ref,
         "recommendation",
         week(1) + timedelta(hours=3),
@@ -210,7 +219,7 @@ def test_the_quota_counts_every_use_case_of_the_day(
 def test_the_retrain_run_itself_asks_for_nothing(tenant: Watched) -> None:
     """Monitored again at the same instant, the model that drift brought opens no second request."""
     tenant.monitor(tenant.score(week(1), shift=1.0))
-    ledger.mark_triggered(tenant.config.ref, "churn", week(1), "drift__churn")
+    RETRAINS.mark_triggered(tenant.config.ref, "churn", week(1), "drift__churn")
     scored = tenant.score(week(1), version="2", shift=1.0)
     again = tenant.monitor(scored, champion=tenant.champion("2", as_of=week(1)))
     assert (again.verdict, again.decision) == ("drift", "wait")
@@ -346,6 +355,6 @@ def test_one_tenants_drift_is_nobody_elses(new_tenant: Callable[..., Watched]) -
         results[one.config.id] = one.monitor(one.score(week(1), shift=shift))
     assert results[loud.config.id].decision == "retrain"
     assert results[calm.config.id].decision == "wait"
-    assert ledger.open_requests(calm.config.ref) == []
+    assert RETRAINS.open_requests(calm.config.ref) == []
     assert {v["tenant_id"] for v in calm.state()["verdicts"]} == {calm.config.id}
     assert loud.config.id not in str(calm.state())

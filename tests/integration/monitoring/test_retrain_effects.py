@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.monitoring import effects, ledger, live
-from include.monitoring.effects import Retrain
-from include.monitoring.retrain_effect import WINDOWS, Measurement, describe
-from tests.integration.monitoring.conftest import Watched, week
+from include.monitoring import effects, live
+from include.monitoring.effects import PromotedRetrain
+from include.monitoring.retrain_effect import WINDOWS, Measurement
+from tests.integration.monitoring.conftest import RETRAINS, Watched, week
 
 pytestmark = pytest.mark.integration
 USERS = [f"u{i:03}" for i in range(300)]
@@ -32,14 +32,14 @@ def table(rows: list[tuple[str, float]]) -> pa.Table:
     return pa.table({"entity_id": users, "item_id": [""] * len(users), "score": values})
 
 
-def retrained(tenant: Watched, outcome: Any = "promoted") -> Retrain:
+def retrained(tenant: Watched, outcome: Any = "promoted") -> PromotedRetrain:
     """A retrain at week 2 that replaced version 1 by version 2."""
     ref = tenant.config.ref
-    ledger.record(
+    RETRAINS.record(
         ref, "churn", week(2), decision="retrain", reason="drift", details={"model_version": "1"}
     )
-    ledger.finish(ref, "churn", week(2), outcome, details={"version": "2"})
-    return Retrain(week(2), "1", "2")
+    RETRAINS.finish(ref, "churn", week(2), outcome, details={"version": "2"})
+    return PromotedRetrain(week(2), "1", "2")
 
 
 def measured(tenant: Watched, number: int, version: str, skill: float) -> None:
@@ -61,21 +61,24 @@ def test_both_versions_on_the_same_labels_tell_whether_it_helped(
     retrained(tenant)
     ref = tenant.config.ref
     for number in range(3, 3 + WINDOWS):
-        (retrain,) = effects.unsettled(ref, "churn")
+        (retrain,) = effects.unsettled(ref, "churn", RETRAINS)
         assert len(retrain.measured) == number - 3
         tenant.store(week(number), scores(new, number), "2")
         given = (ref, "churn", retrain, LABELS, table(scores(old, 10 + number)))
-        found = effects.settle_with_old_scores(*given, metric="auc", as_of=week(number))
+        found = effects.settle_with_old_scores(
+            *given, retrains=RETRAINS, metric="auc", as_of=week(number)
+        )
         assert found is not None
-        (entry,) = ledger.history(ref, "churn")
-        said = describe(entry.effect, entry.effect_details)
+        (entry,) = RETRAINS.history(ref, "churn")
+        assert entry.effect is not None
+        said = str(entry.effect)
         if number == 3:  # what happened in that week happened to all
-            assert (found.name, entry.effect) == ("", "")
+            assert (found.name, entry.effect.name) == ("", "")
             assert said.startswith("not known by one window: auc ")
             assert "on the same labels, 300 labels of 2024-01-22" in said
     assert (found.name, found.method, found.labels) == (effect, "same labels", 1_200)
-    assert effects.unsettled(ref, "churn") == []
-    assert entry.effect == effect
+    assert effects.unsettled(ref, "churn", RETRAINS) == []
+    assert entry.effect == found
     assert said.startswith(f"{effect}: auc {found.difference:+.3f} (95 % {found.low:+.3f} to ")
     assert "on the same labels, 1200 labels of 4 windows until 2024-02-12" in said
 
@@ -85,17 +88,15 @@ def test_windows_within_a_horizon_are_one(tenant: Watched) -> None:
     retrained(tenant)
     ref = tenant.config.ref
     for number, counts in ((3, True), (4, False), (6, False), (7, True)):
-        (retrain,) = effects.unsettled(ref, "churn")
+        (retrain,) = effects.unsettled(ref, "churn", RETRAINS)
         tenant.store(week(number), scores(2.0, number), "2")
         given = (ref, "churn", retrain, LABELS, table(scores(0.3, 10 + number)))
         when = {"as_of": week(number), "reach": timedelta(days=28)}
-        found = effects.settle_with_old_scores(*given, metric="auc", **when)
+        found = effects.settle_with_old_scores(*given, retrains=RETRAINS, metric="auc", **when)
         assert (found is not None) is counts
-    (entry,) = ledger.history(ref, "churn")
-    assert [one["as_of"][:10] for one in entry.effect_details["windows"]] == [
-        "2024-01-22",
-        "2024-02-19",
-    ]
+    (entry,) = RETRAINS.history(ref, "churn")
+    assert entry.effect is not None
+    assert [one.as_of for one in entry.effect.windows] == [week(3), week(7)]
 
 
 def test_a_gain_that_swings_is_no_gain() -> None:
@@ -113,32 +114,37 @@ def test_without_the_old_versions_scores_the_weeks_before_stand_in(tenant: Watch
     ref = tenant.config.ref
     measured(tenant, 0, "1", 0.2)
     measured(tenant, 1, "1", 0.2)
-    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30) == []
+    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30, retrains=RETRAINS) == []
     measured(tenant, 3, "2", 2.0)
     measured(tenant, 4, "2", 2.0)
-    assert effects.settle_from_history(ref, "churn", "auc", week(6), 30) == []  # not mature yet
-    (found,) = effects.settle_from_history(ref, "churn", "auc", week(9), 30)
+    assert (
+        effects.settle_from_history(ref, "churn", "auc", week(6), 30, retrains=RETRAINS) == []
+    )  # not mature yet
+    (found,) = effects.settle_from_history(ref, "churn", "auc", week(9), 30, retrains=RETRAINS)
     assert (found.name, found.method, found.as_of) == ("helped", "before and after", week(4))
-    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30) == []
-    (entry,) = ledger.history(ref, "churn")
-    assert "not the model alone" in describe(entry.effect, entry.effect_details)
+    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30, retrains=RETRAINS) == []
+    (entry,) = RETRAINS.history(ref, "churn")
+    assert "not the model alone" in str(entry.effect)
     for number in (3, 4):
         again = (ref, "churn", retrain, LABELS, table(scores(2.0, number)))
         when = {"metric": "auc", "as_of": week(number)}
-        assert effects.settle_with_old_scores(*again, **when) is not None
-        (retrain,) = effects.unsettled(ref, "churn")
-    (entry,) = ledger.history(ref, "churn")
-    assert (entry.effect, entry.effect_details["method"]) == ("no difference", "same labels")
+        assert effects.settle_with_old_scores(*again, retrains=RETRAINS, **when) is not None
+        (retrain,) = effects.unsettled(ref, "churn", RETRAINS)
+    (entry,) = RETRAINS.history(ref, "churn")
+    assert entry.effect is not None
+    assert (entry.effect.name, entry.effect.method) == ("no difference", "same labels")
 
 
 def test_what_was_not_promoted_or_not_predicted_has_no_effect(tenant: Watched) -> None:
     """A retrain that kept the champion, and predictions of another version, settle nothing."""
     retrain = retrained(tenant, "kept")
-    assert effects.unsettled(tenant.config.ref, "churn") == []
+    assert effects.unsettled(tenant.config.ref, "churn", RETRAINS) == []
     tenant.store(week(3), scores(1.0, 1), "7")
     given = (tenant.config.ref, "churn", retrain, LABELS, table(scores(1.0, 2)))
-    assert effects.settle_with_old_scores(*given, metric="auc", as_of=week(3)) is None
-    assert describe("", {}) == ""
+    assert (
+        effects.settle_with_old_scores(*given, retrains=RETRAINS, metric="auc", as_of=week(3))
+        is None
+    )
 
 
 def test_monitoring_settles_what_matured(tenant: Watched) -> None:
@@ -148,4 +154,7 @@ def test_monitoring_settles_what_matured(tenant: Watched) -> None:
         measured(tenant, number, version, skill)
     champion = tenant.champion("2", as_of=week(2), metric="auc", value=0.8, low=0.7, high=0.9)
     tenant.monitor(tenant.score(week(8), version="2"), champion=champion)
-    assert [e.effect for e in ledger.history(tenant.config.ref, "churn")] == ["helped", ""]
+    assert [e.effect and e.effect.name for e in RETRAINS.history(tenant.config.ref, "churn")] == [
+        "helped",
+        None,
+    ]

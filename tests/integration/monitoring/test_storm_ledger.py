@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from include.monitoring import ledger, storm_ledger
+from include.monitoring import storm_ledger
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner
-from tests.integration.monitoring.conftest import Watched, week
+from tests.integration.monitoring.conftest import RETRAINS, Watched, week
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("calm_platform")]
 FLEET = [TenantRef(f"fleet-{n}", "eu", "pool") for n in range(12)]
@@ -115,7 +115,7 @@ def test_drift_that_is_the_platforms_is_suppressed(new_tenant: Callable[..., Wat
     assert [one.decision for one in found] == ["retrain", "retrain", "suppress", "suppress"]
     last = fleet[-1]
     assert found[-1].reason == "platform incident churn/2024-01-08"
-    (entry,) = ledger.history(last.config.ref, "churn")
+    (entry,) = RETRAINS.history(last.config.ref, "churn")
     assert entry.details["incident"] == "churn/2024-01-08"
     assert last.monitor(last.score(week(1), shift=1.0)) == found[-1]
     for calm in fleet[:3]:

@@ -14,17 +14,19 @@ from trials import CASE, WEEK, Shop, monday
 
 from include.errors import IntegrityError, TenantryError
 from include.handoffs import FeaturesBuilt
-from include.monitoring import ledger
+from include.monitoring.retrains import standing
 from include.pipeline import evaluate, steps
 from include.pipeline.report import explain
 from include.storage import audit
 from include.storage.lake import Lake
 from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 
 PROMOTIONS: Final = PostgresPromotions()
+RETRAINS: Final = PostgresRetrains()
 
 
 @pytest.fixture
@@ -38,10 +40,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 def asked(shop: Shop) -> None:
     """A request of the drift sensor's, taken up."""
-    ledger.record(
+    RETRAINS.record(
         shop.ref, CASE.name, monday(1), decision="retrain", reason="drift", details={"share": 0.5}
     )
-    ledger.mark_triggered(shop.ref, CASE.name, monday(1), "drift__1")
+    RETRAINS.mark_triggered(shop.ref, CASE.name, monday(1), "drift__1")
 
 
 def nobody_active(shop: Shop) -> FeaturesBuilt:
@@ -65,10 +67,10 @@ def test_a_retrain_without_active_entities_ends_with_a_reason(shop: Shop, by_dri
         assert "Nobody was active" in done.reason
     assert PROMOTIONS.history(shop.ref, CASE.name) == before
     if by_drift:
-        (entry,) = ledger.history(shop.ref, CASE.name)
+        (entry,) = RETRAINS.history(shop.ref, CASE.name)
         assert (entry.state, entry.outcome) == ("finished", "untrained")
         assert entry.outcome_details["reasons"] == [done.reason]
-        assert ledger.open_requests(shop.ref) == []
+        assert RETRAINS.open_requests(shop.ref) == []
         assert [
             row["outcome"] for row in explain(shop.config, CASE.name, in_postgres())["retrains"]
         ] == ["untrained"]
@@ -81,8 +83,8 @@ def test_it_holds_up_no_later_retrain(shop: Shop) -> None:
     steps.outcome(
         replace(shop.run(monday(1)).after("features", nobody_active(shop)), trigger="drift")
     )
-    past = ledger.past(shop.ref, CASE.name, monday(1) + WEEK)
-    assert (past.last_retrain_at, past.in_flight) == (None, None)
+    known = standing(RETRAINS.history(shop.ref), CASE.name, monday(1) + WEEK)
+    assert (known.last_retrain_at, known.in_flight) == (None, None)
 
 
 def test_a_retrain_that_ended_without_a_decision_still_failed(shop: Shop) -> None:
@@ -94,7 +96,7 @@ def test_a_retrain_that_ended_without_a_decision_still_failed(shop: Shop) -> Non
     ):
         with pytest.raises(TenantryError, match="failed task's log says why"):
             steps.outcome(run)
-    (entry,) = ledger.history(shop.ref, CASE.name)
+    (entry,) = RETRAINS.history(shop.ref, CASE.name)
     assert entry.outcome == "failed"
 
 
