@@ -554,6 +554,7 @@ _READ: Final[dict[str, Any]] = {
     "tenant_owners.target_isolation": lambda world, owner, use_case: "",
     "tenant_owners.state": lambda world, owner, use_case: "erased",
     "online_facts.entity": lambda world, owner, use_case: "user",
+    "retrain_ledger.effect_details": lambda world, owner, use_case: Jsonb({}),
     "retrain_ledger.decision": lambda world, owner, use_case: "retrain",
     "retrain_ledger.state": lambda world, owner, use_case: "requested",
     "incidents.kind": lambda world, owner, use_case: "data_loss",
