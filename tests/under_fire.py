@@ -36,10 +36,12 @@ from include.registry.promotions import withdrawn
 from include.registry.rollback import roll_back
 from include.runtime.preload import preload
 from include.storage.lake import Lake
+from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import GLOBAL, TenantRef
 
 PROMOTIONS: Final = PostgresPromotions()
+INCIDENTS: Final = PostgresIncidents()
 
 FIRST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 DAY: Final = timedelta(days=1)
@@ -174,6 +176,7 @@ def _promote(request: Request, task: Task) -> dict[str, Any]:
         trained,
         registry=registry,
         promotions=PROMOTIONS,
+        incidents=INCIDENTS,
         lake=lake,
         feature_fingerprint=FINGERPRINT,
     )

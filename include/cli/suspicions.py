@@ -81,6 +81,7 @@ def dismiss(tenant: Owner, use_case: str, because: Because, as_json: Json = Fals
         as_of=newest_interval(owner),
         registry=here.registry,
         promotions=here.stores.promotions,
+        incidents=here.stores.incidents,
     )
     _tell(tenant, case, done, as_json)
 
@@ -92,13 +93,15 @@ def confirm(tenant: Owner, use_case: str, because: Because, as_json: Json = Fals
 
     owner, _, (case,) = owner_of(tenant, use_case)
     activate()
+    rows = stores()
     done = release.confirm(
         owner,
         case,
         because=because,
         by=operator(),
         at=datetime.now(UTC),
-        promotions=stores().promotions,
+        promotions=rows.promotions,
+        incidents=rows.incidents,
     )
     _tell(tenant, case, done, as_json)
 
@@ -128,5 +131,5 @@ def _rows(owner: TenantRef, use_case: str) -> list[dict[str, Any]]:
             ],
             "open": one.closed_at is None,
         }
-        for one in suspected(owner, use_case)
+        for one in suspected(stores().incidents, owner, use_case)
     ]

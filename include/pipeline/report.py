@@ -75,7 +75,9 @@ def _recorded(
     lake = wiring.lake_files()
     decided = stores.promotions.history(tenant.ref, use_case)
     facts = lifecycle.facts_of(decided)
-    if facts.held and all(one.closed_at for one in suspected(tenant.ref, use_case)):
+    if facts.held and all(
+        one.closed_at for one in suspected(stores.incidents, tenant.ref, use_case)
+    ):
         facts = replace(facts, held="")  # somebody has answered
     stage = lifecycle.stage_of(facts)
     found: dict[str, list[dict[str, Any]]] = {

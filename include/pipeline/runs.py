@@ -77,7 +77,8 @@ class Run:
     def shared_members(self) -> list[TenantConfig]:
         """Whose events the region's shared views see; one whose table is broken is left out."""
         lake, members = self.platform.lake, pool_members(self.tenant, self.neighbours())
-        return settled_members(readable(members, ("events",), lake, self.as_of), lake)
+        whole = readable(members, ("events",), lake, self.as_of, self.platform.stores.incidents)
+        return settled_members(whole, lake)
 
     def neighbours(self) -> list[TenantConfig]:
         """The tenants of the run's region, itself among them."""
@@ -229,7 +230,7 @@ def _check_global_instant(
     what = f"no training of the global model of {use_case} as of {_shown(as_of)}"
     if as_of > datetime.now(UTC) + _CLOCKS:
         raise ConfigError(f"{what}: that is to come; choose an earlier one, or leave it empty")
-    whole = readable(members, ("events",), platform.lake, as_of)
+    whole = readable(members, ("events",), platform.lake, as_of, platform.stores.incidents)
     if not any(_known_by(one.ref, as_of, platform) for one in whole):
         raise ConfigError(
             f"{what}: of no tenant that consents an event was known by then; choose a later one, "

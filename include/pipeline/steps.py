@@ -208,6 +208,7 @@ def registry(run: Run) -> Registered:
         run.take(Trained, "training"),
         registry=run.platform.registry,
         promotions=run.platform.stores.promotions,
+        incidents=run.platform.stores.incidents,
         lake=run.platform.lake,
         feature_fingerprint=run.the_use_case().fingerprint,
         by=run.by,
@@ -316,11 +317,11 @@ def global_training(run: GlobalRun) -> Trained:
     decided = history.decided_training(run)
     if decided is not None:
         return decided
-    lake = run.platform.lake
-    members = readable(run.members, ("events", "attributes"), lake, run.as_of)
+    lake, incidents = run.platform.lake, run.platform.stores.incidents
+    members = readable(run.members, ("events", "attributes"), lake, run.as_of, incidents)
     pooled = run.consenting
     if any(view.scope == "shared" for view in run.use_case.features.views):
-        pooled = tuple(readable(pooled, ("events",), lake, run.as_of))
+        pooled = tuple(readable(pooled, ("events",), lake, run.as_of, incidents))
     return training_stage.train_global(
         run.use_case,
         members,
@@ -349,6 +350,7 @@ def global_registry(run: GlobalRun) -> Registered:
         trained,
         registry=run.platform.registry,
         promotions=promotions,
+        incidents=run.platform.stores.incidents,
         lake=run.platform.lake,
         feature_fingerprint=run.use_case.fingerprint,
         look=_look(run),

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from include.errors import ConfigError, TenantryError
+from include.incidents import Incidents
 from include.registry import recorded
 from include.registry.incidents import Suspected, answer_suspicion, suspected
 from include.registry.port import Registry
@@ -39,6 +40,7 @@ def dismiss(
     as_of: datetime,
     registry: Registry,
     promotions: Promotions,
+    incidents: Incidents,
 ) -> Answered:
     """Say that what is suspected is what it seems, and let the version serve that was held back.
 
@@ -53,7 +55,7 @@ def dismiss(
         ConfigError: there is no reason, or nothing open.
     """
     with promotions.exclusive(owner, use_case):
-        incident = _open(owner, use_case, because)
+        incident = _open(owner, use_case, because, incidents)
         decided = promotions.history(owner, use_case)
         held = held_versions(decided).get(incident.version)
         refusal = "nothing was held back for it"
@@ -63,7 +65,7 @@ def dismiss(
                 _release(owner, use_case, decided, held, because, by, as_of, promotions)
         elif incident.version and _serves(owner, use_case, incident.version, promotions):
             refusal = ""  # done by a call that was killed before it could say so
-        answer_suspicion(owner, use_case, incident, "dismissed", because, by, at)
+        answer_suspicion(incidents, owner, use_case, incident, "dismissed", because, by, at)
         follow_ledger(owner, use_case, registry, promotions)
     origins = tuple(one.origin for one in incident.suspicions)
     if refusal:
@@ -80,6 +82,7 @@ def confirm(
     by: str,
     at: datetime,
     promotions: Promotions,
+    incidents: Incidents,
 ) -> Answered:
     """Say that it is a leak: what reads it is held back until the source is mapped otherwise.
 
@@ -87,17 +90,17 @@ def confirm(
         ConfigError: there is no reason, or nothing open.
     """
     with promotions.exclusive(owner, use_case):
-        incident = _open(owner, use_case, because)
-        answer_suspicion(owner, use_case, incident, "confirmed", because, by, at)
+        incident = _open(owner, use_case, because, incidents)
+        answer_suspicion(incidents, owner, use_case, incident, "confirmed", because, by, at)
     origins = tuple(one.origin for one in incident.suspicions)
     told = "What reads it is held back until the tenant's source is mapped otherwise."
     return Answered("confirmed", origins, "", told)
 
 
-def _open(owner: TenantRef, use_case: str, because: str) -> Suspected:
+def _open(owner: TenantRef, use_case: str, because: str, incidents: Incidents) -> Suspected:
     if not because.strip():
         raise ConfigError("say why with --because: whoever asks later will want to know")
-    found = [one for one in suspected(owner, use_case) if one.closed_at is None]
+    found = [one for one in suspected(incidents, owner, use_case) if one.closed_at is None]
     if not found:
         raise ConfigError(
             f"nothing is suspected of {owner.id}/{use_case}; `tenantry suspicion list` shows what "

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from include.errors import IntegrityError, UnknownNameError
 from include.handoffs import Candidate, Registered, Trained
+from include.incidents import Incidents
 from include.models.serialise import from_bytes
 from include.registry.card import judged
 from include.registry.decision import Evidence, PromotionDecision, decide_promotion
@@ -58,6 +59,7 @@ def register(
     *,
     registry: Registry,
     promotions: Promotions,
+    incidents: Incidents,
     lake: Lake,
     feature_fingerprint: str,
     by: str = "system",
@@ -81,7 +83,14 @@ def register(
         standing = promotions.find(tenant, trained.use_case, trained.as_of, trained.trigger)
         if standing is None:
             decided = _decide(
-                tenant, trained, registry, promotions, lake, feature_fingerprint, look
+                tenant,
+                trained,
+                registry,
+                promotions,
+                incidents,
+                lake,
+                feature_fingerprint,
+                look,
             )
             standing = promotions.record(tenant, replace(decided, actor=by))
             log.info(
@@ -106,6 +115,7 @@ def _decide(
     trained: Trained,
     registry: Registry,
     promotions: Promotions,
+    incidents: Incidents,
     lake: Lake,
     feature_fingerprint: str,
     look: Look | None,
@@ -114,7 +124,7 @@ def _decide(
     document = json.loads(lake.get(tenant, trained.evaluation))
     refused = dict(_withdrawn(tenant, trained, registry, promotions))
     if look is not None:
-        refused |= _leaking(tenant, trained, document, look, lake)
+        refused |= _leaking(tenant, trained, document, look, lake, incidents)
     evidence = _without(Evidence.from_document(document), refused)
     serving = promotions.champion_at(tenant, trained.use_case, trained.as_of)
     if serving is not None:
@@ -131,7 +141,7 @@ def _decide(
                 for one in evidence.comparisons
             ),
         )
-    suspicions = _suspicions(tenant, trained, document)
+    suspicions = _suspicions(tenant, trained, document, incidents)
     held = _held_back(tenant, trained, suspicions.all, refused, serving)
     decision = _decision(_without(evidence, held), serving)
     if held:
@@ -154,7 +164,7 @@ def _decide(
     champion = None if winner is None else put(winner)
     waits = None if not held else _winner(trained, _decision(evidence, serving))
     waiting = put(waits) if waits is not None and waits in held else None
-    _tell(tenant, trained, suspicions, waiting)
+    _tell(tenant, trained, suspicions, waiting, incidents)
     runner_up = _runner_up(tenant, trained, {winner, *refused}, serving)
     challenger = None if runner_up is None else put(runner_up)
     before, after = serving, champion or serving
@@ -192,12 +202,14 @@ def _decide(
     )
 
 
-def _suspicions(tenant: TenantRef, trained: Trained, document: Mapping[str, Any]) -> Standing:
+def _suspicions(
+    tenant: TenantRef, trained: Trained, document: Mapping[str, Any], incidents: Incidents
+) -> Standing:
     """What the training suspects to carry the outcome, and nobody has dismissed."""
     found = of_document(document)
     if not found:
         return Standing((), ())
-    said = [v for one in suspected(tenant, trained.use_case) for v in one.verdicts]
+    said = [v for one in suspected(incidents, tenant, trained.use_case) for v in one.verdicts]
     return standing(found, sorted(said, key=lambda verdict: verdict.at))
 
 
@@ -216,17 +228,23 @@ def _held_back(
 
 
 def _tell(
-    tenant: TenantRef, trained: Trained, suspicions: Standing, waiting: ModelVersion | None
+    tenant: TenantRef,
+    trained: Trained,
+    suspicions: Standing,
+    waiting: ModelVersion | None,
+    incidents: Incidents,
 ) -> None:
     """Open the incident, or bring it up to date; close one that is not brought up any more."""
-    before = [one for one in suspected(tenant, trained.use_case) if one.closed_at is None]
+    before = [
+        one for one in suspected(incidents, tenant, trained.use_case) if one.closed_at is None
+    ]
     if suspicions.new:
         as_of = before[-1].as_of if before else trained.as_of
         version = waiting.version if waiting else ""
-        open_suspicion(tenant, trained.use_case, as_of, suspicions.new, version)
+        open_suspicion(incidents, tenant, trained.use_case, as_of, suspicions.new, version)
     for one in before:
         if not suspicions.new and one.as_of <= trained.as_of:
-            close_suspicion(tenant, trained.use_case, one.as_of)
+            close_suspicion(incidents, tenant, trained.use_case, one.as_of)
 
 
 def _waiting(
@@ -291,7 +309,12 @@ def _withdrawn(
 
 
 def _leaking(
-    tenant: TenantRef, trained: Trained, document: Mapping[str, Any], look: Look, lake: Lake
+    tenant: TenantRef,
+    trained: Trained,
+    document: Mapping[str, Any],
+    look: Look,
+    lake: Lake,
+    incidents: Incidents,
 ) -> Mapping[Candidate, str]:
     """The candidates that hold what too few tenants have, each with a sentence why."""
     candidates = trained.candidates
@@ -301,7 +324,7 @@ def _leaking(
     found = dict(zip(candidates, look.find(files, document), strict=True))
     held = {f"{one.rung}/{one.name}": columns for one, columns in found.items() if columns}
     if held:
-        open_leak(tenant, trained.use_case, trained.as_of, held)
+        open_leak(incidents, tenant, trained.use_case, trained.as_of, held)
     return {
         one: reason(f"{one.rung}/{one.name}", columns, look.fewest)
         for one, columns in found.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from include.incidents import Incidents
 from include.monitoring.retrains import Retrains
 from include.registry.promotions import Promotions
 
@@ -13,4 +14,5 @@ class Stores:
     """The owners of all rows, one port per group of tables."""
 
     promotions: Promotions
+    incidents: Incidents
     retrains: Retrains

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.memory.incidents import InMemoryIncidents
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.retrains import InMemoryRetrains
 
 
 def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
-    return Stores(promotions=InMemoryPromotions(), retrains=InMemoryRetrains())
+    return Stores(
+        promotions=InMemoryPromotions(),
+        incidents=InMemoryIncidents(),
+        retrains=InMemoryRetrains(),
+    )

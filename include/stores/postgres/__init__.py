@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
 
 
 def in_postgres() -> Stores:
     """The stores of the Postgres that this process's environment names."""
-    return Stores(promotions=PostgresPromotions(), retrains=PostgresRetrains())
+    return Stores(
+        promotions=PostgresPromotions(),
+        incidents=PostgresIncidents(),
+        retrains=PostgresRetrains(),
+    )

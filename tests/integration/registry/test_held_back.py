@@ -21,6 +21,7 @@ from include.registry.sequential import Policy
 from include.registry.suspicions import HELD, Suspicion
 from include.storage import audit
 from include.storage.lake import Lake
+from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef, global_owner
 from tests.unused import unused
@@ -28,6 +29,7 @@ from tests.unused import unused
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+INCIDENTS: Final = PostgresIncidents()
 
 MARCH = datetime(2017, 3, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -60,15 +62,21 @@ def say(registry: Registry, tenant: TenantRef, answer: str, as_of: datetime = MA
     """Answer as the command does."""
     told = {"because": "the till writes it at once", "by": "ann", "at": NOW}
     if answer == "confirm":
-        return release.confirm(tenant, "churn", **told, promotions=PROMOTIONS)
+        return release.confirm(tenant, "churn", **told, promotions=PROMOTIONS, incidents=INCIDENTS)
     return release.dismiss(
-        tenant, "churn", **told, as_of=as_of, registry=registry, promotions=PROMOTIONS
+        tenant,
+        "churn",
+        **told,
+        as_of=as_of,
+        registry=registry,
+        promotions=PROMOTIONS,
+        incidents=INCIDENTS,
     )
 
 
 def open_incidents(tenant: TenantRef) -> list[registry_incidents.Suspected]:
     """Those that wait for an answer."""
-    found = registry_incidents.suspected(tenant, "churn")
+    found = registry_incidents.suspected(INCIDENTS, tenant, "churn")
     return [one for one in found if one.closed_at is None]
 
 
@@ -221,7 +229,15 @@ def test_an_answer_needs_a_reason(registry: Registry, lake: Lake, tenant: Tenant
     """Whoever asks later wants to know."""
     decide(registry, lake, tenant, held(lake, tenant, JANUARY))
     with pytest.raises(ConfigError, match="--because"):
-        release.confirm(tenant, "churn", because=" ", by="ann", at=NOW, promotions=PROMOTIONS)
+        release.confirm(
+            tenant,
+            "churn",
+            because=" ",
+            by="ann",
+            at=NOW,
+            promotions=PROMOTIONS,
+            incidents=INCIDENTS,
+        )
 
 
 @pytest.mark.parametrize("dies_in", ["answer_suspicion", "follow_ledger"])

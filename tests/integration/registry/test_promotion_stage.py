@@ -23,6 +23,7 @@ from include.registry.port import Registry
 from include.registry.rollback import roll_back
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import GLOBAL, TenantRef
 from tests.unused import unused
@@ -30,6 +31,7 @@ from tests.unused import unused
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+INCIDENTS: Final = PostgresIncidents()
 
 JANUARY = datetime(2017, 1, 1, tzinfo=UTC)
 FEBRUARY = datetime(2017, 2, 1, tzinfo=UTC)
@@ -113,6 +115,7 @@ def decide(registry: Registry, lake: Lake, tenant: TenantRef, training: Trained)
         training,
         registry=registry,
         promotions=PROMOTIONS,
+        incidents=INCIDENTS,
         lake=lake,
         feature_fingerprint=FINGERPRINT,
     )
@@ -391,6 +394,7 @@ def test_a_model_that_holds_what_one_tenant_has_is_refused_and_told_of(
             training,
             registry=registry,
             promotions=PROMOTIONS,
+            incidents=INCIDENTS,
             lake=lake,
             feature_fingerprint=FINGERPRINT,
             look=look,
