@@ -17,6 +17,7 @@ import pyarrow as pa
 from include.monitoring.gate import Gate, compare_windows
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
+from include.stores.memory import in_memory
 from include.tenants.namespace import TenantRef
 
 START: Final = datetime(2024, 1, 1, tzinfo=UTC)
@@ -24,7 +25,13 @@ WEEK: Final = timedelta(days=7)
 ITEMS: Final = 600
 POLICY: Final = DriftPolicy()
 GATE: Final = Gate(
-    TenantRef("simulated", "benchmark", "pool"), "demand", "1", START, ("item_id",), POLICY
+    TenantRef("simulated", "benchmark", "pool"),
+    "demand",
+    "1",
+    START,
+    ("item_id",),
+    POLICY,
+    in_memory().drift,
 )
 
 

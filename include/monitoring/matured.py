@@ -11,8 +11,9 @@ from typing import Final
 import pyarrow as pa
 
 from include.models.measures import Rates, log_odds
-from include.monitoring import profile_store, verdicts
+from include.monitoring import verdicts
 from include.monitoring.decisions import Calibration, Performance
+from include.monitoring.drift_records import DriftRecords
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.season import NEAR, YEAR
 from include.monitoring.verdicts import Live
@@ -64,7 +65,12 @@ class Matured:
 
 
 def matured(
-    tenant: TenantRef, use_case: str, champion: Champion, policy: DriftPolicy, as_of: datetime
+    tenant: TenantRef,
+    use_case: str,
+    champion: Champion,
+    policy: DriftPolicy,
+    as_of: datetime,
+    drift: DriftRecords,
 ) -> Matured:
     """What the newest live figures that are known at `as_of` say, beside those of the season."""
     metric = champion.metric
@@ -101,7 +107,7 @@ def matured(
     if live.rates is None or not 0 < champion.outcome_rate < 1:
         why = "scores are no probabilities, or the holdout's rate of outcomes is not known"
         return Matured(performance, unjudged={_CALIBRATION: why})
-    reference = profile_store.reference(tenant, use_case, champion.version)
+    reference = drift.reference(tenant, use_case, champion.version)
     if reference is None or PREDICTION not in reference.columns:
         return Matured(performance, unjudged={_CALIBRATION: "the reference has no prediction"})
     expected = reference.columns[PREDICTION].mean

@@ -12,13 +12,7 @@ import pyarrow as pa
 
 from include.errors import ConfigError
 from include.handoffs import Monitored, Scored
-from include.monitoring import (
-    effects,
-    profile_store,
-    reports,
-    storm_ledger,
-    verdicts,
-)
+from include.monitoring import effects, reports, verdicts
 from include.monitoring.decisions import (
     Evidence,
     RetrainDecision,
@@ -27,6 +21,7 @@ from include.monitoring.decisions import (
     decide_retrain,
     judge_drift,
 )
+from include.monitoring.drift_records import DriftRecords, DriftVerdict
 from include.monitoring.gate import Comparison, Gate, Past, compare_windows
 from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.maturity import Maturity
@@ -56,6 +51,7 @@ def monitor(
     lake: Lake,
     promotions: Promotions,
     retrains: Retrains,
+    drift: DriftRecords,
     predictions: Predictions | None = None,
     report: bool = False,
     past: Past | None = None,
@@ -89,15 +85,14 @@ def monitor(
         window = _window(tenant.ref, scored, policy, keys, lake, predictions)
     if champion is not None and window is not None:
         comparison = _compare(
-            tenant.ref, scored, policy, champion, keys, window, past, maturity or Maturity()
+            tenant.ref, scored, policy, champion, keys, window, past, maturity or Maturity(), drift
         )
     elif window is not None:  # a later champion may ask what this weekday looked like
-        profiled = profile_window(bounded(window, policy.sample_rows, policy.seed), keys)
-        kept = StoredWindow(scored.as_of, "", profiled)
-        profile_store.store_window(tenant.ref, scored.use_case, kept)
+        profile = profile_window(bounded(window, policy.sample_rows, policy.seed), keys)
+        drift.store_window(tenant.ref, scored.use_case, StoredWindow(scored.as_of, "", profile))
     known = Matured()
     if champion is not None:
-        known = matured(tenant.ref, scored.use_case, champion, policy, scored.as_of)
+        known = matured(tenant.ref, scored.use_case, champion, policy, scored.as_of, drift)
     evidence = _evidence(champion, data_loss, comparison, known)
     verdict = judge_drift(evidence, policy)
     details = reports.numbers(
@@ -105,7 +100,7 @@ def monitor(
     )
     path = ""
     if champion is not None and window is not None and comparison is not None:
-        drawn_at = verdicts.last_page(tenant.ref, scored.use_case, scored.as_of)
+        drawn_at = drift.last_page(tenant.ref, scored.use_case, scored.as_of)
         due = reports.is_due(verdict, drawn_at, scored.as_of, policy.report_every)
         page = ""
         if report or due:
@@ -125,16 +120,16 @@ def monitor(
             )
         path = page or reports.path_of(scored)
         reports.write(tenant.ref, scored, verdict, details, lake)
-    verdicts.store(
-        tenant.ref,
+    stored = DriftVerdict(
         scored.use_case,
         scored.as_of,
         champion.version if champion else "",
-        verdict=verdict.name,
-        score=verdict.score,
-        details=details,
-        report_path=path,
+        verdict.name,
+        verdict.score,
+        verdict.reasons,
+        path,
     )
+    drift.store_verdict(tenant.ref, stored, details)
     if champion is not None and champion.metric and not data_loss:
         effects.settle_from_history(
             tenant.ref,
@@ -145,7 +140,7 @@ def monitor(
             champion.reach,
             retrains=retrains,
         )
-    decision = _decide(tenant, scored, policy, champion, verdict, promotions, retrains)
+    decision = _decide(tenant, scored, policy, champion, verdict, promotions, retrains, drift)
     return Monitored(
         scored.tenant,
         scored.use_case,
@@ -188,9 +183,10 @@ def _compare(
     window: pa.Table,
     past: Past | None,
     maturity: Maturity,
+    drift: DriftRecords,
 ) -> Comparison:
     """The comparison, after which the window's own profile is kept for later ones."""
-    gate = Gate(tenant, scored.use_case, champion.version, champion.as_of, keys, policy)
+    gate = Gate(tenant, scored.use_case, champion.version, champion.as_of, keys, policy, drift)
     reference = gate.reference(champion.read)
     skipped = {
         name: why
@@ -203,7 +199,7 @@ def _compare(
         found = gate.of_equal_maturity(found, reference, current, maturity, champion.read, window)
     if found.differs:
         found = gate.explained(found, reference, current, scored.as_of, past)
-    profile_store.store_window(
+    drift.store_window(
         tenant,
         scored.use_case,
         StoredWindow(scored.as_of, champion.version, current, found.differs),
@@ -237,6 +233,7 @@ def _decide(
     verdict: Verdict,
     promotions: Promotions,
     retrains: Retrains,
+    drift: DriftRecords,
 ) -> RetrainDecision:
     """The decision about a retrain at `scored.as_of`: made once, and entered."""
     known = standing(retrains.history(tenant.ref), scored.use_case, scored.as_of)
@@ -250,7 +247,7 @@ def _decide(
             last_retrain_at=known.last_retrain_at,
             retrains_today=known.retrains_today,
             retrains_per_day=tenant.quota.trainings_per_day,
-            incident=_storm(tenant, scored, verdict),
+            incident=_storm(tenant, scored, verdict, drift),
         )
         decision = decide_retrain(facts, policy)
         retrains.record(
@@ -272,16 +269,19 @@ def _decide(
         return RetrainDecision(
             "wait", f"decided before at this as_of: {made.decision}, {made.reason}"
         )
-    _storm(tenant, scored, verdict)
+    _storm(tenant, scored, verdict, drift)
     return RetrainDecision(made.decision, made.reason)
 
 
-def _storm(tenant: TenantConfig, scored: Scored, verdict: Verdict) -> str:
-    """The platform incident that the drift is part of. Of unjudged windows nobody hears."""
+def _storm(tenant: TenantConfig, scored: Scored, verdict: Verdict, drift: DriftRecords) -> str:
+    """Report the window; the name of the storm that its drift is part of, else empty.
+
+    Windows without a verdict about drift are not reported.
+    """
     if verdict.name not in ("drift", "stable"):
         return ""
     breached = verdict.name == "drift"
-    return storm_ledger.report(
+    return drift.report_window(
         tenant.ref, scored.use_case, scored.as_of, breached=breached, pool=tenant.pool
     )
 

@@ -1,4 +1,4 @@
-"""The verdicts in Postgres, and what monitoring reads there: predictions and live metrics."""
+"""What monitoring reads in Postgres: predictions and live metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from psycopg.types.json import Jsonb
 
 from include.models.measures import Rates
 from include.storage.postgres import tenant_transaction
@@ -33,32 +32,6 @@ class Live:
     effective: float = math.inf  #: of these, how many `error` rests on
     rates: Rates | None = None  #: of outcomes, where scores are probabilities
     baseline: float | None = None  #: the baseline's metric on the same labels, where it is known
-
-
-def store(
-    tenant: TenantRef,
-    use_case: str,
-    as_of: datetime,
-    model_version: str,
-    *,
-    verdict: str,
-    score: float | None,
-    details: Mapping[str, Any],
-    report_path: str,
-) -> None:
-    """Write the verdict of one model at one instant; a rerun replaces it."""
-    with tenant_transaction(tenant) as connection:
-        connection.execute(
-            "INSERT INTO drift_verdicts (tenant_id, use_case, as_of, model_version, verdict, "
-            "score, details, report_path) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) "
-            "ON CONFLICT (tenant_id, use_case, as_of, model_version) DO UPDATE SET "
-            "verdict = excluded.verdict, score = excluded.score, details = excluded.details, "
-            "report_path = excluded.report_path",
-            [
-                *(tenant.id, use_case, as_of, model_version, verdict, score),
-                *(Jsonb(dict(details)), report_path),
-            ],
-        )
 
 
 def stored_predictions(
@@ -98,17 +71,6 @@ def season_figure(
     figures = _live(tenant, use_case, metric, at + 2 * near, measured=False)
     close = [one for one in figures if abs(one.as_of - at) <= near]
     return min(close, key=lambda one: (abs(one.as_of - at), one.as_of), default=None)
-
-
-def last_page(tenant: TenantRef, use_case: str, as_of: datetime) -> datetime | None:
-    """When Evidently's page was drawn last before `as_of`; of the first verdict if never."""
-    with tenant_transaction(tenant) as connection:
-        row = connection.execute(
-            "SELECT coalesce(max(as_of) FILTER (WHERE report_path LIKE '%%.html'), min(as_of)) "
-            "AS drawn FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s AND as_of < %s",
-            [tenant.id, use_case, as_of],
-        ).fetchone()
-    return None if row is None else row["drawn"]
 
 
 def _live(

@@ -12,6 +12,7 @@ import psycopg
 from include import use_cases, wiring
 from include.errors import TenantryError, UnavailableError, UnknownNameError
 from include.features.online.served import freshness
+from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.retrains import RetrainRequest
 from include.pipeline import experiment_results
 from include.registry import experiments as trials
@@ -100,6 +101,7 @@ def _recorded(
             for one in decided
         ],
     }
+    found["drift_verdicts"] = [_verdict(v) for v in stores.drift.verdicts(tenant.ref, use_case)]
     found["retrains"] = [_retrain(one) for one in stores.retrains.history(tenant.ref, use_case)]
     with tenant_transaction(tenant.ref) as connection:
         for name, query in _QUERIES.items():
@@ -120,6 +122,17 @@ def _told(one: Promotion) -> str:
     return f"withdrew {', '.join(one.withdrawn)}" if one.withdrawn else f"kept {one.version}"
 
 
+def _verdict(verdict: DriftVerdict) -> dict[str, Any]:
+    return {
+        "as_of": verdict.as_of,
+        "model_version": verdict.model_version,
+        "verdict": verdict.verdict,
+        "score": verdict.score,
+        "reasons": list(verdict.reasons),
+        "report_path": verdict.report_path,
+    }
+
+
 def _retrain(request: RetrainRequest) -> dict[str, Any]:
     return {
         "as_of": request.as_of,
@@ -133,11 +146,6 @@ def _retrain(request: RetrainRequest) -> dict[str, Any]:
 
 
 _QUERIES: Final = {
-    "drift_verdicts": """
-        SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, report_path
-        FROM drift_verdicts WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
-        ORDER BY as_of, recorded_at
-    """,
     "live_metrics": """
         SELECT as_of, metric, model_version, value, baseline, labels
         FROM live_metrics WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s

@@ -273,6 +273,7 @@ def monitoring(run: Run) -> Monitored:
         lake=run.platform.lake,
         promotions=run.platform.stores.promotions,
         retrains=run.platform.stores.retrains,
+        drift=run.platform.stores.drift,
         predictions=predictions,
         report=run.report,
         past=past,

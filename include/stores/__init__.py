@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from include.incidents import Incidents
+from include.monitoring.drift_records import DriftRecords
 from include.monitoring.retrains import Retrains
 from include.registry.promotions import Promotions
 
@@ -16,3 +17,4 @@ class Stores:
     promotions: Promotions
     incidents: Incidents
     retrains: Retrains
+    drift: DriftRecords

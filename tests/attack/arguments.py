@@ -35,6 +35,7 @@ from include.handoffs import (
 from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
+from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.effects import Effect, PromotedRetrain
 from include.monitoring.gate import Comparison
 from include.monitoring.matured import Champion
@@ -68,9 +69,11 @@ from include.storage.chain import Head
 from include.storage.lake import Lake
 from include.storage.places import Cutoffs
 from include.storage.postgres import tenant_transaction
+from include.stores.memory import in_memory
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.retrains import InMemoryRetrains
 from include.stores.postgres import in_postgres
+from include.stores.postgres.drift_records import PostgresDriftRecords
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
 from include.tenants.config import Retention
@@ -386,6 +389,10 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Stores": lambda a: in_postgres(),
     "Promotions": lambda a: PostgresPromotions(),
     "Retrains": lambda a: PostgresRetrains(),
+    "DriftRecords": lambda a: PostgresDriftRecords(),
+    "DriftVerdict": lambda a: DriftVerdict(
+        USE_CASE, AS_OF, a.named.version, "stable", 0.1, ("asked",), "asked"
+    ),
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -620,6 +627,8 @@ INSTANCES: Final[dict[str, Provider]] = {
     "InMemoryPromotions": lambda a: a.promotions,
     "PostgresRetrains": lambda a: PostgresRetrains(),
     "InMemoryRetrains": lambda a: a.retrains,
+    "PostgresDriftRecords": lambda a: PostgresDriftRecords(),
+    "InMemoryDriftRecords": lambda a: in_memory().drift,
     "MlflowRegistry": lambda a: MlflowRegistry(a.world.changeable_uri, a.world.lake.root),
     "MlflowRecords": lambda a: MlflowRecords(a.world.changeable_uri, a.world.lake),
     "RecordedLake": _recorded,

@@ -32,7 +32,7 @@ SLOW: Final = frozenset(
 #: What is the platform's to keep, of what tenants tell it.
 FOR_THE_PLATFORM: Final = frozenset(
     {
-        "monitoring.storm_ledger.report",
+        "stores.postgres.drift_records.PostgresDriftRecords.report_window",
         "features.inputs.record_pool",
         "features.online.stage.materialize_pool",
         "registry.blast_radius.roll_back_derived",
@@ -174,6 +174,7 @@ SHOW: Final = frozenset(
             for name in ("history", "open_requests", "requests_since")
         ),
         *("monitoring.skew_ledger.history",),
+        *("stores.postgres.drift_records.PostgresDriftRecords.verdicts",),
         *("features.inputs.read", "features.inputs.read_pinned"),
         *("features.online.tables.streamed_events", "features.online.partials.streamed"),
         *("pipeline.experiment_results.told",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.memory.drift_records import InMemoryDriftRecords
 from include.stores.memory.incidents import InMemoryIncidents
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.retrains import InMemoryRetrains
@@ -10,8 +11,10 @@ from include.stores.memory.retrains import InMemoryRetrains
 
 def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
+    incidents = InMemoryIncidents()
     return Stores(
         promotions=InMemoryPromotions(),
-        incidents=InMemoryIncidents(),
+        incidents=incidents,
         retrains=InMemoryRetrains(),
+        drift=InMemoryDriftRecords(incidents),
     )

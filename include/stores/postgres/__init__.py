@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.postgres.drift_records import PostgresDriftRecords
 from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
@@ -14,4 +15,5 @@ def in_postgres() -> Stores:
         promotions=PostgresPromotions(),
         incidents=PostgresIncidents(),
         retrains=PostgresRetrains(),
+        drift=PostgresDriftRecords(),
     )

@@ -4,90 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.features.declarations import ALL_HISTORY
-from include.features.reach import Reach
-from include.handoffs import Monitored, Scored, TableVersion
-from include.monitoring import Champion, monitor
-from include.monitoring.maturity import Maturity
-from include.monitoring.policy import DriftPolicy
+from include.handoffs import Scored
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
-from include.stores.postgres.promotions import PostgresPromotions
-from include.stores.postgres.retrains import PostgresRetrains
-from include.tenants.config import TenantConfig
+from include.stores.postgres import in_postgres
 from include.tenants.namespace import GLOBAL, global_owner
-from tests.unused import unused
-
-START = datetime(2024, 1, 1, tzinfo=UTC)
-POLICY = DriftPolicy(cooldown=timedelta(days=14), report_every=None)  # a page takes seconds
-RETRAINS = PostgresRetrains()
-REACHES = {
-    "spend__sum_amount_30d": Reach(timedelta(days=30), ("Order Completed",)),
-    "frequency__count_all": Reach(ALL_HISTORY, ("Order Completed",), degree=1),
-}
-
-
-def week(number: int) -> datetime:
-    """The instant `number` weeks after the champion was trained."""
-    return START + number * timedelta(days=7)
-
-
-def features(as_of: datetime, shift: float = 0.0, users: int = 80, seed: int = 0) -> pa.Table:
-    """Features of users at an instant; `shift` moves what they spend."""
-    draw = np.random.default_rng([seed, int(as_of.timestamp())])
-    return pa.table(
-        {
-            "user_id": [f"user-{i:04}" for i in range(users)],
-            "as_of": pa.array([as_of] * users, pa.timestamp("us", tz="UTC")),
-            "spend__sum_amount_30d": draw.normal(10 + 4 * shift, 3, users),
-            "frequency__count_30d": draw.poisson(3, users),
-            "frequency__count_all": draw.poisson(as_of.timestamp() / 1e8, users),
-        }
-    )
-
-
-def predict(table: pa.Table) -> Any:
-    """A model that looks at the number of visits only."""
-    return 1 / (1 + np.asarray(table["frequency__count_30d"]))
+from tests import watched
+from tests.watched import predict
 
 
 @dataclass
-class Watched:
-    """A tenant with a champion, version 1, trained at week 0."""
-
-    config: TenantConfig
-    lake: Lake
-
-    def champion(self, version: str = "1", as_of: datetime = START, **changes: Any) -> Champion:
-        """A champion whose reference is the week of its training and the one before."""
-        tables = [features(as_of - timedelta(days=7 * back), seed=9) for back in (1, 0)]
-        reference = pa.concat_tables(tables)
-        reference = reference.append_column("prediction", pa.array(predict(reference)))
-        return Champion(version, as_of, changes.pop("reference", reference), **changes)
+class Watched(watched.Watched):
+    """A tenant whose predictions are stored, and read where they are compared."""
 
     def score(
         self, as_of: datetime, version: str = "1", table: pa.Table | None = None, **how: Any
     ) -> Scored:
-        """What features and scoring leave behind."""
-        table = features(as_of, **how) if table is None else table
-        stored = self.lake.put_table(
-            self.config.ref, f"features/churn/{as_of:%Y%m%d}.parquet", table
-        )
+        """With the predictions that scoring leaves behind."""
+        scored = super().score(as_of, version, table, **how)
+        table = self.lake.get_table(self.config.ref, scored.features)
         self.store(
             as_of, list(zip(table["user_id"].to_pylist(), predict(table), strict=True)), version
         )
-        lake = TableVersion(self.config.id, "events", 1, 1, "f" * 16)
-        return Scored(
-            self.config.id, "churn", as_of, version, "f" * 16, stored, lake, lake, table.num_rows
-        )
+        return scored
 
     def store(
         self,
@@ -112,20 +58,9 @@ class Watched:
                     ],
                 )
 
-    def monitor(self, scored: Scored, **how: Any) -> Monitored:
-        """The stage with this tenant's usual arguments."""
-        given = {
-            "champion": self.champion(),
-            "keys": ("user_id",),
-            "data_loss": False,
-            "lake": self.lake,
-            "promotions": PostgresPromotions(),
-            "retrains": RETRAINS,
-            "maturity": Maturity(REACHES),
-            **how,
-        }
-        policy = given.pop("policy", POLICY)
-        return monitor(self.config, scored, policy, **given)
+    def predictions(self, scored: Scored) -> Any:
+        """None: the stage reads them."""
+        return None
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Rows, without the time they were written at."""
@@ -164,21 +99,7 @@ def new_tenant(calm_platform: None, tmp_path: Path) -> Callable[..., Watched]:
     """Makes a tenant nobody else has."""
 
     def make(**changes: Any) -> Watched:
-        mapping = {"event": "e", "event_id": ["id"], "event_timestamp": "at", "user_id": "u"}
-        files = {"type": "file", "path": "nowhere.csv", "format": "csv"}
-        config = TenantConfig.model_validate(
-            {
-                "id": unused("watched"),
-                "name": "Watched",
-                "region": "eu",
-                "schedule": "0 4 * * 1",
-                "history_from": START.date(),
-                "sources": [{"name": "pos", "connector": files, "events": mapping}],
-                "use_cases": {"churn": {}, "recommendation": {}},
-                **changes,
-            }
-        )
-        return Watched(config, Lake(tmp_path / "lake"))
+        return Watched(watched.config(**changes), Lake(tmp_path / "lake"), in_postgres())
 
     return make
 

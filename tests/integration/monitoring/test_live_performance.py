@@ -12,7 +12,8 @@ from include.monitoring import verdicts
 from include.monitoring.live import awaiting_labels, measure_live
 from include.registry.two_way import Swing
 from include.storage.postgres import tenant_transaction
-from tests.integration.monitoring.conftest import POLICY, RETRAINS, Watched, week
+from tests.integration.monitoring.conftest import Watched
+from tests.watched import POLICY, week
 
 pytestmark = pytest.mark.integration
 HORIZON = timedelta(days=30)
@@ -146,7 +147,7 @@ def test_a_model_that_fails_live_asks_for_a_retrain(tenant: Watched) -> None:
     late = tenant.monitor(tenant.score(week(6)), champion=champion)
     assert (late.verdict, late.decision) == ("drift", "retrain")
     assert "auc fell to 0.5" in late.reason
-    assert [e.as_of for e in RETRAINS.open_requests(tenant.config.ref)] == [week(6)]
+    assert [e.as_of for e in tenant.stores.retrains.open_requests(tenant.config.ref)] == [week(6)]
     assert tenant.state()["verdicts"][-1]["details"]["performance"]["promoted"] == 0.86
 
 

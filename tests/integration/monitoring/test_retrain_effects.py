@@ -10,7 +10,8 @@ import pytest
 from include.monitoring import effects, live
 from include.monitoring.effects import PromotedRetrain
 from include.monitoring.retrain_effect import WINDOWS, Measurement
-from tests.integration.monitoring.conftest import RETRAINS, Watched, week
+from tests.integration.monitoring.conftest import Watched
+from tests.watched import week
 
 pytestmark = pytest.mark.integration
 USERS = [f"u{i:03}" for i in range(300)]
@@ -35,10 +36,10 @@ def table(rows: list[tuple[str, float]]) -> pa.Table:
 def retrained(tenant: Watched, outcome: Any = "promoted") -> PromotedRetrain:
     """A retrain at week 2 that replaced version 1 by version 2."""
     ref = tenant.config.ref
-    RETRAINS.record(
+    tenant.stores.retrains.record(
         ref, "churn", week(2), decision="retrain", reason="drift", details={"model_version": "1"}
     )
-    RETRAINS.finish(ref, "churn", week(2), outcome, details={"version": "2"})
+    tenant.stores.retrains.finish(ref, "churn", week(2), outcome, details={"version": "2"})
     return PromotedRetrain(week(2), "1", "2")
 
 
@@ -61,15 +62,15 @@ def test_both_versions_on_the_same_labels_tell_whether_it_helped(
     retrained(tenant)
     ref = tenant.config.ref
     for number in range(3, 3 + WINDOWS):
-        (retrain,) = effects.unsettled(ref, "churn", RETRAINS)
+        (retrain,) = effects.unsettled(ref, "churn", tenant.stores.retrains)
         assert len(retrain.measured) == number - 3
         tenant.store(week(number), scores(new, number), "2")
         given = (ref, "churn", retrain, LABELS, table(scores(old, 10 + number)))
         found = effects.settle_with_old_scores(
-            *given, retrains=RETRAINS, metric="auc", as_of=week(number)
+            *given, retrains=tenant.stores.retrains, metric="auc", as_of=week(number)
         )
         assert found is not None
-        (entry,) = RETRAINS.history(ref, "churn")
+        (entry,) = tenant.stores.retrains.history(ref, "churn")
         assert entry.effect is not None
         said = str(entry.effect)
         if number == 3:  # what happened in that week happened to all
@@ -77,7 +78,7 @@ def test_both_versions_on_the_same_labels_tell_whether_it_helped(
             assert said.startswith("not known by one window: auc ")
             assert "on the same labels, 300 labels of 2024-01-22" in said
     assert (found.name, found.method, found.labels) == (effect, "same labels", 1_200)
-    assert effects.unsettled(ref, "churn", RETRAINS) == []
+    assert effects.unsettled(ref, "churn", tenant.stores.retrains) == []
     assert entry.effect == found
     assert said.startswith(f"{effect}: auc {found.difference:+.3f} (95 % {found.low:+.3f} to ")
     assert "on the same labels, 1200 labels of 4 windows until 2024-02-12" in said
@@ -88,13 +89,15 @@ def test_windows_within_a_horizon_are_one(tenant: Watched) -> None:
     retrained(tenant)
     ref = tenant.config.ref
     for number, counts in ((3, True), (4, False), (6, False), (7, True)):
-        (retrain,) = effects.unsettled(ref, "churn", RETRAINS)
+        (retrain,) = effects.unsettled(ref, "churn", tenant.stores.retrains)
         tenant.store(week(number), scores(2.0, number), "2")
         given = (ref, "churn", retrain, LABELS, table(scores(0.3, 10 + number)))
         when = {"as_of": week(number), "reach": timedelta(days=28)}
-        found = effects.settle_with_old_scores(*given, retrains=RETRAINS, metric="auc", **when)
+        found = effects.settle_with_old_scores(
+            *given, retrains=tenant.stores.retrains, metric="auc", **when
+        )
         assert (found is not None) is counts
-    (entry,) = RETRAINS.history(ref, "churn")
+    (entry,) = tenant.stores.retrains.history(ref, "churn")
     assert entry.effect is not None
     assert [one.as_of for one in entry.effect.windows] == [week(3), week(7)]
 
@@ -114,23 +117,41 @@ def test_without_the_old_versions_scores_the_weeks_before_stand_in(tenant: Watch
     ref = tenant.config.ref
     measured(tenant, 0, "1", 0.2)
     measured(tenant, 1, "1", 0.2)
-    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30, retrains=RETRAINS) == []
+    assert (
+        effects.settle_from_history(
+            ref, "churn", "auc", week(9), 30, retrains=tenant.stores.retrains
+        )
+        == []
+    )
     measured(tenant, 3, "2", 2.0)
     measured(tenant, 4, "2", 2.0)
     assert (
-        effects.settle_from_history(ref, "churn", "auc", week(6), 30, retrains=RETRAINS) == []
+        effects.settle_from_history(
+            ref, "churn", "auc", week(6), 30, retrains=tenant.stores.retrains
+        )
+        == []
     )  # not mature yet
-    (found,) = effects.settle_from_history(ref, "churn", "auc", week(9), 30, retrains=RETRAINS)
+    (found,) = effects.settle_from_history(
+        ref, "churn", "auc", week(9), 30, retrains=tenant.stores.retrains
+    )
     assert (found.name, found.method, found.as_of) == ("helped", "before and after", week(4))
-    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30, retrains=RETRAINS) == []
-    (entry,) = RETRAINS.history(ref, "churn")
+    assert (
+        effects.settle_from_history(
+            ref, "churn", "auc", week(9), 30, retrains=tenant.stores.retrains
+        )
+        == []
+    )
+    (entry,) = tenant.stores.retrains.history(ref, "churn")
     assert "not the model alone" in str(entry.effect)
     for number in (3, 4):
         again = (ref, "churn", retrain, LABELS, table(scores(2.0, number)))
         when = {"metric": "auc", "as_of": week(number)}
-        assert effects.settle_with_old_scores(*again, retrains=RETRAINS, **when) is not None
-        (retrain,) = effects.unsettled(ref, "churn", RETRAINS)
-    (entry,) = RETRAINS.history(ref, "churn")
+        assert (
+            effects.settle_with_old_scores(*again, retrains=tenant.stores.retrains, **when)
+            is not None
+        )
+        (retrain,) = effects.unsettled(ref, "churn", tenant.stores.retrains)
+    (entry,) = tenant.stores.retrains.history(ref, "churn")
     assert entry.effect is not None
     assert (entry.effect.name, entry.effect.method) == ("no difference", "same labels")
 
@@ -138,11 +159,13 @@ def test_without_the_old_versions_scores_the_weeks_before_stand_in(tenant: Watch
 def test_what_was_not_promoted_or_not_predicted_has_no_effect(tenant: Watched) -> None:
     """A retrain that kept the champion, and predictions of another version, settle nothing."""
     retrain = retrained(tenant, "kept")
-    assert effects.unsettled(tenant.config.ref, "churn", RETRAINS) == []
+    assert effects.unsettled(tenant.config.ref, "churn", tenant.stores.retrains) == []
     tenant.store(week(3), scores(1.0, 1), "7")
     given = (tenant.config.ref, "churn", retrain, LABELS, table(scores(1.0, 2)))
     assert (
-        effects.settle_with_old_scores(*given, retrains=RETRAINS, metric="auc", as_of=week(3))
+        effects.settle_with_old_scores(
+            *given, retrains=tenant.stores.retrains, metric="auc", as_of=week(3)
+        )
         is None
     )
 
@@ -154,7 +177,10 @@ def test_monitoring_settles_what_matured(tenant: Watched) -> None:
         measured(tenant, number, version, skill)
     champion = tenant.champion("2", as_of=week(2), metric="auc", value=0.8, low=0.7, high=0.9)
     tenant.monitor(tenant.score(week(8), version="2"), champion=champion)
-    assert [e.effect and e.effect.name for e in RETRAINS.history(tenant.config.ref, "churn")] == [
+    assert [
+        e.effect and e.effect.name
+        for e in tenant.stores.retrains.history(tenant.config.ref, "churn")
+    ] == [
         "helped",
         None,
     ]

@@ -1,0 +1,135 @@
+"""A tenant that is monitored: features in a lake of its own, and a model of two columns."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from include.features.declarations import ALL_HISTORY
+from include.features.reach import Reach
+from include.handoffs import Monitored, Scored, TableVersion
+from include.monitoring import Champion, monitor
+from include.monitoring.drift_records import DriftVerdict
+from include.monitoring.maturity import Maturity
+from include.monitoring.policy import DriftPolicy
+from include.storage.lake import Lake
+from include.stores import Stores
+from include.tenants.config import TenantConfig
+from tests.unused import unused
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+POLICY = DriftPolicy(cooldown=timedelta(days=14), report_every=None)  # a page takes seconds
+REACHES = {
+    "spend__sum_amount_30d": Reach(timedelta(days=30), ("Order Completed",)),
+    "frequency__count_all": Reach(ALL_HISTORY, ("Order Completed",), degree=1),
+}
+
+
+def week(number: int) -> datetime:
+    """The instant `number` weeks after the champion was trained."""
+    return START + number * timedelta(days=7)
+
+
+def features(as_of: datetime, shift: float = 0.0, users: int = 80, seed: int = 0) -> pa.Table:
+    """Features of users at an instant; `shift` moves what they spend."""
+    draw = np.random.default_rng([seed, int(as_of.timestamp())])
+    return pa.table(
+        {
+            "user_id": [f"user-{i:04}" for i in range(users)],
+            "as_of": pa.array([as_of] * users, pa.timestamp("us", tz="UTC")),
+            "spend__sum_amount_30d": draw.normal(10 + 4 * shift, 3, users),
+            "frequency__count_30d": draw.poisson(3, users),
+            "frequency__count_all": draw.poisson(as_of.timestamp() / 1e8, users),
+        }
+    )
+
+
+def predict(table: pa.Table) -> Any:
+    """A model that looks at the number of visits only."""
+    return 1 / (1 + np.asarray(table["frequency__count_30d"]))
+
+
+@dataclass
+class Watched:
+    """A tenant with a champion, version 1, trained at week 0."""
+
+    config: TenantConfig
+    lake: Lake
+    stores: Stores
+
+    def champion(self, version: str = "1", as_of: datetime = START, **changes: Any) -> Champion:
+        """A champion whose reference is the week of its training and the one before."""
+        tables = [features(as_of - timedelta(days=7 * back), seed=9) for back in (1, 0)]
+        reference = pa.concat_tables(tables)
+        reference = reference.append_column("prediction", pa.array(predict(reference)))
+        return Champion(version, as_of, changes.pop("reference", reference), **changes)
+
+    def score(
+        self, as_of: datetime, version: str = "1", table: pa.Table | None = None, **how: Any
+    ) -> Scored:
+        """What features and scoring leave behind."""
+        table = features(as_of, **how) if table is None else table
+        stored = self.lake.put_table(
+            self.config.ref, f"features/churn/{as_of:%Y%m%d}.parquet", table
+        )
+        lake = TableVersion(self.config.id, "events", 1, 1, "f" * 16)
+        return Scored(
+            self.config.id, "churn", as_of, version, "f" * 16, stored, lake, lake, table.num_rows
+        )
+
+    def monitor(self, scored: Scored, **how: Any) -> Monitored:
+        """The stage with this tenant's usual arguments."""
+        given = {
+            "champion": self.champion(),
+            "keys": ("user_id",),
+            "data_loss": False,
+            "lake": self.lake,
+            "promotions": self.stores.promotions,
+            "retrains": self.stores.retrains,
+            "drift": self.stores.drift,
+            "predictions": self.predictions(scored),
+            "maturity": Maturity(REACHES),
+            **how,
+        }
+        policy = given.pop("policy", POLICY)
+        return monitor(self.config, scored, policy, **given)
+
+    def predictions(self, scored: Scored) -> Any:
+        """What the model says of the rows that were scored."""
+        return predict(self.lake.get_table(self.config.ref, scored.features))
+
+    def verdicts(self) -> list[DriftVerdict]:
+        """All about churn."""
+        return self.stores.drift.verdicts(self.config.ref, "churn")
+
+    def figures(self) -> dict[str, Any]:
+        """The numbers that the newest verdict rests on."""
+        (verdict,) = self.verdicts()[-1:]
+        path = Path(verdict.report_path).with_suffix(".json")
+        text = self.lake.file_path(self.config.ref, str(path)).read_text()
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+
+def config(**changes: Any) -> TenantConfig:
+    """The file of a tenant nobody else has."""
+    mapping = {"event": "e", "event_id": ["id"], "event_timestamp": "at", "user_id": "u"}
+    files = {"type": "file", "path": "nowhere.csv", "format": "csv"}
+    return TenantConfig.model_validate(
+        {
+            "id": unused("watched"),
+            "name": "Watched",
+            "region": "eu",
+            "schedule": "0 4 * * 1",
+            "history_from": START.date(),
+            "sources": [{"name": "pos", "connector": files, "events": mapping}],
+            "use_cases": {"churn": {}, "recommendation": {}},
+            **changes,
+        }
+    )
