@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 import psycopg
 
@@ -30,6 +31,7 @@ from include.registry.port import ModelVersion
 from include.registry.promotions import Promotion
 from include.registry.recorded import as_told, made_of
 from include.registry.withdrawal import lost_for_good
+from include.stage_runs import StageRuns
 from include.tenants.config import TenantConfig
 from include.tenants.loader import tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner
@@ -141,10 +143,10 @@ class Withdrawals:
                 owner,
                 use_case,
                 lost,
-                as_of=lambda _: _newest(tenant),
+                as_of=lambda _: _newest(tenant, self.platform.stores.stage_runs),
                 registry=self.platform.registry,
                 promotions=self.platform.stores.promotions,
-                fallback=best_baseline,
+                fallback=partial(best_baseline, self.platform),
                 also=self.gone,
                 by=self.by,
                 dry_run=self.dry_run,
@@ -299,10 +301,10 @@ def before_scoring(run: Run) -> None:
         ref,
         case,
         lambda version: lost_for_good(version, registry, promotions),
-        as_of=lambda _: max(run.as_of, last_checked(run.tenant)),
+        as_of=lambda _: max(run.as_of, last_checked(run.tenant, run.platform.stores.stage_runs)),
         registry=registry,
         promotions=promotions,
-        fallback=best_baseline,
+        fallback=partial(best_baseline, run.platform),
     )
 
 
@@ -313,10 +315,10 @@ def _but(unread: Sequence[str], effect: Effect) -> Effect:
     return replace(effect, outcome="failed", reason=" ".join((effect.reason, *unread)).strip())
 
 
-def _newest(tenant: TenantConfig) -> datetime | None:
+def _newest(tenant: TenantConfig, stage_runs: StageRuns) -> datetime | None:
     """End of the tenant's newest interval."""
     try:
-        return last_checked(tenant)
+        return last_checked(tenant, stage_runs)
     except ConfigError:  # no data yet
         return None
 

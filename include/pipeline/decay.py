@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from include.monitoring import verdicts
@@ -66,7 +67,7 @@ def roll_back_decayed(run: Run) -> Promotion | None:
         registry=run.platform.registry,
         promotions=promotions,
         pool=run.tenant.pool,
-        fallback=best_baseline,
+        fallback=partial(best_baseline, run.platform),
     )
 
 

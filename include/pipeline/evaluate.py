@@ -137,7 +137,9 @@ def measure_matured(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> 
         settle_effects(run, truth, as_of)
 
 
-def record_outcome(run: Run) -> Registered:
+def record_outcome(
+    run: Run, features: FeaturesBuilt | None, registry: Registered | None
+) -> Registered:
     """Close the retrain request of this run with what was decided.
 
     One without a single active entity trained nothing: it is closed as `untrained`.
@@ -148,8 +150,7 @@ def record_outcome(run: Run) -> Registered:
     use_case = run.the_use_case()
     ref, retrains = run.tenant.ref, run.platform.stores.retrains
     decided = run.platform.stores.promotions.find(ref, use_case.name, run.as_of, run.trigger)
-    built = run.received.get("features")
-    if decided is None and isinstance(built, FeaturesBuilt) and built.features.rows == 0:
+    if decided is None and features is not None and features.features.rows == 0:
         return _untrained(run)
     if decided is None:
         retrains.finish(ref, use_case.name, run.as_of, "failed")
@@ -167,7 +168,9 @@ def record_outcome(run: Run) -> Registered:
         after=after,
         details={"version": decided.version, "reasons": list(decided.reasons)},
     )
-    return run.take(Registered, "registry")
+    if registry is None:
+        raise TenantryError("stage 'registry' left nothing for 'outcome'; run it first")
+    return registry
 
 
 def _untrained(run: Run) -> Registered:

@@ -20,9 +20,10 @@ from include.monitoring import effects
 from include.monitoring.gate import Past
 from include.monitoring.maturity import Equalized, Lengths, Maturity
 from include.monitoring.windows import AS_OF, PREDICTION
-from include.pipeline import history, serving
+from include.pipeline import serving
 from include.pipeline.runs import Run
 from include.scoring.ranks import listed, ranked
+from include.stage_runs import scored_before
 from include.use_cases.declaration import TOP, UseCase
 from include.use_cases.reach import column_reaches, furthest_of
 from include.use_cases.spines import event_columns, scoring_spine
@@ -136,7 +137,8 @@ def settle_effects(run: Run, truth: pa.Table, as_of: datetime) -> None:
     waiting = [one for one in effects.unsettled(ref, use_case.name, retrains) if one.as_of <= as_of]
     if not waiting:
         return
-    scored = next((one for one in history.scored_before(run) if one.as_of == as_of), None)
+    logs = scored_before(platform.stores.stage_runs, ref, use_case.name, run.as_of)
+    scored = next((log for log in logs if log.as_of == as_of), None)
     for retrain in waiting:
         if scored is None or scored.version != retrain.after:
             continue

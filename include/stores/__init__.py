@@ -8,6 +8,7 @@ from include.incidents import Incidents
 from include.monitoring.drift_records import DriftRecords
 from include.monitoring.retrains import Retrains
 from include.registry.promotions import Promotions
+from include.stage_runs import StageRuns
 
 
 @dataclass(frozen=True)
@@ -16,5 +17,6 @@ class Stores:
 
     promotions: Promotions
     incidents: Incidents
+    stage_runs: StageRuns
     retrains: Retrains
     drift: DriftRecords

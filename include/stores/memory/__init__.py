@@ -7,6 +7,7 @@ from include.stores.memory.drift_records import InMemoryDriftRecords
 from include.stores.memory.incidents import InMemoryIncidents
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.retrains import InMemoryRetrains
+from include.stores.memory.stage_runs import InMemoryStageRuns
 
 
 def in_memory() -> Stores:
@@ -15,6 +16,7 @@ def in_memory() -> Stores:
     return Stores(
         promotions=InMemoryPromotions(),
         incidents=incidents,
+        stage_runs=InMemoryStageRuns(),
         retrains=InMemoryRetrains(),
         drift=InMemoryDriftRecords(incidents),
     )

@@ -7,6 +7,7 @@ from include.stores.postgres.drift_records import PostgresDriftRecords
 from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
+from include.stores.postgres.stage_runs import PostgresStageRuns
 
 
 def in_postgres() -> Stores:
@@ -14,6 +15,7 @@ def in_postgres() -> Stores:
     return Stores(
         promotions=PostgresPromotions(),
         incidents=PostgresIncidents(),
+        stage_runs=PostgresStageRuns(),
         retrains=PostgresRetrains(),
         drift=PostgresDriftRecords(),
     )

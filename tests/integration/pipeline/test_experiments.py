@@ -407,7 +407,7 @@ def test_the_commands_start_list_and_stop(
     monkeypatch.setenv("TENANTRY_TENANTS", str(folder))
     monkeypatch.setattr(commands, "activate", lambda: None)
     monkeypatch.setattr(commands, "platform", lambda: shop.platform)
-    monkeypatch.setattr(pipeline, "last_checked", lambda _: monday(1))
+    monkeypatch.setattr(pipeline, "last_checked", lambda *_: monday(1))
     shop.promote(shop.add("fair"), monday(0))
     shop.add("good")
 
@@ -430,7 +430,7 @@ def test_the_commands_start_list_and_stop(
     (running,) = tenantry("list", shop.ref.id)
     assert sum(running["entities"]) == shop.customers
     assert running["low"] < running["difference"] < running["high"]
-    monkeypatch.setattr(pipeline, "last_checked", lambda _: monday(2))
+    monkeypatch.setattr(pipeline, "last_checked", lambda *_: monday(2))
     done = tenantry("stop", *who, "--because", "the sale begins")
     assert (done["verdict"], done["by"]) == ("stopped", [operator()] * 2)
     assert "the sale begins" in done["reasons"]

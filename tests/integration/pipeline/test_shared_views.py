@@ -27,6 +27,7 @@ from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
 from include.pipeline.intervals import last_interval
 from include.pipeline.runs import Run
+from include.pipeline.stages import TENANT_STAGES, USE_CASE_STAGES
 from include.registry.in_memory import InMemoryRegistry
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
@@ -134,11 +135,11 @@ class World:
             last_interval(tenant, end(week)),
             use_case=USE_CASE,
         )
-        for stage in ("ingestion", "quality", "materialization", "features", "training"):
-            done = steps.execute(stage, run)
-            run = run.after(stage, done)
-            if stage == until:
-                return done
+        received: dict[str, Any] = {}
+        for stage in (*TENANT_STAGES, *USE_CASE_STAGES):
+            received[stage.name] = steps.execute(stage, run, received)
+            if stage.name == until:
+                return received[stage.name]
         raise AssertionError(until)
 
     def online(self, name: str, week: int, *items: str) -> dict[str, list[Any]]:

@@ -137,7 +137,7 @@ def serve(
     return promote(here.registry, owner, CASE, week, rung, parent=parent)
 
 
-def offered(owner: TenantRef, use_case: str) -> NewVersion:
+def offered(platform: Platform, owner: TenantRef, use_case: str) -> NewVersion:
     """A baseline."""
     return new("rule", "baseline", model=content("rule"))
 
@@ -198,8 +198,8 @@ def test_when_all_withdraw_nothing_goes_on_serving(
     for tenant in ("alder", "birch", "cedar"):
         here.write(tenant, pooling={})
 
-    def for_some(owner: TenantRef, use_case: str) -> NewVersion | None:
-        return None if owner == here.ref("shy") else offered(owner, use_case)
+    def for_some(platform: Platform, owner: TenantRef, use_case: str) -> NewVersion | None:
+        return None if owner == here.ref("shy") else offered(platform, owner, use_case)
 
     monkeypatch.setattr(consent, "best_baseline", for_some)
     found = here.reach()
@@ -516,7 +516,7 @@ def test_a_baseline_that_retention_has_erased_holds_up_no_withdrawal(
 ) -> None:
     """Nothing serves the tenant then, rather than what was withdrawn."""
 
-    def erased(owner: TenantRef, use_case: str) -> NewVersion | None:
+    def erased(platform: Platform, owner: TenantRef, use_case: str) -> NewVersion | None:
         raise IntegrityError("its reference is gone")
 
     monkeypatch.setattr(consent, "best_baseline", erased)
