@@ -325,6 +325,7 @@ def skew(run: Run, scoring: Scored) -> Replayed:
         scored_before(run.platform.stores.stage_runs, run.owner, run.use_case_name, run.as_of),
         seed=use_case.seed,
         lake=lake,
+        findings=run.platform.stores.skew,
         pool=record_pool(run.pool_members(), use_case.features, lake),
         online=online,
         fingerprint=use_case.fingerprint,

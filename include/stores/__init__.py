@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from include.incidents import Incidents
 from include.monitoring.drift_records import DriftRecords
 from include.monitoring.retrains import Retrains
+from include.monitoring.skew_findings import SkewFindings
 from include.registry.promotions import Promotions
 from include.stage_runs import StageRuns
 
@@ -20,3 +21,4 @@ class Stores:
     stage_runs: StageRuns
     retrains: Retrains
     drift: DriftRecords
+    skew: SkewFindings

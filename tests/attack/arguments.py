@@ -42,8 +42,7 @@ from include.monitoring.matured import Champion
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
 from include.monitoring.season import StoredWindow
-from include.monitoring.skew_ledger import Found
-from include.monitoring.vectors import Mismatch
+from include.monitoring.skew_findings import Mismatch, SkewFinding
 from include.monitoring.windows import Windows
 from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
@@ -76,6 +75,7 @@ from include.stores.postgres import in_postgres
 from include.stores.postgres.drift_records import PostgresDriftRecords
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
+from include.stores.postgres.skew_findings import PostgresSkewFindings
 from include.tenants.config import Retention
 from include.tenants.limits import Limits
 from include.tenants.loader import Fleet
@@ -448,9 +448,13 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Sequence[ColumnDrift]": lambda a: [],
     "Windows": lambda a: Windows({}, {}, {}),
     "Comparison": lambda a: Comparison((), None, {}, 1, 1),
-    "Sequence[Found]": lambda a: [
-        Found(*(AS_OF, "offline", Mismatch("asked", 1, 1, 0, None), "past"), a.named.version)
+    "Sequence[SkewFinding]": lambda a: [
+        SkewFinding(
+            *(USE_CASE, AS_OF, "offline", Mismatch("asked", 1, 1, 0, None), "past"),
+            a.named.version,
+        )
     ],
+    "SkewFindings": lambda a: PostgresSkewFindings(),
     "Sequence[datetime]": lambda a: [AS_OF],
     "Sequence[LostDays]": lambda a: [LostDays(a.named.id, AS_OF, AS_OF + timedelta(days=1))],
     "Sequence[DataNeeds]": lambda a: [DataNeeds(USE_CASE, ("Order Completed",), ("user_id",))],
@@ -628,6 +632,8 @@ INSTANCES: Final[dict[str, Provider]] = {
     "PostgresRetrains": lambda a: PostgresRetrains(),
     "InMemoryRetrains": lambda a: a.retrains,
     "PostgresDriftRecords": lambda a: PostgresDriftRecords(),
+    "PostgresSkewFindings": lambda a: PostgresSkewFindings(),
+    "InMemorySkewFindings": lambda a: in_memory().skew,
     "InMemoryDriftRecords": lambda a: in_memory().drift,
     "MlflowRegistry": lambda a: MlflowRegistry(a.world.changeable_uri, a.world.lake.root),
     "MlflowRecords": lambda a: MlflowRecords(a.world.changeable_uri, a.world.lake),

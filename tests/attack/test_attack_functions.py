@@ -173,7 +173,7 @@ SHOW: Final = frozenset(
             for place in ("postgres.retrains.Postgres", "memory.retrains.InMemory")
             for name in ("history", "open_requests", "requests_since")
         ),
-        *("monitoring.skew_ledger.history",),
+        *("stores.postgres.skew_findings.PostgresSkewFindings.all_of",),
         *("stores.postgres.drift_records.PostgresDriftRecords.verdicts",),
         *("features.inputs.read", "features.inputs.read_pinned"),
         *("features.online.tables.streamed_events", "features.online.partials.streamed"),

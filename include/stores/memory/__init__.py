@@ -7,6 +7,7 @@ from include.stores.memory.drift_records import InMemoryDriftRecords
 from include.stores.memory.incidents import InMemoryIncidents
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.retrains import InMemoryRetrains
+from include.stores.memory.skew_findings import InMemorySkewFindings
 from include.stores.memory.stage_runs import InMemoryStageRuns
 
 
@@ -19,4 +20,5 @@ def in_memory() -> Stores:
         stage_runs=InMemoryStageRuns(),
         retrains=InMemoryRetrains(),
         drift=InMemoryDriftRecords(incidents),
+        skew=InMemorySkewFindings(incidents),
     )

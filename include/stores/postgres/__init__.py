@@ -7,6 +7,7 @@ from include.stores.postgres.drift_records import PostgresDriftRecords
 from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
+from include.stores.postgres.skew_findings import PostgresSkewFindings
 from include.stores.postgres.stage_runs import PostgresStageRuns
 
 
@@ -18,4 +19,5 @@ def in_postgres() -> Stores:
         stage_runs=PostgresStageRuns(),
         retrains=PostgresRetrains(),
         drift=PostgresDriftRecords(),
+        skew=PostgresSkewFindings(),
     )
