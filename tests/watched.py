@@ -16,8 +16,12 @@ from include.features.reach import Reach
 from include.handoffs import Monitored, Scored, TableVersion
 from include.monitoring import Champion, monitor
 from include.monitoring.drift_records import DriftVerdict
+from include.monitoring.live import measure_live
+from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.maturity import Maturity
 from include.monitoring.policy import DriftPolicy
+from include.registry.predictions import Part, Prediction
+from include.scoring.ranks import SCHEMA
 from include.storage.lake import Lake
 from include.stores import Stores
 from include.tenants.config import TenantConfig
@@ -78,9 +82,55 @@ class Watched:
         stored = self.lake.put_table(
             self.config.ref, f"features/churn/{as_of:%Y%m%d}.parquet", table
         )
+        self.store(
+            as_of, list(zip(table["user_id"].to_pylist(), predict(table), strict=True)), version
+        )
         lake = TableVersion(self.config.id, "events", 1, 1, "f" * 16)
         return Scored(
             self.config.id, "churn", as_of, version, "f" * 16, stored, lake, lake, table.num_rows
+        )
+
+    def store(
+        self,
+        as_of: datetime,
+        scores: list[tuple[str, float]],
+        version: str = "1",
+        baseline: dict[str, float] | None = None,
+    ) -> None:
+        """Predictions of an instant, replaced as a whole."""
+        rows = [
+            {
+                "entity_id": user,
+                "item_id": "",
+                "rank": rank,
+                "score": float(score),
+                "baseline_score": (baseline or {}).get(user),
+            }
+            for rank, (user, score) in enumerate(scores, start=1)
+        ]
+        part = Part(pa.Table.from_pylist(rows, schema=SCHEMA), version)
+        self.stores.predictions.replace(
+            self.config.ref, "churn", as_of, [part], feature_fingerprint="f"
+        )
+
+    def served(self, as_of: datetime, use_case: str = "churn") -> list[Prediction]:
+        """What was stored of an instant."""
+        return self.stores.predictions.served(self.config.ref, use_case, as_of)
+
+    def measure(
+        self, as_of: datetime, labels: pa.Table, known: datetime, metric: str = "auc", **how: Any
+    ) -> LiveMetric | None:
+        """Measure what was stored of an instant by labels known later."""
+        use_case = how.get("use_case", "churn")
+        return measure_live(
+            self.config.ref,
+            use_case,
+            self.served(as_of, use_case),
+            labels,
+            metric=metric,
+            as_of=as_of,
+            measured_as_of=known,
+            live_metrics=self.stores.live_metrics,
         )
 
     def monitor(self, scored: Scored, **how: Any) -> Monitored:
@@ -93,16 +143,13 @@ class Watched:
             "promotions": self.stores.promotions,
             "retrains": self.stores.retrains,
             "drift": self.stores.drift,
-            "predictions": self.predictions(scored),
+            "predictions": self.stores.predictions,
+            "live_metrics": self.stores.live_metrics,
             "maturity": Maturity(REACHES),
             **how,
         }
         policy = given.pop("policy", POLICY)
         return monitor(self.config, scored, policy, **given)
-
-    def predictions(self, scored: Scored) -> Any:
-        """What the model says of the rows that were scored."""
-        return predict(self.lake.get_table(self.config.ref, scored.features))
 
     def verdicts(self) -> list[DriftVerdict]:
         """All about churn."""

@@ -70,7 +70,9 @@ def history(
     records, rows_of = wiring.model_records(), stores()
     found: list[dict[str, Any]] = []
     for case in cases:
-        rows = serving_history(owner, case, records, rows_of.promotions, day, timezone)
+        rows = serving_history(
+            owner, case, records, rows_of.promotions, rows_of.experiments, day, timezone
+        )
         if day is not None and rows:
             rows[-1]["scored"] = scored_on(rows_of.stage_runs, owner, case, day, timezone)
         found += rows

@@ -113,6 +113,7 @@ class Withdrawals:
             ),  # from when the lost one served, so that a training of then counts
             registry=registry,
             promotions=promotions,
+            experiments=self.platform.stores.experiments,
             also=self.gone,
             by=self.by,
             dry_run=self.dry_run,
@@ -146,6 +147,7 @@ class Withdrawals:
                 as_of=lambda _: _newest(tenant, self.platform.stores.stage_runs),
                 registry=self.platform.registry,
                 promotions=self.platform.stores.promotions,
+                experiments=self.platform.stores.experiments,
                 fallback=partial(best_baseline, self.platform),
                 also=self.gone,
                 by=self.by,
@@ -179,7 +181,9 @@ class Withdrawals:
     def _emptied(self, region: str) -> Iterator[Effect]:
         owner = global_owner(region)
         try:
-            emptied = forget_who_left(region, self.consents.members(region))
+            emptied = forget_who_left(
+                region, self.consents.members(region), self.platform.stores.online
+            )
         except (TenantryError, psycopg.Error) as error:
             yield Effect(owner.id, "shared views", "failed", "", "", str(error))
             return
@@ -304,6 +308,7 @@ def before_scoring(run: Run) -> None:
         as_of=lambda _: max(run.as_of, last_checked(run.tenant, run.platform.stores.stage_runs)),
         registry=registry,
         promotions=promotions,
+        experiments=run.platform.stores.experiments,
         fallback=partial(best_baseline, run.platform),
     )
 

@@ -18,6 +18,7 @@ from include.handoffs import Scored
 from include.models.model import Model, asking, row_scores
 from include.monitoring import effects
 from include.monitoring.gate import Past
+from include.monitoring.live import Rows
 from include.monitoring.maturity import Equalized, Lengths, Maturity
 from include.monitoring.windows import AS_OF, PREDICTION
 from include.pipeline import serving
@@ -130,7 +131,7 @@ def _with_prediction(features: pa.Table, model: Model, use_case: UseCase) -> pa.
     return features.append_column(PREDICTION, pa.array(scores))
 
 
-def settle_effects(run: Run, truth: pa.Table, as_of: datetime) -> None:
+def settle_effects(run: Run, served: Rows, truth: pa.Table, as_of: datetime) -> None:
     """Whether promoted retrains helped: the old version on the labels that have just matured."""
     use_case, ref, platform = run.the_use_case(), run.tenant.ref, run.platform
     retrains = platform.stores.retrains
@@ -154,6 +155,7 @@ def settle_effects(run: Run, truth: pa.Table, as_of: datetime) -> None:
             ref,
             use_case.name,
             retrain,
+            served,
             truth,
             answers(old, features, use_case).select(["entity_id", "item_id", "score"]),
             retrains=retrains,

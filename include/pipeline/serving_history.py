@@ -8,8 +8,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from include.registry import experiments
-from include.registry.experiments import Experiment
+from include.registry.experiments import Experiment, Experiments
 from include.registry.history import Period, periods, trained_on, within
 from include.registry.port import ModelRecords, ModelVersion
 from include.registry.promotions import Promotion, Promotions
@@ -25,6 +24,7 @@ def serving_history(
     use_case: str,
     records: ModelRecords,
     promotions: Promotions,
+    experiments: Experiments,
     day: date | None,
     timezone: str,
 ) -> list[dict[str, Any]]:

@@ -134,8 +134,8 @@ def quality(run: Run, ingestion: Ingested) -> Checked:
 
 
 def materialization(run: Run, quality: Checked) -> Materialized:
-    """The online store, brought up to the interval's end; there already, it is left as it is."""
-    lake = run.platform.lake
+    """The online store, brought up to the interval's end; a no-op if it is there already."""
+    lake, online = run.platform.lake, run.platform.stores.online
     views = translate.online_views(run.tenant)
     done = online_stage.materialize(
         run.tenant,
@@ -144,6 +144,7 @@ def materialization(run: Run, quality: Checked) -> Materialized:
         attributes=quality.attributes,
         until=run.as_of,
         lake=lake,
+        online=online,
     )
     neighbours = run.neighbours()
     # One store serves the region, so it has what any of its tenants reads.
@@ -151,12 +152,12 @@ def materialization(run: Run, quality: Checked) -> Materialized:
     wanted = any(view.scope == "shared" for view in pooled)
     members = run.shared_members() if wanted else []
     if not members:
-        online_stage.empty_pool(run.tenant.region)
+        online_stage.empty_pool(run.tenant.region, online)
         return done
     if not any(view.scope == "shared" for view in views):
         return done
     also = online_stage.materialize_pool(
-        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake
+        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake, online=online
     )
     return replace(done, views=(*done.views, *also.views))
 
@@ -255,6 +256,8 @@ def scoring(run: Run, features: FeaturesBuilt) -> Scored:
         TOP,
         registry=run.platform.registry,
         promotions=run.platform.stores.promotions,
+        experiments=run.platform.stores.experiments,
+        predictions=run.platform.stores.predictions,
         lake=run.platform.lake,
         entity=use_case.entity,
         baseline=translate.shown_baseline(use_case),
@@ -273,7 +276,7 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
     if not data_loss:  # without data everybody seems to have stayed away
         evaluate.measure_matured(run, scoring, lost)
         experiments.look(run, scoring, lost)
-    champion = predictions = past = maturity = model = None
+    champion = scores = past = maturity = model = None
     reference: dict[datetime, tuple[LostDays, ...]] = {}
     if scoring.version:  # judged is what was scored, whatever has come to serve since
         version, model = serving.version(run.platform, ref, use_case.name, scoring.version)
@@ -282,7 +285,7 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
         known = losses.known_losses(use_case, run.tenant, then, lost)
         reference = dict.fromkeys(instants, known)
         vectors = run.platform.lake.get_table(ref, scoring.features)
-        predictions = row_scores(model, vectors, use_case.entity)
+        scores = row_scores(model, vectors, use_case.entity)
         past = lookback.past(run, scoring, model)
         maturity = lookback.maturity(run, scoring, model)
     monitored = monitoring_stage.monitor(
@@ -302,7 +305,9 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
         promotions=run.platform.stores.promotions,
         retrains=run.platform.stores.retrains,
         drift=run.platform.stores.drift,
-        predictions=predictions,
+        predictions=run.platform.stores.predictions,
+        live_metrics=run.platform.stores.live_metrics,
+        scores=scores,
         report=run.report,
         past=past,
         maturity=maturity,
@@ -317,7 +322,8 @@ def skew(run: Run, scoring: Scored) -> Replayed:
     """A sample of the vectors that were scored, computed again from the lake as it is now."""
     use_case, lake = run.the_use_case(), run.platform.lake
     # Events were looked at when they happened; the online store stands at the interval's end.
-    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features)
+    store = run.platform.stores.online
+    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features, store)
     return skew_stage.replay(
         run.tenant,
         use_case.features,

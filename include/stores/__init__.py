@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from include.features.online.store import OnlineStore
 from include.incidents import Incidents
 from include.monitoring.drift_records import DriftRecords
+from include.monitoring.live_metrics import LiveMetrics
 from include.monitoring.retrains import Retrains
 from include.monitoring.skew_findings import SkewFindings
+from include.registry.experiments import Experiments
+from include.registry.outcomes import Outcomes
+from include.registry.predictions import Predictions
 from include.registry.promotions import Promotions
 from include.stage_runs import StageRuns
 
@@ -17,8 +22,13 @@ class Stores:
     """The owners of all rows, one port per group of tables."""
 
     promotions: Promotions
+    online: OnlineStore
     incidents: Incidents
     stage_runs: StageRuns
     retrains: Retrains
     drift: DriftRecords
     skew: SkewFindings
+    predictions: Predictions
+    live_metrics: LiveMetrics
+    experiments: Experiments
+    outcomes: Outcomes

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from include.stores import Stores
 from include.stores.memory.drift_records import InMemoryDriftRecords
+from include.stores.memory.experiments import InMemoryExperiments
 from include.stores.memory.incidents import InMemoryIncidents
+from include.stores.memory.live_metrics import InMemoryLiveMetrics
+from include.stores.memory.online import InMemoryOnlineStore
+from include.stores.memory.outcomes import InMemoryOutcomes
+from include.stores.memory.predictions import InMemoryPredictions
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.retrains import InMemoryRetrains
 from include.stores.memory.skew_findings import InMemorySkewFindings
@@ -16,8 +21,13 @@ def in_memory() -> Stores:
     incidents = InMemoryIncidents()
     return Stores(
         promotions=InMemoryPromotions(),
+        online=InMemoryOnlineStore(),
         incidents=incidents,
         stage_runs=InMemoryStageRuns(),
+        predictions=InMemoryPredictions(),
+        live_metrics=InMemoryLiveMetrics(),
+        experiments=InMemoryExperiments(),
+        outcomes=InMemoryOutcomes(),
         retrains=InMemoryRetrains(),
         drift=InMemoryDriftRecords(incidents),
         skew=InMemorySkewFindings(incidents),

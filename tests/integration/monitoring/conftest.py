@@ -1,66 +1,24 @@
-"""Tenants with features in a lake of their own and predictions in the real Postgres."""
+"""Tenants with features in a lake of their own and their rows in the real Postgres."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from include.handoffs import Scored
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres import in_postgres
 from include.tenants.namespace import GLOBAL, global_owner
 from tests import watched
-from tests.watched import predict
 
 
 @dataclass
 class Watched(watched.Watched):
-    """A tenant whose predictions are stored, and read where they are compared."""
-
-    def score(
-        self, as_of: datetime, version: str = "1", table: pa.Table | None = None, **how: Any
-    ) -> Scored:
-        """With the predictions that scoring leaves behind."""
-        scored = super().score(as_of, version, table, **how)
-        table = self.lake.get_table(self.config.ref, scored.features)
-        self.store(
-            as_of, list(zip(table["user_id"].to_pylist(), predict(table), strict=True)), version
-        )
-        return scored
-
-    def store(
-        self,
-        as_of: datetime,
-        scores: list[tuple[str, float]],
-        version: str = "1",
-        baseline: dict[str, float] | None = None,
-    ) -> None:
-        """Predictions of an instant, replaced as a whole."""
-        with tenant_transaction(self.config.ref) as connection:
-            connection.execute(
-                "DELETE FROM predictions WHERE use_case = 'churn' AND as_of = %s", [as_of]
-            )
-            for rank, (user, score) in enumerate(scores, start=1):
-                connection.execute(
-                    "INSERT INTO predictions (tenant_id, use_case, as_of, entity_id, rank, score, "
-                    "baseline_score, model_version, feature_fingerprint) "
-                    "VALUES (%s, 'churn', %s, %s, %s, %s, %s, %s, 'f')",
-                    [
-                        *(self.config.id, as_of, user, rank, float(score)),
-                        *((baseline or {}).get(user), version),
-                    ],
-                )
-
-    def predictions(self, scored: Scored) -> Any:
-        """None: the stage reads them."""
-        return None
+    """A tenant whose rows can be looked at."""
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Rows, without the time they were written at."""

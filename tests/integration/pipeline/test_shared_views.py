@@ -19,7 +19,6 @@ import pytest
 from include import use_cases
 from include.features.declarations import ITEM, Aggregation, EventStream
 from include.features.inputs import pool_tables
-from include.features.online.store import OnlineStore
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import FeaturesBuilt
 from include.pipeline import steps
@@ -144,8 +143,9 @@ class World:
 
     def online(self, name: str, week: int, *items: str) -> dict[str, list[Any]]:
         """What the online store tells a tenant of articles, at the end of a week."""
-        store = OnlineStore(self.tenant(name).ref, FeatureService("asked", (CROWD,)), "UTC")
-        return told(store.read({"item_id": items}, end(week)).table)
+        service = FeatureService("asked", (CROWD,))
+        reader = in_postgres().online.reader(self.tenant(name).ref, service)
+        return told(reader.read({"item_id": items}, end(week)).table)
 
     def offline(self, name: str, week: int) -> dict[str, list[Any]]:
         """What the features stage writes of every article it shows a tenant's customers."""

@@ -22,9 +22,9 @@ from include.pipeline.consents import Consents
 from include.registry import experiments
 from include.registry.blast_radius import Effect
 from include.registry.in_memory import InMemoryRegistry
+from include.registry.policy import Policy
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
 from include.registry.rollback import roll_back
-from include.registry.sequential import Policy
 from include.registry.stage import follow_ledger
 from include.storage import ownership
 from include.storage.lake import Lake
@@ -37,6 +37,7 @@ from include.wiring import Platform
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+STORES: Final = in_postgres()
 
 CASE = "churn"
 
@@ -314,6 +315,8 @@ def test_a_challenger_that_is_lost_challenges_no_more(here: Region) -> None:
         as_of=FIRST + WEEK,
         registry=here.registry,
         promotions=PROMOTIONS,
+        experiments=STORES.experiments,
+        predictions=STORES.predictions,
         by="ada",
     )
     here.write("cedar", pooling={"consent": False})
@@ -321,7 +324,7 @@ def test_a_challenger_that_is_lost_challenges_no_more(here: Region) -> None:
     assert here.serving("birch") == "1"
     assert here.registry.alias(owner, CASE, CHALLENGER) is None
     assert experiments.challenger_at(PROMOTIONS.history(owner, CASE), FIRST + WEEK) == ""
-    ended = experiments.history(owner, CASE)[begun.number - 1].ending
+    ended = STORES.experiments.history(owner, CASE)[begun.number - 1].ending
     assert ended is not None
     assert ended.verdict == "withdrawn"
     with pytest.raises(TenantryError, match="cannot serve: "):
@@ -333,6 +336,8 @@ def test_a_challenger_that_is_lost_challenges_no_more(here: Region) -> None:
             as_of=FIRST + WEEK,
             registry=here.registry,
             promotions=PROMOTIONS,
+            experiments=STORES.experiments,
+            predictions=STORES.predictions,
             by="ada",
         )
 

@@ -22,8 +22,8 @@ from include.pipeline.experiments import begin, stop
 from include.pipeline.intervals import next_end
 from include.pipeline.stages import GLOBAL_STAGES, RETRAIN_STAGES
 from include.registry import experiments
+from include.registry.policy import Policy
 from include.registry.rollback import roll_back
-from include.registry.sequential import Policy
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants import withdrawing
 from include.tenants.config import TenantConfig
@@ -164,7 +164,7 @@ class Year:
         challenger = experiments.challenger_at(PROMOTIONS.history(tenant.ref, case), as_of)
         serving, trial = (
             PROMOTIONS.champion_at(tenant.ref, case),
-            experiments.running(tenant.ref, case),
+            experiments.running(platform.stores.experiments.history(tenant.ref, case)),
         )
         if deed == BEGIN and (not serving or challenger in ("", serving.version)):
             return  # nothing to try yet: next week, then

@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -11,22 +10,7 @@ import pytest
 from include.errors import ConfigError
 from include.monitoring.maturity import Equalized, Lengths, Maturity
 from include.registry.promotions import Promotion
-from include.storage.lake import Lake
-from include.stores.memory import in_memory
-from tests.watched import POLICY, REACHES, Watched, config, features, predict, week
-
-
-@pytest.fixture
-def new_tenant(tmp_path: Path) -> Callable[..., Watched]:
-    """Makes a tenant of one platform."""
-    stores, lake = in_memory(), Lake(tmp_path / "lake")
-    return lambda **changes: Watched(config(**changes), lake, stores)
-
-
-@pytest.fixture
-def tenant(new_tenant: Callable[..., Watched]) -> Watched:
-    """One tenant."""
-    return new_tenant()
+from tests.watched import POLICY, REACHES, Watched, features, predict, week
 
 
 def test_a_quiet_week_is_stable(tenant: Watched) -> None:
