@@ -19,12 +19,12 @@ from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.live import measure_live
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.maturity import Maturity
-from include.monitoring.policy import DriftPolicy
 from include.registry.predictions import Part, Prediction
 from include.scoring.ranks import SCHEMA
 from include.storage.lake import Lake
 from include.stores import Stores
 from include.tenants.config import TenantConfig
+from include.use_cases.drift_policy import DriftPolicy
 from tests.unused import unused
 
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from include.monitoring.gate import Gate, compare_windows
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
 from include.stores.memory import in_memory
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 START: Final = datetime(2024, 1, 1, tzinfo=UTC)
 WEEK: Final = timedelta(days=7)

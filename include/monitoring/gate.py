@@ -23,12 +23,12 @@ from include.monitoring.maturity import (
     explanation,
     newest_instant,
 )
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window, weighed_against
 from include.monitoring.season import NEAR, YEAR, StoredWindow
 from include.monitoring.statistics import ColumnDrift, comparable, compare
 from include.monitoring.windows import PREDICTION, bounded
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 #: Features, and `prediction` where the champion can make it, of an earlier instant; None where the
 #: tenant's history does not reach back that far.

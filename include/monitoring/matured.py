@@ -20,12 +20,12 @@ from include.monitoring.live_metrics import (
     known_metrics,
     season_metric,
 )
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.season import NEAR, YEAR
 from include.monitoring.windows import PREDICTION
 from include.registry.decline import Window
 from include.registry.two_way import UNKNOWN, Swing
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 _PERFORMANCE: Final = "performance"
 _CALIBRATION: Final = "calibration"

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import Profile, WindowProfile
 from include.monitoring.statistics import ColumnDrift, Distance, distance
+from include.use_cases.drift_policy import DriftPolicy
 
 #: 52 weeks: the same weekday, a year before.
 YEAR: Final = timedelta(days=364)

@@ -26,7 +26,6 @@ from include.monitoring.gate import Comparison, Gate, Past, compare_windows
 from include.monitoring.live_metrics import LiveMetrics
 from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.maturity import Maturity
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import profile_window
 from include.monitoring.retrains import Retrains, standing
 from include.monitoring.season import StoredWindow
@@ -36,6 +35,7 @@ from include.registry.promotions import Promotions
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 __all__ = ["Champion", "monitor"]
 

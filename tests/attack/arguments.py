@@ -40,7 +40,6 @@ from include.monitoring.effects import Effect, PromotedRetrain
 from include.monitoring.gate import Comparison
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import Champion
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
 from include.monitoring.season import StoredWindow
 from include.monitoring.skew_findings import Mismatch, SkewFinding
@@ -81,6 +80,7 @@ from include.tenants.limits import Limits
 from include.tenants.loader import Fleet
 from include.tenants.namespace import lake_prefix
 from include.training.reproduction import RecordedLake
+from include.use_cases.drift_policy import DriftPolicy
 from include.wiring import Platform
 from tests.attack.owners import AS_OF, USE_CASE, WEEK, Owner
 from tests.attack.surface import Function, Parameter
