@@ -271,6 +271,10 @@ class World:
                 asked = {"decision": request.decision, "reason": request.reason}
                 key = (owner.ref, request.use_case, request.as_of)
                 twins.retrains.record(*key, **asked, details=request.details)
+            for incident in planted.incidents.about(owner.ref, USE_CASE):
+                twins.incidents.put(owner.ref, incident)
+            for run in planted.stage_runs.all_of(owner.ref, "scoring"):
+                twins.stage_runs.record(owner.ref, run)
             for use_case in (USE_CASE, owner.use_case):
                 scope = (owner.ref, use_case)
                 for verdict in planted.drift.verdicts(*scope):
