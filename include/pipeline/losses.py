@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from include.handoffs import LostDays
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.windows import PREDICTION
 from include.pipeline.runs import Run
 from include.quality import results
@@ -14,6 +13,7 @@ from include.quality.volume import lost
 from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 from include.use_cases.declaration import UseCase
+from include.use_cases.drift_policy import DriftPolicy
 from include.use_cases.losses import (
     features_that_reach,
     label_reaches,

@@ -13,7 +13,8 @@ import psycopg
 from include import use_cases, wiring
 from include.errors import TenantryError, UnavailableError, UnknownNameError
 from include.features.online.store import OnlineStore
-from include.monitoring.retrain_effect import describe
+from include.monitoring.drift_records import DriftVerdict
+from include.monitoring.retrains import RetrainRequest
 from include.pipeline import experiment_results
 from include.registry import lifecycle
 from include.registry.experiments import Experiment, running
@@ -100,6 +101,8 @@ def _recorded(
             }
             for one in decided
         ],
+        "drift_verdicts": [_verdict(v) for v in stores.drift.verdicts(tenant.ref, use_case)],
+        "retrains": [_retrain(r) for r in stores.retrains.history(tenant.ref, use_case)],
         "live_metrics": [
             {
                 "as_of": live.as_of,
@@ -125,8 +128,6 @@ def _recorded(
         for name, query in _QUERIES.items():
             rows = connection.execute(query, {"tenant": tenant.id, "use_case": use_case})
             found[name] = [dict(row) for row in rows]
-    for row in found["retrains"]:
-        row["effect"] = describe(row["effect"] or "", row.pop("effect_details") or {})
     for row in (*found["drift_verdicts"], *found["quality"]):
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
@@ -142,17 +143,30 @@ def _told(one: Promotion) -> str:
     return f"withdrew {', '.join(one.withdrawn)}" if one.withdrawn else f"kept {one.version}"
 
 
+def _verdict(verdict: DriftVerdict) -> dict[str, Any]:
+    return {
+        "as_of": verdict.as_of,
+        "model_version": verdict.model_version,
+        "verdict": verdict.verdict,
+        "score": verdict.score,
+        "reasons": list(verdict.reasons),
+        "report_path": verdict.report_path,
+    }
+
+
+def _retrain(request: RetrainRequest) -> dict[str, Any]:
+    return {
+        "as_of": request.as_of,
+        "decision": request.decision,
+        "reason": request.reason,
+        "state": request.state,
+        "outcome": request.outcome,
+        "outcome_details": request.outcome_details,
+        "effect": str(request.effect or ""),
+    }
+
+
 _QUERIES: Final = {
-    "drift_verdicts": """
-        SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, report_path
-        FROM drift_verdicts WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
-        ORDER BY as_of, recorded_at
-    """,
-    "retrains": """
-        SELECT as_of, decision, reason, state, outcome, outcome_details, effect, effect_details
-        FROM retrain_ledger WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
-        ORDER BY as_of
-    """,
     "quality": """
         SELECT interval_end, count(*) AS checks,
                coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '

@@ -35,7 +35,6 @@ from include.handoffs import (
 from include.ingestion import stage as ingestion_stage
 from include.models.contributors import Contributors
 from include.models.model import row_scores
-from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
 from include.pipeline import (
@@ -167,7 +166,7 @@ def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
     """Point-in-time features of the active entities, and whether training is due."""
     use_case, lake, ref = run.the_use_case(), run.platform.lake, run.tenant.ref
     if run.trigger == "drift":
-        retrain_ledger.mark_triggered(ref, use_case.name, run.as_of, run.run_id)
+        run.platform.stores.retrains.mark_triggered(ref, use_case.name, run.as_of, run.run_id)
     elif run.trigger == "manual":
         asked = {"use_case": use_case.name, "as_of": run.as_of.isoformat(), "run": run.run_id}
         audit.record(ref, "retrain by hand", asked | {"reason": run.reason}, run.by, once=True)
@@ -304,6 +303,8 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
         data_loss=data_loss,
         lake=run.platform.lake,
         promotions=run.platform.stores.promotions,
+        retrains=run.platform.stores.retrains,
+        drift=run.platform.stores.drift,
         predictions=run.platform.stores.predictions,
         live_metrics=run.platform.stores.live_metrics,
         scores=scores,
@@ -330,6 +331,7 @@ def skew(run: Run, scoring: Scored) -> Replayed:
         scored_before(run.platform.stores.stage_runs, run.owner, run.use_case_name, run.as_of),
         seed=use_case.seed,
         lake=lake,
+        findings=run.platform.stores.skew,
         pool=record_pool(run.pool_members(), use_case.features, lake),
         online=online,
         fingerprint=use_case.fingerprint,

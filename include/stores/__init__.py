@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from include.features.online.store import OnlineStore
 from include.incidents import Incidents
+from include.monitoring.drift_records import DriftRecords
 from include.monitoring.live_metrics import LiveMetrics
+from include.monitoring.retrains import Retrains
+from include.monitoring.skew_findings import SkewFindings
 from include.registry.experiments import Experiments
 from include.registry.outcomes import Outcomes
 from include.registry.predictions import Predictions
@@ -22,6 +25,9 @@ class Stores:
     online: OnlineStore
     incidents: Incidents
     stage_runs: StageRuns
+    retrains: Retrains
+    drift: DriftRecords
+    skew: SkewFindings
     predictions: Predictions
     live_metrics: LiveMetrics
     experiments: Experiments

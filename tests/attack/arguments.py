@@ -36,15 +36,14 @@ from include.incidents import Incident
 from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
-from include.monitoring.effects import Effect, Retrain
+from include.monitoring.drift_records import DriftVerdict
+from include.monitoring.effects import Effect, PromotedRetrain
 from include.monitoring.gate import Comparison
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import Champion
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
 from include.monitoring.season import StoredWindow
-from include.monitoring.skew_ledger import Found
-from include.monitoring.vectors import Mismatch
+from include.monitoring.skew_findings import Mismatch, SkewFinding
 from include.monitoring.windows import Windows
 from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
@@ -83,6 +82,7 @@ from include.tenants.limits import Limits
 from include.tenants.loader import Fleet
 from include.tenants.namespace import lake_prefix
 from include.training.reproduction import RecordedLake
+from include.use_cases.drift_policy import DriftPolicy
 from include.wiring import Platform
 from tests.attack.owners import AS_OF, USE_CASE, WEEK, Owner
 from tests.attack.surface import Function, Parameter
@@ -409,6 +409,9 @@ BY_KIND: Final[dict[str, Provider]] = {
     "ModelRecords": lambda a: a.registry,
     "Stores": lambda a: in_postgres(),
     **_PORTS,
+    "DriftVerdict": lambda a: DriftVerdict(
+        USE_CASE, AS_OF, a.named.version, "stable", 0.1, ("asked",), "asked"
+    ),
     "wiring.Platform": lambda a: _platform(a),
     "StageRun": lambda a: StageRun(USE_CASE, "scoring", WEEK.start, WEEK.end, a.scored),
     "Incident": lambda a: Incident("data_loss", USE_CASE, AS_OF, "asked", {"asked": True}),
@@ -457,7 +460,7 @@ BY_KIND: Final[dict[str, Provider]] = {
     "DriftPolicy": lambda a: DriftPolicy(),
     "Verdict": lambda a: Verdict("stable", 0.1, ("asked",)),
     "Effect": lambda a: Effect("helped", "same labels", "auc", 0.1, 0.0, 0.2, AS_OF, 30),
-    "Retrain": lambda a: Retrain(AS_OF, "1", a.named.version),
+    "PromotedRetrain": lambda a: PromotedRetrain(AS_OF, "1", a.named.version),
     "Champion": lambda a: Champion(a.named.version, AS_OF, _spine(a), "auc"),
     "Champion | None": lambda a: None,
     "WindowProfile": lambda a: WindowProfile({}, 1, frozenset({0})),
@@ -467,8 +470,11 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Sequence[ColumnDrift]": lambda a: [],
     "Windows": lambda a: Windows({}, {}, {}),
     "Comparison": lambda a: Comparison((), None, {}, 1, 1),
-    "Sequence[Found]": lambda a: [
-        Found(*(AS_OF, "offline", Mismatch("asked", 1, 1, 0, None), "past"), a.named.version)
+    "Sequence[SkewFinding]": lambda a: [
+        SkewFinding(
+            *(USE_CASE, AS_OF, "offline", Mismatch("asked", 1, 1, 0, None), "past"),
+            a.named.version,
+        )
     ],
     "Sequence[datetime]": lambda a: [AS_OF],
     "Sequence[LostDays]": lambda a: [LostDays(a.named.id, AS_OF, AS_OF + timedelta(days=1))],
@@ -645,7 +651,8 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "monitoring.reports.write:verdict": lambda a: Verdict("stable", 0.1, ("asked",)),
     "pipeline.in_process.run:use_case": lambda a: USE_CASE,
     "registry.rollback.move:to": lambda a: a.promotion,
-    "monitoring.ledger.record:decision": lambda a: "retrain",
+    "stores.postgres.retrains.PostgresRetrains.record:decision": lambda a: "retrain",
+    "stores.memory.retrains.InMemoryRetrains.record:decision": lambda a: "retrain",
     "stores.postgres.online.partials.forget_streamed:keys": lambda a: [a.named.entity],
 }
 

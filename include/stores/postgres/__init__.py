@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.postgres.drift_records import PostgresDriftRecords
 from include.stores.postgres.experiments import PostgresExperiments
 from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.live_metrics import PostgresLiveMetrics
@@ -10,6 +11,8 @@ from include.stores.postgres.online import PostgresOnlineStore
 from include.stores.postgres.outcomes import PostgresOutcomes
 from include.stores.postgres.predictions import PostgresPredictions
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
+from include.stores.postgres.skew_findings import PostgresSkewFindings
 from include.stores.postgres.stage_runs import PostgresStageRuns
 
 
@@ -20,6 +23,9 @@ def in_postgres() -> Stores:
         online=PostgresOnlineStore(),
         incidents=PostgresIncidents(),
         stage_runs=PostgresStageRuns(),
+        retrains=PostgresRetrains(),
+        drift=PostgresDriftRecords(),
+        skew=PostgresSkewFindings(),
         predictions=PostgresPredictions(),
         live_metrics=PostgresLiveMetrics(),
         experiments=PostgresExperiments(),

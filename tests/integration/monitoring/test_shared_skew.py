@@ -14,7 +14,7 @@ from include.features import inputs, stage
 from include.features.declarations import ITEM, Aggregation, EventStream
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import Interval, Scored
-from include.monitoring import skew, skew_ledger
+from include.monitoring import skew
 from include.storage.canonical import EVENTS, TIMESTAMP
 from tests.integration.monitoring.conftest import Watched
 
@@ -79,9 +79,10 @@ def scored(one: Watched, pinned: str) -> Scored:
 
 def causes(one: Watched, log: Scored, now: str) -> dict[str, str]:
     """Feature → cause of everything a replay records."""
-    skew.replay(one.config, SERVICE, log, (), seed=5, lake=one.lake, pool=now)
-    found = skew_ledger.history(one.config.ref, "churn")["mismatches"]
-    return {row["feature"]: row["cause"] for row in found}
+    given: dict[str, Any] = {"seed": 5, "lake": one.lake, "findings": one.stores.skew}
+    skew.replay(one.config, SERVICE, log, (), pool=now, **given)
+    found = one.stores.skew.all_of(one.config.ref, "churn")
+    return {finding.mismatch.feature: finding.cause for finding in found}
 
 
 @pytest.fixture

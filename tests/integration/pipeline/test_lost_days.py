@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from include.handoffs import Interval
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.windows import PREDICTION
 from include.pipeline import evaluate, losses
 from include.quality import results
 from include.quality.volume import Incident, Outage
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.use_cases.drift_policy import DriftPolicy
 from tests.trials import MONDAY, Shop, monday
 
 pytestmark = pytest.mark.integration

@@ -21,7 +21,6 @@ from include.features.views import FeatureView
 from include.handoffs import Interval
 from include.monitoring.decisions import Verdict
 from include.monitoring.gate import Comparison
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.verdict_page import Judged, head
 from include.pages import Alarm, Link, render
@@ -29,6 +28,7 @@ from include.quality import report
 from include.quality.results import Result, SetAside
 from include.quality.suites import Expectation
 from include.registry import interval_chart, model_card
+from include.use_cases.drift_policy import DriftPolicy
 
 AT: Final = datetime(2024, 3, 4, tzinfo=UTC)
 HOSTILE: Final = (
