@@ -15,7 +15,6 @@ from include.errors import TenantryError, UnavailableError, UnknownNameError
 from include.features.online.store import OnlineStore
 from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.retrains import RetrainRequest
-from include.pipeline import experiment_results
 from include.registry import lifecycle
 from include.registry.experiments import Experiment, running
 from include.registry.incidents import suspected
@@ -62,6 +61,8 @@ def explain(tenant: TenantConfig, use_case: str, stores: Stores) -> dict[str, li
     Raises:
         UnknownNameError: the tenant does not have the use case.
     """
+    from include.pipeline import experiment_results  # needs arrays, which a status does not
+
     return {
         **_recorded(tenant, use_case, stores),
         "experiments": experiment_results.told(stores, tenant.ref, use_case),
