@@ -89,6 +89,7 @@ def ingestion(run: Run) -> Ingested:
         run.tenant,
         run.interval,
         lake=run.platform.lake,
+        slices=run.platform.stores.slices,
         connect=run.platform.connect,
         pii_secret=run.platform.pii_secret,
     )

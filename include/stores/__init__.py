@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from include.incidents import Incidents
+from include.ingestion.slices import Slices
 from include.registry.promotions import Promotions
 
 
@@ -14,3 +15,4 @@ class Stores:
 
     promotions: Promotions
     incidents: Incidents
+    slices: Slices

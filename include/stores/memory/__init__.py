@@ -5,8 +5,13 @@ from __future__ import annotations
 from include.stores import Stores
 from include.stores.memory.incidents import InMemoryIncidents
 from include.stores.memory.promotions import InMemoryPromotions
+from include.stores.memory.slices import InMemorySlices
 
 
 def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
-    return Stores(promotions=InMemoryPromotions(), incidents=InMemoryIncidents())
+    return Stores(
+        promotions=InMemoryPromotions(),
+        incidents=InMemoryIncidents(),
+        slices=InMemorySlices(),
+    )
