@@ -1,7 +1,7 @@
 # `make` alone lists the targets. TENANTRY_HOME, TENANTRY_API_PORT, TENANTRY_MLFLOW_PORT and the
 # other TENANTRY_* variables (docs/operations.md) are passed through.
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap spark demo templates test quick offline check soak bench-features bench-quality up down \
+.PHONY: help bootstrap spark demo templates test quick offline check coverage soak bench-features bench-quality up down \
 	clean digests sbom lock mutation
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -46,6 +46,11 @@ check: spark  ## format, lint, types, import contracts
 
 quick: spark  ## the tests that need no server
 	$(VENV)/python -m pytest -m "not soak and not integration" -n 2 --dist loadfile -q tests/spec tests/unit tests/dags
+
+coverage: spark  ## which branches of include/ no test takes that needs no server (build/coverage)
+	$(VENV)/coverage run -m pytest -m "not soak and not integration" -q tests/spec tests/unit tests/dags
+	$(VENV)/coverage html --quiet
+	$(VENV)/coverage report --skip-covered --sort=cover
 
 mutation: spark  ## mutate the code that keeps tenants apart; its tests have to notice 95 %
 	$(VENV)/python -m tests.mutation

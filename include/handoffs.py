@@ -1,6 +1,7 @@
 """What crosses a stage border, in flow order: small frozen references, never frames.
 
-Airflow carries them through XCom, `tenantry run` passes them by hand. All instants are aware UTC.
+Airflow carries them through XCom, `tenantry run` passes them by hand and prints them: a handoff as
+text says what its stage did. All instants are aware UTC.
 """
 
 from __future__ import annotations
@@ -84,6 +85,12 @@ class Ingested:
     quarantined: int
     late: int  #: rows whose event is older than the interval
 
+    def __str__(self) -> str:
+        return (
+            f"{self.rows:,} rows, {self.late:,} late, {self.duplicates:,} duplicates, "
+            f"{self.quarantined:,} quarantined"
+        )
+
 
 @dataclass(frozen=True)
 class Checked:
@@ -98,6 +105,13 @@ class Checked:
     warnings: int
     data_loss: bool  #: the volume fell so far below the tenant's history that it is an incident
 
+    def __str__(self) -> str:
+        loss = ", data loss" if self.data_loss else ""
+        return (
+            f"{self.rows:,} rows accepted, {self.quarantined:,} quarantined, "
+            f"{self.warnings} warnings{loss}"
+        )
+
 
 @dataclass(frozen=True)
 class Materialized:
@@ -110,6 +124,9 @@ class Materialized:
     #: the store was there already.
     entities: int = field(default=0, metadata=_NOT_KEPT)
     rows: int = field(default=0, metadata=_NOT_KEPT)
+
+    def __str__(self) -> str:
+        return f"{len(self.views)} views, {self.entities:,} entities, from {self.rows:,} rows"
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,10 @@ class FeaturesBuilt:
     catalogue: tuple[str, ...] = ()
     #: What is lost of the events that labels are made of: training leaves out what reaches into it.
     lost: tuple[LostDays, ...] = ()
+
+    def __str__(self) -> str:
+        due = "due" if self.training_due else "not due"
+        return f"{self.features.rows:,} rows; training {due}: {self.training_reason}"
 
 
 @dataclass(frozen=True)
@@ -187,6 +208,10 @@ class Trained:
     training_rows: int
     holdout_rows: int
 
+    def __str__(self) -> str:
+        figures = ", ".join(f"{c.rung}/{c.name} {c.metric:.3f}" for c in self.candidates)
+        return f"{self.training_rows:,} rows; {figures}"
+
 
 @dataclass(frozen=True)
 class Registered:
@@ -200,6 +225,10 @@ class Registered:
     rung: str
     digest: str  #: of the champion's artifact
     reason: str
+
+    def __str__(self) -> str:
+        what = "promoted" if self.promoted else "kept"
+        return f"{what} {self.version or 'nothing'} ({self.rung}): {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -231,6 +260,9 @@ class Scored:
     pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
     exposure: tuple[GroupExposure, ...] = ()  #: where the use case declares groups of items
 
+    def __str__(self) -> str:
+        return f"{self.rows:,} predictions by version {self.version or 'none'}"
+
 
 @dataclass(frozen=True)
 class Replayed:
@@ -245,6 +277,10 @@ class Replayed:
     features: int  #: compared in each vector
     mismatched: tuple[str, ...]  #: features that differ somewhere, see table `feature_skew`
 
+    def __str__(self) -> str:
+        differ = ", ".join(self.mismatched) or "no feature"
+        return f"{self.rows:,} vectors of {len(self.instants)} instants; {differ} differs"
+
 
 @dataclass(frozen=True)
 class Monitored:
@@ -256,6 +292,9 @@ class Monitored:
     verdict: str  #: `stable`, `drift`, `data_loss`, `too_few_rows`, `no_model`, `unjudged`
     decision: str  #: `retrain`, `wait` or `suppress`
     reason: str
+
+    def __str__(self) -> str:
+        return f"{self.verdict}; {self.decision}: {self.reason}"
 
 
 def instant(text: str) -> datetime:

@@ -214,14 +214,15 @@ def _execute(request: dict[str, Any]) -> dict[str, Any]:
     from include import wiring
     from include.handoffs import pack, unpack
     from include.pipeline import runs, steps
+    from include.pipeline.stages import GLOBAL_STAGES, stage_named
 
     received = {stage: unpack(packed) for stage, packed in request["received"].items()}
     connect = wiring.connect_from_environment
     start, end = (datetime.fromisoformat(request[name]) for name in ("start", "end"))
     tenant, use_case, stage = (request[name] for name in ("tenant", "use_case", "stage"))
     if tenant == "global":
-        world = runs.open_global(use_case, as_of=end, connect=connect, received=received)
-        return pack(steps.execute_global(stage, world))
+        world = runs.open_global(use_case, as_of=end, connect=connect)
+        return pack(steps.execute_global(stage_named(stage, GLOBAL_STAGES), world, received))
     if request["run_id"]:
         again = runs.open_retrain(
             tenant,
@@ -229,14 +230,12 @@ def _execute(request: dict[str, Any]) -> dict[str, Any]:
             as_of=end,
             trigger="drift",
             run_id=request["run_id"],
+            begun=bool(received),
             connect=connect,
-            received=received,
         )
-        return pack(steps.execute(stage, again))
-    run = runs.open_pipeline(
-        tenant, use_case, start=start, end=end, connect=connect, received=received
-    )
-    return pack(steps.execute(stage, run))
+        return pack(steps.execute(stage_named(stage), again, received))
+    run = runs.open_pipeline(tenant, use_case, start=start, end=end, connect=connect)
+    return pack(steps.execute(stage_named(stage), run, received))
 
 
 def _watch(wrote: Callable[[str], None]) -> None:

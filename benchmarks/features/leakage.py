@@ -38,8 +38,8 @@ from benchmarks.features.rounds import Report, limit_threads, options
 from benchmarks.features.server import running_postgres
 from include.features import in_memory, vectorized
 from include.features.engine import Engine
-from include.features.online.store import OnlineStore
 from include.features.spine import Spine
+from include.stores.postgres.online import PostgresOnlineStore
 from include.tenants.namespace import TenantRef
 
 REFERENCE: Final = "in_memory"
@@ -125,17 +125,18 @@ def _online(stack: ExitStack) -> Compute:
 
 
 def _read_online(tenant: TenantRef, cases: Cases, *steps: timedelta) -> pa.Table:
-    store = OnlineStore(tenant, SERVICE, ZONE)
+    store = PostgresOnlineStore()
     events = event_table([row | {"tenant_id": tenant.id} for row in cases.events])
     facts = fact_table([row | {"tenant_id": tenant.id} for row in cases.facts])
     for age in steps:
-        store.materialize(cases.as_of - age, events, facts)
-        store.append(events.slice(0, len(events) // 2), facts.slice(0, len(facts) // 2))
-    store.append(events, facts)
+        store.materialize(tenant, SERVICE.views, ZONE, cases.as_of - age, events, facts)
+        store.append(tenant, events.slice(0, len(events) // 2), facts.slice(0, len(facts) // 2))
+    store.append(tenant, events, facts)
+    reader = store.reader(tenant, SERVICE)
     parts = []
     for start in range(0, len(cases.users), _USERS_PER_READ):
         users = cases.users[start : start + _USERS_PER_READ]
-        answer = store.read({"user_id": users}, cases.as_of)
+        answer = reader.read({"user_id": users}, cases.as_of)
         if answer.stale:
             raise RuntimeError(f"the online store did not answer: {answer.stale}")
         parts.append(answer.table)

@@ -42,11 +42,12 @@ from benchmarks.features.rounds import (
 from benchmarks.features.server import running_postgres
 from include.features import vectorized
 from include.features.declarations import ALL_HISTORY, USER, Aggregation, EventStream
-from include.features.online.store import OnlineStore
+from include.features.online.store import OnlineStore, Reader
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
 from include.runtime.postgres import Postgres
 from include.storage.canonical import ATTRIBUTES, TIMESTAMP
+from include.stores.postgres.online import PostgresOnlineStore
 from include.tenants.namespace import TenantRef
 
 DAY: Final = timedelta(days=1)
@@ -97,9 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         running_postgres() as server,
         Feast(wanted.threads) as feast,
     ):
-        store = OnlineStore(TENANT, SERVICE, "UTC")
+        store = PostgresOnlineStore()
+        reader = store.reader(TENANT, SERVICE)
         at, history = _materialize(store, wanted, draw, report)
-        _check(store, history, at, _users(draw, wanted.users, 200))
+        _check(reader, history, at, _users(draw, wanted.users, 200))
         report.note("features equal to the offline engine's", "yes")
         _declare(feast, server, Path(scratch), wanted, draw)
         report.note(
@@ -107,8 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{wanted.feast_users:,}, in ours {wanted.users:,}; both are asked for those",
         )
         _settle(server)
-        _compare(store, feast, at, wanted, draw, report)
-        _stream(store, history, at, wanted, draw, report)
+        _compare(reader, feast, at, wanted, draw, report)
+        _stream(store, reader, history, at, wanted, draw, report)
     return report.finish(wanted.json)
 
 
@@ -128,7 +130,7 @@ def _materialize(
     seconds, until = [], START + YEAR
     for events in parts:
         started = time.perf_counter()
-        store.materialize(until, events, ATTRIBUTES.empty_table())
+        store.materialize(TENANT, SERVICE.views, "UTC", until, events, ATTRIBUTES.empty_table())
         seconds.append(time.perf_counter() - started)
         until += DAY
     year, *days = seconds
@@ -139,7 +141,7 @@ def _materialize(
 
 
 def _compare(
-    store: OnlineStore,
+    reader: Reader,
     feast: Feast,
     at: datetime,
     wanted: argparse.Namespace,
@@ -151,13 +153,13 @@ def _compare(
 
     def ours(size: int, reads: int) -> Callable[[], float]:
         def run() -> float:
-            return sum(_read(store, at, _requests(draw, wanted.feast_users, size, reads)))
+            return sum(_read(reader, at, _requests(draw, wanted.feast_users, size, reads)))
 
         return run
 
     def of_all(size: int, reads: int) -> Callable[[], float]:
         def run() -> float:
-            seconds = _read(store, at, _requests(draw, wanted.users, size, reads))
+            seconds = _read(reader, at, _requests(draw, wanted.users, size, reads))
             taken[size] += seconds
             return sum(seconds)
 
@@ -194,6 +196,7 @@ def _compare(
 
 def _stream(
     store: OnlineStore,
+    reader: Reader,
     history: pa.Table,
     at: datetime,
     wanted: argparse.Namespace,
@@ -203,13 +206,13 @@ def _stream(
     """What happened a moment ago counts: the same reads of users with an event since."""
     number = draw.choice(wanted.users, min(1_000, wanted.users), replace=False)
     recent = _events(draw, number, at - timedelta(minutes=4), timedelta(minutes=4), len(history))
-    store.append(recent)
+    store.append(TENANT, recent)
     users = names(number, "u", 7).to_pylist()
-    _check(store, pa.concat_tables([history, recent]), at, users[:200])
+    _check(reader, pa.concat_tables([history, recent]), at, users[:200])
     report.note("features equal to the offline engine's after events streamed in", "yes")
     for size, reads, bound in ((1, 2_000, "<= 2 ms"), (100, 500, "<= 10 ms")):
         requests = ([str(one) for one in draw.choice(users, size)] for _ in range(reads))
-        _tails(report, f"{size} with events since", _read(store, at, requests), bound)
+        _tails(report, f"{size} with events since", _read(reader, at, requests), bound)
 
 
 def _tails(report: Report, name: str, seconds: Sequence[float], bound: str) -> None:
@@ -218,22 +221,22 @@ def _tails(report: Report, name: str, seconds: Sequence[float], bound: str) -> N
     report.judge(f"reads of {name}, median", percentile(milliseconds, 0.5), "")
 
 
-def _read(store: OnlineStore, at: datetime, requests: Iterator[list[str]]) -> list[float]:
+def _read(reader: Reader, at: datetime, requests: Iterator[list[str]]) -> list[float]:
     """Seconds of each read."""
     seconds = []
     for users in requests:
         started = time.perf_counter()
-        store.read({"user_id": users}, at)
+        reader.read({"user_id": users}, at)
         seconds.append(time.perf_counter() - started)
     return seconds
 
 
-def _check(store: OnlineStore, events: pa.Table, at: datetime, users: list[str]) -> None:
+def _check(reader: Reader, events: pa.Table, at: datetime, users: list[str]) -> None:
     """Raises `RuntimeError` where an online feature is not what the offline engine computes."""
     theirs = events.filter(pc.is_in(events["user_id"], value_set=pa.array(users)))
     spine = Spine.at({"user_id": users}, at)
     expected = vectorized.compute(SERVICE, spine, theirs, ATTRIBUTES.empty_table(), "UTC")
-    found = store.read({"user_id": users}, at).table
+    found = reader.read({"user_id": users}, at).table
     for name in VIEW.columns:
         for a, b in zip(found[name].to_pylist(), expected[name].to_pylist(), strict=True):
             if a != b and not (a and b and math.isclose(a, b, rel_tol=1e-9)):

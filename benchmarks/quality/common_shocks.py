@@ -45,9 +45,9 @@ from include.models.measures import Measured as Figures
 from include.models.measures import measure_lists, measure_rows
 from include.monitoring.decisions import Evidence as DriftEvidence
 from include.monitoring.decisions import Performance, judge_drift
+from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import earlier
 from include.monitoring.policy import DriftPolicy
-from include.monitoring.verdicts import Live
 from include.registry.decay import RollbackFacts, decide_rollback
 from include.registry.decision import decide_promotion
 from include.registry.decline import Expected, Window
@@ -276,7 +276,7 @@ def watched(chain: Chain) -> dict[str, dict[str, int]]:
     answers: Answers = _merged(said) if one.metric_is_of_lists else np.concatenate(said)  # type: ignore[arg-type]
     promise = Intervals(rows, reach).estimate(one.metric, answers)
     found = {name: {"rollback": 0, "decay": 0} for name in ("two-way", "by entity")}
-    figures: list[Live] = []
+    figures: list[LiveMetric] = []
     for week, live in enumerate(_lived(chain), start=1):
         figures.append(live)
         performance = _performance(one.metric, promise, figures, reach)
@@ -294,7 +294,7 @@ def watched(chain: Chain) -> dict[str, dict[str, int]]:
     return found
 
 
-def _by_entity(promise: Estimate, live: Live, policy: DriftPolicy) -> dict[str, bool]:
+def _by_entity(promise: Estimate, live: LiveMetric, policy: DriftPolicy) -> dict[str, bool]:
     """What one window came to as long as it was judged by its entities."""
     assert promise.value is not None
     assert promise.uncertainty is not None
@@ -309,7 +309,7 @@ def _by_entity(promise: Estimate, live: Live, policy: DriftPolicy) -> dict[str, 
     }
 
 
-def _lived(chain: Chain) -> Iterator[Live]:
+def _lived(chain: Chain) -> Iterator[LiveMetric]:
     """The champion's figure of every week of the year."""
     for day in range(FIRST, FIRST + YEAR, 7):
         rows, said, _ = chain.window(day)
@@ -321,7 +321,8 @@ def _lived(chain: Chain) -> Iterator[Live]:
             measured = measure_rows(chain.template.metric, rows.entity.tolist(), rows.label, said)
         assert measured is not None
         at = START + day * DAY
-        yield Live(at, "1", measured.value, measured.error, len(rows), measured.effective)
+        figures = measured.value, measured.error, len(rows)
+        yield LiveMetric(at, chain.template.metric, "1", *figures, at, measured.effective)
 
 
 def _promised(promise: Estimate) -> tuple[float, Expected]:
@@ -333,12 +334,12 @@ def _promised(promise: Estimate) -> tuple[float, Expected]:
     return promise.value - sure.half_width(), expected
 
 
-def _before(figures: Sequence[Live], reach: timedelta) -> list[Window]:
+def _before(figures: Sequence[LiveMetric], reach: timedelta) -> list[Window]:
     return [Window(one.value, one.error, one.effective) for one in earlier(figures, reach)]
 
 
 def _facts(
-    promise: Estimate, figures: Sequence[Live], reach: timedelta, policy: DriftPolicy
+    promise: Estimate, figures: Sequence[LiveMetric], reach: timedelta, policy: DriftPolicy
 ) -> RollbackFacts:
     live, (low, expected) = figures[-1], _promised(promise)
     return RollbackFacts(
@@ -359,7 +360,7 @@ def _facts(
 
 
 def _performance(
-    metric: str, promise: Estimate, figures: Sequence[Live], reach: timedelta
+    metric: str, promise: Estimate, figures: Sequence[LiveMetric], reach: timedelta
 ) -> Performance:
     live, (low, expected) = figures[-1], _promised(promise)
     return Performance(

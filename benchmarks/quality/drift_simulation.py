@@ -23,11 +23,11 @@ from benchmarks.quality.tables import Drift, Table, TablePlan, draw_table
 from include.models.measures import Measured, log_odds, measure_rows
 from include.monitoring.decisions import Evidence, Performance, Verdict, judge_drift
 from include.monitoring.gate import Comparison, compare_windows, explain
+from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import calibration
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window
 from include.monitoring.season import NEAR, YEAR, StoredWindow
-from include.monitoring.verdicts import Live
 from include.registry.decline import Window as Later
 from include.registry.two_way import Swing
 
@@ -92,7 +92,7 @@ class Tenant:
         self._earlier = _weeks(table.day, table.label.astype(np.float64), fitted)
         self._judged: list[Window] = []
         self.stored: list[StoredWindow] = []
-        self._figures: list[Live] = []
+        self._figures: list[LiveMetric] = []
 
     def rows(self, first_day: int, days: int = 7) -> pa.Table:
         """The scored rows of some days."""
@@ -112,12 +112,14 @@ class Tenant:
         if window.measured is not None:
             one = window.measured
             self._figures.append(
-                Live(
+                LiveMetric(
                     window.as_of,
+                    "auc",
                     "1",
                     one.value,
                     one.error,
                     len(one.entities),
+                    window.as_of,
                     one.effective,
                     one.rates,
                 )
@@ -197,7 +199,7 @@ class Tenant:
         plan = replace(self.plan, first_day=first_day, days=days, sample=1_000 + first_day)
         return draw_table(plan)
 
-    def _year_before(self, as_of: datetime) -> Live | None:
+    def _year_before(self, as_of: datetime) -> LiveMetric | None:
         near = [one for one in self._figures if abs(one.as_of - (as_of - YEAR)) <= NEAR]
         return min(near, key=lambda one: abs(one.as_of - (as_of - YEAR)), default=None)
 

@@ -18,6 +18,7 @@ from include.cli.shared import (
     platform,
     print_json,
     print_problems,
+    stores,
 )
 from include.runtime.tables import print_table
 
@@ -46,7 +47,7 @@ def start(
 ) -> None:
     """Serve a version to a share of the entities, until it proves better, worse or no different."""
     from include.pipeline.experiments import begin
-    from include.registry.sequential import Policy
+    from include.registry.policy import Policy
 
     config = one(tenant)
     policy = Policy(share=share, alpha=alpha, harm=harm, most=most)
@@ -123,4 +124,5 @@ def stop(
 def _rows(tenant: Any, use_case: str) -> list[dict[str, Any]]:
     from include.pipeline.experiment_results import told
 
-    return [{"tenant": tenant.id, "use_case": use_case, **row} for row in told(tenant, use_case)]
+    rows = told(stores(), tenant, use_case)
+    return [{"tenant": tenant.id, "use_case": use_case, **row} for row in rows]

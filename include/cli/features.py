@@ -20,6 +20,7 @@ from include.cli.shared import (
     one,
     parse_instant,
     print_json,
+    stores,
 )
 from include.cli.skew import skew
 from include.errors import ConfigError, UnknownNameError
@@ -205,7 +206,8 @@ def freshness(
 
     tenants = [one(tenant)] if tenant is not None else [*fleet().tenants.values()]
     activate()
-    rows = compute(tenants, parse_instant(at, "--at") if at else datetime.now(UTC))
+    instant = parse_instant(at, "--at") if at else datetime.now(UTC)
+    rows = compute(tenants, instant, stores().online)
     if as_json:
         print_json(rows)
     else:

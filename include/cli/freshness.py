@@ -9,14 +9,16 @@ from typing import Any
 from include import use_cases
 from include.errors import UnavailableError
 from include.features.description.wording import duration_words
-from include.features.online import served as store
 from include.features.online.served import Served
+from include.features.online.store import OnlineStore
 from include.features.views import FeatureView
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import global_owner
 
 
-def freshness(tenants: Sequence[TenantConfig], at: datetime) -> list[dict[str, Any]]:
+def freshness(
+    tenants: Sequence[TenantConfig], at: datetime, online: OnlineStore
+) -> list[dict[str, Any]]:
     """One row per tenant and view that its use cases read and that has a TTL.
 
     A tenant whose database does not answer says so in its rows.
@@ -29,7 +31,7 @@ def freshness(tenants: Sequence[TenantConfig], at: datetime) -> list[dict[str, A
     for tenant in tenants:
         views = online_views(tenant)
         try:
-            served: list[Served] | None = _served(tenant, views)
+            served: list[Served] | None = _served(tenant, views, online)
         except UnavailableError as error:
             errors.append(error)
             served = None
@@ -68,10 +70,12 @@ def _state(view: FeatureView, found: Served | None, at: datetime) -> str:
     return "past its TTL: reads as null" if found.stale(at) else "fresh"
 
 
-def _served(tenant: TenantConfig, views: Sequence[FeatureView]) -> list[Served]:
+def _served(
+    tenant: TenantConfig, views: Sequence[FeatureView], online: OnlineStore
+) -> list[Served]:
     if not views:
         return []
-    found = store.freshness(tenant.ref)
+    served = online.freshness(tenant.ref)
     if any(view.scope == "shared" for view in views):
-        found += store.freshness(global_owner(tenant.region))
-    return found
+        served += online.freshness(global_owner(tenant.region))
+    return served

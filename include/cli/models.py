@@ -67,12 +67,14 @@ def history(
     owner, timezone, cases = owner_of(tenant, use_case)
     day = None if on is None else _day(on)
     activate()
-    records, promotions = wiring.model_records(), stores().promotions
+    records, rows_of = wiring.model_records(), stores()
     found: list[dict[str, Any]] = []
     for case in cases:
-        rows = serving_history(owner, case, records, promotions, day, timezone)
+        rows = serving_history(
+            owner, case, records, rows_of.promotions, rows_of.experiments, day, timezone
+        )
         if day is not None and rows:
-            rows[-1]["scored"] = scored_on(owner, case, day, timezone)
+            rows[-1]["scored"] = scored_on(rows_of.stage_runs, owner, case, day, timezone)
         found += rows
     if as_json:
         print_json(found)

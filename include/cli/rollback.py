@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 import psycopg
@@ -19,6 +20,7 @@ from include.cli.shared import (
     owner_of,
     platform,
     print_json,
+    stores,
 )
 from include.errors import ConfigError, TenantryError
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
@@ -110,7 +112,7 @@ def _roll_back_derived(text: str, dry_run: bool, as_json: bool) -> None:
         as_of=newest_interval,
         registry=here.registry,
         promotions=here.stores.promotions,
-        fallback=best_baseline,
+        fallback=partial(best_baseline, here),
         by=operator(),
         dry_run=dry_run,
     )
@@ -154,13 +156,13 @@ def newest_interval(owner: TenantRef) -> datetime:
     from include.pipeline.runs import last_checked
 
     if not is_global(owner.id):
-        return last_checked(one(owner.id))
+        return last_checked(one(owner.id), stores().stage_runs)
     ends = []
     for tenant in fleet().tenants.values():
         if owner not in (GLOBAL, global_owner(tenant.region)):
             continue
         try:
-            ends.append(last_checked(tenant))
+            ends.append(last_checked(tenant, stores().stage_runs))
         except (
             TenantryError,
             psycopg.Error,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-import psycopg
 import pyarrow as pa
 
 from include.errors import ConfigError, IntegrityError, IsolationError, TenantryError
@@ -243,13 +242,11 @@ def _pooled(
 
 @contextmanager
 def without_names() -> Iterator[None]:
-    """What goes wrong in a neighbour's table is told without the neighbour's name."""
+    """Around what reads neighbours' tables: an error there is told without a neighbour's name."""
     try:
         yield
     except Exception as error:  # a broken table raises whatever its library does
-        if isinstance(error, psycopg.Error | TenantryError) and not isinstance(
-            error, IntegrityError
-        ):
+        if isinstance(error, TenantryError) and not isinstance(error, IntegrityError):
             raise
         raise _another() from None
 

@@ -25,6 +25,8 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
+#: What a column holds → its type in Arrow.
+TYPES: Final = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
 #: Rows up to which making an Arrow array takes longer than filling it.
 _FEW: Final = 1_000
 
@@ -57,6 +59,11 @@ def evaluate(view: FeatureView, primitives: Mapping[str, Values], rows: int) -> 
     if rows > _FEW:
         return {name: _array(values) for name, values in columns.items()}
     return _arrays(columns, rows)
+
+
+def nulls(view: FeatureView, rows: int) -> dict[str, pa.Array]:
+    """Every output column of a view that does not answer."""
+    return {name: pa.nulls(rows, TYPES[kind]) for name, kind in view.columns.items()}
 
 
 def _column(

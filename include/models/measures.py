@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
+from include.models.rates import Rates
+
 Floats = npt.NDArray[np.float64]
 #: Influences sum to 0; one is the derivative of the value with respect to its entity's weight.
 Judged = tuple[float, Floats]
@@ -26,15 +28,6 @@ RowMeasure = Callable[[Floats, Floats], Judged | None]
 ListMeasure = Callable[[Sequence[str], Collection[str]], float]
 
 TOP: Final = 10
-
-
-@dataclass(frozen=True)
-class Rates:
-    """How often it happened, how often the scores said it would, and the difference's error."""
-
-    outcome: float
-    expected: float
-    error: float
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,10 @@ from typing import Any
 import pyarrow as pa
 
 from include.models.measures import difference
-from include.monitoring import ledger, live, verdicts
+from include.monitoring import ledger, live
+from include.monitoring.live_metrics import LiveMetrics, known_metrics
 from include.monitoring.retrain_effect import WINDOWS, Effect, EffectName, Measurement, Method
+from include.registry.predictions import Prediction
 from include.registry.two_way import Swing, Uncertainty
 from include.tenants.namespace import TenantRef
 
@@ -115,6 +117,7 @@ def settle_with_old_scores(
     tenant: TenantRef,
     use_case: str,
     retrain: Retrain,
+    served: live.Rows,
     labels: pa.Table,
     old_scores: pa.Table,
     *,
@@ -126,17 +129,18 @@ def settle_with_old_scores(
 
     Args:
         reach: of labels: windows within it of one that was measured add nothing.
-        labels: as for `live.measure_live`.
+        served: at `as_of`, as for `live.measure_live`.
+        labels: likewise.
         old_scores: `entity_id`, `item_id` (empty unless ranked) and `score`, by version
             `retrain.before` from the same features.
     Returns:
         None where nothing can be measured or is added, or another version made the predictions.
     """
-    predictions = live.predictions_of(tenant, use_case, as_of)
-    if as_of < retrain.as_of or {r["model_version"] for r in predictions} != {retrain.after}:
+    predictions = live.of_champion(served)
+    if as_of < retrain.as_of or {row.model_version for row in predictions} != {retrain.after}:
         return None
     judge = live.judge_of(metric, labels)
-    ours, theirs = judge(predictions, "score"), judge(_rows(old_scores), "score")
+    ours, theirs = judge(predictions), judge(_rows(old_scores))
     gain = difference(ours, theirs) if ours is not None and theirs is not None else None
     if ours is None or gain is None or not math.isfinite(gain[1]):
         return None
@@ -156,19 +160,21 @@ def settle_from_history(
     as_of: datetime,
     minimum_labels: int,
     reach: timedelta = timedelta(0),
+    *,
+    live_metrics: LiveMetrics,
 ) -> list[Effect]:
     """Enter what live metrics known at `as_of` say about retrains that nothing better is known of.
 
     The first figures of the new version are held against the last ones of the old.
     """
-    settled = []
+    settled, history = [], live_metrics.history(tenant, use_case)
     for retrain in unsettled(tenant, use_case):
         if retrain.measured:
             continue
         old, new = (
             [
                 Measurement(one.as_of, one.value, one.error, one.labels)
-                for one in verdicts.live_figures(tenant, use_case, version, metric, as_of)
+                for one in known_metrics(history, version, metric, as_of)
                 if one.labels >= minimum_labels and (one.as_of < retrain.as_of) is before
             ]
             for version, before in ((retrain.before, True), (retrain.after, False))
@@ -182,7 +188,8 @@ def settle_from_history(
     return settled
 
 
-def _rows(scores: pa.Table) -> Sequence[Mapping[str, Any]]:
-    names = ("entity_id", "item_id", "score")
-    columns = (scores[name].to_pylist() for name in names)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+def _rows(scores: pa.Table) -> live.Rows:
+    columns = (scores[name].to_pylist() for name in ("entity_id", "item_id", "score"))
+    return [
+        Prediction(entity, item, 0, score) for entity, item, score in zip(*columns, strict=True)
+    ]

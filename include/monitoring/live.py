@@ -2,91 +2,59 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from include.errors import ConfigError, UnknownNameError
 from include.models.measures import LISTS, ROWS, TOP, Measured, measure_lists, measure_rows
-from include.monitoring.verdicts import ERROR_SUFFIX
+from include.monitoring.live_metrics import LiveMetric, LiveMetrics
 from include.registry.experiments import CHALLENGER_ARM
-from include.storage.postgres import tenant_transaction
+from include.registry.predictions import Prediction, Predictions
 from include.tenants.namespace import TenantRef
 
-Rows = Sequence[Mapping[str, Any]]
-_Truth = Callable[[Rows, str], Measured | None]
-_MODEL: Final = "score"
-_BASELINE: Final = "baseline_score"
-
-
-@dataclass(frozen=True)
-class LiveMetric:
-    """One metric of the predictions of one instant; it rises with quality."""
-
-    as_of: datetime
-    metric: str
-    model_version: str
-    value: float
-    error: float  #: standard error of `value`
-    baseline: float | None
-    labels: int  #: entities measured
+Rows: TypeAlias = Sequence[Prediction]
+Judge: TypeAlias = Callable[[Rows], Measured | None]
 
 
 def awaiting_labels(
-    tenant: TenantRef, use_case: str, horizon: timedelta, as_of: datetime, metric: str
+    predictions: Predictions,
+    live_metrics: LiveMetrics,
+    tenant: TenantRef,
+    use_case: str,
+    until: datetime,
+    metric: str,
 ) -> list[datetime]:
-    """Instants of predictions whose labels are known at `as_of`, in order.
+    """Instants of predictions up to `until` that were not looked at before, in order.
 
-    Without those that were looked at before, whether there was anything to measure or not: labels
-    that are known do not change, and what is asked again every week for ever grows without bound.
+    Looked at counts whether there was anything to measure or not: labels that are known do not
+    change, and what is asked again every week for ever grows without bound.
     """
-    with tenant_transaction(tenant) as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT p.as_of FROM predictions p WHERE p.tenant_id = %s AND p.use_case = %s "
-            "AND p.as_of <= %s AND NOT EXISTS (SELECT FROM live_metrics m WHERE "
-            "(m.tenant_id, m.use_case, m.as_of, m.metric) = "
-            "(p.tenant_id, p.use_case, p.as_of, %s)) ORDER BY p.as_of",
-            [tenant.id, use_case, as_of - horizon, metric],
-        ).fetchall()
-    return [row["as_of"] for row in rows]
-
-
-def forget(tenant: TenantRef, use_case: str, instants: Sequence[datetime]) -> None:
-    """Take back what was measured on labels that are not known after all; they wait again."""
-    with tenant_transaction(tenant) as connection:
-        connection.execute(
-            "DELETE FROM live_metrics WHERE tenant_id = %s AND use_case = %s AND as_of = ANY(%s)",
-            [tenant.id, use_case, list(instants)],
-        )
-
-
-def measured(tenant: TenantRef, use_case: str, as_of: datetime) -> list[datetime]:
-    """Instants of predictions up to `as_of` that were measured, in order."""
-    with tenant_transaction(tenant) as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT as_of FROM live_metrics "
-            "WHERE tenant_id = %s AND use_case = %s AND as_of <= %s ORDER BY as_of",
-            [tenant.id, use_case, as_of],
-        ).fetchall()
-    return [row["as_of"] for row in rows]
+    history = live_metrics.history(tenant, use_case)
+    measured = {one.as_of for one in history if one.metric == metric}
+    instants = predictions.instants(tenant, use_case, until)
+    return [at for at in instants if at not in measured]
 
 
 def measure_live(
     tenant: TenantRef,
     use_case: str,
+    served: Rows,
     labels: pa.Table,
     *,
     metric: str,
     as_of: datetime,
     measured_as_of: datetime,
+    live_metrics: LiveMetrics,
 ) -> LiveMetric | None:
-    """Join matured labels with the predictions made at `as_of` and store the metric.
+    """Join matured labels with what was served at `as_of` and store the metric.
 
     Args:
+        served: in an experiment, what the challenger's arm was served is left out.
         labels: `entity_id` and `label`; for metrics of lists `item_id` too, where only positive
             rows count, also those of items that were never offered; and `group_id` where it was
             wanted within groups, each of them one piece of evidence.
@@ -96,62 +64,36 @@ def measure_live(
         is kept too, as a metric without a value.
     """
     judge = judge_of(metric, labels)
-    predictions = predictions_of(tenant, use_case, as_of)
-    measured = judge(predictions, _MODEL)
-    version = predictions[0]["model_version"] if predictions else ""
-    figures: list[tuple[str, float | None, float | None, list[float | None]]]
+    predictions = of_champion(served)
+    version = predictions[0].model_version if predictions else ""
+    measured = judge(predictions)
     if measured is None:
-        count, baseline = 0, None
-        figures = [(metric, None, None, [None] * 4)]
-    else:
-        count, baseline = len(measured.entities), _baseline(metric, predictions, judge)
-        error = measured.error if np.isfinite(measured.error) else None
-        rates = measured.rates
-        beside = [rates.outcome, rates.expected, rates.error] if rates else [None] * 3
-        figures = [
-            (metric, measured.value, baseline, [measured.effective, *beside]),
-            (metric + ERROR_SUFFIX, error, None, [None] * 4),
-        ]
-    with tenant_transaction(tenant) as connection:
-        for name, figure, compared, four in figures:
-            connection.execute(
-                "INSERT INTO live_metrics (tenant_id, use_case, as_of, metric, model_version, "
-                "value, baseline, labels, measured_as_of, effective_labels, outcome_rate, "
-                "expected_rate, rate_error) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
-                "ON CONFLICT (tenant_id, use_case, as_of, metric) DO UPDATE SET "
-                "model_version = excluded.model_version, value = excluded.value, "
-                "baseline = excluded.baseline, labels = excluded.labels, "
-                "measured_as_of = excluded.measured_as_of, "
-                "effective_labels = excluded.effective_labels, "
-                "outcome_rate = excluded.outcome_rate, "
-                "expected_rate = excluded.expected_rate, rate_error = excluded.rate_error",
-                [
-                    *(tenant.id, use_case, as_of, name, version, figure, compared, count),
-                    *(measured_as_of, *four),
-                ],
-            )
-    if measured is None:
+        nothing = LiveMetric(as_of, metric, version, math.nan, math.nan, 0, measured_as_of, 0.0)
+        live_metrics.record(tenant, use_case, nothing)
         return None
-    return LiveMetric(as_of, metric, version, measured.value, measured.error, baseline, count)
+    found = LiveMetric(
+        as_of,
+        metric,
+        version,
+        measured.value,
+        measured.error,
+        len(measured.entities),
+        measured_as_of,
+        measured.effective,
+        measured.rates,
+        _baseline(metric, predictions, judge),
+    )
+    live_metrics.record(tenant, use_case, found)
+    return found
 
 
-def predictions_of(tenant: TenantRef, use_case: str, as_of: datetime) -> Rows:
-    """The predictions of one instant, each entity's best first; all by one version.
-
-    In an experiment, those of the champion's arm.
-    """
-    with tenant_transaction(tenant) as connection:
-        return connection.execute(
-            "SELECT entity_id, item_id, rank, score, baseline_score, model_version "
-            "FROM predictions WHERE tenant_id = %s AND use_case = %s AND as_of = %s "
-            "AND arm IS DISTINCT FROM %s ORDER BY entity_id, rank, item_id",
-            [tenant.id, use_case, as_of, CHALLENGER_ARM],
-        ).fetchall()
+def of_champion(served: Rows) -> Rows:
+    """What the champion served: in an experiment, its arm; all by one version."""
+    return [one for one in served if one.arm != CHALLENGER_ARM]
 
 
-def judge_of(metric: str, labels: pa.Table) -> _Truth:
-    """What measures the scores of a column of predictions against these labels.
+def judge_of(metric: str, labels: pa.Table) -> Judge:
+    """What measures scores against these labels.
 
     Raises:
         UnknownNameError: nobody knows the metric; the known ones are listed.
@@ -174,32 +116,37 @@ def judge_of(metric: str, labels: pa.Table) -> _Truth:
         for group, entity, item, label in zip(within, *names, truth, strict=True):
             if label:
                 wanted.setdefault((group, entity), set()).add(item)
-        return lambda rows, by: measure_lists(metric, _lists(rows, by), wanted)
+        return lambda rows: measure_lists(metric, _lists(rows), wanted)
     known = {e: t for e, t in zip(names[0], truth, strict=True) if t is not None}
-    return lambda rows, by: _measure_rows(metric, rows, known, by)
+    return lambda rows: _measure_rows(metric, rows, known)
 
 
-def _measure_rows(metric: str, rows: Rows, known: Mapping[str, float], by: str) -> Measured | None:
-    joined = sorted((r for r in rows if r["entity_id"] in known), key=lambda r: str(r["entity_id"]))
-    entities = [row["entity_id"] for row in joined]
+def _measure_rows(metric: str, rows: Rows, known: Mapping[str, float]) -> Measured | None:
+    joined = sorted((row for row in rows if row.entity_id in known), key=lambda row: row.entity_id)
+    entities = [row.entity_id for row in joined]
     outcome = np.array([known[entity] for entity in entities], dtype=np.float64)
-    score = np.array([row[by] for row in joined], dtype=np.float64)
+    score = np.array([row.score for row in joined], dtype=np.float64)
     return measure_rows(metric, entities, outcome, score)
 
 
-def _lists(rows: Rows, by: str) -> dict[str, list[str]]:
+def _lists(rows: Rows) -> dict[str, list[str]]:
     """Every entity's items, best first."""
-    found: dict[str, list[str]] = {}
-    for row in sorted(rows, key=lambda r: (str(r["entity_id"]), -r[by], str(r["item_id"]))):
-        found.setdefault(row["entity_id"], []).append(row["item_id"])
-    return found
+    lists: dict[str, list[str]] = {}
+    for row in sorted(rows, key=lambda row: (row.entity_id, -row.score, row.item_id)):
+        lists.setdefault(row.entity_id, []).append(row.item_id)
+    return lists
 
 
-def _baseline(metric: str, predictions: Rows, judge: _Truth) -> float | None:
+def _baseline(metric: str, predictions: Rows, judge: Judge) -> float | None:
     """None where the baseline's scores, or all but the model's own best items, were not stored."""
-    if any(row[_BASELINE] is None for row in predictions):
+    rows = [
+        row._replace(score=row.baseline_score)
+        for row in predictions
+        if row.baseline_score is not None
+    ]
+    if len(rows) < len(predictions):
         return None
-    if metric in LISTS and max(map(len, _lists(predictions, _MODEL).values())) <= TOP:
+    if metric in LISTS and max(map(len, _lists(predictions).values())) <= TOP:
         return None
-    measured = judge(predictions, _BASELINE)
+    measured = judge(rows)
     return None if measured is None else measured.value

@@ -10,12 +10,18 @@ from typing import Final
 
 import pyarrow as pa
 
-from include.models.measures import Rates, log_odds
-from include.monitoring import profile_store, verdicts
+from include.models.measures import log_odds
+from include.models.rates import Rates
+from include.monitoring import profile_store
 from include.monitoring.decisions import Calibration, Performance
+from include.monitoring.live_metrics import (
+    LiveMetric,
+    LiveMetrics,
+    known_metrics,
+    season_metric,
+)
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.season import NEAR, YEAR
-from include.monitoring.verdicts import Live
 from include.monitoring.windows import PREDICTION
 from include.registry.decline import Window
 from include.registry.two_way import UNKNOWN, Swing
@@ -64,13 +70,19 @@ class Matured:
 
 
 def matured(
-    tenant: TenantRef, use_case: str, champion: Champion, policy: DriftPolicy, as_of: datetime
+    tenant: TenantRef,
+    use_case: str,
+    champion: Champion,
+    policy: DriftPolicy,
+    as_of: datetime,
+    live_metrics: LiveMetrics,
 ) -> Matured:
     """What the newest live figures that are known at `as_of` say, beside those of the season."""
     metric = champion.metric
     if not metric or not all(map(math.isfinite, (champion.low, champion.high))):
         return _unjudged(f"version {champion.version} was promoted without a measured interval")
-    known = verdicts.live_figures(tenant, use_case, champion.version, metric, as_of)
+    history = live_metrics.history(tenant, use_case)
+    known = known_metrics(history, champion.version, metric, as_of)
     figures = [one for one in known if one.labels >= policy.minimum_rows]
     if not figures:
         if not known:
@@ -81,7 +93,7 @@ def matured(
         most = max(one.labels for one in known)
         return _unjudged(f"{most} labels have matured at most, {policy.minimum_rows} are needed")
     live, before = figures[-1], earlier(figures, champion.reach)
-    year = verdicts.season_figure(tenant, use_case, metric, live.as_of - YEAR, NEAR)
+    year = season_metric(history, metric, live.as_of - YEAR, NEAR)
     performance = Performance(
         metric,
         champion.value,
@@ -124,9 +136,9 @@ def _unjudged(reason: str) -> Matured:
     return Matured(unjudged={_PERFORMANCE: reason, _CALIBRATION: reason})
 
 
-def earlier(figures: Sequence[Live], reach: timedelta) -> list[Live]:
+def earlier(figures: Sequence[LiveMetric], reach: timedelta) -> list[LiveMetric]:
     """Of figures, oldest first, those of windows before the newest one's, a reach apart."""
-    found: list[Live] = []
+    found: list[LiveMetric] = []
     for one in reversed(figures):
         newer = found[-1] if found else figures[-1]
         if newer.as_of - one.as_of >= max(reach, _MOMENT):
@@ -134,7 +146,7 @@ def earlier(figures: Sequence[Live], reach: timedelta) -> list[Live]:
     return found[::-1]
 
 
-def _gap(figure: Live) -> Window | None:
+def _gap(figure: LiveMetric) -> Window | None:
     """Log odds of outcomes less those predicted; None where either is 0 or 1, or unknown."""
     rates = figure.rates
     if rates is None or not (0 < rates.outcome < 1 and 0 < rates.expected < 1):
@@ -153,7 +165,7 @@ def calibration(
     entities: int,
     live: Rates,
     as_of: datetime,
-    year: Live | None = None,
+    year: LiveMetric | None = None,
 ) -> Calibration | None:
     """The gap between outcomes and predictions, on the holdout and now; None at 0 % or 100 %."""
     rates = (outcome_rate, expected_rate, live.outcome, live.expected)

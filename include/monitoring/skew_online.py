@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from include.features.online.store import OnlineStore
 from include.features.spine import Spine
-from include.features.views import FeatureService, FeatureView
+from include.features.views import FeatureService
 from include.tenants.config import TenantConfig
 
 
@@ -19,8 +19,8 @@ class OnlineVectors:
     the lake's.
     """
 
-    def __init__(self, tenant: TenantConfig, service: FeatureService) -> None:
-        self._tenant = tenant
+    def __init__(self, tenant: TenantConfig, service: FeatureService, online: OnlineStore) -> None:
+        self._tenant, self._online = tenant, online
         self._views = [v for v in service.views if v.ttl is not None and v.scope == "tenant"]
 
     def __call__(self, spine: Spine, as_of: datetime) -> tuple[pa.Table, tuple[str, ...]]:
@@ -31,14 +31,13 @@ class OnlineVectors:
         """
         if not self._views:
             return pa.table({}), ()
-        there = {(s.view, s.fingerprint): s.watermark for s in self._store(self._views).freshness()}
+        there = {
+            (s.view, s.fingerprint): s.watermark for s in self._online.freshness(self._tenant.ref)
+        }
         views = [v for v in self._views if there.get((v.name, v.fingerprint)) == as_of]
         if not views:
             return pa.table({}), ()
         entities = {key: spine.table[key].to_pylist() for key in spine.join_keys}
-        answer = self._store(views).read(entities, as_of)
-        return answer.table, tuple(v.name for v in views if v.name not in answer.stale)
-
-    def _store(self, views: list[FeatureView]) -> OnlineStore:
         service = FeatureService("skew", tuple(views))
-        return OnlineStore(self._tenant.ref, service, self._tenant.timezone)
+        answer = self._online.reader(self._tenant.ref, service).read(entities, as_of)
+        return answer.table, tuple(v.name for v in views if v.name not in answer.stale)

@@ -29,12 +29,14 @@ from include.monitoring.decisions import (
     judge_drift,
 )
 from include.monitoring.gate import Comparison, Gate, Past, compare_windows
+from include.monitoring.live_metrics import LiveMetrics
 from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.maturity import Maturity
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import profile_window
 from include.monitoring.season import StoredWindow
 from include.monitoring.windows import PREDICTION, align, bounded
+from include.registry.predictions import Prediction, Predictions
 from include.registry.promotions import Promotions
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
@@ -42,7 +44,7 @@ from include.tenants.namespace import TenantRef
 
 __all__ = ["Champion", "monitor"]
 
-Predictions = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.float64]
 
 
 def monitor(
@@ -55,7 +57,9 @@ def monitor(
     data_loss: bool,
     lake: Lake,
     promotions: Promotions,
-    predictions: Predictions | None = None,
+    predictions: Predictions,
+    live_metrics: LiveMetrics,
+    scores: Scores | None = None,
     report: bool = False,
     past: Past | None = None,
     maturity: Maturity | None = None,
@@ -70,7 +74,7 @@ def monitor(
         champion: the model that made the predictions; None where none serves.
         keys: join keys of a scoring row, the entity first.
         data_loss: quality found that rows of the interval are missing.
-        predictions: scores in the order of the features' rows. None reads the stored ones, which
+        scores: in the order of the features' rows. None reads the stored ones, which
             for a ranking are too few to be judged.
         report: draw the page whatever the verdict.
         past: features of an earlier instant, with the champion's `prediction`; asked on a breach
@@ -85,7 +89,7 @@ def monitor(
         )
     window = comparison = None
     if not data_loss:
-        window = _window(tenant.ref, scored, policy, keys, lake, predictions)
+        window = _window(tenant.ref, scored, keys, lake, predictions, scores)
     if champion is not None and window is not None:
         comparison = _compare(
             tenant.ref, scored, policy, champion, keys, window, past, maturity or Maturity()
@@ -96,7 +100,7 @@ def monitor(
         profile_store.store_window(tenant.ref, scored.use_case, kept)
     known = Matured()
     if champion is not None:
-        known = matured(tenant.ref, scored.use_case, champion, policy, scored.as_of)
+        known = matured(tenant.ref, scored.use_case, champion, policy, scored.as_of, live_metrics)
     evidence = _evidence(champion, data_loss, comparison, known)
     verdict = judge_drift(evidence, policy)
     details = reports.numbers(
@@ -142,6 +146,7 @@ def monitor(
             scored.as_of,
             policy.minimum_rows,
             champion.reach,
+            live_metrics=live_metrics,
         )
     decision = _decide(tenant, scored, policy, champion, verdict, promotions)
     return Monitored(
@@ -157,24 +162,37 @@ def monitor(
 def _window(
     tenant: TenantRef,
     scored: Scored,
-    policy: DriftPolicy,
     keys: Sequence[str],
     lake: Lake,
-    predictions: Predictions | None,
+    predictions: Predictions,
+    scores: Scores | None,
 ) -> pa.Table:
     """The features that were scored, and the prediction where there is one for every row."""
     features = lake.get_table(tenant, scored.features)
-    if predictions is None:
-        predictions = verdicts.stored_predictions(
-            tenant, scored.use_case, scored.as_of, features, keys
-        )
-    elif len(predictions) != features.num_rows:
+    if scores is None:
+        served = predictions.served(tenant, scored.use_case, scored.as_of)
+        scores = _stored_scores(served, features, keys)
+    elif len(scores) != features.num_rows:
         raise ConfigError(
-            f"{len(predictions)} predictions for {features.num_rows} rows of {scored.features.path}"
+            f"{len(scores)} predictions for {features.num_rows} rows of {scored.features.path}"
         )
-    if predictions is None:
+    if scores is None:
         return features
-    return features.append_column(PREDICTION, pa.array(predictions, pa.float64()))
+    return features.append_column(PREDICTION, pa.array(scores, pa.float64()))
+
+
+def _stored_scores(
+    served: Sequence[Prediction], features: pa.Table, keys: Sequence[str]
+) -> Scores | None:
+    """Scores in the order of `features`' rows; None unless every row has one.
+
+    A ranking stores only the best items of an entity, which no reference can be compared with.
+    """
+    known = {(row.entity_id, row.item_id): row.score for row in served}
+    columns = [features[key].cast(pa.string()).to_pylist() for key in keys[:2]]
+    rows = zip(columns[0], columns[1] if len(keys) > 1 else [""] * len(columns[0]), strict=True)
+    scores = [known.get(row) for row in rows]
+    return None if not scores or None in scores else np.asarray(scores, dtype=np.float64)
 
 
 def _compare(

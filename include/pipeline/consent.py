@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 import psycopg
 
@@ -30,6 +31,7 @@ from include.registry.port import ModelVersion
 from include.registry.promotions import Promotion
 from include.registry.recorded import as_told, made_of
 from include.registry.withdrawal import lost_for_good
+from include.stage_runs import StageRuns
 from include.tenants.config import TenantConfig
 from include.tenants.loader import tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner
@@ -111,6 +113,7 @@ class Withdrawals:
             ),  # from when the lost one served, so that a training of then counts
             registry=registry,
             promotions=promotions,
+            experiments=self.platform.stores.experiments,
             also=self.gone,
             by=self.by,
             dry_run=self.dry_run,
@@ -141,10 +144,11 @@ class Withdrawals:
                 owner,
                 use_case,
                 lost,
-                as_of=lambda _: _newest(tenant),
+                as_of=lambda _: _newest(tenant, self.platform.stores.stage_runs),
                 registry=self.platform.registry,
                 promotions=self.platform.stores.promotions,
-                fallback=best_baseline,
+                experiments=self.platform.stores.experiments,
+                fallback=partial(best_baseline, self.platform),
                 also=self.gone,
                 by=self.by,
                 dry_run=self.dry_run,
@@ -177,7 +181,9 @@ class Withdrawals:
     def _emptied(self, region: str) -> Iterator[Effect]:
         owner = global_owner(region)
         try:
-            emptied = forget_who_left(region, self.consents.members(region))
+            emptied = forget_who_left(
+                region, self.consents.members(region), self.platform.stores.online
+            )
         except (TenantryError, psycopg.Error) as error:
             yield Effect(owner.id, "shared views", "failed", "", "", str(error))
             return
@@ -299,10 +305,11 @@ def before_scoring(run: Run) -> None:
         ref,
         case,
         lambda version: lost_for_good(version, registry, promotions),
-        as_of=lambda _: max(run.as_of, last_checked(run.tenant)),
+        as_of=lambda _: max(run.as_of, last_checked(run.tenant, run.platform.stores.stage_runs)),
         registry=registry,
         promotions=promotions,
-        fallback=best_baseline,
+        experiments=run.platform.stores.experiments,
+        fallback=partial(best_baseline, run.platform),
     )
 
 
@@ -313,10 +320,10 @@ def _but(unread: Sequence[str], effect: Effect) -> Effect:
     return replace(effect, outcome="failed", reason=" ".join((effect.reason, *unread)).strip())
 
 
-def _newest(tenant: TenantConfig) -> datetime | None:
+def _newest(tenant: TenantConfig, stage_runs: StageRuns) -> datetime | None:
     """End of the tenant's newest interval."""
     try:
-        return last_checked(tenant)
+        return last_checked(tenant, stage_runs)
     except ConfigError:  # no data yet
         return None
 

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Final
 
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
-from airflow.sdk import DAG, BaseOperator, Param, TaskGroup, chain
+from airflow.sdk import DAG, BaseOperator, Param, TaskGroup
 from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
 
 from include import use_cases
 from include.errors import ConfigError
 from include.pipeline.drift_sensor import DriftSensor
-from include.pipeline.operators import DRIFT_RUN, FeaturesOperator, StageOperator
+from include.pipeline.operators import DRIFT_RUN, DecidingOperator, StageOperator
+from include.pipeline.stages import (
+    RETRAIN_STAGES,
+    TENANT_STAGES,
+    USE_CASE_STAGES,
+    Stage,
+    upstream,
+)
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, dag_id, split_dag_id
@@ -33,7 +40,7 @@ DEFAULT_ARGUMENTS: Final[dict[str, Any]] = {
 }
 #: Waiting has no time limit.
 WATCH_ARGUMENTS: Final = {k: v for k, v in DEFAULT_ARGUMENTS.items() if k != "execution_timeout"}
-TRAINING_POOL: Final = "training"
+_PIPELINE: Final = (*TENANT_STAGES, *USE_CASE_STAGES)
 AS_OF: Final = "Train with what was known then; null for the last interval."
 AS_OF_TYPE: Final[dict[str, Any]] = {"type": ["null", "string"], "format": "date-time"}
 REASON_LENGTH: Final = 500
@@ -106,18 +113,12 @@ def _pipeline(tenant: TenantConfig) -> DAG:
         doc=_pipeline.__doc__,
         schedule=CronDataIntervalTimetable(tenant.schedule, tenant.timezone),
     ) as dag:
-        ingestion = StageOperator(**DEFAULT_ARGUMENTS, task_id="ingestion", stage="ingestion")
-        quality = StageOperator(**DEFAULT_ARGUMENTS, task_id="quality", stage="quality")
-        # No use case waits for it: only the replay of skew reads what it wrote.
-        materialization = StageOperator(
-            **DEFAULT_ARGUMENTS, task_id="materialization", stage="materialization"
-        )
-        ingestion >> quality >> materialization
+        shared = stage_tasks(TENANT_STAGES)
+        connect(shared, TENANT_STAGES)
         for name in tenant.use_cases:
             with TaskGroup(name):
-                tasks = _use_case_tasks(name)
-                quality >> tasks["features"]
-                materialization >> tasks["skew"]
+                tasks = stage_tasks(USE_CASE_STAGES, use_case=name)
+                connect({**shared, **tasks}, _PIPELINE, only=tasks)
     dag.params["use_cases"] = Param(
         None,
         type=["null", "array"],
@@ -142,11 +143,7 @@ def _retrain(tenant: TenantConfig) -> DAG:
         doc=_retrain.__doc__,
         schedule=None,
     ) as dag:
-        tasks = _use_case_tasks("")
-        outcome = StageOperator(
-            **DEFAULT_ARGUMENTS, task_id="outcome", stage="outcome", trigger_rule="all_done"
-        )
-        tasks["monitoring"] >> outcome
+        connect(stage_tasks(RETRAIN_STAGES, use_case=""), RETRAIN_STAGES)
     dag.params["use_case"] = Param(
         next(iter(tenant.use_cases)), type="string", enum=list(tenant.use_cases)
     )
@@ -198,33 +195,30 @@ def _drift_watch(tenant: TenantConfig) -> DAG:
 _BUILDERS: Final = {"pipeline": _pipeline, "retrain": _retrain, "drift_watch": _drift_watch}
 
 
-def _use_case_tasks(use_case: str) -> dict[str, BaseOperator]:
-    """features → training (when due) → registry → scoring → monitoring and skew."""
-    features = FeaturesOperator(**DEFAULT_ARGUMENTS, task_id="features", use_case=use_case)
-    training = StageOperator(
-        **DEFAULT_ARGUMENTS,
-        task_id="training",
-        stage="training",
-        use_case=use_case,
-        pool=TRAINING_POOL,
-    )
-    registry = StageOperator(
-        **DEFAULT_ARGUMENTS, task_id="registry", stage="registry", use_case=use_case
-    )
-    scoring = StageOperator(
-        **DEFAULT_ARGUMENTS,
-        task_id="scoring",
-        stage="scoring",
-        use_case=use_case,
-        trigger_rule="none_failed",
-    )
-    monitoring = StageOperator(
-        **DEFAULT_ARGUMENTS, task_id="monitoring", stage="monitoring", use_case=use_case
-    )
-    skew = StageOperator(**DEFAULT_ARGUMENTS, task_id="skew", stage="skew", use_case=use_case)
-    chain(features, training, registry, scoring, [monitoring, skew])
-    features >> scoring
-    return {"features": features, "monitoring": monitoring, "skew": skew}
+def stage_tasks(flow: Sequence[Stage], **about: Any) -> dict[str, BaseOperator]:
+    """A task per stage, by the stage's name; `about` says what they are about."""
+    tasks: dict[str, BaseOperator] = {}
+    for stage in flow:
+        operator = DecidingOperator if stage.decides else StageOperator
+        tasks[stage.name] = operator(
+            **DEFAULT_ARGUMENTS,
+            task_id=stage.name,
+            stage=stage.name,
+            doc_md=stage.summary,
+            trigger_rule=stage.trigger_rule,
+            pool=stage.pool,
+            **about,
+        )
+    return tasks
+
+
+def connect(
+    tasks: Mapping[str, BaseOperator], flow: tuple[Stage, ...], only: Iterable[str] | None = None
+) -> None:
+    """Let the tasks of stages (of `only`, if given) follow those of the stages before them."""
+    for name in tasks if only is None else only:
+        for earlier in upstream(name, flow):
+            tasks[earlier] >> tasks[name]
 
 
 def _dag(tenant: TenantConfig, kind: str, *, doc: str | None, **settings: Any) -> DAG:

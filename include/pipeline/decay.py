@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from include.monitoring import verdicts
+from include.monitoring.live_metrics import known_metrics
 from include.monitoring.matured import earlier
 from include.pipeline import translate
 from include.pipeline.fallback import best_baseline
@@ -28,7 +29,8 @@ def roll_back_decayed(run: Run) -> Promotion | None:
     if serving is None:
         return None
     metric = use_case.metric
-    figures = verdicts.live_figures(ref, use_case.name, serving.version, metric, run.as_of)
+    history = run.platform.stores.live_metrics.history(ref, use_case.name)
+    figures = known_metrics(history, serving.version, metric, run.as_of)
     if not figures:
         return None
     policy = translate.drift_policy(use_case, run.tenant, None)
@@ -66,7 +68,7 @@ def roll_back_decayed(run: Run) -> Promotion | None:
         registry=run.platform.registry,
         promotions=promotions,
         pool=run.tenant.pool,
-        fallback=best_baseline,
+        fallback=partial(best_baseline, run.platform),
     )
 
 

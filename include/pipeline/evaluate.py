@@ -21,7 +21,6 @@ from include.pipeline.runs import Run
 from include.registry.port import ModelVersion
 from include.registry.promotions import Promotion
 from include.registry.two_way import Swing
-from include.storage.postgres import tenant_transaction
 from include.use_cases.spines import event_columns, matured_labels
 
 
@@ -114,10 +113,15 @@ def measure_matured(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> 
         lost: of the events that the use case reads; what they touch waits, see `losses`.
     """
     use_case, ref = run.the_use_case(), run.tenant.ref
-    metric = use_case.metric
-    done = live.measured(ref, use_case.name, run.as_of)
-    live.forget(ref, use_case.name, sorted({*done} - {*losses.measurable(run, done, lost)}))
-    waiting = live.awaiting_labels(ref, use_case.name, use_case.label.horizon, run.as_of, metric)
+    predictions, live_metrics = run.platform.stores.predictions, run.platform.stores.live_metrics
+    history = live_metrics.history(ref, use_case.name)
+    done = sorted({one.as_of for one in history if one.as_of <= run.as_of})
+    if unknown := sorted({*done} - {*losses.measurable(run, done, lost)}):
+        live_metrics.forget(ref, use_case.name, unknown)
+    until = run.as_of - use_case.label.horizon
+    waiting = live.awaiting_labels(
+        predictions, live_metrics, ref, use_case.name, until, use_case.metric
+    )
     waiting = losses.measurable(run, waiting, lost)
     if not waiting:
         return
@@ -129,15 +133,25 @@ def measure_matured(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> 
         known_at=run.as_of,
     )
     for as_of in waiting:
-        entities = _predicted(run, as_of)
+        served = predictions.served(ref, use_case.name, as_of)
+        entities = sorted({row.entity_id for row in served})
         truth = matured_labels(use_case, events, as_of, entities, run.as_of)
         live.measure_live(
-            ref, use_case.name, truth, metric=metric, as_of=as_of, measured_as_of=run.as_of
+            ref,
+            use_case.name,
+            served,
+            truth,
+            metric=use_case.metric,
+            as_of=as_of,
+            measured_as_of=run.as_of,
+            live_metrics=live_metrics,
         )
-        settle_effects(run, truth, as_of)
+        settle_effects(run, served, truth, as_of)
 
 
-def record_outcome(run: Run) -> Registered:
+def record_outcome(
+    run: Run, features: FeaturesBuilt | None, registry: Registered | None
+) -> Registered:
     """Close the retrain request of this run with what was decided.
 
     One without a single active entity trained nothing: it is closed as `untrained`.
@@ -148,8 +162,7 @@ def record_outcome(run: Run) -> Registered:
     use_case = run.the_use_case()
     ref = run.tenant.ref
     decided = run.platform.stores.promotions.find(ref, use_case.name, run.as_of, run.trigger)
-    built = run.received.get("features")
-    if decided is None and isinstance(built, FeaturesBuilt) and built.features.rows == 0:
+    if decided is None and features is not None and features.features.rows == 0:
         return _untrained(run)
     if decided is None:
         ledger.finish(ref, use_case.name, run.as_of, "failed")
@@ -167,7 +180,9 @@ def record_outcome(run: Run) -> Registered:
         after=after,
         details={"version": decided.version, "reasons": list(decided.reasons)},
     )
-    return run.take(Registered, "registry")
+    if registry is None:
+        raise TenantryError("stage 'registry' left nothing for 'outcome'; run it first")
+    return registry
 
 
 def _untrained(run: Run) -> Registered:
@@ -200,14 +215,3 @@ def _before_and_after(decided: Promotion) -> tuple[float | None, float | None]:
     measured = [*evidence["candidates"], *([incumbent] if incumbent else [])]
     after = [one["value"] for one in measured if one["digest"] == decided.digest]
     return incumbent.get("value"), next((value for value in after if value is not None), None)
-
-
-def _predicted(run: Run, as_of: datetime) -> list[str]:
-    """Ids of all that was predicted at an instant."""
-    with tenant_transaction(run.tenant.ref) as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT entity_id FROM predictions "
-            "WHERE tenant_id = %s AND use_case = %s AND as_of = %s ORDER BY entity_id",
-            [run.tenant.id, run.use_case_name, as_of],
-        ).fetchall()
-    return [row["entity_id"] for row in rows]

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from include import use_cases
-from include.registry import experiments
 from include.registry.experiments import Experiment
+from include.registry.outcomes import InstantOutcomes, Outcomes
 from include.registry.sequential import (
     ExperimentDecision,
     Observation,
@@ -19,22 +19,8 @@ from include.registry.sequential import (
     mean_sequence,
 )
 from include.registry.two_way import blocks_of
-from include.storage.postgres import tenant_transaction
+from include.stores import Stores
 from include.tenants.namespace import TenantRef
-
-_PAIRS: Final = """
-    SELECT o.champion_version, o.challenger_version, o.as_of,
-           o.challenger_outcome - o.champion_outcome AS gain
-    FROM shadow_outcomes o JOIN outcomes_measured m USING (tenant_id, use_case, as_of)
-    WHERE o.tenant_id = %s AND o.use_case = %s AND (%s::timestamptz IS NULL OR o.as_of <= %s)
-    ORDER BY o.champion_version, o.challenger_version, m.position, o.entity
-"""
-_OBSERVATIONS: Final = """
-    SELECT o.entity, o.challenger, o.outcome, o.as_of, m.position
-    FROM experiment_outcomes o JOIN outcomes_measured m USING (tenant_id, use_case, as_of)
-    WHERE o.tenant_id = %s AND o.use_case = %s AND o.number = %s
-"""
-
 
 _ARMS: Final = ("champion", "challenger")
 _NO_FIGURES: Final = ("verdict", "reasons")
@@ -55,47 +41,43 @@ class PairedLive:
     high: float
 
 
-def decision(tenant: TenantRef, trial: Experiment, reach: timedelta) -> ExperimentDecision:
+def decision(
+    outcomes: Outcomes, tenant: TenantRef, trial: Experiment, reach: timedelta
+) -> ExperimentDecision:
     """What everything known by now says of an experiment.
 
     Args:
         reach: of labels.
     """
-    return decide_experiment(observations(tenant, trial, reach), trial.policy, trial.split.salt)
+    known = outcomes.of_experiment(tenant, trial.use_case, trial.number)
+    return decide_experiment(observations(known, reach), trial.policy, trial.split.salt)
 
 
-def observations(tenant: TenantRef, experiment: Experiment, reach: timedelta) -> list[Observation]:
+def observations(known: Sequence[InstantOutcomes], reach: timedelta) -> list[Observation]:
     """All that is known of an experiment's entities by now.
 
     Args:
+        known: as `Outcomes.of_experiment` gives it.
         reach: of labels: instants within it are one window of time.
     """
-    with tenant_transaction(tenant) as connection:
-        rows = connection.execute(
-            _OBSERVATIONS, [tenant.id, experiment.use_case, experiment.number]
-        ).fetchall()
-    if not rows:
+    if not known:
         return []
-    instants = np.array([row["as_of"].astimezone(UTC).replace(tzinfo=None) for row in rows])
+    instants = np.array([one.as_of.astimezone(UTC).replace(tzinfo=None) for one in known])
     windows = blocks_of(instants.astype("datetime64[us]"), reach)
     return [
-        Observation(
-            f"{row['position']:09}",
-            row["entity"],
-            row["challenger"],
-            row["outcome"],
-            f"{window:04}",
-        )
-        for row, window in zip(rows, windows.tolist(), strict=True)
+        Observation(f"{batch:09}", arm.entity, arm.challenger, arm.outcome, f"{window:04}")
+        for batch, (one, window) in enumerate(zip(known, windows.tolist(), strict=True))
+        for arm in one.arms
     ]
 
 
-def told(tenant: TenantRef, use_case: str) -> list[dict[str, Any]]:
+def told(stores: Stores, tenant: TenantRef, use_case: str) -> list[dict[str, Any]]:
     """A row per experiment, oldest first; of the one that runs, what is known by now."""
     rows = []
-    for one in experiments.history(tenant, use_case):
+    for one in stores.experiments.history(tenant, use_case):
         end = one.ending
-        now = decision(tenant, one, reach_of(use_case)) if end is None else None
+        reach = reach_of(use_case)
+        now = decision(stores.outcomes, tenant, one, reach) if end is None else None
         figures: Mapping[str, Any] = end.figures if end else figures_of(now) if now else {}
         rows.append(
             {
@@ -116,7 +98,11 @@ def told(tenant: TenantRef, use_case: str) -> list[dict[str, Any]]:
 
 
 def paired_live(
-    tenant: TenantRef, use_case: str, as_of: datetime | None = None, alpha: float = 0.05
+    outcomes: Outcomes,
+    tenant: TenantRef,
+    use_case: str,
+    as_of: datetime | None = None,
+    alpha: float = 0.05,
 ) -> list[PairedLive]:
     """Challengers scored in the shadow against the champions of their time, a row per pair.
 
@@ -126,25 +112,26 @@ def paired_live(
     Args:
         as_of: only predictions up to then.
     """
-    with tenant_transaction(tenant) as connection:
-        rows = connection.execute(_PAIRS, [tenant.id, use_case, as_of, as_of]).fetchall()
-    pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        pairs.setdefault((row["champion_version"], row["challenger_version"]), []).append(row)
-    return [_paired(pair, found, alpha) for pair, found in pairs.items()]
+    compared: dict[tuple[str, str], list[InstantOutcomes]] = {}
+    for one in outcomes.of_pairs(tenant, use_case):
+        if as_of is None or one.as_of <= as_of:
+            compared.setdefault(one.versions, []).append(one)
+    return [_paired(versions, compared[versions], alpha) for versions in sorted(compared)]
 
 
-def shadows(tenant: TenantRef, use_case: str) -> list[dict[str, Any]]:
+def shadows(outcomes: Outcomes, tenant: TenantRef, use_case: str) -> list[dict[str, Any]]:
     """`paired_live` as rows for people."""
-    return [asdict(one) for one in paired_live(tenant, use_case)]
+    return [asdict(one) for one in paired_live(outcomes, tenant, use_case)]
 
 
-def _paired(pair: tuple[str, str], rows: Sequence[Mapping[str, Any]], alpha: float) -> PairedLive:
-    gains = np.array([row["gain"] for row in rows], dtype=np.float64)
+def _paired(
+    versions: tuple[str, str], known: Sequence[InstantOutcomes], alpha: float
+) -> PairedLive:
+    gains = np.array([pair.challenger - pair.champion for one in known for pair in one.pairs])
     middle, low, high = mean_sequence(gains, 1.0, alpha)
-    instants = sorted({row["as_of"] for row in rows})
+    instants = sorted(one.as_of for one in known)
     last = (float(middle[-1]), float(low[-1]), float(high[-1]))
-    return PairedLive(*pair, len(rows), len(instants), instants[0], instants[-1], *last)
+    return PairedLive(*versions, len(gains), len(instants), instants[0], instants[-1], *last)
 
 
 def figures_of(found: ExperimentDecision) -> dict[str, Any]:

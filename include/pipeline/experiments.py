@@ -16,13 +16,11 @@ from include.pipeline.experiment_results import decision, figures_of, reach_of
 from include.pipeline.intervals import next_end
 from include.pipeline.outcomes import record_outcomes
 from include.pipeline.runs import Run, last_checked
-from include.registry import experiments
+from include.registry import experiments as rules
 from include.registry.conclusion import conclude, out_of_the_race
 from include.registry.experiments import Experiment
-from include.registry.sequential import Policy
-from include.storage.postgres import tenant_transaction
+from include.registry.policy import Policy
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import TenantRef
 from include.wiring import Platform
 
 log = logging.getLogger(__name__)
@@ -37,13 +35,14 @@ def look(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> Experiment 
         The experiment that runs, or that this look ended; None where there is none.
     """
     ref, case, registry = run.tenant.ref, run.use_case_name, run.platform.registry
-    promotions = run.platform.stores.promotions
+    stores = run.platform.stores
     record_outcomes(run, scored, lost)
-    trial = experiments.running(ref, case)
+    trial = rules.running(stores.experiments.history(ref, case))
     if trial is None or run.as_of < trial.started_as_of:
         return None
-    after = next_end(run.tenant, max(run.as_of, _last_served(ref, trial)))
-    if beaten := out_of_the_race(ref, trial, registry, promotions):
+    last_served = stores.predictions.newest(ref, case, trial.number) or trial.started_as_of
+    after = next_end(run.tenant, max(run.as_of, last_served))
+    if beaten := out_of_the_race(ref, trial, registry, stores.promotions):
         return conclude(
             ref,
             trial,
@@ -51,9 +50,10 @@ def look(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> Experiment 
             beaten[1:],
             as_of=after,
             registry=registry,
-            promotions=promotions,
+            promotions=stores.promotions,
+            experiments=stores.experiments,
         )
-    found = decision(ref, trial, run.the_use_case().reach)
+    found = decision(stores.outcomes, ref, trial, run.the_use_case().reach)
     log.info("experiment: %s/%s %s: %s", ref.id, case, trial.name, " ".join(found.reasons))
     if found.verdict == "continue":
         return trial
@@ -64,7 +64,8 @@ def look(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> Experiment 
         found.reasons,
         as_of=after,
         registry=registry,
-        promotions=promotions,
+        promotions=stores.promotions,
+        experiments=stores.experiments,
         figures=figures_of(found),
     )
 
@@ -86,16 +87,19 @@ def begin(
         TenantryError: see `registry.experiments.start`.
     """
     _check(tenant, use_case)
-    before = experiments.history(tenant.ref, use_case)
+    stores = platform.stores
+    before = stores.experiments.history(tenant.ref, use_case)
     ended = [one.ending.as_of for one in before if one.ending]
-    return experiments.start(
+    return rules.start(
         tenant.ref,
         use_case,
         challenger,
         policy,
-        as_of=as_of or max([last_checked(tenant), *ended]),
+        as_of=as_of or max([last_checked(tenant, platform.stores.stage_runs), *ended]),
         registry=platform.registry,
-        promotions=platform.stores.promotions,
+        promotions=stores.promotions,
+        experiments=stores.experiments,
+        predictions=stores.predictions,
         by=by,
         because=because,
         probabilities=use_cases.get(use_case).task == "classification",
@@ -117,7 +121,8 @@ def stop(
         TenantryError: none is running.
     """
     _check(tenant, use_case)
-    trial = experiments.running(tenant.ref, use_case)
+    stores = platform.stores
+    trial = rules.running(stores.experiments.history(tenant.ref, use_case))
     if trial is None:
         raise TenantryError(
             f"no experiment of {tenant.id}/{use_case} is running; `tenantry experiment list "
@@ -128,23 +133,13 @@ def stop(
         trial,
         "stopped",
         (because,),
-        as_of=as_of or last_checked(tenant),
+        as_of=as_of or last_checked(tenant, platform.stores.stage_runs),
         registry=platform.registry,
-        promotions=platform.stores.promotions,
-        figures=figures_of(decision(tenant.ref, trial, reach_of(use_case))),
+        promotions=stores.promotions,
+        experiments=stores.experiments,
+        figures=figures_of(decision(stores.outcomes, tenant.ref, trial, reach_of(use_case))),
         by=by,
     )
-
-
-def _last_served(tenant: TenantRef, trial: Experiment) -> datetime:
-    """The newest instant at which the experiment served anybody, or its start."""
-    with tenant_transaction(tenant) as connection:
-        row = connection.execute(
-            "SELECT max(as_of) AS newest FROM predictions "
-            "WHERE tenant_id = %s AND use_case = %s AND experiment = %s",
-            [tenant.id, trial.use_case, trial.number],
-        ).fetchone()
-    return (row["newest"] if row else None) or trial.started_as_of
 
 
 def _check(tenant: TenantConfig, use_case: str) -> None:

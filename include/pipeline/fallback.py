@@ -6,13 +6,13 @@ import json
 
 from include import wiring
 from include.pipeline.consents import unconsented
-from include.pipeline.history import newest_training
 from include.registry.port import NewVersion
 from include.registry.stage import new_version
+from include.stage_runs import newest_training
 from include.tenants.namespace import TenantRef, is_global
 
 
-def best_baseline(owner: TenantRef, use_case: str) -> NewVersion | None:
+def best_baseline(platform: wiring.Platform, owner: TenantRef, use_case: str) -> NewVersion | None:
     """The best baseline of the newest training, as it was measured there; of equals the first
     that the template declares.
 
@@ -23,8 +23,8 @@ def best_baseline(owner: TenantRef, use_case: str) -> NewVersion | None:
     Raises:
         IntegrityError: its files are not what the training wrote.
     """
-    lake = wiring.lake()
-    trained = newest_training(owner, use_case)
+    lake = platform.lake
+    trained = newest_training(platform.stores.stage_runs, owner, use_case)
     if trained is None:
         return None
     if is_global(owner.id) and unconsented(owner, trained.evaluation, lake):

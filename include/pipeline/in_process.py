@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from include import wiring
 from include.errors import UnknownNameError
-from include.handoffs import (
-    Checked,
-    FeaturesBuilt,
-    Ingested,
-    Materialized,
-    Monitored,
-    Registered,
-    Replayed,
-    Scored,
-    Trained,
-    pack,
-)
+from include.handoffs import pack
 from include.pipeline import steps
 from include.pipeline.memory import bounded_memory
 from include.pipeline.runs import Run, open_pipeline
+from include.pipeline.stages import TENANT_STAGES, USE_CASE_STAGES, Stage
 from include.tenants.config import TenantConfig
-
-PER_USE_CASE: Final = ("features", "training", "registry", "scoring", "monitoring", "skew")
 
 
 def run(
@@ -46,67 +34,37 @@ def run(
         raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
     done: list[dict[str, Any]] = []
 
-    def stage(name: str, now: Run) -> Run:
+    def do(stage: Stage, share: Run, received: Mapping[str, Any]) -> Any:
         began = time.perf_counter()
-        with bounded_memory(f"stage {name} of {tenant.id}"):
-            handoff = steps.execute(name, now)
+        with bounded_memory(f"stage {stage.name} of {tenant.id}"):
+            handoff = steps.execute(stage, share, received)
         seconds = time.perf_counter() - began
         done.append(
             {
-                "stage": name,
-                "use_case": now.use_case_name,
+                "stage": stage.name,
+                "use_case": share.use_case_name,
                 "seconds": round(seconds, 3),
-                "result": _told(handoff),
+                "result": str(handoff),
                 "handoff": pack(handoff),
             }
         )
         if progress is not None:
-            progress(f"{name:11} {now.use_case_name:16} {seconds:6.2f} s  {_told(handoff)}")
-        return now.after(name, handoff)
+            progress(f"{stage.name:11} {share.use_case_name:16} {seconds:6.2f} s  {handoff}")
+        return handoff
 
-    data = open_pipeline(tenant.id, "", start=None, end=as_of, connect=connect, received={})
-    data = stage("materialization", stage("quality", stage("ingestion", data)))
+    whole = open_pipeline(tenant.id, "", start=None, end=as_of, connect=connect)
+    shared: dict[str, Any] = {}
+    for stage in TENANT_STAGES:
+        shared[stage.name] = do(stage, whole, shared)
     for name in tenant.use_cases if use_case is None else (use_case,):
-        case = stage("features", data.about(name))
-        built = case.received["features"]
-        if built.features.rows == 0:
-            continue
-        for step in PER_USE_CASE[1:]:
-            if built.training_due or step not in ("training", "registry"):
-                case = stage(step, case)
+        received, training_due = dict(shared), False
+        for stage in USE_CASE_STAGES:
+            if stage.when_training_is_due and not training_due:
+                continue
+            handoff = do(stage, whole.about(name), received)
+            received[stage.name] = handoff
+            if stage.decides:
+                training_due = handoff.training_due
+                if handoff.features.rows == 0:
+                    break
     return done
-
-
-def _told(handoff: Any) -> str:
-    """The handoff in a few words."""
-    match handoff:
-        case Ingested() as it:
-            return (
-                f"{it.rows:,} rows, {it.late:,} late, {it.duplicates:,} duplicates, "
-                f"{it.quarantined:,} quarantined"
-            )
-        case Checked() as it:
-            loss = ", data loss" if it.data_loss else ""
-            return (
-                f"{it.rows:,} rows accepted, {it.quarantined:,} quarantined, "
-                f"{it.warnings} warnings{loss}"
-            )
-        case Materialized() as it:
-            return f"{len(it.views)} views, {it.entities:,} entities, from {it.rows:,} rows"
-        case FeaturesBuilt() as it:
-            due = "due" if it.training_due else "not due"
-            return f"{it.features.rows:,} rows; training {due}: {it.training_reason}"
-        case Trained() as it:
-            figures = ", ".join(f"{c.rung}/{c.name} {c.metric:.3f}" for c in it.candidates)
-            return f"{it.training_rows:,} rows; {figures}"
-        case Registered() as it:
-            what = "promoted" if it.promoted else "kept"
-            return f"{what} {it.version or 'nothing'} ({it.rung}): {it.reason}"
-        case Scored() as it:
-            return f"{it.rows:,} predictions by version {it.version or 'none'}"
-        case Monitored() as it:
-            return f"{it.verdict}; {it.decision}: {it.reason}"
-        case Replayed() as it:
-            differ = ", ".join(it.mismatched) or "no feature"
-            return f"{it.rows:,} vectors of {len(it.instants)} instants; {differ} differs"
-    return str(handoff)

@@ -18,11 +18,13 @@ from include.handoffs import Scored
 from include.models.model import Model, asking, row_scores
 from include.monitoring import effects
 from include.monitoring.gate import Past
+from include.monitoring.live import Rows
 from include.monitoring.maturity import Equalized, Lengths, Maturity
 from include.monitoring.windows import AS_OF, PREDICTION
-from include.pipeline import history, serving
+from include.pipeline import serving
 from include.pipeline.runs import Run
 from include.scoring.ranks import listed, ranked
+from include.stage_runs import scored_before
 from include.use_cases.declaration import TOP, UseCase
 from include.use_cases.reach import column_reaches, furthest_of
 from include.use_cases.spines import event_columns, scoring_spine
@@ -129,13 +131,14 @@ def _with_prediction(features: pa.Table, model: Model, use_case: UseCase) -> pa.
     return features.append_column(PREDICTION, pa.array(scores))
 
 
-def settle_effects(run: Run, truth: pa.Table, as_of: datetime) -> None:
+def settle_effects(run: Run, served: Rows, truth: pa.Table, as_of: datetime) -> None:
     """Whether promoted retrains helped: the old version on the labels that have just matured."""
     use_case, ref, platform = run.the_use_case(), run.tenant.ref, run.platform
     waiting = [one for one in effects.unsettled(ref, use_case.name) if one.as_of <= as_of]
     if not waiting:
         return
-    scored = next((one for one in history.scored_before(run) if one.as_of == as_of), None)
+    logs = scored_before(platform.stores.stage_runs, ref, use_case.name, run.as_of)
+    scored = next((log for log in logs if log.as_of == as_of), None)
     for retrain in waiting:
         if scored is None or scored.version != retrain.after:
             continue
@@ -151,6 +154,7 @@ def settle_effects(run: Run, truth: pa.Table, as_of: datetime) -> None:
             ref,
             use_case.name,
             retrain,
+            served,
             truth,
             answers(old, features, use_case).select(["entity_id", "item_id", "score"]),
             metric=use_case.metric,

@@ -13,6 +13,13 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 
 from include.handoffs import instant, pack, unpack
+from include.pipeline.stages import (
+    GLOBAL_STAGES,
+    TENANT_STAGES,
+    USE_CASE_STAGES,
+    following,
+    stage_named,
+)
 from include.tenants.namespace import GLOBAL, global_ref, split_dag_id
 
 if TYPE_CHECKING:
@@ -24,20 +31,6 @@ HANDOFF: Final = "handoff"
 #: How ids of the retrain runs begin that `drift_watch` triggers.
 DRIFT_RUN: Final = "drift__"
 
-#: The handoffs a stage reads. One that was skipped, or is not in the DAG, reads as None.
-READS: Final = {
-    "ingestion": (),
-    "quality": ("ingestion",),
-    "materialization": ("quality",),
-    "features": ("quality",),
-    "training": ("features",),
-    "registry": ("features", "training"),
-    "scoring": ("features",),
-    "monitoring": ("quality", "scoring"),
-    "skew": ("scoring",),
-    "outcome": ("features", "registry"),
-}
-
 
 class StageOperator(BaseOperator):
     """One stage of one tenant or of one global model, and of one use case where it has one."""
@@ -48,7 +41,7 @@ class StageOperator(BaseOperator):
         self, *, stage: str, use_case: str = "", models_of: str = GLOBAL.id, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.stage = stage
+        self.stage = stage  #: its name
         self.use_case = use_case
         self.models_of = models_of  #: owner of the global models that a global stage is about
 
@@ -115,14 +108,14 @@ class ConsentOperator(BaseOperator):
         return [one for one in done if one["outcome"] != "done before"]
 
 
-class FeaturesOperator(BaseBranchOperator):
-    """The features stage, which also says whether training is due in this run."""
+class DecidingOperator(BaseBranchOperator):
+    """A stage of one tenant and use case whose handoff says whether training is due in this run."""
 
     ui_color = "#e8f4ec"
 
-    def __init__(self, *, use_case: str = "", **kwargs: Any) -> None:
+    def __init__(self, *, stage: str, use_case: str = "", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.stage = "features"
+        self.stage = stage
         self.use_case = use_case
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
@@ -134,33 +127,32 @@ class FeaturesOperator(BaseBranchOperator):
         if built.features.rows == 0:
             self.log.info("no active entity at %s: nothing to train on or to score", built.as_of)
             return None
-        return _sibling(self.task_id, "training" if built.training_due else "scoring")
+        chosen_stage = following(self.stage, USE_CASE_STAGES, training_due=built.training_due)
+        return _sibling(self.task_id, chosen_stage)
 
 
-def _run_stage(operator: StageOperator | FeaturesOperator, context: Context) -> Any:
+def _run_stage(operator: StageOperator | DecidingOperator, context: Context) -> Any:
     from include.pipeline.memory import bounded_memory, first_in_line
 
     with first_in_line(), bounded_memory(f"task {operator.task_id} of {context['dag'].dag_id}"):
         return _run_stage_bounded(operator, context)
 
 
-def _run_stage_bounded(operator: StageOperator | FeaturesOperator, context: Context) -> Any:
+def _run_stage_bounded(operator: StageOperator | DecidingOperator, context: Context) -> Any:
     from include.pipeline import runs, steps
     from include.pipeline.connections import through_airflow
 
     owner, kind = split_dag_id(context["dag"].dag_id)
     ti, params = context["ti"], context["params"]
+    of_global = owner == GLOBAL.id and isinstance(operator, StageOperator)
+    stage = stage_named(operator.stage, GLOBAL_STAGES) if of_global else stage_named(operator.stage)
     packed = {
-        stage: ti.xcom_pull(task_ids=_sibling(operator.task_id, stage), key=HANDOFF)
-        for stage in READS[operator.stage]
+        name: ti.xcom_pull(task_ids=_sibling(operator.task_id, name), key=HANDOFF)
+        for name in stage.reads
     }
-    found = {stage: unpack(handoff) for stage, handoff in packed.items() if handoff is not None}
-    shared: dict[str, Any] = {
-        "received": found,
-        "connect": through_airflow,
-    }
+    received = {name: unpack(handoff) for name, handoff in packed.items() if handoff is not None}
     # The first task of a run settles an open `as_of`; the others follow it.
-    settled = [handoff.as_of for handoff in found.values() if hasattr(handoff, "as_of")]
+    settled = [handoff.as_of for handoff in received.values() if hasattr(handoff, "as_of")]
     asked_for = instant(params["as_of"]) if params.get("as_of") else None
     as_of = settled[0] if settled else asked_for
     if owner == GLOBAL.id and isinstance(operator, StageOperator):
@@ -169,10 +161,10 @@ def _run_stage_bounded(operator: StageOperator | FeaturesOperator, context: Cont
                 operator.use_case,
                 as_of=as_of or _interval(context)[1],
                 owner=global_ref(operator.models_of),
-                asked=asked_for is not None,
-                **shared,
+                asked=asked_for is not None and not received,
+                connect=through_airflow,
             )
-        result = steps.execute_global(operator.stage, run)
+        result = steps.execute_global(stage, run, received)
     elif kind == "retrain":
         with _refused_for_good():
             retrain = runs.open_retrain(
@@ -183,22 +175,21 @@ def _run_stage_bounded(operator: StageOperator | FeaturesOperator, context: Cont
                 run_id=context["dag_run"].run_id,
                 by=_asked_by(context["dag_run"]),
                 reason=params.get("reason") or "",
-                **shared,
+                begun=bool(received),
+                connect=through_airflow,
             )
-        result = steps.execute(operator.stage, retrain)
+        result = steps.execute(stage, retrain, received)
     else:
         started, ended = _interval(context)
-        result = steps.execute(
-            operator.stage,
-            runs.open_pipeline(
-                owner,
-                operator.use_case,
-                start=started,
-                end=ended,
-                report=bool(params.get("report")),
-                **shared,
-            ),
+        pipeline = runs.open_pipeline(
+            owner,
+            operator.use_case,
+            start=started,
+            end=ended,
+            report=bool(params.get("report")),
+            connect=through_airflow,
         )
+        result = steps.execute(stage, pipeline, received)
     ti.xcom_push(HANDOFF, pack(result))
     return result
 
@@ -241,6 +232,7 @@ def _plain(at: datetime) -> datetime:
 
 
 def _sibling(task_id: str, stage: str) -> str:
-    """Id of another stage: in the same group, but for those that come before all groups."""
+    """Id of another stage's task: in the same group, but for those that come before all groups."""
     group, dot, _ = task_id.rpartition(".")
-    return stage if stage in ("ingestion", "quality") else f"{group}{dot}{stage}"
+    before = any(stage == one.name for one in TENANT_STAGES)
+    return stage if before else f"{group}{dot}{stage}"

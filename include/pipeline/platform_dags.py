@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from airflow.sdk import DAG, BaseOperator, Param, TaskGroup
 from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetable
@@ -13,17 +13,18 @@ from include.pipeline.dags import (
     AS_OF,
     AS_OF_TYPE,
     DEFAULT_ARGUMENTS,
-    TRAINING_POOL,
+    connect,
     garbage_uncollected,
     read_fleet,
+    stage_tasks,
 )
 from include.pipeline.operators import (
     CheckpointOperator,
     ConsentOperator,
     RetentionOperator,
-    StageOperator,
     TaskHistoryOperator,
 )
+from include.pipeline.stages import GLOBAL_STAGES
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import (
     CONSENT_DAG,
@@ -143,15 +144,6 @@ def _trained(use_case: str, owner: TenantRef) -> BaseOperator:
     A tenant that consent could not be carried to does not hold it up: training withdraws what its
     own owner may not have any more, before all else.
     """
-    about: dict[str, Any] = {"use_case": use_case, "models_of": owner.id}
-    training = StageOperator(
-        **DEFAULT_ARGUMENTS,
-        task_id="training",
-        stage="training",
-        pool=TRAINING_POOL,
-        trigger_rule="all_done",
-        **about,
-    )
-    registry = StageOperator(**DEFAULT_ARGUMENTS, task_id="registry", stage="registry", **about)
-    training >> registry
-    return training
+    tasks = stage_tasks(GLOBAL_STAGES, use_case=use_case, models_of=owner.id)
+    connect(tasks, GLOBAL_STAGES)
+    return tasks[GLOBAL_STAGES[0].name]

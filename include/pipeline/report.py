@@ -11,11 +11,11 @@ import psycopg
 
 from include import use_cases, wiring
 from include.errors import TenantryError, UnavailableError, UnknownNameError
-from include.features.online.served import freshness
+from include.features.online.store import OnlineStore
 from include.monitoring.retrain_effect import describe
 from include.pipeline import experiment_results
-from include.registry import experiments as trials
 from include.registry import lifecycle
+from include.registry.experiments import Experiment, running
 from include.registry.incidents import suspected
 from include.registry.promotions import Promotion
 from include.storage.postgres import tenant_transaction
@@ -62,8 +62,8 @@ def explain(tenant: TenantConfig, use_case: str, stores: Stores) -> dict[str, li
     """
     return {
         **_recorded(tenant, use_case, stores),
-        "experiments": experiment_results.told(tenant.ref, use_case),
-        "shadow": experiment_results.shadows(tenant.ref, use_case),
+        "experiments": experiment_results.told(stores, tenant.ref, use_case),
+        "shadow": experiment_results.shadows(stores.outcomes, tenant.ref, use_case),
     }
 
 
@@ -172,18 +172,19 @@ def _status(
         found[name] for name in ("drift_verdicts", "retrains", "live_metrics")
     )
     metric, baseline = _figures(decided, champion)
+    on_trial = _on_trial(stores.experiments.history(tenant.ref, use_case))
     asked = [one for one in retrains if one["decision"] == "retrain"]
     incidents = [one["kind"] for one in found["incidents"] if one["closed_at"] is None]
     return {
         "tenant": tenant.id,
         "use_case": use_case,
-        "champion": _named(decided, champion) + _on_trial(tenant, use_case),
+        "champion": _named(decided, champion) + on_trial,
         "metric": metric,
         "baseline": baseline,
         "live": _live(live),
         "drift": ", ".join(dict.fromkeys([*(v["verdict"] for v in verdicts[-1:]), *incidents])),
         "retrains": _retrains(asked),
-        "online": _online(tenant, use_case),
+        "online": _online(tenant, use_case, stores.online),
         "link": f"{airflow_url}/dags/{dag_id(tenant.id, 'pipeline')}" if airflow_url else "",
     }
 
@@ -195,12 +196,12 @@ def _retrains(asked: Sequence[Mapping[str, Any]]) -> str:
     return "; ".join([*([f"{earlier} earlier"] if earlier else []), *newest])
 
 
-def _online(tenant: TenantConfig, use_case: str) -> str:
+def _online(tenant: TenantConfig, use_case: str, online: OnlineStore) -> str:
     """How many of the views that are served online are materialized, and up to when all are."""
     views = [view for view in use_cases.get(use_case).features.views if view.ttl is not None]
     if not views:
         return ""
-    there = {(one.view, one.fingerprint): one.watermark for one in freshness(tenant.ref)}
+    there = {(one.view, one.fingerprint): one.watermark for one in online.freshness(tenant.ref)}
     marks = [there[key] for view in views if (key := (view.name, view.fingerprint)) in there]
     until = f" to {min(marks):%Y-%m-%d}" if marks else ""
     return f"{len(marks)} of {len(views)} views{until}"
@@ -226,12 +227,12 @@ def _named(decided: Sequence[Promotion], champion: Promotion | None) -> str:
     return f"{champion.version} {champion.rung}/{names.get(champion.digest, '?')}"
 
 
-def _on_trial(tenant: TenantConfig, use_case: str) -> str:
+def _on_trial(tried: Sequence[Experiment]) -> str:
     """The version that is tried beside it, and on how many."""
-    running = [one for one in trials.history(tenant.ref, use_case) if one.ending is None]
-    return "".join(
-        f", {100 * one.policy.share:g} % on {one.challenger} ({one.name})" for one in running
-    )
+    trial = running(tried)
+    if trial is None:
+        return ""
+    return f", {100 * trial.policy.share:g} % on {trial.challenger} ({trial.name})"
 
 
 def _figures(decided: Sequence[Promotion], champion: Promotion | None) -> tuple[str, str]:

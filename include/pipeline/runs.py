@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -18,15 +18,14 @@ from include.features.reach import retention_problems
 from include.handoffs import Interval
 from include.pipeline.intervals import last_interval
 from include.pipeline.neighbours import readable
+from include.stage_runs import StageRuns
 from include.storage import ownership
-from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.use_cases.declaration import UseCase
 from include.use_cases.losses import absent_is_unknown
 
-Handoff = TypeVar("Handoff")
 log = logging.getLogger(__name__)
 #: By how much the clocks of two machines may differ.
 _CLOCKS: Final = timedelta(days=1)
@@ -45,7 +44,6 @@ class Run:
     by: str = "system"  #: who asked for it
     reason: str = ""  #: that was given for asking
     use_case: UseCase | None = None
-    received: Mapping[str, Any] = field(default_factory=dict)  #: stage → handoff
 
     @property
     def as_of(self) -> datetime:
@@ -89,20 +87,9 @@ class Run:
         """Ids of all tenants that consent to pooling by an owner of global models now."""
         return {one.id for one in _fleet().tenants.values() if one.consents_to(owner)}
 
-    def take(self, kind: type[Handoff], stage: str) -> Handoff:
-        """The handoff of an earlier stage."""
-        found = self.received.get(stage)
-        if not isinstance(found, kind):
-            raise ConfigError(f"stage {stage!r} left no {kind.__name__}; run it first")
-        return found
-
     def about(self, use_case: str) -> Run:
         """The run for one of the tenant's use cases."""
         return replace(self, use_case=_use_case(self.tenant, use_case))
-
-    def after(self, stage: str, handoff: object) -> Run:
-        """The run with one more stage done."""
-        return replace(self, received={**self.received, stage: handoff})
 
 
 @dataclass(frozen=True)
@@ -115,7 +102,6 @@ class GlobalRun:
     members: tuple[TenantConfig, ...]  #: tenants that have the use case and consented to that pool
     consenting: tuple[TenantConfig, ...]  #: all that consented, whose events shared views see
     as_of: datetime
-    received: Mapping[str, Any] = field(default_factory=dict)
     trigger: str = "scheduled"
 
     @property
@@ -132,7 +118,6 @@ def open_pipeline(
     end: datetime | None,
     report: bool = False,
     connect: wiring.Connect,
-    received: Mapping[str, Any],
 ) -> Run:
     """A run of the pipeline over the interval Airflow gives it.
 
@@ -156,7 +141,6 @@ def open_pipeline(
         interval=interval,
         report=report,
         use_case=_use_case(tenant, use_case) if use_case else None,
-        received=received,
     )
 
 
@@ -169,10 +153,13 @@ def open_retrain(
     run_id: str,
     by: str = "system",
     reason: str = "",
+    begun: bool = False,
     connect: wiring.Connect,
-    received: Mapping[str, Any],
 ) -> Run:
     """A retraining of one use case with what was known at `as_of`, or at the last load.
+
+    Args:
+        begun: whether a stage of it was done already, so that its instant is settled.
 
     Raises:
         UnknownNameError: the tenant has no such use case.
@@ -180,10 +167,10 @@ def open_retrain(
     """
     tenant = _owned_tenant(tenant_id)
     case, platform = _use_case(tenant, use_case), wiring.platform(connect)
-    loaded = last_checked(tenant)
+    loaded = last_checked(tenant, platform.stores.stage_runs)
     if as_of is None:
         as_of = loaded
-    if not received:  # nothing was done yet
+    if not begun:
         _check_instant(tenant, use_case, as_of, loaded, platform)
     last = last_interval(tenant, as_of)
     start = last.start if last.end == as_of else last.end
@@ -196,7 +183,6 @@ def open_retrain(
         by=by,
         reason=reason,
         use_case=case,
-        received=received,
     )
 
 
@@ -263,7 +249,6 @@ def open_global(
     *,
     as_of: datetime,
     connect: wiring.Connect,
-    received: Mapping[str, Any],
     owner: TenantRef = GLOBAL,
     asked: bool = False,
 ) -> GlobalRun:
@@ -280,7 +265,7 @@ def open_global(
     willing = [one for one in _fleet().tenants.values() if one.consents_to(owner)]
     consenting, platform = tuple(ownership.admitted(willing)), wiring.platform(connect)
     members = tuple(one for one in consenting if use_case in one.use_cases and _reaches(one, case))
-    if asked and not received:
+    if asked:
         _check_global_instant(members, use_case, as_of, platform)
     return GlobalRun(
         platform=platform,
@@ -289,7 +274,6 @@ def open_global(
         members=members,
         consenting=consenting,
         as_of=as_of,
-        received=received,
     )
 
 
@@ -319,21 +303,15 @@ def _use_case(tenant: TenantConfig, name: str) -> UseCase:
     return use_case.with_absent(unknown=absent_is_unknown(use_case, tenant))
 
 
-def last_checked(tenant: TenantConfig) -> datetime:
+def last_checked(tenant: TenantConfig, stage_runs: StageRuns) -> datetime:
     """End of the newest interval whose data was accepted.
 
     Raises:
         ConfigError: nothing was loaded yet.
     """
-    with tenant_transaction(tenant.ref) as connection:
-        row = connection.execute(
-            "SELECT max(interval_end) AS until FROM stage_runs "
-            "WHERE tenant_id = %s AND stage = 'quality'",
-            [tenant.id],
-        ).fetchone()
-    if row is None or row["until"] is None:
+    checked = stage_runs.newest(tenant.ref, "", "quality")
+    if checked is None:
         raise ConfigError(
             f"tenant {tenant.id!r} has no data yet; run its pipeline once, then retrain"
         )
-    until: datetime = row["until"]
-    return until
+    return checked.end

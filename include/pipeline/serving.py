@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from include.handoffs import TableVersion
 from include.models.model import Model
 from include.models.serialise import from_bytes
-from include.pipeline.history import newest_training
 from include.pipeline.runs import Run
 from include.registry import recorded
 from include.registry.port import ModelVersion
 from include.registry.withdrawal import lost_for_good
+from include.stage_runs import newest_training
 from include.tenants.namespace import TenantRef
 from include.training.catalogue import CATALOGUE, shown_to
 from include.use_cases.declaration import TOP
@@ -67,7 +67,7 @@ def shared_catalogue(run: Run, events: pa.Table, attributes: TableVersion) -> tu
     if len(popular_items(use_case, events, run.as_of)) >= TOP:
         return ()
     owner = run.tenant.pool
-    trained = newest_training(owner, use_case.name, run.as_of)
+    trained = newest_training(run.platform.stores.stage_runs, owner, use_case.name, run.as_of)
     if trained is None:
         return ()
     evaluation = json.loads(run.platform.lake.get(owner, trained.evaluation))

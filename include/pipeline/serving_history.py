@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from include.registry import experiments
-from include.registry.experiments import Experiment
+from include.registry.experiments import Experiment, Experiments
 from include.registry.history import Period, periods, trained_on, within
 from include.registry.port import ModelRecords, ModelVersion
 from include.registry.promotions import Promotion, Promotions
-from include.storage.postgres import tenant_transaction
+from include.stage_runs import StageRuns
 from include.tenants.namespace import TenantRef
+
+#: What Postgres tells apart.
+_MOMENT: Final = timedelta(microseconds=1)
 
 
 def serving_history(
@@ -22,6 +24,7 @@ def serving_history(
     use_case: str,
     records: ModelRecords,
     promotions: Promotions,
+    experiments: Experiments,
     day: date | None,
     timezone: str,
 ) -> list[dict[str, Any]]:
@@ -46,22 +49,24 @@ def serving_history(
     ]
 
 
-def scored_on(owner: TenantRef, use_case: str, day: date, timezone: str) -> dict[str, Any] | None:
+def scored_on(
+    stage_runs: StageRuns, owner: TenantRef, use_case: str, day: date, timezone: str
+) -> dict[str, Any] | None:
     """The newest predictions there were by the end of a day, and the version that made them.
 
     After a rollback they can be of another version than the one that serves: what was scored
     before stays until its interval is scored again.
     """
     _, end = _bounds(day, timezone)
-    with tenant_transaction(owner) as connection:
-        row = connection.execute(
-            "SELECT interval_end AS as_of, handoff->>'version' AS version, "
-            "(handoff->>'rows')::bigint AS rows, recorded_at FROM stage_runs "
-            "WHERE tenant_id = %s AND use_case = %s AND stage = 'scoring' AND interval_end < %s "
-            "ORDER BY interval_end DESC, recorded_at DESC LIMIT 1",
-            [owner.id, use_case, end],
-        ).fetchone()
-    return None if row is None else dict(row)
+    scored = stage_runs.newest(owner, use_case, "scoring", end - _MOMENT)
+    if scored is None:
+        return None
+    return {
+        "as_of": scored.end,
+        "version": scored.handoff.version,
+        "rows": scored.handoff.rows,
+        "recorded_at": scored.recorded_at,
+    }
 
 
 def card_document(

@@ -1,4 +1,4 @@
-"""The stages in flow order, each a function from a `Run` to a handoff. No Airflow in here.
+"""What each stage does: a function of a `Run` and of earlier handoffs. No Airflow in here.
 
 Airflow's operators and `tenantry run` call `execute` with the same `Run`.
 """
@@ -6,14 +6,17 @@ Airflow's operators and `tenantry run` call `execute` with the same `Run`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from inspect import Parameter, signature
+from pkgutil import resolve_name
+from typing import Any
 
 from include import monitoring as monitoring_stage
 from include import quality as quality_stage
 from include import wiring
+from include.errors import ConfigError
 from include.features import stage as features_stage
 from include.features.inputs import read, record_pool
 from include.features.online import stage as online_stage
@@ -40,17 +43,19 @@ from include.pipeline import (
     decay,
     evaluate,
     experiments,
-    history,
     lookback,
     losses,
     serving,
     translate,
+    when_to_train,
 )
 from include.pipeline.neighbours import readable
 from include.pipeline.runs import GlobalRun, Run
+from include.pipeline.stages import Stage
 from include.registry import stage as registry_stage
 from include.registry.leaks import Look, ordinary
 from include.scoring import stage as scoring_stage
+from include.stage_runs import StageRun, scored_before
 from include.storage import audit, ownership
 from include.storage.scratch import sweep
 from include.training import stage as training_stage
@@ -62,25 +67,50 @@ from include.use_cases.spines import event_columns, scoring_spine
 log = logging.getLogger(__name__)
 
 
-def execute(stage: str, run: Run) -> Any:
-    """Run one stage of a tenant and keep its handoff in the registry of runs."""
-    log.info("%s: %s %s at %s", stage, run.tenant.id, run.use_case_name, run.as_of)
+def execute(stage: Stage, run: Run, received: Mapping[str, Any]) -> Any:
+    """Run one stage of a tenant and keep its handoff in the registry of runs.
+
+    Args:
+        received: stage → the handoff that it left in this run.
+
+    Raises:
+        ConfigError: a stage that this one needs left none.
+    """
+    log.info("%s: %s %s at %s", stage.name, run.tenant.id, run.use_case_name, run.as_of)
     sweep(run.tenant.id)  # what a killed task has left of this tenant's rows
     with ownership.at_work(run.tenant.id):
         ownership.check_again(run.tenant)  # it may have been moved since the run was opened
-        handoff = STEPS[stage](run)
-        history.record(run, stage, handoff)
+        handoff = _call(stage, run, received)
+        _record(run, stage, handoff)
     return handoff
 
 
-def execute_global(stage: str, run: GlobalRun) -> Any:
+def execute_global(stage: Stage, run: GlobalRun, received: Mapping[str, Any]) -> Any:
     """Run one stage of a global model and keep its handoff likewise."""
-    log.info("%s: %s %s at %s", stage, run.owner.id, run.use_case.name, run.as_of)
+    log.info("%s: %s %s at %s", stage.name, run.owner.id, run.use_case.name, run.as_of)
     sweep(run.owner.id)
     with ownership.at_work(*(one.id for one in run.consenting)):
-        handoff = GLOBAL_STEPS[stage](run)
-        history.record(run, stage, handoff)
+        handoff = _call(stage, run, received)
+        _record(run, stage, handoff)
     return handoff
+
+
+def _record(run: Run | GlobalRun, stage: Stage, handoff: Any) -> None:
+    """Keep what the stage left; a global run has an instant and no interval."""
+    start = run.interval.start if isinstance(run, Run) else run.as_of
+    done = StageRun(run.use_case_name, stage.name, start, run.as_of, handoff)
+    run.platform.stores.stage_runs.record(run.owner, done)
+
+
+def _call(stage: Stage, run: Run | GlobalRun, received: Mapping[str, Any]) -> Any:
+    function = resolve_name(stage.path)
+    handoffs = {name: received[name] for name in stage.reads if name in received}
+    needed = [name for name in stage.reads if name not in handoffs]
+    parameters = signature(function).parameters
+    for name in needed:
+        if parameters[name].default is Parameter.empty:
+            raise ConfigError(f"stage {name!r} left nothing for {stage.name!r}; run it first")
+    return function(run, **handoffs)
 
 
 def ingestion(run: Run) -> Ingested:
@@ -95,27 +125,28 @@ def ingestion(run: Run) -> Ingested:
     )
 
 
-def quality(run: Run) -> Checked:
+def quality(run: Run, ingestion: Ingested) -> Checked:
     """Landing tables → the tables everything else reads."""
     return quality_stage.check(
         run.tenant,
-        run.take(Ingested, "ingestion"),
+        ingestion,
         [translate.data_needs(use_case) for use_case in translate.use_cases_of(run.tenant)],
         lake=run.platform.lake,
     )
 
 
-def materialization(run: Run) -> Materialized:
-    """The online store, brought up to the interval's end; there already, it is left as it is."""
-    checked, lake = run.take(Checked, "quality"), run.platform.lake
+def materialization(run: Run, quality: Checked) -> Materialized:
+    """The online store, brought up to the interval's end; a no-op if it is there already."""
+    lake, online = run.platform.lake, run.platform.stores.online
     views = translate.online_views(run.tenant)
     done = online_stage.materialize(
         run.tenant,
         views,
-        events=checked.events,
-        attributes=checked.attributes,
+        events=quality.events,
+        attributes=quality.attributes,
         until=run.as_of,
         lake=lake,
+        online=online,
     )
     neighbours = run.neighbours()
     # One store serves the region, so it has what any of its tenants reads.
@@ -123,17 +154,17 @@ def materialization(run: Run) -> Materialized:
     wanted = any(view.scope == "shared" for view in pooled)
     members = run.shared_members() if wanted else []
     if not members:
-        online_stage.empty_pool(run.tenant.region)
+        online_stage.empty_pool(run.tenant.region, online)
         return done
     if not any(view.scope == "shared" for view in views):
         return done
     also = online_stage.materialize_pool(
-        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake
+        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake, online=online
     )
     return replace(done, views=(*done.views, *also.views))
 
 
-def features(run: Run) -> FeaturesBuilt:
+def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
     """Point-in-time features of the active entities, and whether training is due."""
     use_case, lake, ref = run.the_use_case(), run.platform.lake, run.tenant.ref
     if run.trigger == "drift":
@@ -141,9 +172,8 @@ def features(run: Run) -> FeaturesBuilt:
     elif run.trigger == "manual":
         asked = {"use_case": use_case.name, "as_of": run.as_of.isoformat(), "run": run.run_id}
         audit.record(ref, "retrain by hand", asked | {"reason": run.reason}, run.by, once=True)
-    checked = run.received.get("quality")
-    events = checked.events if checked else lake.version(ref, "events")
-    attributes = checked.attributes if checked else lake.version(ref, "attributes")
+    events = quality.events if quality else lake.version(ref, "events")
+    attributes = quality.attributes if quality else lake.version(ref, "attributes")
     pool = record_pool(run.pool_members(), use_case.features, lake)
     inputs = read(
         run.tenant,
@@ -167,7 +197,7 @@ def features(run: Run) -> FeaturesBuilt:
         request=use_case.request,
     )
     lost = losses.of_run(run)
-    due = history.training_due(run, events, data_loss=bool(losses.in_interval(run, lost)))
+    due = when_to_train.training_due(run, events, data_loss=bool(losses.in_interval(run, lost)))
     return FeaturesBuilt(
         tenant=run.tenant.id,
         use_case=use_case.name,
@@ -184,30 +214,30 @@ def features(run: Run) -> FeaturesBuilt:
     )
 
 
-def training(run: Run) -> Trained:
+def training(run: Run, features: FeaturesBuilt) -> Trained:
     """Candidates, measured on the same later time window."""
-    decided = history.decided_training(run)
+    decided = when_to_train.decided_training(run)
     if decided is not None:
         return decided
     use_case = run.the_use_case()
     return training_stage.train(
         run.tenant,
         use_case,
-        run.take(FeaturesBuilt, "features"),
+        features,
         lake=run.platform.lake,
         incumbent=serving.in_force(run.platform, run.tenant.ref, use_case.name, run.as_of),
         global_champion=serving.in_force(run.platform, run.tenant.pool, use_case.name, run.as_of),
         trigger=run.trigger,
         code_revision=wiring.code_revision(),
-        logs=history.scored_before(run),
+        logs=scored_before(run.platform.stores.stage_runs, run.owner, run.use_case_name, run.as_of),
     )
 
 
-def registry(run: Run) -> Registered:
+def registry(run: Run, training: Trained) -> Registered:
     """The decision, and the version that serves from now on."""
     return registry_stage.register(
         run.tenant.ref,
-        run.take(Trained, "training"),
+        training,
         registry=run.platform.registry,
         promotions=run.platform.stores.promotions,
         incidents=run.platform.stores.incidents,
@@ -217,17 +247,19 @@ def registry(run: Run) -> Registered:
     )
 
 
-def scoring(run: Run) -> Scored:
+def scoring(run: Run, features: FeaturesBuilt) -> Scored:
     """Predictions of the interval."""
     use_case = run.the_use_case()
     consent.before_scoring(run)
     return scoring_stage.score(
         run.tenant.ref,
-        run.take(FeaturesBuilt, "features"),
+        features,
         use_case.task,
         TOP,
         registry=run.platform.registry,
         promotions=run.platform.stores.promotions,
+        experiments=run.platform.stores.experiments,
+        predictions=run.platform.stores.predictions,
         lake=run.platform.lake,
         entity=use_case.entity,
         baseline=translate.shown_baseline(use_case),
@@ -238,30 +270,29 @@ def scoring(run: Run) -> Scored:
     )
 
 
-def monitoring(run: Run) -> Monitored:
+def monitoring(run: Run, scoring: Scored) -> Monitored:
     """Drift verdict and retrain decision, after measuring predictions whose labels matured."""
     use_case, ref = run.the_use_case(), run.tenant.ref
-    scored = run.take(Scored, "scoring")
     lost = losses.of_run(run)
     data_loss = bool(losses.in_interval(run, lost))
     if not data_loss:  # without data everybody seems to have stayed away
-        evaluate.measure_matured(run, scored, lost)
-        experiments.look(run, scored, lost)
-    champion = predictions = past = maturity = model = None
+        evaluate.measure_matured(run, scoring, lost)
+        experiments.look(run, scoring, lost)
+    champion = scores = past = maturity = model = None
     reference: dict[datetime, tuple[LostDays, ...]] = {}
-    if scored.version:  # judged is what was scored, whatever has come to serve since
-        version, model = serving.version(run.platform, ref, use_case.name, scored.version)
+    if scoring.version:  # judged is what was scored, whatever has come to serve since
+        version, model = serving.version(run.platform, ref, use_case.name, scoring.version)
         champion = evaluate.champion(run, version)
         instants, then = evaluate.judged_on(run, version)
         known = losses.known_losses(use_case, run.tenant, then, lost)
         reference = dict.fromkeys(instants, known)
-        vectors = run.platform.lake.get_table(ref, scored.features)
-        predictions = row_scores(model, vectors, use_case.entity)
-        past = lookback.past(run, scored, model)
-        maturity = lookback.maturity(run, scored, model)
+        vectors = run.platform.lake.get_table(ref, scoring.features)
+        scores = row_scores(model, vectors, use_case.entity)
+        past = lookback.past(run, scoring, model)
+        maturity = lookback.maturity(run, scoring, model)
     monitored = monitoring_stage.monitor(
         run.tenant,
-        scored,
+        scoring,
         losses.holding_back(
             translate.drift_policy(use_case, run.tenant, model),
             run,
@@ -274,7 +305,9 @@ def monitoring(run: Run) -> Monitored:
         data_loss=data_loss,
         lake=run.platform.lake,
         promotions=run.platform.stores.promotions,
-        predictions=predictions,
+        predictions=run.platform.stores.predictions,
+        live_metrics=run.platform.stores.live_metrics,
+        scores=scores,
         report=run.report,
         past=past,
         maturity=maturity,
@@ -285,16 +318,17 @@ def monitoring(run: Run) -> Monitored:
     return monitored
 
 
-def skew(run: Run) -> Replayed:
+def skew(run: Run, scoring: Scored) -> Replayed:
     """A sample of the vectors that were scored, computed again from the lake as it is now."""
     use_case, lake = run.the_use_case(), run.platform.lake
     # Events were looked at when they happened; the online store stands at the interval's end.
-    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features)
+    store = run.platform.stores.online
+    online = None if use_case.request else OnlineVectors(run.tenant, use_case.features, store)
     return skew_stage.replay(
         run.tenant,
         use_case.features,
-        run.take(Scored, "scoring"),
-        history.scored_before(run),
+        scoring,
+        scored_before(run.platform.stores.stage_runs, run.owner, run.use_case_name, run.as_of),
         seed=use_case.seed,
         lake=lake,
         pool=record_pool(run.pool_members(), use_case.features, lake),
@@ -303,9 +337,11 @@ def skew(run: Run) -> Replayed:
     )
 
 
-def outcome(run: Run) -> Registered:
+def outcome(
+    run: Run, features: FeaturesBuilt | None = None, registry: Registered | None = None
+) -> Registered:
     """What a retrain came to, in the retrain ledger; one that failed half-way says so."""
-    return evaluate.record_outcome(run)
+    return evaluate.record_outcome(run, features, registry)
 
 
 def global_training(run: GlobalRun) -> Trained:
@@ -315,7 +351,7 @@ def global_training(run: GlobalRun) -> Trained:
     neither the incumbent nor stands for this training.
     """
     run = consent.before_training(run)
-    decided = history.decided_training(run)
+    decided = when_to_train.decided_training(run)
     if decided is not None:
         return decided
     lake, incidents = run.platform.lake, run.platform.stores.incidents
@@ -341,14 +377,14 @@ def global_training(run: GlobalRun) -> Trained:
     )
 
 
-def global_registry(run: GlobalRun) -> Registered:
+def global_registry(run: GlobalRun, training: Trained) -> Registered:
     """The decision about the global model."""
-    trained, promotions = run.received["training"], run.platform.stores.promotions
-    if promotions.find(run.owner, run.use_case_name, trained.as_of, trained.trigger) is None:
-        consent.check_training(run, trained)
+    promotions = run.platform.stores.promotions
+    if promotions.find(run.owner, run.use_case_name, training.as_of, training.trigger) is None:
+        consent.check_training(run, training)
     return registry_stage.register(
         run.owner,
-        trained,
+        training,
         registry=run.platform.registry,
         promotions=promotions,
         incidents=run.platform.stores.incidents,
@@ -367,22 +403,3 @@ def _look(run: GlobalRun) -> Look:
         use_case.keys,
         Contributors().tenants,
     )
-
-
-STEPS: Final[Mapping[str, Callable[[Run], Any]]] = {
-    "ingestion": ingestion,
-    "quality": quality,
-    "materialization": materialization,
-    "features": features,
-    "training": training,
-    "registry": registry,
-    "scoring": scoring,
-    "monitoring": monitoring,
-    "skew": skew,
-    "outcome": outcome,
-}
-
-GLOBAL_STEPS: Final[Mapping[str, Callable[[GlobalRun], Any]]] = {
-    "training": global_training,
-    "registry": global_registry,
-}

@@ -13,8 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from include.registry import experiments
-from include.registry.experiments import Ended, Ending, Experiment
+from include.registry.experiments import Ended, Ending, Experiment, Experiments
 from include.registry.port import ModelVersion, Registry
 from include.registry.promotions import Promotion, Promotions
 from include.registry.recorded import as_told
@@ -51,6 +50,7 @@ def conclude(
     as_of: datetime,
     registry: Registry,
     promotions: Promotions,
+    experiments: Experiments,
     figures: Mapping[str, Any] | None = None,
     by: str = "system",
 ) -> Experiment:
@@ -77,7 +77,8 @@ def conclude(
             verdict, as_of = "promote", promoted.as_of
         if verdict != "promote":
             _keep(tenant, experiment, told, as_of, promotions, by)
-        done = experiments.end(tenant, experiment, Ending(as_of, verdict, told, figures, by))
+        ending = Ending(max(as_of, experiment.started_as_of), verdict, told, figures, by)
+        done = experiments.end(tenant, experiment, ending)
     log.info(
         "experiment: %s/%s %s ended: %s. %s",
         *(tenant.id, case, experiment.name, verdict, " ".join(told)),

@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from include.errors import IntegrityError
-from include.registry import experiments, recorded
+from include.registry import recorded
 from include.registry.blast_radius import Effect, Outcome
 from include.registry.conclusion import conclude, out_of_the_race
 from include.registry.decay import fall_back
+from include.registry.experiments import Experiments, running
 from include.registry.port import ModelVersion, Registry
 from include.registry.promotions import CONSENT, Promotion, Promotions, withdrawn_for_good
 from include.registry.rollback import Fallback, move, next_trigger
@@ -32,6 +33,7 @@ def withdraw(
     as_of: Callable[[TenantRef], datetime | None],
     registry: Registry,
     promotions: Promotions,
+    experiments: Experiments,
     fallback: Fallback | None = None,
     also: Collection[str] = (),
     by: str = "system",
@@ -78,7 +80,7 @@ def withdraw(
         if (found or known) and not dry_run:
             follow_ledger(owner, use_case, registry, promotions)
     if (found or known) and not dry_run:
-        _end_experiment(owner, use_case, as_of, registry, promotions, by)
+        _end_experiment(owner, use_case, as_of, registry, promotions, experiments, by)
     return effect
 
 
@@ -184,9 +186,10 @@ def _end_experiment(
     as_of: Callable[[TenantRef], datetime | None],
     registry: Registry,
     promotions: Promotions,
+    experiments: Experiments,
     by: str,
 ) -> None:
-    trial = experiments.running(owner, use_case)
+    trial = running(experiments.history(owner, use_case))
     lost = None if trial is None else out_of_the_race(owner, trial, registry, promotions)
     if trial is not None and lost is not None:
         at = as_of(owner) or trial.started_as_of
@@ -198,6 +201,7 @@ def _end_experiment(
             as_of=at,
             registry=registry,
             promotions=promotions,
+            experiments=experiments,
             by=by,
         )
 

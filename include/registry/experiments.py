@@ -7,18 +7,16 @@ each entity sees the arm that its hash says.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
-
-from psycopg.rows import DictRow
-from psycopg.types.json import Jsonb
+from typing import Any, Final, Literal, Protocol
 
 from include.errors import ConfigError, TenantryError
 from include.registry import recorded
 from include.registry.ancestry import ModelName
-from include.registry.card import plain
+from include.registry.policy import Policy
 from include.registry.port import Registry
+from include.registry.predictions import Predictions
 from include.registry.promotions import (
     EXPERIMENT,
     Promotion,
@@ -26,32 +24,15 @@ from include.registry.promotions import (
     withdrawn,
     withdrawn_for_good,
 )
-from include.registry.sequential import Policy
 from include.registry.splitting import Arm, Split
 from include.registry.suspicions import check_free
 from include.registry.withdrawal import Withdrawn, check_whole
-from include.storage import audit
-from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
 
 #: How an experiment can end: by what was observed, because one of its versions is out, or by hand.
 Ended = Literal["stop_for_harm", "promote", "no_difference", "overtaken", "withdrawn", "stopped"]
 CHAMPION_ARM: Final = "champion"
 CHALLENGER_ARM: Final = "challenger"
-_HISTORY: Final = """
-    SELECT s.*, e.as_of AS end_as_of, e.verdict AS end_verdict, e.reasons AS end_reasons,
-           e.figures AS end_figures, e.actor AS end_actor, e.recorded_at AS end_recorded_at
-    FROM experiments s LEFT JOIN experiments e
-    ON (e.tenant_id, e.use_case, e.number, e.event) = (s.tenant_id, s.use_case, s.number, 'ended')
-    WHERE s.tenant_id = %s AND s.use_case = %s AND s.event = 'started' ORDER BY s.number
-"""
-_ADD: Final = """
-    INSERT INTO experiments (tenant_id, use_case, number, event, as_of, champion_version,
-                             challenger_version, challenger_digest, policy, verdict, reasons,
-                             figures, actor)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT DO NOTHING
-"""
 
 
 @dataclass(frozen=True)
@@ -106,22 +87,31 @@ class Experiment:
         return self.in_force(first) and (end is None or first < end)
 
 
-def history(tenant: TenantRef, use_case: str) -> list[Experiment]:
-    """Every experiment, oldest first."""
-    with tenant_transaction(tenant) as connection:
-        rows = connection.execute(_HISTORY, [tenant.id, use_case]).fetchall()
-    return [_experiment(row) for row in rows]
+class Experiments(Protocol):
+    """The port to the experiments of every tenant: started once, and ended once."""
+
+    def history(self, tenant: TenantRef, use_case: str) -> list[Experiment]:
+        """Every experiment, oldest first."""
+
+    def add(self, tenant: TenantRef, experiment: Experiment) -> Experiment:
+        """Write that an experiment starts, unless there is one of its number; return that one."""
+
+    def end(self, tenant: TenantRef, experiment: Experiment, ending: Ending) -> Experiment:
+        """Write that it ended, unless it did before; return it as it stands."""
 
 
-def running(tenant: TenantRef, use_case: str) -> Experiment | None:
-    """The experiment that has not ended, if there is one."""
-    found = history(tenant, use_case)
-    return found[-1] if found and found[-1].ending is None else None
+def running(tried: Sequence[Experiment]) -> Experiment | None:
+    """The experiment that has not ended, if there is one.
+
+    Args:
+        tried: as `Experiments.history` gives them.
+    """
+    return tried[-1] if tried and tried[-1].ending is None else None
 
 
-def in_force(tenant: TenantRef, use_case: str, as_of: datetime) -> Experiment | None:
+def in_force(tried: Sequence[Experiment], as_of: datetime) -> Experiment | None:
     """The experiment whose arms predictions of that instant have: a rerun has those of then."""
-    return next((one for one in history(tenant, use_case) if one.in_force(as_of)), None)
+    return next((one for one in tried if one.in_force(as_of)), None)
 
 
 def challenger_at(decided: Sequence[Promotion], as_of: datetime) -> str:
@@ -146,6 +136,8 @@ def start(
     as_of: datetime,
     registry: Registry,
     promotions: Promotions,
+    experiments: Experiments,
+    predictions: Predictions,
     by: str,
     because: str = "",
     probabilities: bool = False,
@@ -164,11 +156,11 @@ def start(
     """
     where = f"{tenant.id}/{use_case}"
     with promotions.exclusive(tenant, use_case):
-        before = history(tenant, use_case)
-        if before and before[-1].ending is None:
+        before = experiments.history(tenant, use_case)
+        if trial := running(before):
             raise TenantryError(
-                f"{before[-1].name} of {where} is still running, with version "
-                f"{before[-1].challenger}; end it with `tenantry experiment stop {tenant.id} "
+                f"{trial.name} of {where} is still running, with version "
+                f"{trial.challenger}; end it with `tenantry experiment stop {tenant.id} "
                 f"{use_case} --because …`"
             )
         current = promotions.champion_at(tenant, use_case)
@@ -196,7 +188,8 @@ def start(
         check_free(tenant, decided, version.version)
         check_whole(tenant, version, version.digest, registry)
         ends = [one.ending.as_of for one in before if one.ending]
-        earliest = max([current.as_of, *ends, *_newest_predictions(tenant, use_case)])
+        scored = predictions.newest(tenant, use_case)
+        earliest = max([current.as_of, *ends, *([scored] if scored else [])])
         if as_of < earliest:
             raise ConfigError(
                 f"an experiment of {where} can start at {earliest.isoformat()} at the earliest, "
@@ -214,73 +207,4 @@ def start(
             (because,) if because else (),
             by,
         )
-        _add(tenant, new, "started", as_of, "", new.reasons, {}, by)
-    return history(tenant, use_case)[-1]
-
-
-def end(tenant: TenantRef, experiment: Experiment, ending: Ending) -> Experiment:
-    """Write that it ended, unless it did before; return it as it stands."""
-    as_of = max(ending.as_of, experiment.started_as_of)
-    told = (ending.verdict, ending.reasons, ending.figures, ending.actor)
-    _add(tenant, experiment, "ended", as_of, *told)
-    return history(tenant, experiment.use_case)[experiment.number - 1]
-
-
-def _add(
-    tenant: TenantRef,
-    one: Experiment,
-    event: str,
-    as_of: datetime,
-    verdict: str,
-    reasons: Sequence[str],
-    figures: Mapping[str, Any],
-    actor: str,
-) -> None:
-    with tenant_transaction(tenant) as connection:
-        done = connection.execute(
-            _ADD,
-            [
-                *(tenant.id, one.use_case, one.number, event, as_of, one.champion),
-                *(one.challenger, one.digest, Jsonb(asdict(one.policy)), verdict),
-                *(Jsonb(list(reasons)), Jsonb(plain(figures)), actor),
-            ],
-        )
-        if done.rowcount:
-            key = (one.use_case, one.number, event)
-            audit.enter(connection, tenant, "experiment", *key, actor=actor)
-
-
-def _newest_predictions(tenant: TenantRef, use_case: str) -> list[datetime]:
-    with tenant_transaction(tenant) as connection:
-        row = connection.execute(
-            "SELECT max(as_of) AS newest FROM predictions WHERE tenant_id = %s AND use_case = %s",
-            [tenant.id, use_case],
-        ).fetchone()
-    return [row["newest"]] if row and row["newest"] else []
-
-
-def _experiment(row: DictRow) -> Experiment:
-    ending = None
-    if row["end_as_of"] is not None:
-        ending = Ending(
-            row["end_as_of"],
-            row["end_verdict"],
-            tuple(row["end_reasons"]),
-            row["end_figures"],
-            row["end_actor"],
-            row["end_recorded_at"],
-        )
-    return Experiment(
-        row["tenant_id"],
-        row["use_case"],
-        row["number"],
-        row["champion_version"],
-        row["challenger_version"],
-        row["challenger_digest"],
-        Policy(**row["policy"]),
-        row["as_of"],
-        tuple(row["reasons"]),
-        row["actor"],
-        ending,
-        row["recorded_at"],
-    )
+        return experiments.add(tenant, new)

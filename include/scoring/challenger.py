@@ -18,12 +18,19 @@ import pyarrow.compute as pc
 from include.errors import ConfigError, IntegrityError, TenantryError
 from include.models.model import Model
 from include.models.serialise import from_bytes
-from include.registry import experiments, recorded
-from include.registry.experiments import CHALLENGER_ARM, CHAMPION_ARM, Experiment
+from include.registry import recorded
+from include.registry.experiments import (
+    CHALLENGER_ARM,
+    CHAMPION_ARM,
+    Experiment,
+    Experiments,
+    challenger_at,
+    in_force,
+)
 from include.registry.port import ModelVersion, Registry
+from include.registry.predictions import Part
 from include.registry.promotions import Promotion, Promotions
 from include.registry.withdrawal import Withdrawn, lost_for_good
-from include.scoring.predictions import Part
 from include.scoring.ranks import SCHEMA
 from include.tenants.namespace import TenantRef
 
@@ -52,6 +59,7 @@ def challenged(
     answer: Callable[[ModelVersion, Model, bool], pa.Table],
     registry: Registry,
     promotions: Promotions,
+    experiments: Experiments,
 ) -> Challenged | None:
     """The challenger of that instant, scored; None where there was none, or it cannot be.
 
@@ -60,11 +68,11 @@ def challenged(
     Args:
         answer: gives a version's rows; the last argument says whether they may be served.
     """
-    trial = experiments.in_force(tenant, use_case, as_of)
+    trial = in_force(experiments.history(tenant, use_case), as_of)
     if trial is not None and trial.champion != champion.version:
         trial = None
     decided = promotions.history(tenant, use_case)
-    number = trial.challenger if trial else experiments.challenger_at(decided, as_of)
+    number = trial.challenger if trial else challenger_at(decided, as_of)
     if not number or number == champion.version:
         return None
     try:

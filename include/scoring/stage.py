@@ -17,12 +17,13 @@ from include.models.model import Model, Scores, asking
 from include.models.serialise import from_bytes
 from include.registry import recorded
 from include.registry.ancestry import ModelName
+from include.registry.experiments import Experiments
 from include.registry.port import ModelVersion, Registry
+from include.registry.predictions import Predictions
 from include.registry.promotions import Promotions
 from include.registry.withdrawal import lost_for_good
 from include.scoring.challenger import challenged, served
 from include.scoring.exposure import groups_of, measured
-from include.scoring.predictions import replace_predictions
 from include.scoring.ranks import listed, ranked
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
@@ -42,6 +43,8 @@ def score(
     *,
     registry: Registry,
     promotions: Promotions,
+    experiments: Experiments,
+    predictions: Predictions,
     lake: Lake,
     entity: str = "user_id",
     baseline: Model | None = None,
@@ -128,9 +131,18 @@ def score(
         )
 
     rows = answer(version, model, True)
-    found = challenged(tenant, built.use_case, built.as_of, version, answer, registry, promotions)
+    found = challenged(
+        tenant,
+        built.use_case,
+        built.as_of,
+        version,
+        answer,
+        registry,
+        promotions,
+        experiments,
+    )
     parts = served(rows, version.version, found, lists=task not in _ONE_RANKING)
-    replace_predictions(
+    predictions.replace(
         tenant,
         built.use_case,
         built.as_of,

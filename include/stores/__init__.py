@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from include.features.online.store import OnlineStore
 from include.incidents import Incidents
 from include.ingestion.slices import Slices
+from include.monitoring.live_metrics import LiveMetrics
+from include.registry.experiments import Experiments
+from include.registry.outcomes import Outcomes
+from include.registry.predictions import Predictions
 from include.registry.promotions import Promotions
+from include.stage_runs import StageRuns
 
 
 @dataclass(frozen=True)
@@ -14,5 +20,11 @@ class Stores:
     """The owners of all rows, one port per group of tables."""
 
     promotions: Promotions
+    online: OnlineStore
     incidents: Incidents
     slices: Slices
+    stage_runs: StageRuns
+    predictions: Predictions
+    live_metrics: LiveMetrics
+    experiments: Experiments
+    outcomes: Outcomes

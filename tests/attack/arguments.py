@@ -19,7 +19,7 @@ import pyarrow as pa
 from include import use_cases
 from include.features.online.codec import State
 from include.features.online.layout import layouts
-from include.features.online.partials import Batch, Group, Row
+from include.features.online.served import Served
 from include.features.views import FeatureService
 from include.handoffs import (
     Candidate,
@@ -37,6 +37,7 @@ from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
 from include.monitoring.effects import Effect, Retrain
 from include.monitoring.gate import Comparison
+from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import Champion
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
@@ -46,6 +47,7 @@ from include.monitoring.vectors import Mismatch
 from include.monitoring.windows import Windows
 from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
+from include.pipeline.outcomes import Answered
 from include.pipeline.runs import Run
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
@@ -56,20 +58,23 @@ from include.registry.in_memory import InMemoryRegistry
 from include.registry.incidents import Suspected
 from include.registry.mlflow_records import MlflowRecords
 from include.registry.mlflow_registry import MlflowRegistry
+from include.registry.outcomes import ArmOutcome, InstantOutcomes, PairOutcome
+from include.registry.policy import Policy
 from include.registry.port import ModelVersion
+from include.registry.predictions import Part, Prediction
 from include.registry.promotions import Promotion
-from include.registry.sequential import Policy
 from include.registry.suspicions import Suspicion
 from include.registry.withdrawal import Withdrawn
-from include.scoring.predictions import Part
 from include.scoring.ranks import SCHEMA
 from include.storage import ownership
 from include.storage.chain import Head
 from include.storage.lake import Lake
 from include.storage.places import Cutoffs
 from include.storage.postgres import tenant_transaction
-from include.stores.memory.promotions import InMemoryPromotions
+from include.stores import Stores
 from include.stores.postgres import in_postgres
+from include.stores.postgres.online import PostgresOnlineStore
+from include.stores.postgres.online.partials import Batch, Group, Row
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.config import Retention
 from include.tenants.limits import Limits
@@ -290,9 +295,9 @@ class Asked:
         return self.world.fresh_registry()
 
     @cached_property
-    def promotions(self) -> InMemoryPromotions:
-        """With every owner's decisions in it."""
-        return self.world.fresh_promotions()
+    def twins(self) -> Stores:
+        """With every owner's rows in them."""
+        return self.world.fresh_twins()
 
     @property
     def config(self) -> Any:
@@ -330,6 +335,10 @@ def _part(asked: Asked) -> Part:
         "details": [None],
     }
     return Part(pa.table({n: rows[n] for n in SCHEMA.names}, SCHEMA), asked.named.version)
+
+
+def _prediction(asked: Asked) -> Prediction:
+    return Prediction(asked.named.entity, asked.named.item, 1, 0.5, 0.5, asked.named.version)
 
 
 def _state(asked: Asked) -> Row:
@@ -378,6 +387,11 @@ BY_KIND: Final[dict[str, Provider]] = {
     "ModelRecords": lambda a: a.registry,
     "Stores": lambda a: in_postgres(),
     "Promotions": lambda a: PostgresPromotions(),
+    "OnlineStore": lambda a: PostgresOnlineStore(),
+    "Predictions": lambda a: in_postgres().predictions,
+    "LiveMetrics": lambda a: in_postgres().live_metrics,
+    "Experiments": lambda a: in_postgres().experiments,
+    "Outcomes": lambda a: in_postgres().outcomes,
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -462,6 +476,18 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Suspected": lambda a: Suspected(AS_OF, "asked", (_suspicion(a),), a.named.version, (), None),
     "Sequence[Suspicion]": lambda a: [_suspicion(a)],
     "Answer": lambda a: "dismissed",
+    "InstantOutcomes": lambda a: InstantOutcomes(
+        AS_OF + timedelta(days=1),
+        1,
+        (ArmOutcome(a.named.entity, True, 0.5),),
+        ("1", a.named.version),
+        (PairOutcome(a.named.entity, 0.5, 0.5),),
+    ),
+    "LiveMetric": lambda a: LiveMetric(AS_OF, "auc", a.named.version, 0.5, 0.1, 1, AS_OF),
+    "live.Rows": lambda a: [_prediction(a)],
+    "Rows": lambda a: [_prediction(a)],
+    "Answered": lambda a: Answered(AS_OF, [_prediction(a)], [_prediction(a)]),
+    "Truth": lambda a: {a.named.entity: 1.0},
     "Ending": lambda a: Ending(AS_OF, "stopped", ("asked",), {}, "asked"),
     "RollbackFacts": lambda a: RollbackFacts(
         a.named.version, "own", "auc", 0.7, 0.1, 0.01, 0.5, 100, AS_OF
@@ -479,10 +505,13 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Spine": lambda a: __import__("include.features.spine", fromlist=["Spine"]).Spine(_spine(a)),
     "Mapping[str, Sequence[str | None]]": lambda a: {"user_id": [a.named.entity]},
     "Sequence[AttributeLookup]": lambda a: [],
-    "Sequence[tuple[FeatureView, str, datetime]]": lambda a: [(view(), a.named.group, AS_OF)],
+    "Sequence[Served]": lambda a: [
+        Served(view().name, view().fingerprint, a.named.group, AS_OF, None, "")
+    ],
     "Decision": lambda a: "retrain",
     "Outcome": lambda a: "promoted",
     "Mapping[str, Any]": lambda a: {"asked": 1},
+    "Mapping[str, datetime]": lambda a: {a.group.layout.key: AS_OF},
     "Mapping[str, str]": lambda a: {"asked": "asked"},
     "Version | None": lambda a: None,
     "bool": lambda a: True,
@@ -531,6 +560,7 @@ BY_NAME: Final[dict[str, Provider]] = {
     "task": lambda a: "classification",
     "entity": lambda a: "user_id",
     "owners": lambda a: [a.principal.id],
+    "members": lambda a: [a.principal.id],
     "keys": lambda a: ["user_id"],
     "reasons": lambda a: ["asked"],
     "decision": lambda a: ["asked"],
@@ -581,7 +611,7 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "training.suspecting.mapping_of:origin": lambda a: "amount",
     "quality.landing.slice_to_check:delivered": lambda a: [],
     "storage.slices.check_slice:rows": lambda a: a.rows,
-    "features.online.partials.write:rows": lambda a: [_state(a)],
+    "stores.postgres.online.partials.write:rows": lambda a: [_state(a)],
     "features.description.preview.preview:rows": lambda a: 3,
     "storage.lake_files.LakeFiles.put:rows": lambda a: 1,
     "training.reproduction.RecordedLake.put:rows": lambda a: 1,
@@ -594,7 +624,7 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "pipeline.in_process.run:use_case": lambda a: USE_CASE,
     "registry.rollback.move:to": lambda a: a.promotion,
     "monitoring.ledger.record:decision": lambda a: "retrain",
-    "features.online.partials.forget_streamed:keys": lambda a: [a.named.entity],
+    "stores.postgres.online.partials.forget_streamed:keys": lambda a: [a.named.entity],
 }
 
 
@@ -608,7 +638,17 @@ INSTANCES: Final[dict[str, Provider]] = {
     "LakeFiles": lambda a: a.world.lake,
     "InMemoryRegistry": lambda a: a.registry,
     "PostgresPromotions": lambda a: PostgresPromotions(),
-    "InMemoryPromotions": lambda a: a.promotions,
+    "PostgresOnlineStore": lambda a: PostgresOnlineStore(),
+    "InMemoryOnlineStore": lambda a: a.twins.online,
+    "InMemoryPromotions": lambda a: a.twins.promotions,
+    "PostgresPredictions": lambda a: in_postgres().predictions,
+    "InMemoryPredictions": lambda a: a.twins.predictions,
+    "PostgresLiveMetrics": lambda a: in_postgres().live_metrics,
+    "InMemoryLiveMetrics": lambda a: a.twins.live_metrics,
+    "PostgresExperiments": lambda a: in_postgres().experiments,
+    "InMemoryExperiments": lambda a: a.twins.experiments,
+    "PostgresOutcomes": lambda a: in_postgres().outcomes,
+    "InMemoryOutcomes": lambda a: a.twins.outcomes,
     "MlflowRegistry": lambda a: MlflowRegistry(a.world.changeable_uri, a.world.lake.root),
     "MlflowRecords": lambda a: MlflowRecords(a.world.changeable_uri, a.world.lake),
     "RecordedLake": _recorded,

@@ -136,7 +136,8 @@ def test_the_surface_is_not_looked_for_in_the_wrong_place() -> None:
         "registry.mlflow_registry.MlflowRegistry.artifact",
         "scoring.stage.score",
         "monitoring.ledger.open_requests",
-        "features.online.store.OnlineStore.read",
+        "stores.postgres.online.PostgresOnlineStore.append",
+        "stores.postgres.online.reading.PostgresReader.read",
         "features.inputs.record_pool",
         "training.stage.train",
     }
@@ -163,7 +164,10 @@ SHOW: Final = frozenset(
             for place in ("postgres.promotions.Postgres", "memory.promotions.InMemory")
             for name in ("history", "find", "outline", "champion_at")
         ),
-        *("registry.experiments.history",),
+        *(
+            f"stores.{place}Experiments.history"
+            for place in ("postgres.experiments.Postgres", "memory.experiments.InMemory")
+        ),
         *("registry.mlflow_registry.MlflowRegistry.artifact",),
         *("registry.mlflow_registry.MlflowRegistry.reference",),
         *("registry.mlflow_registry.MlflowRegistry.card",),
@@ -171,7 +175,8 @@ SHOW: Final = frozenset(
         *("monitoring.ledger.history", "monitoring.ledger.open_requests"),
         *("monitoring.ledger.requests_since", "monitoring.skew_ledger.history"),
         *("features.inputs.read", "features.inputs.read_pinned"),
-        *("features.online.tables.streamed_events", "features.online.partials.streamed"),
+        *("stores.postgres.online.arrivals.streamed_events",),
+        *("stores.postgres.online.partials.streamed",),
         *("pipeline.experiment_results.told",),
     }
 )

@@ -34,12 +34,15 @@ from include.models.serialise import to_bytes
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.mlflow_registry import MlflowRegistry
 from include.registry.port import CHAMPION, ModelVersion, NewVersion
+from include.registry.predictions import Part
+from include.scoring.ranks import SCHEMA
 from include.storage import audit, ownership
 from include.storage.canonical import SCHEMAS, schema_fingerprint
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
-from include.stores.memory.promotions import InMemoryPromotions
-from include.stores.postgres.promotions import PostgresPromotions
+from include.stores import Stores
+from include.stores.memory import in_memory
+from include.stores.postgres import in_postgres
 from include.tenants.config import TenantConfig
 from include.tenants.loader import load_tenant
 from include.tenants.namespace import database, lake_prefix
@@ -256,14 +259,31 @@ class World:
                 registry.set_alias(owner.ref, use_case, CHAMPION, version.version)
         return registry
 
-    def fresh_promotions(self) -> InMemoryPromotions:
-        """The decisions that were planted for every owner, in memory."""
-        twin, planted = InMemoryPromotions(), PostgresPromotions()
+    def fresh_twins(self) -> Stores:
+        """What was planted for every owner, in memory."""
+        twins, planted = in_memory(), in_postgres()
         for owner in OWNERS:
+            streamed = (
+                pa.Table.from_batches([canonical(owner, name)]) for name in ("events", "attributes")
+            )
+            twins.online.append(owner.ref, *streamed)
             for use_case in (USE_CASE, owner.use_case):
-                for promotion in planted.history(owner.ref, use_case):
-                    twin.record(owner.ref, promotion)
-        return twin
+                scope = (owner.ref, use_case)
+                for promotion in planted.promotions.history(*scope):
+                    twins.promotions.record(owner.ref, promotion)
+                for experiment in planted.experiments.history(*scope):
+                    twins.experiments.add(owner.ref, experiment)
+                for metric in planted.live_metrics.history(*scope):
+                    twins.live_metrics.record(*scope, metric)
+                for outcomes in planted.outcomes.of_pairs(*scope):
+                    twins.outcomes.keep(*scope, outcomes, AS_OF)
+                rows = [
+                    row._asdict() | {"details": None}
+                    for row in planted.predictions.served(*scope, AS_OF)
+                ]
+                part = Part(pa.Table.from_pylist(rows, schema=SCHEMA), owner.version)
+                twins.predictions.replace(*scope, AS_OF, [part], feature_fingerprint=owner.group)
+        return twins
 
     def keep(self) -> None:
         """Remember what was planted, for `restore`."""

@@ -14,18 +14,14 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.features.online.delivered import REMEMBERED
-from include.features.online.store import OnlineStore, pool_store
+from include.features.online.store import REMEMBERED, OnlineStore
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
-from include.storage.postgres import tenant_transaction
+from include.stores.postgres.online import PostgresOnlineStore
 from include.tenants.namespace import TenantRef, global_owner
+from tests.online_shop import OwnerStore, forget
 
 TENANT = TenantRef("acme", "eu", "pool")
-_TABLES = (
-    *("online_partials", "online_groups", "online_views"),
-    *("online_events", "online_facts", "online_delivered"),
-)
 _SOME_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -37,12 +33,16 @@ def compute(
     timezone: str,
     shared: pa.Table | None = None,
     seed: int = 0,
+    online: OnlineStore | None = None,
 ) -> pa.Table:
-    """See `Engine.compute`."""
-    forget()
+    """See `Engine.compute`; in Postgres, which is emptied first, or in another empty store."""
+    if online is None:
+        forget(TENANT, global_owner(TENANT.region))
+        online = PostgresOnlineStore()
     service = replace(service, views=tuple(replace(view, ttl=None) for view in service.views))
     rng = random.Random(seed)
-    store, pool = OnlineStore(TENANT, service, timezone), pool_store(TENANT.region, service)
+    store = OwnerStore(online, TENANT, service, timezone)
+    pool = OwnerStore(online, global_owner(TENANT.region), service, "UTC")
     spine.check_serves(service)
     as_of = spine.table[AS_OF].to_pylist()
     parts: list[pa.Table] = []
@@ -69,16 +69,8 @@ def compute(
     return pa.concat_tables(parts).take(back).combine_chunks()
 
 
-def forget() -> None:
-    """Empty the tenant's and the pool's store."""
-    for owner in (TENANT, global_owner(TENANT.region)):
-        with tenant_transaction(owner) as connection:
-            for table in _TABLES:
-                connection.execute(f"DELETE FROM {table}")
-
-
 def _advance(
-    store: OnlineStore,
+    store: OwnerStore,
     after: datetime,
     at: datetime,
     events: pa.Table,

@@ -1,34 +1,26 @@
-"""Materialization as a stage: brings a tenant's online store to where its lake is."""
+"""Materialization as a stage: brings an online store to where the lake is."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import pyarrow as pa
 
 from include.errors import ConfigError, IsolationError
 from include.features.inputs import without_names
-from include.features.online import delivered, partials, served, tables
-from include.features.online.appending import shut
-from include.features.online.materialize import LOCK
-from include.features.online.served import serve
-from include.features.online.store import OnlineStore, pool_store
-from include.features.views import FeatureService, FeatureView
+from include.features.online.store import OnlineStore
+from include.features.views import FeatureView
 from include.handoffs import Materialized, TableVersion
 from include.storage.lake import Lake
-from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef, global_owner
 
 #: A table of a tenant's, at a version.
 _Pinned = tuple[TenantRef, TableVersion]
-
-#: One materialization of a region's pool at a time, from before it looks at the tables.
-_TURN: Final = "SELECT pg_advisory_xact_lock(hashtext('tenantry.online.pool'), hashtext(%s))"
 
 
 def materialize(
@@ -39,6 +31,7 @@ def materialize(
     attributes: TableVersion,
     until: datetime,
     lake: Lake,
+    online: OnlineStore,
 ) -> Materialized:
     """Bring the tenant's own views to `until`; it serves these and no others from then on.
 
@@ -55,8 +48,8 @@ def materialize(
     own = tuple(view for view in views if view.scope == "tenant")
     if not own:
         return Materialized(tenant.id, until, (), 0, 0)
-    store = OnlineStore(tenant.ref, FeatureService("online", own), tenant.timezone)
-    return _brought(store, [(tenant.ref, events)], [(tenant.ref, attributes)], until, lake)
+    work = _Work(tenant.ref, own, tenant.timezone, until, lake, online)
+    return work.done([(tenant.ref, events)], [(tenant.ref, attributes)])
 
 
 def materialize_pool(
@@ -65,6 +58,7 @@ def materialize_pool(
     *,
     until: datetime,
     lake: Lake,
+    online: OnlineStore,
 ) -> Materialized:
     """Bring the shared views of one region to `until`, from the events of its members.
 
@@ -88,15 +82,16 @@ def materialize_pool(
     shared = tuple(view for view in views if view.scope == "shared")
     if not shared:
         return Materialized(global_owner(region).id, until, (), 0, 0)
-    with _alone(region) as pool:
-        _forget_strangers(pool, [one.id for one in members])
-        store = pool_store(region, FeatureService("online", shared))
+    pool = global_owner(region)
+    # All members' runs do this, at the same time after a night. A run that looked at the tables
+    # before a neighbour loaded its day would otherwise undo what the neighbour's run has built.
+    with online.exclusive(pool):
+        online.keep_members(pool, [one.id for one in members])
         newest = [(one.ref, lake.version(one.ref, "events")) for one in members]
-        with without_names():
-            return _brought(store, newest, [], until, lake)
+        return _Work(pool, shared, "UTC", until, lake, online, without_names).done(newest, [])
 
 
-def forget_who_left(region: str, members: Sequence[str]) -> bool:
+def forget_who_left(region: str, members: Sequence[str], online: OnlineStore) -> bool:
     """Forget what a region's shared views were made of where one of those tenants is no member.
 
     The next run of any of the region's tenants builds them again, without it.
@@ -107,84 +102,70 @@ def forget_who_left(region: str, members: Sequence[str]) -> bool:
     Returns:
         Whether anything had to go.
     """
-    with _alone(region) as pool, tenant_transaction(pool) as connection:
-        _forget_strangers(pool, members)  # what streamed in
-        sources = [one.source for one in served.served(connection, pool).values()]
-    made_of = {
-        owner
-        for text in sources
-        for tables in json.loads(text or "{}").values()
-        for owner in tables
-    }
-    if not made_of - set(members):
-        return False
-    empty_pool(region)
+    pool = global_owner(region)
+    with online.exclusive(pool):
+        online.keep_members(pool, members)
+        sources = [view.source for view in online.freshness(pool)]
+        made_of = {
+            owner
+            for text in sources
+            for tables in json.loads(text or "{}").values()
+            for owner in tables
+        }
+        if not made_of - set(members):
+            return False
+        online.empty(pool)
     return True
 
 
-def empty_pool(region: str) -> None:
+def empty_pool(region: str, online: OnlineStore) -> None:
     """Forget everything that was pooled in a region where nobody consents, or nobody reads it."""
-    with _alone(region) as pool:
-        _forget_strangers(pool, ())
-        with tenant_transaction(pool) as connection:
-            connection.execute(LOCK, [pool.id])
-            for key in partials.groups(connection, pool):
-                partials.forget_group(connection, pool, key)
-            serve(connection, pool, (), "")
-
-
-@contextmanager
-def _alone(region: str) -> Iterator[TenantRef]:
-    """A region's pool while nobody else brings it anywhere.
-
-    All members' runs do so, at the same time after a night. One that had looked at the tables
-    before a neighbour loaded its day would otherwise undo what the neighbour's run has built.
-    """
     pool = global_owner(region)
-    with tenant_transaction(pool) as connection:
-        connection.execute(_TURN, [region])
-        yield pool
+    with online.exclusive(pool):
+        online.empty(pool)
 
 
-def _forget_strangers(pool: TenantRef, members: Sequence[str]) -> None:
-    """Drop what streamed into a region's pool from tenants that are no members of it any more."""
-    with tenant_transaction(pool) as connection:
-        connection.execute(LOCK, [pool.id])
-        shut(connection, pool)
-        delivered.forget_other_owners(connection, pool, members)
-        gone = tables.forget_other_owners(connection, pool, members)
-        for key in partials.groups(connection, pool):
-            partials.forget_streamed(connection, pool, key, gone)
+@dataclass(frozen=True)
+class _Work:
+    """One owner's views, and where they are brought to."""
 
+    owner: TenantRef
+    views: Sequence[FeatureView]
+    timezone: str
+    until: datetime
+    lake: Lake
+    online: OnlineStore
+    reading: Callable[[], AbstractContextManager[None]] = nullcontext  #: around what reads tables
 
-def _brought(
-    store: OnlineStore,
-    events: Sequence[_Pinned],
-    attributes: Sequence[_Pinned],
-    until: datetime,
-    lake: Lake,
-) -> Materialized:
-    since = store.since()
-    source = {
-        name: {owner.id: table.version for owner, table in tables}
-        for name, tables in (("events", events), ("attributes", attributes))
-    }
-    there = [(one.source, one.watermark) for one in store.freshness()]
-    changed = any(
-        not _same(json.loads(recorded or "{}"), tables, name, watermark, lake)
-        for recorded, watermark in set(there)
-        for name, tables in (("events", events), ("attributes", attributes))
-    )
-    if changed:
-        until = max(until, *(watermark for _, watermark in there))
-    after = None if changed else since
-    return store.materialize(
-        until,
-        _read(events, after, until, lake),
-        _read(attributes, after, until, lake),
-        rebuild=changed,
-        source=json.dumps(source),
-    )
+    def done(self, events: Sequence[_Pinned], attributes: Sequence[_Pinned]) -> Materialized:
+        """Read what is new in the tables, or all of it where their past changed."""
+        inputs = {"events": events, "attributes": attributes}
+        until, lake = self.until, self.lake
+        since = self.online.since(self.owner, self.views, self.timezone)
+        there = {(one.source, one.watermark) for one in self.online.freshness(self.owner)}
+        with self.reading():
+            changed = any(
+                not _same(json.loads(recorded or "{}"), tables, name, watermark, lake)
+                for recorded, watermark in there
+                for name, tables in inputs.items()
+            )
+            if changed:
+                until = max(until, *(watermark for _, watermark in there))
+            after = None if changed else since
+            rows = [_read(tables, after, until, lake) for tables in inputs.values()]
+        source = {
+            name: {owner.id: table.version for owner, table in tables}
+            for name, tables in inputs.items()
+        }
+        return self.online.materialize(
+            self.owner,
+            self.views,
+            self.timezone,
+            until,
+            *rows,
+            rebuild=changed,
+            source=json.dumps(source),
+        )
 
 
 def _same(
@@ -212,4 +193,8 @@ def _read(
             parts.append(lake.read(owner, table.table, version=version, known_at=until))
         elif after < until:
             parts.append(lake.arrivals(owner, table.table, after, until, version=version))
-    return pa.concat_tables(parts) if parts else None
+    if not parts:
+        return None
+    table = pa.concat_tables(parts)
+    table.validate(full=True)  # a table that is broken inside is found here, and not in the store
+    return table

@@ -1,71 +1,86 @@
-"""The online store: features of now, for one entity or many, from one tenant's partial aggregates.
+"""The port to the online store: the features of now, of one entity or of many.
 
-`materialize` moves what the lake knows into partial aggregates, `append` takes what streams in
-before the lake has it, `read` merges both. Read at an instant it gives what the offline engines
-give as of that instant. Nothing is computed from the clock.
+An owner is a tenant or, for shared views, a region's pool (`global_owner`). Its store takes events
+in two ways. `append` takes what streams in, which counts at once. `materialize` takes what the lake
+delivers up to an instant, the watermark, and replaces the early view of the same events. Read at an
+instant, the store answers what the offline engines answer as of that instant; nothing is computed
+from the clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-
-import pyarrow as pa
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final, Protocol
 
 from include.errors import ConfigError
-from include.features.engine import tenant_zone
-from include.features.online import materialize as batches
-from include.features.online import served, tables
-from include.features.online.appending import append
-from include.features.online.compaction import compact
-from include.features.online.reading import OnlineFeatures, Reader
 from include.features.online.served import Served
-from include.features.views import FeatureService
+from include.features.views import FeatureService, FeatureView
 from include.handoffs import Materialized
-from include.storage.postgres import keyed_transaction
-from include.tenants.namespace import TenantRef, global_owner, is_global
+from include.tenants.namespace import TenantRef, is_global
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: How far a stream may lag behind the lake.
+REMEMBERED: Final = timedelta(days=7)
 
 
-class OnlineStore:
-    """One tenant's online features of one service.
+@dataclass(frozen=True)
+class OnlineFeatures:
+    """The answer to one read."""
 
-    Views with scope `shared` are read from what `pool_store` of the tenant's region materialized;
-    a tenant's own store never writes there.
-    """
+    table: pa.Table  #: join keys, `as_of`, then the service's columns, as offline
+    stale: Mapping[str, str]  #: view → why its columns are null
 
-    def __init__(self, tenant: TenantRef, service: FeatureService, timezone: str) -> None:
-        tenant_zone(timezone)
-        self._tenant = tenant
-        self._timezone = timezone
-        scope = "shared" if is_global(tenant.id) else "tenant"
-        self._views = [view for view in service.views if view.scope == scope]
-        self._reader = Reader(tenant, service)
 
-    def append(self, events: pa.Table | None = None, attributes: pa.Table | None = None) -> int:
+class Reader(Protocol):
+    """Answers for one tenant and service; kept by whoever reads more than once."""
+
+    def read(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> OnlineFeatures:
+        """The service's features of the entities at an instant.
+
+        Args:
+            entities: join key → values, all equally many.
+
+        Raises:
+            ConfigError: something that is known only later has been materialized already, the
+                entities lack a join key or have more of one than of another, or `at` is not aware.
+        """
+
+
+class OnlineStore(Protocol):
+    """The port to the online features of every owner."""
+
+    def append(
+        self,
+        owner: TenantRef,
+        events: pa.Table | None = None,
+        attributes: pa.Table | None = None,
+    ) -> int:
         """Take canonical rows that streamed in; returns how many events are new.
 
         Appending again changes nothing, and neither does a copy of what the lake has delivered, if
-        that was within `delivered.REMEMBERED` before the watermark or the copy says that it was
-        known by then. An event created at or before the watermark is not taken, as that batch is
-        closed.
+        that was within `REMEMBERED` before the watermark or the copy says that it was known by
+        then. An event created at or before the watermark is not taken, as that batch is closed.
 
         Raises:
-            QualityError: Postgres cannot keep a row; nothing was taken.
+            IsolationError: a row is another tenant's; nothing was taken.
+            QualityError: a row cannot be kept; nothing was taken.
         """
-        new = tables.canonical_events(self._tenant, events)
-        facts = tables.canonical_facts(self._tenant, attributes)
-        tables.check_events(new)
-        tables.check_facts(facts)
-        with keyed_transaction(self._tenant) as connection:
-            return append(connection, self._tenant, new, facts)
 
-    def since(self) -> datetime | None:
+    def since(
+        self, owner: TenantRef, views: Sequence[FeatureView], timezone: str
+    ) -> datetime | None:
         """From when on `materialize` needs rows; None where it needs all of history."""
-        with keyed_transaction(self._tenant) as connection:
-            return batches.since(connection, self._tenant, self._views, self._timezone)
 
     def materialize(
         self,
+        owner: TenantRef,
+        views: Sequence[FeatureView],
+        timezone: str,
         until: datetime,
         events: pa.Table | None = None,
         attributes: pa.Table | None = None,
@@ -73,48 +88,49 @@ class OnlineStore:
         rebuild: bool = False,
         source: str = "",
     ) -> Materialized:
-        """Fold what was known by `until` into partial aggregates; again changes nothing.
-
-        The service's views are served from then on, and no others of this tenant.
+        """Bring the owner's views to `until`, and serve these and no others; again changes nothing.
 
         Args:
-            events: canonical rows, at least those that became known after `since()`. More may be
+            views: those of the other scope are left out: a pool has the shared ones, a tenant the
+                rest.
+            events: canonical rows, at least those that became known after `since(…)`. More may be
                 given, and what was appended need not be.
             attributes: likewise.
             rebuild: forget what is there; the tables then hold all there is.
             source: where the tables come from, for `freshness`.
 
         Raises:
-            QualityError: Postgres cannot keep a row; nothing was changed.
+            ConfigError: `until` is not aware, or the time zone is none.
+            IsolationError: a row is another tenant's; nothing was changed.
+            QualityError: a row cannot be kept; nothing was changed.
         """
-        if until.utcoffset() is None:
-            raise ConfigError(f"until must be an aware datetime, got {until!r}")
-        new = tables.canonical_events(self._tenant, events)
-        facts = tables.canonical_facts(self._tenant, attributes)
-        tables.check_entities(new)
-        tables.check_facts(facts)
-        done = batches.materialize(
-            self._tenant,
-            self._views,
-            self._timezone,
-            until=until,
-            events=new,
-            facts=facts,
-            rebuild=rebuild,
-            source=source,
-        )
-        compact(self._tenant)
-        return done
 
-    def read(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> OnlineFeatures:
-        """Features of the entities at an instant; see `Reader.read`."""
-        return self._reader.read(entities, at)
+    def reader(self, tenant: TenantRef, service: FeatureService) -> Reader:
+        """Reads the tenant's own views of a service, and its shared ones from the region's pool."""
 
-    def freshness(self) -> list[Served]:
-        """What the store serves of this tenant, and up to when each view is materialized."""
-        return served.freshness(self._tenant)
+    def freshness(self, owner: TenantRef) -> list[Served]:
+        """The views that the owner's store serves, and up to when each is materialized."""
+
+    def keep_members(self, pool: TenantRef, members: Sequence[str]) -> None:
+        """Forget what streamed into a pool from tenants that are not among these.
+
+        What the lake delivered of them stays until the pool is materialized with `rebuild`.
+        """
+
+    def empty(self, owner: TenantRef) -> None:
+        """Forget everything that streamed in or was materialized, and serve nothing."""
+
+    def exclusive(self, pool: TenantRef) -> AbstractContextManager[None]:
+        """One holder at a time per pool; a killed one lets go by itself."""
 
 
-def pool_store(region: str, service: FeatureService) -> OnlineStore:
-    """The store of the shared views that the region's consenting tenants fill together."""
-    return OnlineStore(global_owner(region), service, "UTC")
+def of_owner(owner: TenantRef, views: Sequence[FeatureView]) -> list[FeatureView]:
+    """The views whose records an owner keeps: a pool the shared ones, a tenant the rest."""
+    scope = "shared" if is_global(owner.id) else "tenant"
+    return [view for view in views if view.scope == scope]
+
+
+def check_instant(until: datetime) -> None:
+    """Refuse an instant that is not aware; raises `ConfigError`."""
+    if until.utcoffset() is None:
+        raise ConfigError(f"until must be an aware datetime, got {until!r}")

@@ -1,10 +1,10 @@
-"""Streamed events and facts in Postgres, and canonical tables as the store takes them."""
+"""Canonical tables as the store takes them, and selections of their rows."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -12,91 +12,44 @@ import pyarrow.compute as pc
 
 from include.errors import IsolationError
 from include.features.columns import JOIN_KEYS
-from include.features.declarations import AttributeLookup
 from include.features.engine import usable
-from include.features.online.limits import check_keys, check_texts, may_be_kept
+from include.features.online.limits import check_keys, check_texts
 from include.features.online.records import key_of
 from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS
-from include.storage.postgres import Connection
 from include.tenants.namespace import TenantRef, is_global
 
-_EVENT: Final = tuple(name for name in EVENTS.names if name != "month")
-_FACT: Final = tuple(name for name in ATTRIBUTES.names if name not in ("tenant_id", "month"))
-_TEXTS_OF_EVENT: Final = tuple(n for n in _EVENT if EVENTS.field(n).type == pa.string())
-_TEXTS_OF_FACT: Final = tuple(n for n in _FACT if ATTRIBUTES.field(n).type == pa.string())
-_ROWS_PER_STATEMENT: Final = 20_000
-#: More entities than this are not worth naming: all their facts are read.
-_NAMED: Final = 20_000
-
-_INSERT_EVENTS: Final = """
-    INSERT INTO online_events (tenant_id, region, owner, source, event_id, event, user_id,
-        account_id, item_id, group_id, quantity, amount, properties, event_timestamp,
-        created_timestamp)
-    SELECT %s, %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::text[], %s::text[], %s::float8[], %s::float8[], %s::text[],
-        %s::timestamptz[], %s::timestamptz[])
-    ON CONFLICT DO NOTHING RETURNING owner, source, event_id
-"""
-_SELECT_EVENTS: Final = """
-    SELECT owner AS tenant_id, source, event_id, event, user_id, account_id, item_id, group_id,
-        quantity, amount, properties, event_timestamp, created_timestamp
-    FROM online_events WHERE tenant_id = %s AND region = %s
-"""
-_INSERT_FACTS: Final = """
-    INSERT INTO online_facts (tenant_id, source, event_id, entity, entity_id, name, value,
-        valid_from, created_timestamp)
-    SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-        %s::text[], %s::timestamptz[], %s::timestamptz[])
-    ON CONFLICT DO NOTHING
-"""
-_FORGET_EVENTS: Final = """
-    DELETE FROM online_events WHERE tenant_id = %s AND region = %s AND
-    (GREATEST(created_timestamp, event_timestamp) <= %s OR (owner, source, event_id) IN
-        (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])))
-"""
-_FORGET_OWNERS: Final = """
-    DELETE FROM online_events WHERE tenant_id = %s AND region = %s AND owner <> ALL(%s::text[])
-    RETURNING owner, source, event_id
-"""
-_FORGET_FACTS: Final = "DELETE FROM online_facts WHERE tenant_id = %s AND created_timestamp <= %s"
-_SELECT_FACTS: Final = """
-    SELECT source, event_id, entity, entity_id, name, value, valid_from, created_timestamp
-    FROM online_facts WHERE tenant_id = %s AND entity = %s AND name = %s
-"""
+#: Columns of events and of facts that are kept.
+EVENT: Final = tuple(name for name in EVENTS.names if name != "month")
+FACT: Final = tuple(name for name in ATTRIBUTES.names if name not in ("tenant_id", "month"))
+#: What tells events, and facts, of one owner apart.
+EVENT_KEY: Final = ("tenant_id", "source", "event_id")
+FACT_KEY: Final = ("entity", "entity_id", "name", "source", "event_id")
+_TEXTS_OF_EVENT: Final = tuple(n for n in EVENT if EVENTS.field(n).type == pa.string())
+_TEXTS_OF_FACT: Final = tuple(n for n in FACT if ATTRIBUTES.field(n).type == pa.string())
 
 
-def canonical_events(tenant: TenantRef, events: pa.Table | None) -> pa.Table:
-    """Events as the store takes them: whose they are, all columns, usable instants, each once.
+def streamed_rows(
+    owner: TenantRef, events: pa.Table | None, attributes: pa.Table | None
+) -> tuple[pa.Table, pa.Table]:
+    """Events and facts that stream in, canonical and each once.
 
     Raises:
-        IsolationError: an event is another tenant's.
+        IsolationError: a row is another tenant's.
+        QualityError: a row cannot be kept.
     """
-    table = _canonical(events, EVENTS, _EVENT, "event_timestamp", tenant)
-    return _first(table, ("tenant_id", "source", "event_id"))
+    new, facts = _canonical_events(owner, events), _canonical_facts(owner, attributes)
+    check_texts(new, "event", _TEXTS_OF_EVENT)
+    check_keys(new, "event", (*EVENT_KEY, *JOIN_KEYS))
+    return new, facts
 
 
-def canonical_facts(tenant: TenantRef, attributes: pa.Table | None) -> pa.Table:
-    """Facts as the store takes them; see `canonical_events`."""
-    names = ("tenant_id", *_FACT)
-    table = _canonical(attributes, ATTRIBUTES, names, "valid_from", tenant).select(_FACT)
-    return _first(table, ("entity", "entity_id", "name", "source", "event_id"))
-
-
-def check_events(events: pa.Table) -> None:
-    """Refuse streamed events that Postgres cannot keep; raises `QualityError`."""
-    check_texts(events, "event", _TEXTS_OF_EVENT)
-    check_keys(events, "event", ("tenant_id", "source", "event_id", *JOIN_KEYS))
-
-
-def check_entities(events: pa.Table) -> None:
-    """Refuse delivered events whose entities Postgres cannot keep; raises `QualityError`."""
-    check_keys(events, "event", JOIN_KEYS)
-
-
-def check_facts(facts: pa.Table) -> None:
-    """Refuse facts that Postgres cannot keep; raises `QualityError`."""
-    check_texts(facts, "fact", _TEXTS_OF_FACT)
-    check_keys(facts, "fact", ("entity", "entity_id", "name", "source", "event_id"))
+def delivered_rows(
+    owner: TenantRef, events: pa.Table | None, attributes: pa.Table | None
+) -> tuple[pa.Table, pa.Table]:
+    """Likewise what the lake delivers: of its events the entities alone become keys."""
+    new, facts = _canonical_events(owner, events), _canonical_facts(owner, attributes)
+    check_keys(new, "event", JOIN_KEYS)
+    return new, facts
 
 
 def known(table: pa.Table, after: datetime | None, until: datetime | None) -> pa.Table:
@@ -111,8 +64,8 @@ def known(table: pa.Table, after: datetime | None, until: datetime | None) -> pa
 
 
 def event_keys(events: pa.Table) -> list[str]:
-    """The events' keys in Postgres."""
-    columns = [events[name].to_pylist() for name in ("tenant_id", "source", "event_id")]
+    """One text per event that stands for it: see `key_of`."""
+    columns = [events[name].to_pylist() for name in EVENT_KEY]
     return [key_of(parts) for parts in zip(*columns, strict=True)]
 
 
@@ -124,72 +77,9 @@ def among(events: pa.Table, keys: Collection[str], *, keep: bool = True) -> pa.T
 
 
 def delivered(events: pa.Table, keys: Collection[str], streamed: pa.Table) -> set[str]:
-    """Those of the streamed events' keys that are among `events`."""
+    """The keys of streamed events that are among `events`, too."""
     likely = events.filter(pc.is_in(events["event_id"], value_set=streamed["event_id"]))
     return set(event_keys(likely)).intersection(keys)
-
-
-def insert_events(connection: Connection, tenant: TenantRef, events: pa.Table) -> set[str]:
-    """Keep streamed events that are not there yet; returns their keys."""
-    new: set[str] = set()
-    for part in _parts(events):
-        columns = [part[name].to_pylist() for name in _EVENT]
-        found = connection.execute(_INSERT_EVENTS, [tenant.id, tenant.region, *columns])
-        new |= {key_of((r["owner"], r["source"], r["event_id"])) for r in found}
-    return new
-
-
-def streamed_events(connection: Connection, tenant: TenantRef) -> pa.Table:
-    """Every streamed event that is kept."""
-    rows = connection.execute(_SELECT_EVENTS, [tenant.id, tenant.region]).fetchall()
-    return pa.Table.from_pylist(rows, pa.schema([EVENTS.field(name) for name in _EVENT]))
-
-
-def forget_events(
-    connection: Connection, tenant: TenantRef, events: pa.Table, until: datetime
-) -> None:
-    """Keep these streamed events, and all that are over and known by `until`, no longer."""
-    ids = [events[name].to_pylist() for name in ("tenant_id", "source", "event_id")]
-    connection.execute(_FORGET_EVENTS, [tenant.id, tenant.region, until, *ids])
-
-
-def forget_other_owners(
-    connection: Connection, tenant: TenantRef, owners: Sequence[str]
-) -> set[str]:
-    """Drop the streamed events of everybody but `owners`; returns their keys."""
-    found = connection.execute(_FORGET_OWNERS, [tenant.id, tenant.region, list(owners)])
-    return {key_of((row["owner"], row["source"], row["event_id"])) for row in found}
-
-
-def forget_facts(connection: Connection, tenant: TenantRef, until: datetime) -> None:
-    """Drop the facts that were created by `until`."""
-    connection.execute(_FORGET_FACTS, [tenant.id, until])
-
-
-def insert_facts(connection: Connection, tenant: TenantRef, facts: pa.Table) -> None:
-    """Keep facts that are not there yet."""
-    for part in _parts(facts):
-        columns = [part[name].to_pylist() for name in _FACT]
-        connection.execute(_INSERT_FACTS, [tenant.id, *columns])
-
-
-def facts_of(
-    connection: Connection,
-    tenant: TenantRef,
-    lookups: Sequence[AttributeLookup],
-    events: pa.Table,
-) -> pa.Table:
-    """The facts that the events can look up."""
-    rows: list[dict[str, Any]] = []
-    for lookup in lookups:
-        values = pc.unique(events[ENTITY_COLUMNS[lookup.entity_kind]]).to_pylist()
-        ids = [one for one in values if may_be_kept(one)]
-        query = _SELECT_FACTS
-        arguments: list[Any] = [tenant.id, lookup.entity_kind, lookup.name]
-        if len(ids) <= _NAMED:
-            query, arguments = f"{query} AND entity_id = ANY(%s)", [*arguments, ids]
-        rows += connection.execute(query, arguments).fetchall()
-    return pa.Table.from_pylist(rows, pa.schema([ATTRIBUTES.field(name) for name in _FACT]))
 
 
 def looking_up(events: pa.Table, facts: pa.Table) -> pa.Table:
@@ -199,6 +89,19 @@ def looking_up(events: pa.Table, facts: pa.Table) -> pa.Table:
         ids = facts.filter(pc.equal(facts["entity"], kind))["entity_id"]
         about |= pc.is_in(events[column], value_set=ids, skip_nulls=True).to_numpy()
     return events.filter(pa.array(about))
+
+
+def _canonical_events(owner: TenantRef, events: pa.Table | None) -> pa.Table:
+    return _first(_canonical(events, EVENTS, EVENT, "event_timestamp", owner), EVENT_KEY)
+
+
+def _canonical_facts(owner: TenantRef, attributes: pa.Table | None) -> pa.Table:
+    names = ("tenant_id", *FACT)
+    facts = _canonical(attributes, ATTRIBUTES, names, "valid_from", owner).select(FACT)
+    facts = _first(facts, FACT_KEY)
+    check_texts(facts, "fact", _TEXTS_OF_FACT)
+    check_keys(facts, "fact", FACT_KEY)
+    return facts
 
 
 def _canonical(
@@ -235,10 +138,3 @@ def _first(table: pa.Table, keys: tuple[str, ...]) -> pa.Table:
         return table
     kept = np.sort(ordered["row"].to_numpy()[first["rank_min"].to_numpy()])
     return table.take(pa.array(kept))
-
-
-def _parts(table: pa.Table) -> list[pa.Table]:
-    return [
-        table.slice(start, _ROWS_PER_STATEMENT)
-        for start in range(0, len(table), _ROWS_PER_STATEMENT)
-    ]

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.memory.experiments import InMemoryExperiments
 from include.stores.memory.incidents import InMemoryIncidents
+from include.stores.memory.live_metrics import InMemoryLiveMetrics
+from include.stores.memory.online import InMemoryOnlineStore
+from include.stores.memory.outcomes import InMemoryOutcomes
+from include.stores.memory.predictions import InMemoryPredictions
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.slices import InMemorySlices
+from include.stores.memory.stage_runs import InMemoryStageRuns
 
 
 def in_memory() -> Stores:
@@ -14,4 +20,10 @@ def in_memory() -> Stores:
         promotions=InMemoryPromotions(),
         incidents=InMemoryIncidents(),
         slices=InMemorySlices(),
+        online=InMemoryOnlineStore(),
+        stage_runs=InMemoryStageRuns(),
+        predictions=InMemoryPredictions(),
+        live_metrics=InMemoryLiveMetrics(),
+        experiments=InMemoryExperiments(),
+        outcomes=InMemoryOutcomes(),
     )

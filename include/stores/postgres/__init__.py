@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.postgres.experiments import PostgresExperiments
 from include.stores.postgres.incidents import PostgresIncidents
+from include.stores.postgres.live_metrics import PostgresLiveMetrics
+from include.stores.postgres.online import PostgresOnlineStore
+from include.stores.postgres.outcomes import PostgresOutcomes
+from include.stores.postgres.predictions import PostgresPredictions
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.slices import PostgresSlices
+from include.stores.postgres.stage_runs import PostgresStageRuns
 
 
 def in_postgres() -> Stores:
@@ -14,4 +20,10 @@ def in_postgres() -> Stores:
         promotions=PostgresPromotions(),
         incidents=PostgresIncidents(),
         slices=PostgresSlices(),
+        online=PostgresOnlineStore(),
+        stage_runs=PostgresStageRuns(),
+        predictions=PostgresPredictions(),
+        live_metrics=PostgresLiveMetrics(),
+        experiments=PostgresExperiments(),
+        outcomes=PostgresOutcomes(),
     )

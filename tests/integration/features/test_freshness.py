@@ -10,10 +10,9 @@ import pytest
 
 from include import cli
 from include.features.catalogue import CHURN_FEATURES
-from include.features.online.store import OnlineStore
 from include.runtime.postgres import Postgres
-from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.storage.migrate import migrate
+from include.stores.postgres.online import PostgresOnlineStore
 from include.tenants import loader
 from tests.generated import Shop, write
 
@@ -37,8 +36,7 @@ def tenants(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ref = loader.load_tenant(
         tmp_path / "tenants" / "fresh-one.yaml", frozenset({"churn", "recommendation"})
     ).ref
-    store = OnlineStore(ref, CHURN_FEATURES, "UTC")
-    store.materialize(UNTIL, EVENTS.empty_table(), ATTRIBUTES.empty_table())
+    PostgresOnlineStore().materialize(ref, CHURN_FEATURES.views, "UTC", UNTIL)
     return tmp_path / "tenants"
 
 

@@ -17,6 +17,7 @@ from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.runtime.postgres import Postgres
+from include.stores.memory.online import InMemoryOnlineStore
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "spec"))
 import online_engine
@@ -74,8 +75,10 @@ def test_online_equals_offline(
         zone,
         generated.table(owned, generated.EVENTS),
     )
-    found = online_engine.compute(service, *inputs, seed=seed)
-    assert_agree(found, in_memory.compute(service, *inputs))
+    wanted = in_memory.compute(service, *inputs)
+    for online in (None, InMemoryOnlineStore()):
+        found = online_engine.compute(service, *inputs, seed=seed, online=online)
+        assert_agree(found, wanted)
 
 
 @pytest.mark.parametrize("service", [CHURN_FEATURES, RECOMMENDATION_FEATURES], ids=lambda s: s.name)

@@ -11,16 +11,16 @@ from threading import Thread
 import psycopg
 import pyarrow as pa
 import pytest
-from online_shop import DAY, POPULARITY, START, forget, hour, lines
 
 from include.features.online.stage import empty_pool, materialize_pool
-from include.features.online.store import pool_store
 from include.features.views import FeatureService
 from include.handoffs import Interval
 from include.runtime.postgres import Postgres
 from include.storage.lake import Lake
+from include.stores.postgres.online import PostgresOnlineStore
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef, global_owner
+from tests.online_shop import DAY, POPULARITY, START, OwnerStore, forget, hour, lines
 
 pytestmark = pytest.mark.integration
 
@@ -63,6 +63,7 @@ def member(name: str) -> TenantConfig:
     )
 
 
+ONLINE = PostgresOnlineStore()
 ONE, TWO = member("one"), member("two")
 
 
@@ -81,11 +82,11 @@ def deliver(lake: Lake, to: TenantConfig, *rows: str) -> None:
 
 
 def bring(lake: Lake) -> None:
-    materialize_pool((ONE, TWO), (POPULARITY,), until=hour(24), lake=lake)
+    materialize_pool((ONE, TWO), (POPULARITY,), until=hour(24), lake=lake, online=ONLINE)
 
 
 def count() -> list[int | None]:
-    store = pool_store("eu", FeatureService("asked", (POPULARITY,)))
+    store = OwnerStore(ONLINE, global_owner("eu"), FeatureService("asked", (POPULARITY,)))
     found = store.read({"item_id": ["tea"]}, hour(24)).table
     counts: list[int | None] = found["popularity__count_7d"].to_pylist()
     return counts
@@ -102,7 +103,7 @@ def test_what_a_neighbours_run_did_meanwhile_is_not_undone(
     bring(lake)
     assert count() == [2]
     deliver(lake, ONE, "a x tea 1 1", "b x tea 1 3")
-    does = {"materialize": lambda: bring(lake), "empty": lambda: empty_pool("eu")}
+    does = {"materialize": lambda: bring(lake), "empty": lambda: empty_pool("eu", ONLINE)}
     neighbour = Thread(target=does[other])
 
     def meanwhile() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +16,20 @@ from include.features.declarations import ALL_HISTORY
 from include.features.reach import Reach
 from include.handoffs import Monitored, Scored, TableVersion
 from include.monitoring import Champion, monitor
+from include.monitoring.live import measure_live
+from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.maturity import Maturity
 from include.monitoring.policy import DriftPolicy
+from include.registry.predictions import Part, Prediction
+from include.scoring.ranks import SCHEMA
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
-from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres import in_postgres
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, global_owner
 from tests.unused import unused
 
+STORES: Final = in_postgres()
 START = datetime(2024, 1, 1, tzinfo=UTC)
 POLICY = DriftPolicy(cooldown=timedelta(days=14), report_every=None)  # a page takes seconds
 REACHES = {
@@ -95,20 +100,38 @@ class Watched:
         baseline: dict[str, float] | None = None,
     ) -> None:
         """Predictions of an instant, replaced as a whole."""
-        with tenant_transaction(self.config.ref) as connection:
-            connection.execute(
-                "DELETE FROM predictions WHERE use_case = 'churn' AND as_of = %s", [as_of]
-            )
-            for rank, (user, score) in enumerate(scores, start=1):
-                connection.execute(
-                    "INSERT INTO predictions (tenant_id, use_case, as_of, entity_id, rank, score, "
-                    "baseline_score, model_version, feature_fingerprint) "
-                    "VALUES (%s, 'churn', %s, %s, %s, %s, %s, %s, 'f')",
-                    [
-                        *(self.config.id, as_of, user, rank, float(score)),
-                        *((baseline or {}).get(user), version),
-                    ],
-                )
+        rows = [
+            {
+                "entity_id": user,
+                "item_id": "",
+                "rank": rank,
+                "score": float(score),
+                "baseline_score": (baseline or {}).get(user),
+            }
+            for rank, (user, score) in enumerate(scores, start=1)
+        ]
+        part = Part(pa.Table.from_pylist(rows, schema=SCHEMA), version)
+        STORES.predictions.replace(self.config.ref, "churn", as_of, [part], feature_fingerprint="f")
+
+    def served(self, as_of: datetime, use_case: str = "churn") -> list[Prediction]:
+        """What was stored of an instant."""
+        return STORES.predictions.served(self.config.ref, use_case, as_of)
+
+    def measure(
+        self, as_of: datetime, labels: pa.Table, known: datetime, metric: str = "auc", **how: Any
+    ) -> LiveMetric | None:
+        """Measure what was stored of an instant by labels known later."""
+        use_case = how.get("use_case", "churn")
+        return measure_live(
+            self.config.ref,
+            use_case,
+            self.served(as_of, use_case),
+            labels,
+            metric=metric,
+            as_of=as_of,
+            measured_as_of=known,
+            live_metrics=STORES.live_metrics,
+        )
 
     def monitor(self, scored: Scored, **how: Any) -> Monitored:
         """The stage with this tenant's usual arguments."""
@@ -117,7 +140,9 @@ class Watched:
             "keys": ("user_id",),
             "data_loss": False,
             "lake": self.lake,
-            "promotions": PostgresPromotions(),
+            "promotions": STORES.promotions,
+            "predictions": STORES.predictions,
+            "live_metrics": STORES.live_metrics,
             "maturity": Maturity(REACHES),
             **how,
         }

@@ -1,21 +1,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from include.errors import ConfigError, UnknownNameError
-from include.monitoring import ledger, verdicts
-from include.monitoring.live import awaiting_labels, measure_live
+from include.monitoring import ledger
+from include.monitoring.live import awaiting_labels
+from include.monitoring.live_metrics import known_metrics
 from include.registry.two_way import Swing
 from include.storage.postgres import tenant_transaction
-from tests.integration.monitoring.conftest import POLICY, Watched, week
+from tests.integration.monitoring.conftest import POLICY, STORES, Watched, week
 
 pytestmark = pytest.mark.integration
 HORIZON = timedelta(days=30)
+
+
+def awaiting(tenant: Watched, now: datetime) -> list[datetime]:
+    ports = (STORES.predictions, STORES.live_metrics)
+    return awaiting_labels(*ports, tenant.config.ref, "churn", now - HORIZON, "auc")
 
 
 def labels_of(users: list[str], positive: set[str]) -> pa.Table:
@@ -28,15 +34,11 @@ def test_matured_labels_measure_model_and_baseline(tenant: Watched) -> None:
     scores = [(user, 1.0 - i / 10) for i, user in enumerate(users)]
     tenant.store(week(1), scores, baseline={u: -s for u, s in scores})
     given = labels_of([*users, "stranger"], {"u0", "u1", "u2", "stranger"})
-    found = measure_live(
-        tenant.config.ref, "churn", given, metric="auc", as_of=week(1), measured_as_of=week(6)
-    )
+    found = tenant.measure(week(1), given, week(6))
     assert found is not None
-    assert (found.value, found.baseline, found.labels, found.model_version) == (1.0, 0.0, 10, "1")
+    assert (found.value, found.baseline, found.labels, found.version) == (1.0, 0.0, 10, "1")
     state = tenant.state()
-    again = measure_live(
-        tenant.config.ref, "churn", given, metric="auc", as_of=week(1), measured_as_of=week(6)
-    )
+    again = tenant.measure(week(1), given, week(6))
     assert again == found
     assert tenant.state() == state
     assert [row["metric"] for row in state["live"]] == ["auc", "auc_standard_error"]
@@ -55,11 +57,9 @@ def test_the_challengers_answers_are_not_the_champions(tenant: Watched) -> None:
             [week(1)],
         )
     given = labels_of(users, set(users[:6]))
-    found = measure_live(
-        tenant.config.ref, "churn", given, metric="auc", as_of=week(1), measured_as_of=week(6)
-    )
+    found = tenant.measure(week(1), given, week(6))
     assert found is not None
-    assert (found.model_version, found.value, found.labels) == ("1", 1.0, 10)
+    assert (found.version, found.value, found.labels) == ("1", 1.0, 10)
 
 
 def test_nothing_is_measured_where_nothing_can_be(tenant: Watched) -> None:
@@ -67,19 +67,13 @@ def test_nothing_is_measured_where_nothing_can_be(tenant: Watched) -> None:
     for number, positive in ((1, set[str]()), (2, {"u0", "u1"}), (3, set[str]())):
         if number < 3:
             tenant.store(week(number), [("u0", 0.2), ("u1", 0.4)])
-        waiting = awaiting_labels(tenant.config.ref, "churn", HORIZON, week(9), "auc")
+        waiting = awaiting(tenant, week(9))
         assert waiting == ([week(number)] if number < 3 else [])
-        assert not measure_live(
-            tenant.config.ref,
-            "churn",
-            labels_of(["u0", "u1"], positive),
-            metric="auc",
-            as_of=week(number),
-            measured_as_of=week(9),
-        )
+        assert not tenant.measure(week(number), labels_of(["u0", "u1"], positive), week(9))
     kept = [(row["metric"], row["value"], row["labels"]) for row in tenant.state()["live"]]
     assert kept == [("auc", None, 0)] * 3
-    assert verdicts.live_figures(tenant.config.ref, "churn", "1", "auc", week(9)) == []
+    history = STORES.live_metrics.history(tenant.config.ref, "churn")
+    assert known_metrics(history, "1", "auc", week(9)) == []
 
 
 def test_a_ranking_hits_with_its_first_ten(tenant: Watched) -> None:
@@ -97,14 +91,7 @@ def test_a_ranking_hits_with_its_first_ten(tenant: Watched) -> None:
         "item_id": ["i10", "i11", "i01"],
         "label": [1, 1, 0],
     }
-    found = measure_live(
-        tenant.config.ref,
-        "recommendation",
-        pa.table(bought),
-        metric="hit@10",
-        as_of=week(1),
-        measured_as_of=week(6),
-    )
+    found = tenant.measure(week(1), pa.table(bought), week(6), "hit@10", use_case="recommendation")
     assert found is not None
     assert (found.value, found.baseline, found.labels) == (0.5, 1.0, 2)
 
@@ -115,13 +102,11 @@ def test_instants_wait_until_their_labels_mature_and_are_measured(tenant: Watche
         tenant.store(week(number), [("u0", 0.9), ("u1", 0.1)])
 
     def due() -> list[object]:
-        return list(awaiting_labels(tenant.config.ref, "churn", HORIZON, week(7), "auc"))
+        return list(awaiting(tenant, week(7)))
 
     assert due() == [week(1), week(2)]
     given = labels_of(["u0", "u1"], {"u0"})
-    measure_live(
-        tenant.config.ref, "churn", given, metric="auc", as_of=week(1), measured_as_of=week(7)
-    )
+    tenant.measure(week(1), given, week(7))
     assert due() == [week(2)]
 
 
@@ -131,14 +116,7 @@ def test_a_model_that_fails_live_asks_for_a_retrain(tenant: Watched) -> None:
     positive = {user for i, user in enumerate(users) if i % 2}
     for number in (0, 1):
         tenant.store(week(number), [(user, i / 200) for i, user in enumerate(users)])
-        measure_live(
-            tenant.config.ref,
-            "churn",
-            labels_of(users, positive),
-            metric="auc",
-            as_of=week(number),
-            measured_as_of=week(number + 5),
-        )
+        tenant.measure(week(number), labels_of(users, positive), week(number + 5))
     still = Swing(0.02**2, 40)  # as known when it was promoted
     champion = tenant.champion(metric="auc", value=0.86, low=0.82, high=0.90, swing=still)
     early = tenant.monitor(tenant.score(week(5)), champion=champion)
@@ -162,14 +140,8 @@ def test_one_week_is_no_decay_where_weeks_swing(tenant: Watched) -> None:
             for i, (u, n) in enumerate(zip(users, noise, strict=True))
         ]
         tenant.store(week(number), scores, version)
-        measure_live(
-            tenant.config.ref,
-            "churn",
-            labels_of(users, {user for i, user in enumerate(users) if i % 2}),
-            metric="auc",
-            as_of=week(number),
-            measured_as_of=week(number + 5),
-        )
+        positive = {user for i, user in enumerate(users) if i % 2}
+        tenant.measure(week(number), labels_of(users, positive), week(number + 5))
 
     known = {"metric": "auc", "value": 0.86, "low": 0.82, "high": 0.90}
     live(1, 0.0, "1")
@@ -192,11 +164,10 @@ def test_one_week_is_no_decay_where_weeks_swing(tenant: Watched) -> None:
 
 def test_ill_formed_questions_are_refused(tenant: Watched) -> None:
     """Unknown metrics and labels without their columns are errors that name what is known."""
-    when = {"as_of": week(1), "measured_as_of": week(6)}
     with pytest.raises(UnknownNameError, match="known: auc, average_precision"):
-        measure_live(tenant.config.ref, "churn", labels_of([], set()), metric="f1", **when)
+        tenant.measure(week(1), labels_of([], set()), week(6), "f1")
     with pytest.raises(ConfigError, match="got columns: label"):
-        measure_live(tenant.config.ref, "churn", pa.table({"label": [1]}), metric="auc", **when)
+        tenant.measure(week(1), pa.table({"label": [1]}), week(6))
 
 
 def test_outcomes_that_become_far_more_frequent_are_drift(tenant: Watched) -> None:
@@ -206,14 +177,7 @@ def test_outcomes_that_become_far_more_frequent_are_drift(tenant: Watched) -> No
     positive = {user for i, user in enumerate(users) if (i * 7919) % 400 < 100 + i / 2}
     for number in (0, 1):
         tenant.store(week(number), order)
-        found = measure_live(
-            tenant.config.ref,
-            "churn",
-            labels_of(users, positive),
-            metric="auc",
-            as_of=week(number),
-            measured_as_of=week(6),
-        )
+        found = tenant.measure(week(number), labels_of(users, positive), week(6))
     assert found is not None
     usual = {"metric": "auc", "value": found.value, "low": 0.0, "high": 1.0}
     usual["calibration_swing"] = Swing(0.1**2, 40)  # type: ignore[assignment]

@@ -331,11 +331,11 @@ def test_predictions_that_were_not_all_stored_are_not_judged(tenant: Watched) ->
     (row,) = tenant.state()["verdicts"]
     assert row["details"]["prediction"] is None
     assert row["details"]["skipped"]["prediction"] == "not stored for every row"
-    tenant.monitor(scored, predictions=np.full(scored.rows, 0.99))
+    tenant.monitor(scored, scores=np.full(scored.rows, 0.99))
     (row,) = tenant.state()["verdicts"]
     assert row["details"]["prediction"]["drifted"] is True
     with pytest.raises(ConfigError, match="3 predictions for 80 rows"):
-        tenant.monitor(scored, predictions=np.ones(3))
+        tenant.monitor(scored, scores=np.ones(3))
 
 
 def test_one_tenants_drift_is_nobody_elses(new_tenant: Callable[..., Watched]) -> None:

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.monitoring import effects, ledger, live
+from include.monitoring import effects, ledger
 from include.monitoring.effects import Retrain
-from include.monitoring.retrain_effect import WINDOWS, Measurement, describe
-from tests.integration.monitoring.conftest import Watched, week
+from include.monitoring.retrain_effect import WINDOWS, Effect, Measurement, describe
+from include.tenants.namespace import TenantRef
+from tests.integration.monitoring.conftest import STORES, Watched, week
 
 pytestmark = pytest.mark.integration
 USERS = [f"u{i:03}" for i in range(300)]
@@ -44,10 +45,12 @@ def retrained(tenant: Watched, outcome: Any = "promoted") -> Retrain:
 
 def measured(tenant: Watched, number: int, version: str, skill: float) -> None:
     tenant.store(week(number), scores(skill, number), version)
-    ref = tenant.config.ref
-    live.measure_live(
-        ref, "churn", LABELS, metric="auc", as_of=week(number), measured_as_of=week(number + 4)
-    )
+    tenant.measure(week(number), LABELS, week(number + 4))
+
+
+def from_history(ref: TenantRef, as_of: datetime) -> list[Effect]:
+    live_metrics = STORES.live_metrics
+    return effects.settle_from_history(ref, "churn", "auc", as_of, 30, live_metrics=live_metrics)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,14 @@ def test_both_versions_on_the_same_labels_tell_whether_it_helped(
         (retrain,) = effects.unsettled(ref, "churn")
         assert len(retrain.measured) == number - 3
         tenant.store(week(number), scores(new, number), "2")
-        given = (ref, "churn", retrain, LABELS, table(scores(old, 10 + number)))
+        given = (
+            ref,
+            "churn",
+            retrain,
+            tenant.served(week(number)),
+            LABELS,
+            table(scores(old, 10 + number)),
+        )
         found = effects.settle_with_old_scores(*given, metric="auc", as_of=week(number))
         assert found is not None
         (entry,) = ledger.history(ref, "churn")
@@ -87,7 +97,14 @@ def test_windows_within_a_horizon_are_one(tenant: Watched) -> None:
     for number, counts in ((3, True), (4, False), (6, False), (7, True)):
         (retrain,) = effects.unsettled(ref, "churn")
         tenant.store(week(number), scores(2.0, number), "2")
-        given = (ref, "churn", retrain, LABELS, table(scores(0.3, 10 + number)))
+        given = (
+            ref,
+            "churn",
+            retrain,
+            tenant.served(week(number)),
+            LABELS,
+            table(scores(0.3, 10 + number)),
+        )
         when = {"as_of": week(number), "reach": timedelta(days=28)}
         found = effects.settle_with_old_scores(*given, metric="auc", **when)
         assert (found is not None) is counts
@@ -113,17 +130,24 @@ def test_without_the_old_versions_scores_the_weeks_before_stand_in(tenant: Watch
     ref = tenant.config.ref
     measured(tenant, 0, "1", 0.2)
     measured(tenant, 1, "1", 0.2)
-    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30) == []
+    assert from_history(ref, week(9)) == []
     measured(tenant, 3, "2", 2.0)
     measured(tenant, 4, "2", 2.0)
-    assert effects.settle_from_history(ref, "churn", "auc", week(6), 30) == []  # not mature yet
-    (found,) = effects.settle_from_history(ref, "churn", "auc", week(9), 30)
+    assert from_history(ref, week(6)) == []  # not mature yet
+    (found,) = from_history(ref, week(9))
     assert (found.name, found.method, found.as_of) == ("helped", "before and after", week(4))
-    assert effects.settle_from_history(ref, "churn", "auc", week(9), 30) == []
+    assert from_history(ref, week(9)) == []
     (entry,) = ledger.history(ref, "churn")
     assert "not the model alone" in describe(entry.effect, entry.effect_details)
     for number in (3, 4):
-        again = (ref, "churn", retrain, LABELS, table(scores(2.0, number)))
+        again = (
+            ref,
+            "churn",
+            retrain,
+            tenant.served(week(number)),
+            LABELS,
+            table(scores(2.0, number)),
+        )
         when = {"metric": "auc", "as_of": week(number)}
         assert effects.settle_with_old_scores(*again, **when) is not None
         (retrain,) = effects.unsettled(ref, "churn")
@@ -136,7 +160,14 @@ def test_what_was_not_promoted_or_not_predicted_has_no_effect(tenant: Watched) -
     retrain = retrained(tenant, "kept")
     assert effects.unsettled(tenant.config.ref, "churn") == []
     tenant.store(week(3), scores(1.0, 1), "7")
-    given = (tenant.config.ref, "churn", retrain, LABELS, table(scores(1.0, 2)))
+    given = (
+        tenant.config.ref,
+        "churn",
+        retrain,
+        tenant.served(week(3)),
+        LABELS,
+        table(scores(1.0, 2)),
+    )
     assert effects.settle_with_old_scores(*given, metric="auc", as_of=week(3)) is None
     assert describe("", {}) == ""
 

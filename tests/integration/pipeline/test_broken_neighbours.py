@@ -80,7 +80,7 @@ def fleet(
         for day in range(2):
             deliver(lake, one, START + day * DAY)
     yield found
-    empty_pool("eu")
+    empty_pool("eu", in_postgres().online)
     with psycopg.connect(postgres.dsn("tenantry")) as connection:
         connection.execute("DELETE FROM tenantry.incidents")
 
@@ -195,7 +195,10 @@ def test_a_broken_neighbour_is_left_out_of_what_is_shared(
     shared = _pooled(pool, "eu", ["item_id"], AS_OF, lake)
     assert shared is not None
     assert len(shared) == 501 * len(members), "of each, the first day and its last instant"
-    done = materialize_pool(members, (SHARED_ITEM_POPULARITY,), until=AS_OF, lake=lake)
+    online = in_postgres().online
+    done = materialize_pool(
+        members, (SHARED_ITEM_POPULARITY,), until=AS_OF, lake=lake, online=online
+    )
     assert done.views == ("shared_item_popularity",)
     (told,) = incidents()
     assert list(told["details"]) == [BROKEN]
@@ -234,10 +237,13 @@ def test_a_table_that_breaks_after_it_was_pinned_names_nobody(
     lake = Lake.from_environment()
     members = run(fleet).shared_members()
     pool = record_pool(members, SERVICE, lake)
+    online = in_postgres().online
     _other_schema(lake.root / "eu" / BROKEN / "events")
     for reading in (
         lambda: _pooled(pool, "eu", ["item_id", "amount"], AS_OF, lake),
-        lambda: materialize_pool(members, (SHARED_ITEM_POPULARITY,), until=AS_OF, lake=lake),
+        lambda: materialize_pool(
+            members, (SHARED_ITEM_POPULARITY,), until=AS_OF, lake=lake, online=online
+        ),
     ):
         with pytest.raises(IntegrityError) as raised:
             reading()

@@ -27,20 +27,23 @@ from include import cli, use_cases, wiring
 from include.handoffs import Trained
 from include.models.contributors import Contributors
 from include.pipeline import in_process, runs, steps
-from include.pipeline.history import newest_training
+from include.pipeline.stages import TENANT_STAGES
 from include.registry.incidents import LEAK
 from include.registry.unpacking import unpacked
 from include.runtime.demo_stories import TEMPLATES
 from include.simulate.simulation import open_tenant
 from include.simulate.sources import write_sources
 from include.simulate.world import TenantPlan, World
+from include.stage_runs import newest_training
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.stage_runs import PostgresStageRuns
 from include.tenants.config import TenantConfig
 from include.tenants.loader import find_tenant
 from include.tenants.namespace import global_owner, lake_prefix
 from include.training import stage as training_stage
 
+STAGE_RUNS: Final = PostgresStageRuns()
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
@@ -159,16 +162,10 @@ def plant(folder: Path, begin: str) -> None:
 
 def load(aviary: Aviary, name: str) -> None:
     """The first two stages of the tenant's interval."""
-    run = runs.open_pipeline(
-        aviary.tenant(name).id,
-        "",
-        start=None,
-        end=AS_OF,
-        connect=wiring.connect_from_environment,
-        received={},
-    )
-    run = run.after("ingestion", steps.execute("ingestion", run))
-    steps.execute("quality", run)
+    tenant_id, connect = aviary.tenant(name).id, wiring.connect_from_environment
+    run = runs.open_pipeline(tenant_id, "", start=None, end=AS_OF, connect=connect)
+    ingestion, quality, _ = TENANT_STAGES
+    steps.execute(quality, run, {"ingestion": steps.execute(ingestion, run, {})})
 
 
 @contextmanager
@@ -194,7 +191,7 @@ def holds(content: bytes, text: str) -> bool:
 
 
 def trained(case: str) -> Trained:
-    found = newest_training(OWNER, case, POOLED)
+    found = newest_training(STAGE_RUNS, OWNER, case, POOLED)
     assert found is not None
     return found
 
@@ -209,7 +206,7 @@ def test_every_template_has_a_global_model_that_serves_or_was_weighed(aviary: Av
         decided = PROMOTIONS.history(OWNER, case)
         assert decided
         assert not [one for one in decided if "since the look" in " ".join(one.reasons)]
-        mine = newest_training(aviary.tenant(SHY).ref, case, AS_OF)
+        mine = newest_training(STAGE_RUNS, aviary.tenant(SHY).ref, case, AS_OF)
         assert mine is not None
         if PROMOTIONS.champion_at(OWNER, case).rung == "global":  # type: ignore[union-attr]
             assert [one for one in mine.candidates if one.rung == "global"]
@@ -292,7 +289,7 @@ def test_a_model_that_was_fitted_without_the_rule_is_not_promoted(
     leaky = [case for case in aviary.cases if case in LEAKY]
     for case in leaky:
         train_global(case, later, OWNER)
-        found = newest_training(OWNER, case, later)
+        found = newest_training(STAGE_RUNS, OWNER, case, later)
         assert found is not None
         lake = wiring.platform(wiring.connect_from_environment).lake
         shared = [one for one in found.candidates if one.rung == "global"]

@@ -15,16 +15,18 @@ from installation import Installation, installed
 from three_weeks import WEEKS, run, train_global
 
 from include import use_cases, wiring
-from include.pipeline.history import newest_training
+from include.stage_runs import newest_training
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.stage_runs import PostgresStageRuns
 from include.tenants.config import UseCaseOverrides
 from include.tenants.loader import find_tenant
 from include.tenants.namespace import GLOBAL
 from include.training.catalogue import shown_to
 from include.training.reproduction import reproduce
 
+STAGE_RUNS: Final = PostgresStageRuns()
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
@@ -112,7 +114,7 @@ def lists(here: Installation, shop: Shop) -> dict[str, list[str]]:
 
 def shared(tenant: str) -> list[str]:
     """What the catalogue of the global training shows a tenant."""
-    trained = newest_training(GLOBAL, CASE, WEEKS[1])
+    trained = newest_training(STAGE_RUNS, GLOBAL, CASE, WEEKS[1])
     assert trained is not None
     evaluation = json.loads(Lake.from_environment().get(GLOBAL, trained.evaluation))
     return shown_to(tenant, evaluation["catalogue"], 50)
@@ -175,5 +177,7 @@ def test_a_shop_that_has_sold_nothing_shows_what_the_others_sell(here: Installat
 
 def test_before_any_global_training_there_is_no_catalogue(here: Installation) -> None:
     """Nor does a training of a later instant tell an earlier one."""
-    assert newest_training(GLOBAL, CASE, WEEKS[0] - timedelta(days=1)) is None
-    assert newest_training(GLOBAL, CASE) == newest_training(GLOBAL, CASE, WEEKS[2])
+    assert newest_training(STAGE_RUNS, GLOBAL, CASE, WEEKS[0] - timedelta(days=1)) is None
+    assert newest_training(STAGE_RUNS, GLOBAL, CASE) == newest_training(
+        STAGE_RUNS, GLOBAL, CASE, WEEKS[2]
+    )

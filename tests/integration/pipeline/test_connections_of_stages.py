@@ -11,6 +11,7 @@ from installation import installed
 from three_weeks import POOL, WEEKS, run
 
 from include.pipeline import steps
+from include.pipeline.stages import Stage
 from include.storage import postgres
 
 pytestmark = pytest.mark.integration
@@ -28,10 +29,10 @@ def test_a_stage_opens_few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
         opened[stages[-1]] += "/tenantry" in conninfo
         return connect(cls, conninfo, **how)
 
-    def alone(name: str, now: Any) -> Any:
+    def alone(stage: Stage, share: Any, received: Any) -> Any:
         monkeypatch.setattr(postgres, "_idle", {})
-        stages.append(name)
-        return execute(name, now)
+        stages.append(stage.name)
+        return execute(stage, share, received)
 
     with installed() as here:
         here.open(POOL)

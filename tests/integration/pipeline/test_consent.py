@@ -18,17 +18,20 @@ from include.handoffs import Trained
 from include.pipeline import runs, steps
 from include.pipeline.consent import Withdrawals, reach_all
 from include.pipeline.consents import Consents
-from include.pipeline.history import newest_training
+from include.pipeline.stages import GLOBAL_STAGES, stage_named
 from include.registry.port import CHAMPION
 from include.registry.promotions import Promotion
+from include.stage_runs import newest_training
 from include.storage import audit
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.stage_runs import PostgresStageRuns
 from include.tenants.loader import find_tenant
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.wiring import Platform
 
+STAGE_RUNS: Final = PostgresStageRuns()
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
@@ -157,7 +160,7 @@ def test_the_command_withdraws_at_once_and_a_model_trained_without_serves_again(
 
     train_global(CASE, POOLED)
     (new,) = (one for one in PROMOTIONS.history(GLOBAL, CASE) if one.for_good)
-    trained = newest_training(GLOBAL, CASE)
+    trained = newest_training(STAGE_RUNS, GLOBAL, CASE)
     assert trained is not None
     document = json.loads(Lake.from_environment().get(GLOBAL, trained.evaluation))
     assert {table["tenant"] for table in document["tables"]} == {
@@ -207,9 +210,8 @@ def test_who_was_not_reached_falls_back_before_it_scores(here: Installation) -> 
             start=WEEKS[1],
             end=WEEKS[2],
             connect=wiring.connect_from_environment,
-            received=received,
         )
-        received[stage] = steps.execute(stage, done)
+        received[stage] = steps.execute(stage_named(stage), done, received)
     assert champion(shy).version not in ("", before.version)
     assert scored_by(here, SHY) == {champion(shy).version}
     assert PROMOTIONS.history(shy, CASE)[-1].withdrawn == (before.version,)
@@ -219,13 +221,14 @@ def test_a_withdrawal_during_a_training_stops_what_came_of_it(here: Installation
     """Nothing is registered; cleared and run again, the training is done without the tenant."""
     at = POOLED.replace(hour=18)
     shared = {"as_of": at, "connect": wiring.connect_from_environment}
-    trained = steps.execute_global("training", runs.open_global(CASE, received={}, **shared))
+    training, registry = GLOBAL_STAGES
+    trained = steps.execute_global(training, runs.open_global(CASE, **shared), {})
     assert isinstance(trained, Trained)
     refuse(here, TWO)
     versions = platform().registry.versions(GLOBAL, CASE)
-    world = runs.open_global(CASE, received={"training": trained}, **shared)
+    world = runs.open_global(CASE, **shared)
     with pytest.raises(TenantryError, match=rf"{TWO.id} withdrew the consent to pooling while"):
-        steps.execute_global("registry", world)
+        steps.execute_global(registry, world, {"training": trained})
     assert platform().registry.versions(GLOBAL, CASE) == versions
     train_global(CASE, at)
     last = PROMOTIONS.history(GLOBAL, CASE)[-1]

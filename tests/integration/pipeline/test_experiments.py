@@ -19,21 +19,23 @@ from include.cli.identity import operator
 from include.errors import ConfigError, TenantryError, UnknownNameError
 from include.monitoring.live import measure_live
 from include.pipeline import experiments as pipeline
-from include.pipeline import outcomes
 from include.pipeline.experiment_results import paired_live, told
 from include.pipeline.report import explain
 from include.pipeline.serving_history import serving_history
 from include.registry import conclusion, experiments
 from include.registry.experiments import Experiment
-from include.registry.sequential import Policy
+from include.registry.policy import Policy
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres import in_postgres
+from include.stores.postgres import outcomes as kept
+from include.stores.postgres.experiments import PostgresExperiments
 from include.stores.postgres.promotions import PostgresPromotions
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 
 PROMOTIONS: Final = PostgresPromotions()
+STORES: Final = in_postgres()
 POLICY = Policy(share=0.4)
 #: Weeks in which a challenger that is far better is promoted.
 LONG = 7
@@ -56,6 +58,8 @@ def begin(shop: Shop, champion: str, challenger: str, policy: Policy = POLICY) -
         as_of=monday(0),
         registry=shop.registry,
         promotions=PROMOTIONS,
+        experiments=STORES.experiments,
+        predictions=STORES.predictions,
         by="ada",
         because="to see",
     )
@@ -84,7 +88,7 @@ def test_a_worse_challenger_is_stopped_for_harm(lake: Lake) -> None:
     last = PROMOTIONS.history(shop.ref, CASE.name)[-1]
     assert (last.trigger, last.promoted, last.version) == ("experiment-1", False, "1")
     assert "does harm" in last.reasons[0]
-    assert experiments.running(shop.ref, CASE.name) is None
+    assert experiments.running(STORES.experiments.history(shop.ref, CASE.name)) is None
 
 
 def test_a_better_challenger_is_promoted(lake: Lake) -> None:
@@ -120,7 +124,8 @@ def test_the_history_names_the_challengers_of_a_day(lake: Lake) -> None:
 
     def beside(day: datetime | None) -> list[Any]:
         on = None if day is None else day.date()
-        (row,) = serving_history(shop.ref, CASE.name, shop.registry, PROMOTIONS, on, "UTC")
+        who = (shop.ref, CASE.name, shop.registry, PROMOTIONS, STORES.experiments)
+        (row,) = serving_history(*who, on, "UTC")
         return list(row["experiments"])
 
     expected = {
@@ -143,7 +148,7 @@ def test_an_equal_challenger_is_not_promoted(lake: Lake) -> None:
     found = [shop.week(number) for number in range(5)]
     assert found[3] is not None
     assert found[3].ending is None
-    (one,) = experiments.history(shop.ref, CASE.name)
+    (one,) = STORES.experiments.history(shop.ref, CASE.name)
     assert one.ending is not None
     assert one.ending.verdict == "no_difference"
     assert one.ending.figures["low"] < 0 < one.ending.figures["high"]
@@ -183,7 +188,7 @@ def test_running_everything_again_changes_nothing(
     for number in range(LONG):
         shop.week(number)
     before = shop.state()
-    assert experiments.running(shop.ref, CASE.name) is None
+    assert experiments.running(STORES.experiments.history(shop.ref, CASE.name)) is None
     for number in (LONG - 1, 0, 2, 1):
         shop.week(number)
     assert shop.state() == before
@@ -213,10 +218,10 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
 
         monkeypatch.setattr(where, name, dies)
 
-    mortal(outcomes, "_keep_pairs")
+    mortal(kept, "_keep")
     mortal(PostgresPromotions, "record")
     mortal(conclusion, "follow_ledger")
-    mortal(experiments, "end")
+    mortal(PostgresExperiments, "end")
     for number in range(weeks):
         scored = shop.score(number)
         for _ in range(5):
@@ -226,13 +231,13 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
             except KeyboardInterrupt:
                 continue
     follows = ["follow_ledger"] if challenger == "good" else []
-    assert died == ["_keep_pairs", "record", *follows, "end"]
+    assert died == ["_keep", "record", *follows, "end"]
     told_of = [
         [(r["trigger"], r["promoted"], r["version"], r["as_of"]) for r in one.rows("promotions")]
         for one in (whole, shop)
     ]
     assert told_of[0] == told_of[1]
-    ends = [experiments.history(one.ref, CASE.name)[0].ending for one in (whole, shop)]
+    ends = [STORES.experiments.history(one.ref, CASE.name)[0].ending for one in (whole, shop)]
     assert ends[0] is not None
     assert ends[1] is not None
     assert (ends[0].as_of, ends[0].verdict) == (ends[1].as_of, ends[1].verdict)
@@ -319,10 +324,12 @@ def test_live_metrics_do_not_mix_arms(lake: Lake) -> None:
     found = measure_live(
         shop.ref,
         CASE.name,
+        STORES.predictions.served(shop.ref, CASE.name, monday(0)),
         pa.table({"entity_id": everybody, "label": label}),
         metric="auc",
         as_of=monday(0),
         measured_as_of=monday(1),
+        live_metrics=STORES.live_metrics,
     )
     assert found is not None
     assert (found.model_version, found.labels) == ("1", len(rows))
@@ -338,15 +345,15 @@ def test_the_shadow_is_compared_on_the_same_entities(
     shop.promote(champion, monday(0), challenger=better)
     for number in range(5):
         shop.week(number)
-    (found,) = paired_live(shop.ref, CASE.name)
+    (found,) = paired_live(STORES.outcomes, shop.ref, CASE.name)
     assert (found.champion, found.challenger) == (champion, better)
     assert 0 < found.low < found.difference < found.high
     assert found.entities == len(shop.names[: shop.customers * 5 // 2])
     assert (found.intervals, found.last_as_of) == (4, monday(3))
-    (early,) = paired_live(shop.ref, CASE.name, monday(0))
+    (early,) = paired_live(STORES.outcomes, shop.ref, CASE.name, monday(0))
     assert early.entities == shop.customers
     assert early.high - early.low > found.high - found.low
-    assert paired_live(other.ref, CASE.name) == []
+    assert paired_live(STORES.outcomes, other.ref, CASE.name) == []
     assert {row["tenant_id"] for row in shop.rows("shadow_outcomes")} == {shop.ref.id}
     monkeypatch.setenv("TENANTRY_LAKE", str(lake.root))
     why = explain(shop.config, CASE.name, in_postgres())
@@ -367,6 +374,8 @@ def test_an_experiment_needs_two_versions_that_can_be_compared(lake: Lake) -> No
             as_of=monday(week),
             registry=shop.registry,
             promotions=PROMOTIONS,
+            experiments=STORES.experiments,
+            predictions=STORES.predictions,
             by="ada",
             probabilities=True,
         )
@@ -386,7 +395,7 @@ def test_an_experiment_needs_two_versions_that_can_be_compared(lake: Lake) -> No
         start(shop.add("alike", fingerprint="f2"))
     with pytest.raises(ConfigError, match="at the earliest"):
         start(two, 0)
-    assert experiments.history(shop.ref, CASE.name) == []
+    assert STORES.experiments.history(shop.ref, CASE.name) == []
     start(two)
     with pytest.raises(TenantryError, match="still running"):
         start(two)
@@ -407,7 +416,7 @@ def test_the_commands_start_list_and_stop(
     monkeypatch.setenv("TENANTRY_TENANTS", str(folder))
     monkeypatch.setattr(commands, "activate", lambda: None)
     monkeypatch.setattr(commands, "platform", lambda: shop.platform)
-    monkeypatch.setattr(pipeline, "last_checked", lambda _: monday(1))
+    monkeypatch.setattr(pipeline, "last_checked", lambda *_: monday(1))
     shop.promote(shop.add("fair"), monday(0))
     shop.add("good")
 
@@ -430,7 +439,7 @@ def test_the_commands_start_list_and_stop(
     (running,) = tenantry("list", shop.ref.id)
     assert sum(running["entities"]) == shop.customers
     assert running["low"] < running["difference"] < running["high"]
-    monkeypatch.setattr(pipeline, "last_checked", lambda _: monday(2))
+    monkeypatch.setattr(pipeline, "last_checked", lambda *_: monday(2))
     done = tenantry("stop", *who, "--because", "the sale begins")
     assert (done["verdict"], done["by"]) == ("stopped", [operator()] * 2)
     assert "the sale begins" in done["reasons"]
@@ -439,7 +448,7 @@ def test_the_commands_start_list_and_stop(
     assert [versions(shop, n) for n in (1, 2)] == [{"1", "2"}, {"1"}]
     tenantry("start", *who, "--challenger", "2", "--share", "0.2", "--as-of", "2024-01-22")
     assert [row["experiment"] for row in tenantry("list")] == ["experiment-1", "experiment-2"]
-    first, second = experiments.history(shop.ref, CASE.name)
+    first, second = STORES.experiments.history(shop.ref, CASE.name)
     assert first.split.arms_of(shop.names) != second.split.arms_of(shop.names)
-    assert [row["verdict"] for row in told(shop.ref, CASE.name)] == ["stopped", "running"]
+    assert [row["verdict"] for row in told(STORES, shop.ref, CASE.name)] == ["stopped", "running"]
     assert second.started_as_of == monday(3)

@@ -23,6 +23,7 @@ from include.pipeline import in_process, steps
 from include.pipeline.decay import roll_back_decayed
 from include.pipeline.report import fleet_status
 from include.pipeline.runs import Run, open_retrain
+from include.pipeline.stages import stage_named
 from include.registry.rollback import roll_back
 from include.registry.stage import new_version
 from include.registry.two_way import Swing
@@ -352,10 +353,10 @@ def test_candidates_built_on_the_global_model_are_made_again(
             as_of=WEEKS[0] + timedelta(days=2),
             trigger="manual",
             run_id="",
+            begun=bool(received),
             connect=wiring.connect_from_environment,
-            received=received,
         )
-        received[stage] = steps.execute(stage, again)
+        received[stage] = steps.execute(stage_named(stage), again, received)
     trained = received["training"]
     document = json.loads(platform.lake.get(shop, trained.evaluation))
     made = []

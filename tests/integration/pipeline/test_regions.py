@@ -16,12 +16,14 @@ from installation import Installation, installed
 from three_weeks import WEEKS, load, run, train_global
 
 from include import cli, use_cases, wiring
-from include.pipeline.history import newest_training
+from include.stage_runs import newest_training
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.stage_runs import PostgresStageRuns
 from include.tenants.config import TenantConfig
 from include.tenants.loader import find_tenant
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner, lake_prefix
 
+STAGE_RUNS: Final = PostgresStageRuns()
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
@@ -85,7 +87,7 @@ def test_a_global_model_is_made_of_those_who_consented_to_that_pool(
     here: Installation, owner: TenantRef
 ) -> None:
     """Tables and training sets in the lineage are theirs; each region's is a model of its own."""
-    trained = newest_training(owner, "churn")
+    trained = newest_training(STAGE_RUNS, owner, "churn")
     assert trained is not None
     platform = wiring.platform(wiring.connect_from_environment)
     document = json.loads(platform.lake.get(owner, trained.evaluation))
@@ -138,7 +140,7 @@ def test_a_tenant_is_offered_the_models_of_the_pool_it_shares(here: Installation
     """Its region's, also where it gives nothing; those of all regions where it says so."""
     offered = {}
     for shop in SHOPS:
-        trained = newest_training(tenant(here, shop).ref, "churn", WEEKS[1])
+        trained = newest_training(STAGE_RUNS, tenant(here, shop).ref, "churn", WEEKS[1])
         assert trained is not None
         parents = {one.parent_version for one in trained.candidates if one.rung == "global"}
         offered[shop.id] = {name.partition("/")[0] for name in parents}

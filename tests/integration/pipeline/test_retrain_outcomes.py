@@ -56,11 +56,10 @@ def test_a_retrain_without_active_entities_ends_with_a_reason(shop: Shop, by_dri
     """The request is closed as untrained, who serves goes on serving, and the task succeeds."""
     if by_drift:
         asked(shop)
-    run = shop.run(monday(1)).after("features", nobody_active(shop))
-    run = replace(run, trigger="drift" if by_drift else "manual")
+    run = replace(shop.run(monday(1)), trigger="drift" if by_drift else "manual")
     before = PROMOTIONS.history(shop.ref, CASE.name)
     for _ in range(2):
-        done = steps.outcome(run)
+        done = steps.outcome(run, nobody_active(shop))
         assert (done.promoted, done.version, done.rung) == (False, "1", "own")
         assert "Nobody was active" in done.reason
     assert PROMOTIONS.history(shop.ref, CASE.name) == before
@@ -78,9 +77,7 @@ def test_a_retrain_without_active_entities_ends_with_a_reason(shop: Shop, by_dri
 def test_it_holds_up_no_later_retrain(shop: Shop) -> None:
     """Nothing was trained, so no cooldown counts from it, and none is in flight."""
     asked(shop)
-    steps.outcome(
-        replace(shop.run(monday(1)).after("features", nobody_active(shop)), trigger="drift")
-    )
+    steps.outcome(replace(shop.run(monday(1)), trigger="drift"), nobody_active(shop))
     past = ledger.past(shop.ref, CASE.name, monday(1) + WEEK)
     assert (past.last_retrain_at, past.in_flight) == (None, None)
 
@@ -88,12 +85,9 @@ def test_it_holds_up_no_later_retrain(shop: Shop) -> None:
 def test_a_retrain_that_ended_without_a_decision_still_failed(shop: Shop) -> None:
     """With active entities, or before anybody looked for them, there is an error to find."""
     asked(shop)
-    for run in (
-        replace(shop.run(monday(1)), trigger="drift"),
-        replace(shop.run(monday(1)).after("features", shop.features(1)), trigger="drift"),
-    ):
+    for features in (None, shop.features(1)):
         with pytest.raises(TenantryError, match="failed task's log says why"):
-            steps.outcome(run)
+            steps.outcome(replace(shop.run(monday(1)), trigger="drift"), features)
     (entry,) = ledger.history(shop.ref, CASE.name)
     assert entry.outcome == "failed"
 

@@ -19,7 +19,6 @@ import pytest
 from include import use_cases
 from include.features.declarations import ITEM, Aggregation, EventStream
 from include.features.inputs import pool_tables
-from include.features.online.store import OnlineStore
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import FeaturesBuilt
 from include.pipeline import steps
@@ -27,6 +26,7 @@ from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
 from include.pipeline.intervals import last_interval
 from include.pipeline.runs import Run
+from include.pipeline.stages import TENANT_STAGES, USE_CASE_STAGES
 from include.registry.in_memory import InMemoryRegistry
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
@@ -134,17 +134,18 @@ class World:
             last_interval(tenant, end(week)),
             use_case=USE_CASE,
         )
-        for stage in ("ingestion", "quality", "materialization", "features", "training"):
-            done = steps.execute(stage, run)
-            run = run.after(stage, done)
-            if stage == until:
-                return done
+        received: dict[str, Any] = {}
+        for stage in (*TENANT_STAGES, *USE_CASE_STAGES):
+            received[stage.name] = steps.execute(stage, run, received)
+            if stage.name == until:
+                return received[stage.name]
         raise AssertionError(until)
 
     def online(self, name: str, week: int, *items: str) -> dict[str, list[Any]]:
         """What the online store tells a tenant of articles, at the end of a week."""
-        store = OnlineStore(self.tenant(name).ref, FeatureService("asked", (CROWD,)), "UTC")
-        return told(store.read({"item_id": items}, end(week)).table)
+        service = FeatureService("asked", (CROWD,))
+        reader = in_postgres().online.reader(self.tenant(name).ref, service)
+        return told(reader.read({"item_id": items}, end(week)).table)
 
     def offline(self, name: str, week: int) -> dict[str, list[Any]]:
         """What the features stage writes of every article it shows a tenant's customers."""

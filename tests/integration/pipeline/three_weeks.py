@@ -11,6 +11,7 @@ from installation import Installation
 
 from include import use_cases, wiring
 from include.pipeline import in_process, runs, steps
+from include.pipeline.stages import GLOBAL_STAGES, RETRAIN_STAGES, TENANT_STAGES
 from include.tenants.config import TenantConfig
 from include.tenants.loader import find_tenant
 from include.tenants.namespace import GLOBAL, TenantRef
@@ -55,42 +56,37 @@ def load(here: Installation, shop: Shop, as_of: datetime) -> None:
     """One interval of one shop as far as a global training reads it: taken in and checked."""
     tenant = find_tenant(here.tenants, shop.id, use_cases.names())
     data = runs.open_pipeline(
-        tenant.id,
-        "",
-        start=None,
-        end=as_of,
-        connect=wiring.connect_from_environment,
-        received={},
+        tenant.id, "", start=None, end=as_of, connect=wiring.connect_from_environment
     )
-    for stage in ("ingestion", "quality"):
-        data = data.after(stage, steps.execute(stage, data))
+    received: dict[str, Any] = {}
+    for stage in TENANT_STAGES[:2]:
+        received[stage.name] = steps.execute(stage, data, received)
 
 
 def train_global(use_case: str, as_of: datetime, owner: TenantRef = GLOBAL) -> None:
     """A global model, trained and decided upon."""
     received: dict[str, Any] = {}
-    for stage in steps.GLOBAL_STEPS:
+    for stage in GLOBAL_STAGES:
         world = runs.open_global(
             use_case,
             as_of=as_of,
             connect=wiring.connect_from_environment,
-            received=received,
             owner=owner,
         )
-        received[stage] = steps.execute_global(stage, world)
+        received[stage.name] = steps.execute_global(stage, world, received)
 
 
 def retrain(shop: Shop, use_case: str, as_of: datetime) -> None:
     """The stages of `{tenant}.retrain`, as drift triggers it."""
     received: dict[str, Any] = {}
-    for stage in (*in_process.PER_USE_CASE, "outcome"):
+    for stage in RETRAIN_STAGES:
         again = runs.open_retrain(
             shop.id,
             use_case,
             as_of=as_of,
             trigger="drift",
             run_id=f"drift__{use_case}__{as_of.isoformat()}",
+            begun=bool(received),
             connect=wiring.connect_from_environment,
-            received=received,
         )
-        received[stage] = steps.execute(stage, again)
+        received[stage.name] = steps.execute(stage, again, received)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +26,11 @@ from include.scoring.stage import score
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores import Stores
 from include.stores.postgres import in_postgres
-from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.config import TenantConfig
 from include.use_cases.declaration import Label, UseCase
 from include.wiring import Platform
-
-PROMOTIONS: Final = PostgresPromotions()
 
 WEEK = timedelta(days=7)
 MONDAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -89,6 +87,7 @@ class Shop:
     customers: int = 300
     weeks: int = 10
     registry: InMemoryRegistry = field(default_factory=InMemoryRegistry)
+    stores: Stores = field(default_factory=in_postgres)
     number: int = field(default_factory=lambda: next(_numbers))
 
     def __post_init__(self) -> None:
@@ -144,9 +143,9 @@ class Shop:
         self, version: str, as_of: datetime, trigger: str = "scheduled", challenger: str = ""
     ) -> None:
         """Let a version serve from then on."""
-        serving = PROMOTIONS.champion_at(self.ref, CASE.name)
+        serving = self.stores.promotions.champion_at(self.ref, CASE.name)
         found = self.registry.get(self.ref, CASE.name, version)
-        PROMOTIONS.record(
+        self.stores.promotions.record(
             self.ref,
             Promotion(
                 self.ref.id,
@@ -162,7 +161,7 @@ class Shop:
                 {"metric": "auc", "challenger": challenger, "candidates": [], "incumbent": None},
             ),
         )
-        follow_ledger(self.ref, CASE.name, self.registry, PROMOTIONS)
+        follow_ledger(self.ref, CASE.name, self.registry, self.stores.promotions)
 
     def features(self, week: int) -> FeaturesBuilt:
         """Who is active, and what the models may know of their chance to come back."""
@@ -191,7 +190,9 @@ class Shop:
             CASE.task,
             10,
             registry=self.registry,
-            promotions=PROMOTIONS,
+            promotions=self.stores.promotions,
+            experiments=self.stores.experiments,
+            predictions=self.stores.predictions,
             lake=self.lake,
             entity=CASE.entity,
         )
@@ -203,7 +204,7 @@ class Shop:
     @property
     def platform(self) -> Platform:
         """What stages are given."""
-        return Platform(self.lake, self.registry, in_postgres(), nobody)
+        return Platform(self.lake, self.registry, self.stores, nobody)
 
     def run(self, as_of: datetime) -> Run:
         """The run of the week that ends then."""

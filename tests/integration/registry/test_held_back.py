@@ -15,12 +15,13 @@ from include.handoffs import Trained
 from include.registry import experiments, release
 from include.registry import incidents as registry_incidents
 from include.registry.lifecycle import facts_of, what_would_have_to_change
+from include.registry.policy import Policy
 from include.registry.port import Registry
 from include.registry.release import Answered
-from include.registry.sequential import Policy
 from include.registry.suspicions import HELD, Suspicion
 from include.storage import audit
 from include.storage.lake import Lake
+from include.stores.postgres import in_postgres
 from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef, global_owner
@@ -29,6 +30,7 @@ from tests.unused import unused
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+STORES: Final = in_postgres()
 INCIDENTS: Final = PostgresIncidents()
 
 MARCH = datetime(2017, 3, 1, tzinfo=UTC)
@@ -183,6 +185,8 @@ def test_confirmed_it_stays_back_and_nobody_is_asked_again(
             as_of=MARCH,
             registry=registry,
             promotions=PROMOTIONS,
+            experiments=STORES.experiments,
+            predictions=STORES.predictions,
             by="ann",
         )
 

@@ -23,9 +23,9 @@ from include.registry.conclusion import conclude
 from include.registry.decay import RollbackFacts, roll_back_if_decayed
 from include.registry.decline import Expected, Window
 from include.registry.in_memory import InMemoryRegistry
+from include.registry.policy import Policy
 from include.registry.port import ModelVersion, Registry
 from include.registry.rollback import roll_back
-from include.registry.sequential import Policy
 from include.registry.two_way import Swing
 from include.runtime.postgres import Postgres
 from include.scoring.challenger import challenged
@@ -41,6 +41,7 @@ from include.wiring import Platform
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+STORES: Final = in_postgres()
 
 NOW = FIRST + 9 * WEEK
 Swap = Callable[[TenantRef, str, str, str], None]
@@ -166,6 +167,8 @@ def test_scoring_takes_no_swapped_champion(
             10,
             registry=platform.registry,
             promotions=PROMOTIONS,
+            experiments=STORES.experiments,
+            predictions=STORES.predictions,
             lake=platform.lake,
         )
 
@@ -191,10 +194,11 @@ def test_a_swapped_challenger_scores_no_shadow(
     def answer(version: ModelVersion, *_: Any) -> Any:
         answered.append(version)
 
-    challenged(tenant, case, NOW, champion, answer, registry, PROMOTIONS)
+    given = (tenant, case, NOW, champion, answer, registry, PROMOTIONS, STORES.experiments)
+    challenged(*given)
     assert [one.version for one in answered] == [lost.version]
     swap(tenant, case, lost.version, other.version)
-    assert challenged(tenant, case, NOW, champion, answer, registry, PROMOTIONS) is None
+    assert challenged(*given) is None
     assert len(answered) == 1
 
 
@@ -215,9 +219,11 @@ def test_no_experiment_starts_with_a_swapped_version(
             as_of=NOW,
             registry=registry,
             promotions=PROMOTIONS,
+            experiments=STORES.experiments,
+            predictions=STORES.predictions,
             by="ada",
         )
-    assert experiments.history(tenant, case) == []
+    assert STORES.experiments.history(tenant, case) == []
 
 
 def test_no_experiment_promotes_what_was_swapped_while_it_ran(
@@ -235,6 +241,8 @@ def test_no_experiment_promotes_what_was_swapped_while_it_ran(
         as_of=NOW,
         registry=registry,
         promotions=PROMOTIONS,
+        experiments=STORES.experiments,
+        predictions=STORES.predictions,
         by="ada",
     )
     swap(tenant, case, tried.version, other.version)
@@ -247,8 +255,9 @@ def test_no_experiment_promotes_what_was_swapped_while_it_ran(
             as_of=NOW + WEEK,
             registry=registry,
             promotions=PROMOTIONS,
+            experiments=STORES.experiments,
         )
-    assert experiments.running(tenant, case) == trial
+    assert experiments.running(STORES.experiments.history(tenant, case)) == trial
     assert len(PROMOTIONS.history(tenant, case)) == 1
 
 
@@ -354,6 +363,8 @@ def test_a_swapped_version_is_not_reproduced(
             fleet={},
             registry=registry,
             promotions=PROMOTIONS,
+            experiments=STORES.experiments,
+            predictions=STORES.predictions,
             lake=platform.lake,
             code_revision="tested",
         )

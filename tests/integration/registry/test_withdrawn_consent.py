@@ -22,9 +22,9 @@ from include.pipeline.consents import Consents
 from include.registry import experiments
 from include.registry.blast_radius import Effect
 from include.registry.in_memory import InMemoryRegistry
+from include.registry.policy import Policy
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
 from include.registry.rollback import roll_back
-from include.registry.sequential import Policy
 from include.registry.stage import follow_ledger
 from include.storage import ownership
 from include.storage.lake import Lake
@@ -37,6 +37,7 @@ from include.wiring import Platform
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+STORES: Final = in_postgres()
 
 CASE = "churn"
 
@@ -137,7 +138,7 @@ def serve(
     return promote(here.registry, owner, CASE, week, rung, parent=parent)
 
 
-def offered(owner: TenantRef, use_case: str) -> NewVersion:
+def offered(platform: Platform, owner: TenantRef, use_case: str) -> NewVersion:
     """A baseline."""
     return new("rule", "baseline", model=content("rule"))
 
@@ -198,8 +199,8 @@ def test_when_all_withdraw_nothing_goes_on_serving(
     for tenant in ("alder", "birch", "cedar"):
         here.write(tenant, pooling={})
 
-    def for_some(owner: TenantRef, use_case: str) -> NewVersion | None:
-        return None if owner == here.ref("shy") else offered(owner, use_case)
+    def for_some(platform: Platform, owner: TenantRef, use_case: str) -> NewVersion | None:
+        return None if owner == here.ref("shy") else offered(platform, owner, use_case)
 
     monkeypatch.setattr(consent, "best_baseline", for_some)
     found = here.reach()
@@ -314,6 +315,8 @@ def test_a_challenger_that_is_lost_challenges_no_more(here: Region) -> None:
         as_of=FIRST + WEEK,
         registry=here.registry,
         promotions=PROMOTIONS,
+        experiments=STORES.experiments,
+        predictions=STORES.predictions,
         by="ada",
     )
     here.write("cedar", pooling={"consent": False})
@@ -321,7 +324,7 @@ def test_a_challenger_that_is_lost_challenges_no_more(here: Region) -> None:
     assert here.serving("birch") == "1"
     assert here.registry.alias(owner, CASE, CHALLENGER) is None
     assert experiments.challenger_at(PROMOTIONS.history(owner, CASE), FIRST + WEEK) == ""
-    ended = experiments.history(owner, CASE)[begun.number - 1].ending
+    ended = STORES.experiments.history(owner, CASE)[begun.number - 1].ending
     assert ended is not None
     assert ended.verdict == "withdrawn"
     with pytest.raises(TenantryError, match="cannot serve: "):
@@ -333,6 +336,8 @@ def test_a_challenger_that_is_lost_challenges_no_more(here: Region) -> None:
             as_of=FIRST + WEEK,
             registry=here.registry,
             promotions=PROMOTIONS,
+            experiments=STORES.experiments,
+            predictions=STORES.predictions,
             by="ada",
         )
 
@@ -516,7 +521,7 @@ def test_a_baseline_that_retention_has_erased_holds_up_no_withdrawal(
 ) -> None:
     """Nothing serves the tenant then, rather than what was withdrawn."""
 
-    def erased(owner: TenantRef, use_case: str) -> NewVersion | None:
+    def erased(platform: Platform, owner: TenantRef, use_case: str) -> NewVersion | None:
         raise IntegrityError("its reference is gone")
 
     monkeypatch.setattr(consent, "best_baseline", erased)

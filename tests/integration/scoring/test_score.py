@@ -21,6 +21,7 @@ from include.scoring import stage as scoring
 from include.scoring.stage import score
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef
 from include.use_cases.details import Alerts, Kept
@@ -29,6 +30,7 @@ from tests.unused import unused
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+STORES: Final = in_postgres()
 
 MONDAY = datetime(2017, 1, 2, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -107,7 +109,8 @@ def run(
 ) -> Scored:
     """The stage as the pipeline calls it."""
     how = {"task": "classification", "top_k": 10} | how
-    return score(tenant, features, registry=registry, promotions=PROMOTIONS, lake=lake, **how)
+    ports = {name: getattr(STORES, name) for name in ("promotions", "experiments", "predictions")}
+    return score(tenant, features, registry=registry, lake=lake, **ports, **how)
 
 
 def stored(tenant: TenantRef) -> list[dict[str, Any]]:

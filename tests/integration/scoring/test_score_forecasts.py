@@ -23,6 +23,7 @@ from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.stores.memory.promotions import InMemoryPromotions
+from include.stores.postgres import in_postgres
 from include.tenants.config import TenantConfig
 from include.training import train
 from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
@@ -126,12 +127,13 @@ def run(name: str, lake: Lake) -> Scored:
         code_revision="r1",
     )
     registry = InMemoryRegistry()
-    promotions = InMemoryPromotions()
+    promotions, stores = InMemoryPromotions(), in_postgres()
     registered = register(
         tenant.ref,
         trained,
         registry=registry,
         promotions=promotions,
+        incidents=stores.incidents,
         lake=lake,
         feature_fingerprint=case.fingerprint,
     )
@@ -142,6 +144,8 @@ def run(name: str, lake: Lake) -> Scored:
         10,
         registry=registry,
         promotions=promotions,
+        experiments=stores.experiments,
+        predictions=stores.predictions,
         lake=lake,
         entity=case.entity,
         baseline=shown_baseline(case),

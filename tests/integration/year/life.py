@@ -12,6 +12,7 @@ from include.registry import experiments
 from include.registry.promotions import ROLLBACK, Promotion
 from include.storage.postgres import tenant_transaction
 from include.storage.retention import Expired
+from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef
 
@@ -78,7 +79,7 @@ class Record:
         return cls(
             PROMOTIONS.history(tenant, use_case),
             retrains.history(tenant, use_case),
-            experiments.history(tenant, use_case),
+            in_postgres().experiments.history(tenant, use_case),
             rows,
             diary,
         )

@@ -21,9 +21,10 @@ from include.monitoring import ledger as retrains
 from include.pipeline import consent, in_process, retention, runs, steps
 from include.pipeline.experiments import begin, stop
 from include.pipeline.intervals import next_end
+from include.pipeline.stages import GLOBAL_STAGES, RETRAIN_STAGES
 from include.registry import experiments
+from include.registry.policy import Policy
 from include.registry.rollback import roll_back
-from include.registry.sequential import Policy
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants import withdrawing
 from include.tenants.config import TenantConfig
@@ -126,30 +127,29 @@ class Year:
     def retrain(self, tenant: TenantConfig, use_case: str, as_of: datetime) -> None:
         """The stages of `{tenant}.retrain`."""
         received: dict[str, Any] = {}
-        for stage in (*in_process.PER_USE_CASE, "outcome"):
+        for stage in RETRAIN_STAGES:
             again = runs.open_retrain(
                 tenant.id,
                 use_case,
                 as_of=as_of,
                 trigger="drift",
                 run_id=f"drift__{use_case}__{as_of.isoformat()}",
+                begun=bool(received),
                 connect=wiring.connect_from_environment,
-                received=received,
             )
-            received[stage] = steps.execute(stage, again)
+            received[stage.name] = steps.execute(stage, again, received)
 
     def train_global(self, life: Life, use_case: str, as_of: datetime) -> None:
         """The template's model for all, where anybody consents to one."""
         received: dict[str, Any] = {}
-        for stage in steps.GLOBAL_STEPS:
+        for stage in GLOBAL_STAGES:
             world = runs.open_global(
                 use_case,
                 as_of=as_of,
                 connect=wiring.connect_from_environment,
-                received=received,
                 owner=self.tenant(life).pool,
             )
-            received[stage] = steps.execute_global(stage, world)
+            received[stage.name] = steps.execute_global(stage, world, received)
 
     def expire(self, at: datetime) -> None:
         """What the platform's DAG does every night."""
@@ -161,11 +161,11 @@ class Year:
         """What somebody does by hand."""
         tenant = self.tenant(life)
         platform = wiring.platform(wiring.connect_from_environment)
-        case, as_of = life.cases[0], runs.last_checked(tenant)
+        case, as_of = life.cases[0], runs.last_checked(tenant, wiring.stores().stage_runs)
         challenger = experiments.challenger_at(PROMOTIONS.history(tenant.ref, case), as_of)
         serving, trial = (
             PROMOTIONS.champion_at(tenant.ref, case),
-            experiments.running(tenant.ref, case),
+            experiments.running(platform.stores.experiments.history(tenant.ref, case)),
         )
         if deed == BEGIN and (not serving or challenger in ("", serving.version)):
             return  # nothing to try yet: next week, then

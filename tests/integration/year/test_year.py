@@ -22,6 +22,7 @@ from include.monitoring.live import awaiting_labels
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres import in_postgres
 from include.tenants.loader import load_fleet
 
 pytestmark = pytest.mark.integration
@@ -75,7 +76,10 @@ def test_labels_mature(year: Year, template: str) -> None:
     for life in living(year, template):
         case, tenant = use_cases.get(template), year.tenant(life)
         last = year.ran[life.id][-1]
-        waiting = awaiting_labels(tenant.ref, template, case.label.horizon, last, case.metric)
+        stores = in_postgres()
+        ports = (stores.predictions, stores.live_metrics)
+        until = last - case.label.horizon
+        waiting = awaiting_labels(*ports, tenant.ref, template, until, case.metric)
         assert waiting == [], life.id
         measured = year.records()[life.id, template].rows["live_metrics"]
         if life.weeks > 20:

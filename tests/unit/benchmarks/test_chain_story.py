@@ -9,8 +9,8 @@ import numpy as np
 from benchmarks.quality import common_shocks as shocks
 from benchmarks.quality.common_shocks import DAY, FIRST, START, TEMPLATES, Chain
 from include.models.measures import measure_rows
+from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.policy import DriftPolicy
-from include.monitoring.verdicts import Live
 from include.registry.decay import decide_rollback
 from include.registry.decision import decide_promotion
 from include.training.metrics import Intervals
@@ -23,7 +23,7 @@ POLICY = DriftPolicy()
 def story(chain: Chain, *, by_entity: bool) -> list[str]:
     """What happens to the own forecast in half a year: trained monthly, measured weekly."""
     told: list[str] = []
-    promise, figures, challenge = None, list[Live](), 0
+    promise, figures, challenge = None, list[LiveMetric](), 0
     for week in range(26):
         known = FIRST + 7 * week
         if promise is None and week % 4 == 0:
@@ -47,7 +47,8 @@ def story(chain: Chain, *, by_entity: bool) -> list[str]:
             one = measure_rows(chain.template.metric, rows.entity.tolist(), rows.label, said)
             assert one is not None
             at = START + (known - 7) * DAY
-            figures.append(Live(at, "2", one.value, one.error, len(rows), one.effective))
+            told = (one.value, one.error, len(rows), at, one.effective)
+            figures.append(LiveMetric(at, chain.template.metric, "2", *told))
             if by_entity:
                 back = shocks._by_entity(promise, figures[-1], POLICY)["rollback"]
             else:

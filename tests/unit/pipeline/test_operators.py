@@ -41,7 +41,7 @@ def test_stages_see_instants_of_the_standard_library(
     monkeypatch.setattr(
         steps,
         "execute",
-        lambda stage, run: found.update(run) or Materialized("acme", END, (), 0, 0),
+        lambda stage, run, received: found.update(run) or Materialized("acme", END, (), 0, 0),
     )
     with DAG("acme.pipeline", schedule=None, start_date=START) as dag:
         operator = StageOperator(task_id="materialization", stage="materialization")
@@ -88,7 +88,7 @@ def test_a_retrain_knows_who_asked_for_it(
     monkeypatch.setattr(
         steps,
         "execute",
-        lambda stage, run: found.update(run) or Materialized("acme", END, (), 0, 0),
+        lambda stage, run, received: found.update(run) or Materialized("acme", END, (), 0, 0),
     )
     with DAG("acme.retrain", schedule=None, start_date=START) as dag:
         operator = StageOperator(task_id="outcome", stage="outcome")

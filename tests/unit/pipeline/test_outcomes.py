@@ -10,7 +10,8 @@ import pyarrow as pa
 import pytest
 
 from include import use_cases
-from include.pipeline.outcomes import Interval, entity_outcome, pseudonym, truth_of
+from include.pipeline.outcomes import Answered, entity_outcome, pseudonym, truth_of
+from include.registry.predictions import Prediction
 from include.storage.canonical import EVENTS
 from include.use_cases.declaration import Baseline, History, UseCase
 
@@ -42,7 +43,7 @@ def like(task: Any) -> UseCase:
 )
 def test_a_probability_loses_its_squared_error(said: float, was: float, worth: float) -> None:
     """What lies beyond certainty counts as certain."""
-    assert entity_outcome(CHURN, [{"score": said}], was) == pytest.approx(worth)
+    assert entity_outcome(CHURN, [Prediction("ann", "", 1, said)], was) == pytest.approx(worth)
 
 
 @pytest.mark.parametrize(
@@ -51,12 +52,14 @@ def test_a_probability_loses_its_squared_error(said: float, was: float, worth: f
 )
 def test_a_total_loses_its_share_of_the_greater(said: float, was: float, worth: float) -> None:
     """It is bounded, and small totals are not blown up."""
-    assert entity_outcome(like("regression"), [{"score": said}], was) == pytest.approx(worth)
+    assert entity_outcome(
+        like("regression"), [Prediction("ann", "", 1, said)], was
+    ) == pytest.approx(worth)
 
 
 def test_a_list_hits_or_does_not() -> None:
     """One wanted item among the first ten is a hit; beyond, or without a list, there is none."""
-    rows = [{"item_id": f"i{n}", "rank": n} for n in range(1, 13)]
+    rows = [Prediction("ann", f"i{n}", n, 1 / n) for n in range(1, 13)]
     for wanted, worth in (({"i10"}, 1.0), ({"i11"}, 0.0), (set(), 0.0)):
         assert entity_outcome(RANKING, rows, wanted) == worth
         assert entity_outcome(BASKETS, [], wanted) == 0.0
@@ -83,11 +86,11 @@ def test_wanted_items_come_from_what_happened_afterwards() -> None:
     ]
     events = pa.Table.from_pylist(rows, schema=EVENTS)
     known = AS_OF + RANKING.label.horizon
-    people = [{"entity_id": name} for name in ("ann", "bob", "cat")]
-    found = truth_of(RANKING, events, Interval(AS_OF, people, []), known)
+    people = [Prediction(name, "", 1, 0.0) for name in ("ann", "bob", "cat")]
+    found = truth_of(RANKING, events, Answered(AS_OF, people, []), known)
     assert found == {"ann": {"x", "y"}, "bob": {"y", "z"}, "cat": set()}
-    items = [{"entity_id": name} for name in ("x", "y", "w")]
-    found = truth_of(BASKETS, events, Interval(AS_OF, [], items), known)
+    items = [Prediction(name, "", 1, 0.0) for name in ("x", "y", "w")]
+    found = truth_of(BASKETS, events, Answered(AS_OF, [], items), known)
     assert found == {"x": {"y"}, "y": {"x", "z"}, "w": set()}
 
 

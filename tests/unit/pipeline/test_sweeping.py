@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from include.pipeline import retention, steps
+from include.pipeline.stages import stage_named
 from include.tenants.loader import Fleet
 
 
@@ -33,11 +34,11 @@ def test_a_stage_sweeps_its_tenants_folder_first(
     seen: list[list[bool]] = []
     quiet: Any = SimpleNamespace(at_work=lambda *_: nullcontext(), check_again=lambda *_: None)
     monkeypatch.setattr(steps, "ownership", quiet)
-    monkeypatch.setattr(steps.history, "record", lambda *_: None)
-    stage = {"ingestion": lambda _: seen.append([folder.exists() for folder in left])}
-    monkeypatch.setattr(steps, "STEPS", stage)
+    monkeypatch.setattr(steps, "_record", lambda *_: None)
+    look = lambda _: seen.append([folder.exists() for folder in left])  # noqa: E731
+    monkeypatch.setattr(steps, "ingestion", look)
     run: Any = SimpleNamespace(tenant=SimpleNamespace(id="alder"), use_case_name="", as_of=None)
-    steps.execute("ingestion", run)
+    steps.execute(stage_named("ingestion"), run, {})
     assert seen == [[False, True]]
 
 

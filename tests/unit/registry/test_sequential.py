@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from include.errors import ConfigError
+from include.registry.policy import Policy
 from include.registry.sequential import (
     Observation,
-    Policy,
     confidence_sequence,
     decide_experiment,
 )

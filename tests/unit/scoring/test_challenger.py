@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 
 from include.registry.experiments import Ending, Experiment, challenger_at
+from include.registry.policy import Policy
 from include.registry.promotions import Promotion
-from include.registry.sequential import Policy
 from include.scoring.challenger import Challenged, served
 from include.scoring.ranks import listed, ranked
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,6 +13,7 @@ from benchmarks.quality.simulated import simulate_tenant
 from include import use_cases
 from include.errors import ConfigError
 from include.monitoring.live import judge_of
+from include.registry.predictions import Prediction
 from include.runtime.demo_stories import TEMPLATES
 from include.simulate.world import TenantPlan, World
 from include.use_cases.declaration import UseCase
@@ -61,17 +60,15 @@ def shape(case: UseCase) -> tuple[str, ...]:
     return (case.task, *case.keys, *(["lists"] if case.lists else []))
 
 
-def predicted(case: UseCase, truth: pa.Table) -> list[Mapping[str, Any]]:
+def predicted(case: UseCase, truth: pa.Table) -> list[Prediction]:
     """Rows of `predictions` by somebody who knew what came: for all that is scored at `AS_OF`."""
     spine = scoring_spine(case, history(business_of(case)), AS_OF)
     scored = dict.fromkeys(spine[case.entity].to_pylist())
     if case.task not in ("ranking", "association"):
         known = dict(zip(truth["entity_id"].to_pylist(), truth["label"].to_pylist(), strict=True))
-        return [{"entity_id": e, "item_id": "", "score": known.get(e, 0.0)} for e in scored]
+        return [Prediction(e, "", 0, known.get(e, 0.0)) for e in scored]
     pairs = zip(truth["entity_id"].to_pylist(), truth["item_id"].to_pylist(), strict=True)
-    return [
-        {"entity_id": e, "item_id": i, "score": 1.0} for e, i in sorted(set(pairs)) if e in scored
-    ]
+    return [Prediction(e, i, 0, 1.0) for e, i in sorted(set(pairs)) if e in scored]
 
 
 def business_of(case: UseCase) -> str:
@@ -97,7 +94,7 @@ def test_what_labels_hold_is_what_predictions_hold(business: str, case: UseCase)
         assert len(set(truth["label"].to_pylist())) > 1, "a label that says nothing tests nothing"
     assert set(truth.column_names) == columns
     rows = predicted(case, truth)
-    measured = judge_of(case.metric, truth)(rows, "score")
+    measured = judge_of(case.metric, truth)(rows)
     assert measured is not None
     # ten items cannot be right about every basket that an item comes to lie in
     least = 0.9 if case.task == "association" else 1.0

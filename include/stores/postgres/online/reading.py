@@ -1,7 +1,12 @@
-"""Features of some entities at an instant, from their partial aggregates in Postgres.
+"""Features of some entities at an instant, from their partial aggregates.
 
-A read is one round trip: it asks for the records of the groups that the last read found, and asks
-again in the rare case that these are not the groups any more.
+Idea: a reader remembers which group each of its views is read from, so one round trip asks for
+everything: which groups serve the views now, and the states in the groups that served them before.
+
+Invariant: the answer is of one snapshot, in which those groups are the ones that serve. Where they
+are not any more, as after a view was declared anew, the reader learns the new ones and asks again.
+
+    views, states, facts ── one snapshot ──> decode ──> `History` ──> features
 """
 
 from __future__ import annotations
@@ -15,7 +20,6 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import pyarrow as pa
 
-from include.errors import ConfigError
 from include.features.columns import read_number, read_text
 from include.features.declarations import AttributeLookup
 from include.features.engine import answer
@@ -24,8 +28,9 @@ from include.features.online.layout import Layout
 from include.features.online.limits import may_be_kept
 from include.features.online.reductions import History, Step, steps
 from include.features.online.request import Request
-from include.features.online.served import stale_reason
-from include.features.outputs import Texts, Values, evaluate
+from include.features.online.served import unanswered
+from include.features.online.store import OnlineFeatures
+from include.features.outputs import Texts, Values, evaluate, nulls
 from include.features.spine import AS_OF, Spine, key_columns
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ENTITY_COLUMNS, TIMESTAMP
@@ -34,7 +39,6 @@ from include.tenants.namespace import TenantRef, global_owner
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_TYPES: Final = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
 
 _VIEWS: Final = """
     SELECT view_name, fingerprint, group_key, watermark FROM online_views
@@ -61,15 +65,7 @@ _FACTS: Final = """
 _Facts: TypeAlias = Mapping[tuple[str, str, str], str | None]
 
 
-@dataclass(frozen=True)
-class OnlineFeatures:
-    """The answer to one read."""
-
-    table: pa.Table  #: join keys, `as_of`, then the service's columns, as offline
-    stale: Mapping[str, str]  #: view → why its columns are null
-
-
-class Reader:
+class PostgresReader:
     """Answers for one service; remembers where its views' records are."""
 
     def __init__(self, tenant: TenantRef, service: FeatureService) -> None:
@@ -82,23 +78,15 @@ class Reader:
         self._served: set[tuple[str, ...]] = set()  #: join keys that were found to be enough
 
     def read(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> OnlineFeatures:
-        """The service's features of the entities at an instant.
-
-        Args:
-            entities: join key → values, all equally many.
-
-        Raises:
-            ConfigError: something that is known only later has been materialized already, the
-                entities lack a join key or have more of one than of another, or `at` is not aware.
-        """
+        """See `Reader.read`."""
         keys = self._keys(entities, at)
         asked = Request(entities, len(keys[AS_OF]), at)
-        found: dict[str, pa.Array] = {}
+        columns: dict[str, pa.Array] = {}
         stale: dict[str, str] = {}
         with np.errstate(all="ignore"):
             for part in self._parts:
-                part.read(asked, found, stale)
-        return OnlineFeatures(answer(self._service, keys, found), stale)
+                part.read(asked, columns, stale)
+        return OnlineFeatures(answer(self._service, keys, columns), stale)
 
     def _keys(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> dict[str, Any]:
         """The columns of the spine: a `Spine` itself is checked for the first of its kind alone."""
@@ -147,11 +135,10 @@ class _Part:
             key: _history(known.layouts[key], states, asked) for key, states in found.states.items()
         }
         for name, view in self._views.items():
-            reason = _stale(view, found.watermarks.get(name), asked.at)
+            reason = unanswered(view, found.watermarks.get(name), asked.at)
             if reason:
                 stale[name] = reason
-                kinds = view.columns.items()
-                columns |= {column: pa.nulls(asked.rows, _TYPES[kind]) for column, kind in kinds}
+                columns |= nulls(view, asked.rows)
                 continue
             values: dict[str, Values] = {}
             if known.group_of[name]:
@@ -212,22 +199,6 @@ def _history(layout: Layout, rows: Sequence[tuple[Any, ...]], asked: Request) ->
     states = [(keys.place[key], fields, words, ends) for key, fields, words, ends in rows]
     states.sort(key=itemgetter(0))
     return History(decode(layout, states), keys.entities, (asked.at - _EPOCH) // _MICROSECOND)
-
-
-def _stale(view: FeatureView, watermark: datetime | None, at: datetime) -> str | None:
-    """Why the view answers null, if it does.
-
-    Raises:
-        ConfigError: `at` is before what is materialized.
-    """
-    if watermark is None:
-        return "was not materialized as it is declared now; materialize it"
-    if at < watermark:
-        raise ConfigError(
-            f"view {view.name!r} is materialized up to {watermark.isoformat()} and cannot be read "
-            f"online at {at.isoformat()}; the offline store answers for the past"
-        )
-    return stale_reason(watermark, view.ttl, at)
 
 
 def _attribute(lookup: AttributeLookup, facts: _Facts, asked: Request) -> Values:

@@ -1,8 +1,19 @@
-"""Moves what became known into batches of partial aggregates: exactly once, in one transaction.
+"""Batches of partial aggregates: every known event goes into one, exactly once.
 
-A streamed event has a state of its own in each group until it is in a batch there; so whether it
-is in a batch is no matter of clocks. Whoever appends waits only for the very end. A materialization
-that is killed leaves nothing behind.
+Idea: a batch adds the events since the last watermark, per entity, beside the batches that are
+there; none of these is read or written again. Its cost follows the new events, not the history.
+
+Invariant: in each group an event is in one batch, or has a state of its own as long as it is known
+from the stream alone, or neither where it is still unknown. Which of these holds is read from the
+rows and not from clocks: a streamed event has left the stream when its state is gone.
+
+    events of the lake, known in (watermark, until]      ──┐
+    states of streamed events, known by `until`,           ├─ fold, per entity ──> one batch
+        which the lake has not delivered                 ──┘
+    states of streamed events that the lake delivered    ────> dropped: their events are above
+
+Everything is one transaction, so a materialization that is killed leaves nothing behind. Appending
+goes on meanwhile; only `finish`, at the very end, holds it up, and settles what came in since.
 """
 
 from __future__ import annotations
@@ -15,17 +26,19 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 
-from include.features.online import delivered, partials, tables
-from include.features.online.appending import shut, states
+from include.features.online import tables
 from include.features.online.codec import decode
 from include.features.online.folding import fold
 from include.features.online.layout import Layout, layouts
-from include.features.online.partials import Batch, Group, Row
+from include.features.online.progress import needed_since, served_from_now
 from include.features.online.records import Records, entities_of, joined, records_of
-from include.features.online.served import serve, served
 from include.features.views import FeatureView
 from include.handoffs import Materialized
-from include.storage.postgres import Connection, tenant_transaction
+from include.storage.postgres import Connection, keyed_transaction, tenant_transaction
+from include.stores.postgres.online import arrivals, delivered, partials
+from include.stores.postgres.online.appending import shut, states
+from include.stores.postgres.online.partials import Batch, Group, Row
+from include.stores.postgres.online.served import serve, served
 from include.tenants.namespace import TenantRef
 
 #: Events that are turned into records at once: some 200 MB.
@@ -47,16 +60,13 @@ def materialize(
     until: datetime,
     events: pa.Table,
     facts: pa.Table,
-    rebuild: bool = False,
-    source: str = "",
+    rebuild: bool,
+    source: str,
 ) -> Materialized:
-    """Bring all views to `until`; what was served besides them is served no more.
+    """Bring all views to `until`; other views are served no more.
 
     Args:
-        events: at least what became known since `since(…)`, of `tables.canonical_events`.
-        facts: likewise, of `tables.canonical_facts`.
-        rebuild: forget the batches first; `events` and `facts` are then all there is.
-        source: what to record as their origin.
+        events: of `tables.delivered_rows`, as are the facts; see `OnlineStore.materialize`.
     """
     with tenant_transaction(tenant) as connection:
         connection.execute(LOCK, [tenant.id])
@@ -65,40 +75,33 @@ def materialize(
         if rebuild:
             for key in there:
                 partials.forget_batches(connection, tenant, key)
-            tables.forget_facts(connection, tenant, until)
+            arrivals.forget_facts(connection, tenant, until)
             delivered.forget_all(connection, tenant)
-        tables.insert_facts(connection, tenant, facts)
+        arrivals.insert_facts(connection, tenant, facts)
         events = tables.known(events, None, until)
         delivered.remember(connection, tenant, events, until)
         work = _Work(connection, tenant, until, events, facts)
-        wanted = layouts(views, tenant.region, timezone)
         old = {} if rebuild else there
-        groups = {layout: work.group(layout, old.get(layout.key)) for layout in wanted}
+        groups = [
+            work.group(layout, old.get(layout.key))
+            for layout in layouts(views, tenant.region, timezone)
+        ]
+        watermarks = {group.key: group.watermark for group in groups}
         before = served(connection, tenant)
-        rows = [(v, groups[o].key, groups[o].watermark) for o, some in wanted.items() for v in some]
-        for view in views:
-            if view.stream is None:
-                one = before.get((view.name, view.fingerprint))
-                rows.append((view, "", max(until, one.watermark) if one else until))
-        serve(connection, tenant, rows, source)
-        unused = there.keys() - {group.key for group in groups.values()}
-        work.finish(groups.values(), unused)
+        now = served_from_now(watermarks, before, tenant, views, timezone, until, source)
+        serve(connection, tenant, now)
+        work.finish(groups, there.keys() - watermarks.keys())
     names = tuple(view.name for view in views)
     return Materialized(tenant.id, until, names, work.states, work.rows + len(facts))
 
 
-def since(
-    connection: Connection, tenant: TenantRef, views: Sequence[FeatureView], timezone: str
-) -> datetime | None:
-    """From when on a materialization of the views needs rows; None for all there are."""
-    groups = partials.groups(connection, tenant)
-    there = served(connection, tenant)
-    found = [there.get((v.name, v.fingerprint)) for v in views if v.stream is None]
-    marks = [one.watermark if one else None for one in found]
-    for layout in layouts(views, tenant.region, timezone):
-        group = groups.get(layout.key)
-        marks.append(group.watermark if group else None)
-    return min((mark for mark in marks if mark), default=None) if all(marks) else None
+def since(tenant: TenantRef, views: Sequence[FeatureView], timezone: str) -> datetime | None:
+    """See `OnlineStore.since`."""
+    with keyed_transaction(tenant) as connection:
+        groups = partials.groups(connection, tenant)
+        there = served(connection, tenant)
+    watermarks = {key: group.watermark for key, group in groups.items()}
+    return needed_since(watermarks, there, tenant, views, timezone)
 
 
 class _Work:
@@ -114,7 +117,7 @@ class _Work:
     ) -> None:
         self._connection, self._tenant, self._until = connection, tenant, until
         self._events = events
-        self._streamed = tables.streamed_events(connection, tenant)
+        self._streamed = arrivals.streamed_events(connection, tenant)
         keys = tables.event_keys(self._streamed)
         created = self._streamed["created_timestamp"].to_pylist()
         self._created = dict(zip(keys, created, strict=True))
@@ -176,7 +179,7 @@ class _Work:
             part = events.take(pa.array(rows))
             numbers, owner = np.unique(entities.of_event[rows], return_inverse=True)
             keys = entities.keys(numbers)
-            facts = tables.facts_of(self._connection, self._tenant, layout.lookups, part)
+            facts = arrivals.facts_of(self._connection, self._tenant, layout.lookups, part)
             found = records_of(layout, part, facts)
             records = Records(layout, owner[found.entity], found.fields, found.words)
             also = [
@@ -197,7 +200,7 @@ class _Work:
         """With nobody appending: settle what was streamed, also what came in meanwhile."""
         connection, tenant = self._connection, self._tenant
         shut(connection, tenant)
-        now = tables.streamed_events(connection, tenant)
+        now = arrivals.streamed_events(connection, tenant)
         meanwhile = tables.among(now, self._created.keys(), keep=False)
         late = tables.delivered(self._events, tables.event_keys(meanwhile), meanwhile)
         for group in groups:
@@ -213,4 +216,4 @@ class _Work:
             partials.forget_group(connection, tenant, key)
         forgotten = self._until - min(_UNCONFIRMED, self._until - _NEVER)
         confirmed = tables.among(now, self._delivered | late)
-        tables.forget_events(connection, tenant, confirmed, forgotten)
+        arrivals.forget_events(connection, tenant, confirmed, forgotten)

@@ -1,27 +1,27 @@
 """Which events the lake delivered in the last days: a streamed copy that lags is known by them.
 
-What became known within `REMEMBERED` before the watermark is either on the list or new, however
-long ago it happened and whatever its copy says of when it became known. Only a copy that lags
-behind the lake's by more than that, and says that it became known later, counts as another event.
+An event that became known within `REMEMBERED` before the watermark is either on the list or new,
+however long ago it happened and whatever its copy says of when it became known. Only a copy that
+lags behind the lake's by more than that, and says that it became known later, counts as another
+event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.features.online import tables
+from include.features.online.store import REMEMBERED
+from include.features.online.tables import event_keys
 from include.storage.canonical import TIMESTAMP
 from include.storage.postgres import Connection
 from include.tenants.namespace import TenantRef
 
-#: How far a stream may lag behind the lake.
-REMEMBERED: Final = timedelta(days=7)
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _ROWS_PER_STATEMENT: Final = 20_000
 _INSERT: Final = """
@@ -41,7 +41,7 @@ _FORGET_OWNERS: Final = f"{_FORGET_ALL} AND owner <> ALL(%s::text[])"
 
 
 def remember(connection: Connection, tenant: TenantRef, events: pa.Table, until: datetime) -> None:
-    """Put the recent ones of delivered events on the list, and take off what is too old for it."""
+    """Put recent delivered events on the list, and take those off that are too old for it."""
     connection.execute(_FORGET, [tenant.id, tenant.region, _from(until)])
     recent = _known_after(events, _from(until))
     for start in range(0, len(recent), _ROWS_PER_STATEMENT):
@@ -85,5 +85,5 @@ def _known_at(events: pa.Table) -> pa.ChunkedArray:
 
 def _digests(events: pa.Table) -> list[bytes]:
     """Sixteen bytes that stand for whose event it is, its source and its id."""
-    keys = tables.event_keys(events)
+    keys = event_keys(events)
     return [blake2b(key.encode(), digest_size=16).digest() for key in keys]

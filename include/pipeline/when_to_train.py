@@ -1,36 +1,16 @@
-"""What was done before: the registry of stage runs, and what it says about the next training."""
+"""When a run trains: never twice for one decision, and else as its cadence says."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
-from include.handoffs import FeaturesBuilt, Scored, TableVersion, Trained, pack, unpack
+from include.handoffs import FeaturesBuilt, TableVersion, Trained
 from include.pipeline.runs import GlobalRun, Run
 from include.registry.promotions import Promotions
-from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
 from include.training.due import Due, TrainingState, is_due
 from include.use_cases.declaration import UseCase
-
-_RECORD = """
-    INSERT INTO stage_runs (tenant_id, use_case, stage, interval_start, interval_end, handoff)
-    VALUES (%s, %s, %s, %s, %s, %s)
-    ON CONFLICT (tenant_id, use_case, stage, interval_start, interval_end)
-    DO UPDATE SET handoff = excluded.handoff, recorded_at = now()
-"""
-
-
-def record(run: Run | GlobalRun, stage: str, handoff: Any) -> None:
-    """Keep a stage's handoff; a rerun replaces it. A global run has an instant, no interval."""
-    start = run.interval.start if isinstance(run, Run) else run.as_of
-    with tenant_transaction(run.owner) as connection:
-        connection.execute(
-            _RECORD,
-            [run.owner.id, run.use_case_name, stage, start, run.as_of, Jsonb(pack(handoff))],
-        )
 
 
 def decided_training(run: Run | GlobalRun) -> Trained | None:
@@ -90,39 +70,7 @@ def _global_model(owner: TenantRef, use_case: UseCase, at: datetime, promotions:
     return found.version if found and found.rung == "global" else ""
 
 
-def newest_training(
-    owner: TenantRef, use_case: str, until: datetime | None = None
-) -> Trained | None:
-    """The newest training of a use case, or the newest by an instant; None before the first."""
-    with tenant_transaction(owner) as connection:
-        row = connection.execute(
-            "SELECT handoff FROM stage_runs WHERE tenant_id = %s AND use_case = %s "
-            "AND stage = 'training' AND interval_end <= coalesce(%s, 'infinity'::timestamptz) "
-            "ORDER BY interval_end DESC, interval_start DESC LIMIT 1",
-            [owner.id, use_case, until],
-        ).fetchone()
-    found = None if row is None else unpack(row["handoff"])
-    return found if isinstance(found, Trained) else None
-
-
-def scored_before(run: Run) -> list[Scored]:
-    """The log of vectors of the use case's earlier instants, oldest first; the newest of each."""
-    with tenant_transaction(run.owner) as connection:
-        rows = connection.execute(
-            "SELECT DISTINCT ON (interval_end) handoff FROM stage_runs WHERE tenant_id = %s "
-            "AND use_case = %s AND stage = 'scoring' AND interval_end < %s "
-            "ORDER BY interval_end, recorded_at DESC",
-            [run.owner.id, run.use_case_name, run.as_of],
-        ).fetchall()
-    return [unpack(row["handoff"]) for row in rows]
-
-
 def _recorded(run: Run | GlobalRun, stage: str) -> Any:
     """The handoff that a stage of this run left, if it did."""
-    with tenant_transaction(run.owner) as connection:
-        row = connection.execute(
-            "SELECT handoff FROM stage_runs WHERE tenant_id = %s AND use_case = %s AND stage = %s "
-            "AND interval_end = %s ORDER BY interval_start DESC LIMIT 1",
-            [run.owner.id, run.use_case_name, stage, run.as_of],
-        ).fetchone()
-    return None if row is None else unpack(row["handoff"])
+    done = run.platform.stores.stage_runs.newest(run.owner, run.use_case_name, stage, run.as_of)
+    return done.handoff if done is not None and done.end == run.as_of else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,7 +18,10 @@ from include.features.declarations import (
     AttributeLookup,
     EventStream,
 )
+from include.features.online.served import Served
+from include.features.online.store import OnlineFeatures, OnlineStore
 from include.features.views import FeatureService, FeatureView
+from include.handoffs import Materialized
 from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
@@ -53,6 +58,45 @@ POPULARITY = FeatureView(
     ttl=2 * DAY,
 )
 SHOP = FeatureService("shop", (SPEND,))
+
+
+@dataclass(frozen=True)
+class OwnerStore:
+    """One owner's part of an online store, for the views of one service."""
+
+    online: OnlineStore
+    owner: TenantRef
+    service: FeatureService = SHOP
+    timezone: str = "Europe/Vienna"
+
+    def append(self, events: pa.Table | None = None, attributes: pa.Table | None = None) -> int:
+        """See `OnlineStore.append`."""
+        return self.online.append(self.owner, events, attributes)
+
+    def since(self) -> datetime | None:
+        """See `OnlineStore.since`."""
+        return self.online.since(self.owner, self.service.views, self.timezone)
+
+    def materialize(
+        self,
+        until: datetime,
+        events: pa.Table | None = None,
+        attributes: pa.Table | None = None,
+        **options: Any,
+    ) -> Materialized:
+        """See `OnlineStore.materialize`."""
+        views = self.service.views
+        return self.online.materialize(
+            self.owner, views, self.timezone, until, events, attributes, **options
+        )
+
+    def read(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> OnlineFeatures:
+        """See `Reader.read`."""
+        return self.online.reader(self.owner, self.service).read(entities, at)
+
+    def freshness(self) -> list[Served]:
+        """See `OnlineStore.freshness`."""
+        return self.online.freshness(self.owner)
 
 
 def lines(*rows: str, tenant: str = "acme") -> pa.Table:

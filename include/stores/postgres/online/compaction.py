@@ -11,12 +11,12 @@ from typing import Final
 
 from psycopg.rows import DictRow
 
-from include.features.online import partials
 from include.features.online.codec import State, decode
 from include.features.online.folding import fold
-from include.features.online.materialize import LOCK
-from include.features.online.partials import Batch, Group, Row
 from include.storage.postgres import Connection, tenant_transaction
+from include.stores.postgres.online import partials
+from include.stores.postgres.online.materialization import LOCK
+from include.stores.postgres.online.partials import Batch, Group, Row
 from include.tenants.namespace import TenantRef
 
 #: Batches beyond which the newest are merged.

@@ -1,0 +1,114 @@
+"""The online store in Postgres: partial aggregates per entity, and what streamed in since.
+
+`arrivals` and `delivered` hold events as they came, `partials` the states of groups and `served`
+the views. `appending`, `materialization` and `compaction` write them, `reading` makes features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from include.features.online.served import Served
+from include.features.online.store import check_instant, of_owner
+from include.features.views import FeatureService, FeatureView
+from include.handoffs import Materialized
+from include.storage.postgres import keyed_transaction, tenant_transaction
+from include.stores.postgres.online.served import served
+from include.tenants.namespace import TenantRef
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from include.stores.postgres.online.reading import PostgresReader
+
+#: Ends with its transaction.
+_TURN: Final = "SELECT pg_advisory_xact_lock(hashtext('tenantry.online.pool'), hashtext(%s))"
+
+
+class PostgresOnlineStore:
+    """The tables `online_…`; what needs arrays is imported by whoever needs more than freshness."""
+
+    def append(
+        self,
+        owner: TenantRef,
+        events: pa.Table | None = None,
+        attributes: pa.Table | None = None,
+    ) -> int:
+        """See `OnlineStore.append`."""
+        from include.features.online.tables import streamed_rows
+        from include.stores.postgres.online.appending import append
+
+        return append(owner, *streamed_rows(owner, events, attributes))
+
+    def since(
+        self, owner: TenantRef, views: Sequence[FeatureView], timezone: str
+    ) -> datetime | None:
+        """See `OnlineStore.since`."""
+        from include.stores.postgres.online.materialization import since
+
+        return since(owner, of_owner(owner, views), timezone)
+
+    def materialize(
+        self,
+        owner: TenantRef,
+        views: Sequence[FeatureView],
+        timezone: str,
+        until: datetime,
+        events: pa.Table | None = None,
+        attributes: pa.Table | None = None,
+        *,
+        rebuild: bool = False,
+        source: str = "",
+    ) -> Materialized:
+        """See `OnlineStore.materialize`; compaction follows in a transaction of its own."""
+        from include.features.online.tables import delivered_rows
+        from include.stores.postgres.online.compaction import compact
+        from include.stores.postgres.online.materialization import materialize
+
+        check_instant(until)
+        new, facts = delivered_rows(owner, events, attributes)
+        done = materialize(
+            owner,
+            of_owner(owner, views),
+            timezone,
+            until=until,
+            events=new,
+            facts=facts,
+            rebuild=rebuild,
+            source=source,
+        )
+        compact(owner)
+        return done
+
+    def reader(self, tenant: TenantRef, service: FeatureService) -> PostgresReader:
+        """See `OnlineStore.reader`."""
+        from include.stores.postgres.online.reading import PostgresReader
+
+        return PostgresReader(tenant, service)
+
+    def freshness(self, owner: TenantRef) -> list[Served]:
+        """See `OnlineStore.freshness`."""
+        with keyed_transaction(owner) as connection:
+            return served(connection, owner)
+
+    def keep_members(self, pool: TenantRef, members: Sequence[str]) -> None:
+        """See `OnlineStore.keep_members`."""
+        from include.stores.postgres.online.forgetting import keep_members
+
+        keep_members(pool, members)
+
+    def empty(self, owner: TenantRef) -> None:
+        """See `OnlineStore.empty`."""
+        from include.stores.postgres.online.forgetting import empty
+
+        empty(owner)
+
+    @contextmanager
+    def exclusive(self, pool: TenantRef) -> Iterator[None]:
+        """See `OnlineStore.exclusive`."""
+        with tenant_transaction(pool) as connection:
+            connection.execute(_TURN, [pool.region])
+            yield
