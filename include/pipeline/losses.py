@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from include.handoffs import LostDays
+from include.incidents import Incidents
 from include.monitoring.policy import DriftPolicy
 from include.monitoring.windows import PREDICTION
 from include.pipeline.runs import Run
-from include.quality import results
+from include.quality.incidents import data_losses
 from include.quality.volume import lost
-from include.storage.postgres import tenant_transaction
 from include.tenants.config import TenantConfig
 from include.use_cases.declaration import UseCase
 from include.use_cases.losses import (
@@ -23,20 +23,19 @@ from include.use_cases.losses import (
 )
 
 
-def lost_days(tenant: TenantConfig, as_of: datetime) -> tuple[LostDays, ...]:
+def lost_days(incidents: Incidents, tenant: TenantConfig, as_of: datetime) -> tuple[LostDays, ...]:
     """The days before an instant of which rows are missing; without those that were sent again."""
-    with tenant_transaction(tenant.ref) as connection:
-        outages = lost(results.incidents(connection, tenant.id))
     return tuple(
-        LostDays(one.source, one.start, min(one.until or as_of, as_of))
-        for one in outages
-        if one.start < as_of
+        LostDays(outage.source, outage.start, min(outage.until or as_of, as_of))
+        for outage in lost(data_losses(incidents, tenant.ref))
+        if outage.start < as_of
     )
 
 
 def of_run(run: Run) -> tuple[LostDays, ...]:
     """What is lost of the events that the run's use case reads."""
-    return of_use_case(run.the_use_case(), run.tenant, lost_days(run.tenant, run.as_of))
+    days = lost_days(run.platform.stores.incidents, run.tenant, run.as_of)
+    return of_use_case(run.the_use_case(), run.tenant, days)
 
 
 def in_interval(run: Run, found: Sequence[LostDays]) -> tuple[LostDays, ...]:

@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from include.handoffs import Interval
-from include.quality import results, rows, suites
+from include.quality import rows, suites
+from include.quality.checks import Result, SetAside
 from include.quality.great_expectations_adapter import Evaluator
-from include.quality.results import Result, SetAside
 from include.quality.suites import Expectation, Outcome
 
 SHOWN: Final = 20  #: rows set aside that the report shows of each source
@@ -142,7 +142,7 @@ def _split(slice_: Slice) -> Iterator[tuple[pa.Table, FailedRows]]:
 
 
 def _rows_set_aside(batch: pa.Table, failed: FailedRows, offset: int) -> list[SetAside]:
-    content = results.readable_rows(batch.take(pa.array(failed.rows)))
+    content = rows.readable(batch.take(pa.array(failed.rows)))
     return [
         SetAside(offset + number, reason, row)
         for number, reason, row in zip(failed.rows.tolist(), failed.reasons(), content, strict=True)

@@ -69,8 +69,8 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Incident:
-    """Data loss, until all its sources are back. Its days stay lost until they are recovered."""
+class DataLoss:
+    """Losses at one time, until all its sources are back. Its days stay lost until recovered."""
 
     as_of: datetime
     summary: str
@@ -79,8 +79,8 @@ class Incident:
 
 
 def decide_incidents(
-    interval: Interval, volumes: Mapping[str, Volume], incidents: Sequence[Incident]
-) -> list[Incident]:
+    interval: Interval, volumes: Mapping[str, Volume], incidents: Sequence[DataLoss]
+) -> list[DataLoss]:
     """The incidents that are new or changed after this interval, oldest first.
 
     Deciding again on the same facts changes nothing. A loss belongs to the incident whose days it
@@ -99,7 +99,7 @@ def decide_incidents(
                 None,
             )
             if place is None:
-                found.append(Incident(as_of, "", (outage,)))
+                found.append(DataLoss(as_of, "", (outage,)))
             else:
                 found[place] = replace(found[place], outages=(*found[place].outages, outage))
     known = {one.as_of: one for one in incidents}
@@ -108,7 +108,7 @@ def decide_incidents(
     return sorted(changed, key=lambda one: one.as_of)
 
 
-def lost(incidents: Iterable[Incident]) -> list[Outage]:
+def lost(incidents: Iterable[DataLoss]) -> list[Outage]:
     """The outages whose days are still lost, by start and source."""
     outages = (outage for one in incidents for outage in one.outages)
     still = (outage for outage in outages if outage.recovered_at is None)
@@ -116,11 +116,11 @@ def lost(incidents: Iterable[Incident]) -> list[Outage]:
 
 
 def _updated(
-    incident: Incident,
+    incident: DataLoss,
     interval: Interval,
     volumes: Mapping[str, Volume],
     left: Mapping[str, list[Loss]],
-) -> Incident:
+) -> DataLoss:
     """The incident with what is lost of its days by now, which is taken from `left`."""
     outages: list[Outage] = []
     for outage in incident.outages:
@@ -151,7 +151,7 @@ def _updated(
     return replace(incident, outages=tuple(outages))
 
 
-def _goes_on(incident: Incident, loss: Loss) -> bool:
+def _goes_on(incident: DataLoss, loss: Loss) -> bool:
     """Whether an incident that is not over covers some of the loss's time."""
     if incident.closed_at is not None:
         return False
@@ -166,7 +166,7 @@ def _outage(source: str, loss: Loss, volume: Volume) -> Outage:
     return Outage(source, loss.start, until, loss.rows, loss.expected)
 
 
-def _settled(incident: Incident, interval: Interval) -> Incident:
+def _settled(incident: DataLoss, interval: Interval) -> DataLoss:
     """The incident in words, and closed where all its outages are over."""
     ends = [one.until for one in incident.outages]
     over = [end for end in ends if end is not None]

@@ -8,6 +8,7 @@ from include.features.online.store import OnlineStore
 from include.incidents import Incidents
 from include.ingestion.slices import Slices
 from include.monitoring.live_metrics import LiveMetrics
+from include.quality.checks import Checks
 from include.registry.experiments import Experiments
 from include.registry.outcomes import Outcomes
 from include.registry.predictions import Predictions
@@ -23,6 +24,7 @@ class Stores:
     online: OnlineStore
     incidents: Incidents
     slices: Slices
+    checks: Checks
     stage_runs: StageRuns
     predictions: Predictions
     live_metrics: LiveMetrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.memory.checks import InMemoryChecks
 from include.stores.memory.experiments import InMemoryExperiments
 from include.stores.memory.incidents import InMemoryIncidents
 from include.stores.memory.live_metrics import InMemoryLiveMetrics
@@ -16,10 +17,12 @@ from include.stores.memory.stage_runs import InMemoryStageRuns
 
 def in_memory() -> Stores:
     """Empty stores, which last as long as the process."""
+    incidents = InMemoryIncidents()
     return Stores(
         promotions=InMemoryPromotions(),
-        incidents=InMemoryIncidents(),
+        incidents=incidents,
         slices=InMemorySlices(),
+        checks=InMemoryChecks(incidents),
         online=InMemoryOnlineStore(),
         stage_runs=InMemoryStageRuns(),
         predictions=InMemoryPredictions(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.postgres.checks import PostgresChecks
 from include.stores.postgres.experiments import PostgresExperiments
 from include.stores.postgres.incidents import PostgresIncidents
 from include.stores.postgres.live_metrics import PostgresLiveMetrics
@@ -20,6 +21,7 @@ def in_postgres() -> Stores:
         promotions=PostgresPromotions(),
         incidents=PostgresIncidents(),
         slices=PostgresSlices(),
+        checks=PostgresChecks(),
         online=PostgresOnlineStore(),
         stage_runs=PostgresStageRuns(),
         predictions=PostgresPredictions(),
