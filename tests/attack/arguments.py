@@ -7,6 +7,7 @@ where it takes something new. `NEEDED` says what is missing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from include.handoffs import (
     TableVersion,
     Trained,
 )
+from include.ingestion import slices
 from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
@@ -49,6 +51,7 @@ from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
 from include.pipeline.outcomes import Answered
 from include.pipeline.runs import Run
+from include.quality import checks
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
 from include.registry.ancestry import ModelName
@@ -388,6 +391,14 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Stores": lambda a: in_postgres(),
     "Promotions": lambda a: PostgresPromotions(),
     "OnlineStore": lambda a: PostgresOnlineStore(),
+    "Incidents": lambda a: in_postgres().incidents,
+    "Slices": lambda a: in_postgres().slices,
+    "Slice": lambda a: slices.Slice(a.named.source, WEEK, 3, 0, 0, 1),
+    "Rejected": lambda a: slices.Rejected(slices.Counted([], Counter(["asked"]))),
+    "Sequence[Remaining]": lambda a: [slices.Remaining(WEEK, 1, 0)],
+    "Checks": lambda a: in_postgres().checks,
+    "Inspection": lambda a: checks.Inspection(WEEK, (), a.path),
+    "Sequence[Rejected]": lambda a: [checks.Rejected(a.named.source, WEEK, [_set_aside(a)])],
     "Predictions": lambda a: in_postgres().predictions,
     "LiveMetrics": lambda a: in_postgres().live_metrics,
     "Experiments": lambda a: in_postgres().experiments,
@@ -612,6 +623,9 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "quality.landing.slice_to_check:delivered": lambda a: [],
     "storage.slices.check_slice:rows": lambda a: a.rows,
     "stores.postgres.online.partials.write:rows": lambda a: [_state(a)],
+    "stores.postgres.quarantine.insert:stage": lambda a: "quality",
+    "stores.postgres.quarantine.insert:rows": lambda a: [(1, "asked", "{}")],
+    "stores.postgres.quarantine.rows:stage": lambda a: "quality",
     "features.description.preview.preview:rows": lambda a: 3,
     "storage.lake_files.LakeFiles.put:rows": lambda a: 1,
     "training.reproduction.RecordedLake.put:rows": lambda a: 1,
@@ -628,6 +642,10 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
 }
 
 
+def _set_aside(a: Asked) -> checks.SetAside:
+    return checks.SetAside(1, "asked", {"created_timestamp": AS_OF.isoformat()})
+
+
 def _suspicion(a: Asked) -> Suspicion:
     return Suspicion("amount", ("asked",), ("asked",), (a.named.digest,), ("own/asked",))
 
@@ -641,6 +659,10 @@ INSTANCES: Final[dict[str, Provider]] = {
     "PostgresOnlineStore": lambda a: PostgresOnlineStore(),
     "InMemoryOnlineStore": lambda a: a.twins.online,
     "InMemoryPromotions": lambda a: a.twins.promotions,
+    "PostgresSlices": lambda a: in_postgres().slices,
+    "InMemorySlices": lambda a: a.twins.slices,
+    "PostgresChecks": lambda a: in_postgres().checks,
+    "InMemoryChecks": lambda a: a.twins.checks,
     "PostgresPredictions": lambda a: in_postgres().predictions,
     "InMemoryPredictions": lambda a: a.twins.predictions,
     "PostgresLiveMetrics": lambda a: in_postgres().live_metrics,

@@ -1,7 +1,8 @@
 """Records as bytes, one entity's at a time, and back.
 
-`fields` are the records as they lie in memory, `words` the UTF-8 texts their codes count through,
-`ends` where each of these ends.
+`fields` are the records as they lie in memory, `words` the UTF-8 texts that their codes count
+through, `ends` the position at which each of these ends. Codes count from 0 in every state, so that
+states are written and read without each other, and `decode` numbers the texts of many anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from include.features.outputs import Integers
 
 
 class State(NamedTuple):
-    """Records of one entity, as Postgres keeps them."""
+    """Records of one entity, as they are kept."""
 
     entity: int
     fields: bytes

@@ -1,9 +1,23 @@
 """Fewer records that give the same features: old ones made coarser, then equal ones merged.
 
-Sums stay exact: numbers are added with error-free transformations, and what one double cannot hold
-stays in further records of no events (n = 0); see Shewchuk, "Adaptive precision floating-point
-arithmetic" (Discrete & Computational Geometry 18, 1997) and Rump, Ogita and Oishi, "Accurate
-floating-point summation" (SIAM Journal on Scientific Computing 31, 2008).
+Idea: at `until` or later no finite window reaches back beyond the layout's longest one. Of the
+records before that, only features over all history read anything, so every other field is blanked
+and their instants become few. Records that are then equal in entity, instant and key fields are
+added up.
+
+Invariant: every feature at `until` or later is the same before and after, sums to the last bit. So
+folding may happen at any time, in any order, and to records that were folded before.
+
+    at ── old ──────────────| until - longest |── recent ──────────| until
+       blanked, few instants                    as they are
+       └──────────────── equal neighbours merged ───────────────┘
+
+Sums stay exact by error-free transformations: a + b is the rounded sum plus an error that is itself
+a double (Knuth's two-sum). Rounds of pairwise sums leave a total and ever fewer errors per group;
+what one double cannot hold stays in further records of no events (n = 0). Sources: Shewchuk,
+"Adaptive precision floating-point arithmetic" (Discrete & Computational Geometry 18, 1997); Rump,
+Ogita and Oishi, "Accurate floating-point summation" (SIAM Journal on Scientific Computing 31,
+2008).
 """
 
 from __future__ import annotations

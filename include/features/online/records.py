@@ -47,7 +47,7 @@ class Entities:
     names: tuple[pa.Array, ...]  #: per join key the entities' values
 
     def keys(self, entities: Integers) -> list[str]:
-        """The entities' keys in Postgres."""
+        """The entities' keys: see `key_of`."""
         rows = pa.array(entities)
         columns = [names.take(rows).to_pylist() for names in self.names]
         if not columns:
@@ -71,7 +71,7 @@ class Entities:
 
 
 def key_of(parts: Sequence[str]) -> str:
-    """The key in Postgres of an entity, by its join keys, or of a streamed event: a JSON array."""
+    """One text that stands for an entity, by its join keys, or for an event: a JSON array."""
     return f"[{', '.join(map(encode_basestring, parts))}]"
 
 

@@ -1,5 +1,16 @@
 """From entities' records to their features at an instant, for several windows at once.
 
+Idea: records are sorted by entity, so that one `reduceat` per question reduces each entity's run of
+records, for all windows at a time. A window sees a record whose age is at most its length, so the
+windows of a question are rows of one mask. Questions that ask alike share masks, sums and answers.
+
+    ages of records      5  30   2 │  9      entity 0 │ entity 1
+    window of  7 days    x   .   x │  .   ─┐
+    window of 31 days    x   x   x │  x   ─┴ reduceat ──> one value per window and entity
+
+Invariant: whether a record stands for one event or for many, as `folding` left it, changes no
+answer.
+
 Arrays called a matrix have one row per window, and one column per record or per entity.
 """
 

@@ -1,4 +1,4 @@
-"""Whose features a read wants, and when."""
+"""A read: entities, an instant, and the distinct entities per set of join keys."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Keys:
 
 
 class Request:
-    """Whose features are wanted, and when."""
+    """Entities whose features are wanted, and when."""
 
     def __init__(
         self, entities: Mapping[str, Sequence[str | None]], rows: int, at: datetime

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from trials import MONDAY, Shop, monday
 
 from include.handoffs import Interval
 from include.monitoring.policy import DriftPolicy
@@ -16,6 +15,7 @@ from include.pipeline import evaluate, losses
 from include.quality.incidents import data_losses, incident_of
 from include.quality.volume import DataLoss, Outage
 from include.storage.lake import Lake
+from tests.trials import MONDAY, Shop, monday
 
 pytestmark = pytest.mark.integration
 
@@ -56,15 +56,6 @@ def test_labels_of_lost_days_wait_until_they_are_sent_again(shop: Shop) -> None:
     assert found == [0, 1, 4]
     lose(shop, monday(2) + DAY, monday(2) + 3 * DAY, monday(5))
     assert measured(shop, 5) == [0, 1, 2, 3, 4]
-
-
-def test_what_was_measured_before_the_loss_was_known_is_taken_back(shop: Shop) -> None:
-    """A loss that is found late holds back what should never have been measured."""
-    for week in range(4):
-        before = measured(shop, week)
-    assert before == [0, 1, 2]
-    lose(shop, monday(1) + DAY, monday(1) + 3 * DAY, None)
-    assert measured(shop, 3) == [0]
 
 
 def test_features_and_predictions_that_reach_into_a_loss_are_not_judged(shop: Shop) -> None:

@@ -363,8 +363,6 @@ def test_a_swapped_version_is_not_reproduced(
             fleet={},
             registry=registry,
             promotions=PROMOTIONS,
-            experiments=STORES.experiments,
-            predictions=STORES.predictions,
             lake=platform.lake,
             code_revision="tested",
         )

@@ -10,6 +10,7 @@ import random
 import string
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -361,3 +362,36 @@ def test_shared_views_are_read_and_not_written_by_tenants(store: OwnerStore) -> 
     assert own.read(asked, hour(13)).table.equals(found)
     abroad = OwnerStore(store.online, TenantRef("acme", "us", "pool"), service, "UTC")
     assert "popularity" in abroad.read(asked, hour(13)).stale
+
+
+def test_who_left_a_pool_is_forgotten_in_what_streamed_in(online: OnlineStore) -> None:
+    """A member's events stay, and an emptied pool serves nothing."""
+    pool = OwnerStore(online, POOL, FeatureService("shared", (POPULARITY,)), "UTC")
+    pool.materialize(hour(0))
+    for member in ("one", "two", "three"):
+        pool.append(lines(f"a {member} tea 1 1", tenant=member))
+    items = {"item_id": ["tea"]}
+    assert pool.read(items, hour(2)).table["popularity__count_7d"].to_pylist() == [3]
+    online.keep_members(POOL, ["one", "three"])
+    assert pool.read(items, hour(2)).table["popularity__count_7d"].to_pylist() == [2]
+    online.empty(POOL)
+    assert online.freshness(POOL) == []
+    assert pool.since() is None
+    assert set(pool.read(items, hour(2)).stale) == {"popularity"}
+
+
+def test_one_at_a_time_holds_a_pool(online: OnlineStore) -> None:
+    """The next one waits until the first lets go; other pools are free."""
+    entered = Event()
+
+    def enter() -> None:
+        with online.exclusive(POOL):
+            entered.set()
+
+    waiting = Thread(target=enter)
+    with online.exclusive(POOL):
+        waiting.start()
+        with online.exclusive(global_owner("us")):
+            assert not entered.wait(0.2)
+    waiting.join()
+    assert entered.is_set()

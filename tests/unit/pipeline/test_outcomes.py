@@ -4,18 +4,32 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from include import use_cases
-from include.pipeline.outcomes import Answered, entity_outcome, pseudonym, truth_of
+from include.handoffs import LostDays
+from include.pipeline.outcomes import (
+    Answered,
+    entity_outcome,
+    outcomes_of,
+    pseudonym,
+    record_outcomes,
+    truth_of,
+)
 from include.registry.predictions import Prediction
 from include.storage.canonical import EVENTS
+from include.storage.lake import Lake
+from include.stores.memory import in_memory
+from include.tenants.namespace import TenantRef
 from include.use_cases.declaration import Baseline, History, UseCase
+from tests.trials import CASE, MONDAY, Shop, monday
 
 AS_OF = datetime(2024, 1, 1, tzinfo=UTC)
+DORA = TenantRef("dora", "eu", "pool")
 CHURN, RANKING = use_cases.get("churn"), use_cases.get("recommendation")
 BASKETS: UseCase = replace(
     RANKING,
@@ -100,3 +114,63 @@ def test_outcomes_do_not_name_their_entity() -> None:
     assert len(names) == 4
     assert not any("ann" in name for name in names)
     assert pseudonym("dora", "churn", "ann") in names
+
+
+def answer(entity: str, score: float, version: str, arm: str | None = None) -> Prediction:
+    """A score of one entity, in an experiment where an arm is named."""
+    return Prediction(entity, "", 1, score, None, version, 4 if arm else None, arm)
+
+
+def test_in_an_experiment_everybody_counts_for_an_arm_and_the_champions_for_a_pair() -> None:
+    """An entity that its arm had nothing to say to has an outcome, too; one whose label is not
+    known has none. Pairs are of those that the champion served."""
+    served = [answer("ann", 0.9, "1", "champion"), answer("bob", 0.8, "2", "challenger")]
+    shadow = [answer(name, 0.5, "2") for name in ("ann", "bob", "cat", "dan")]
+    truth = {"ann": 1.0, "bob": 1.0, "cat": 0.0}
+    found = outcomes_of(DORA, CHURN, Answered(AS_OF, served, shadow), truth)
+    name = {one: pseudonym("dora", "churn", one) for one in truth}
+    assert (found.as_of, found.experiment, found.versions) == (AS_OF, 4, ("1", "2"))
+    assert [(one.entity, one.challenger, round(one.outcome, 6)) for one in found.arms] == [
+        (name["ann"], False, 0.99),
+        (name["bob"], True, 0.96),
+        (name["cat"], False, 0.0),
+    ]
+    assert [(one.entity, round(one.champion, 6), one.challenger) for one in found.pairs] == [
+        (name["ann"], 0.99, 0.75),
+        (name["cat"], 0.0, 0.75),
+    ]
+
+
+def test_without_an_experiment_there_are_pairs_alone() -> None:
+    """And without anybody in the shadow, or served, nothing to compare."""
+    truth = {"ann": 1.0}
+    served, shadow = [answer("ann", 0.9, "1")], [answer("ann", 0.5, "2")]
+    found = outcomes_of(DORA, CHURN, Answered(AS_OF, served, shadow), truth)
+    assert (found.experiment, found.arms, len(found.pairs)) == (None, (), 1)
+    for answered in (Answered(AS_OF, served, []), Answered(AS_OF, [], shadow)):
+        found = outcomes_of(DORA, CHURN, answered, truth)
+        assert (found.arms, found.versions, found.pairs) == ((), ("", ""), ())
+
+
+def test_outcomes_are_kept_once_their_labels_are_known(tmp_path: Path) -> None:
+    """Of instants with a challenger; what lost days touch waits, and comes last."""
+    shop = Shop(Lake(tmp_path), stores=in_memory())
+    shop.promote(shop.add("fair"), monday(0))
+    shop.score(0)  # nobody challenges
+    shop.promote(shop.add("fair", fingerprint="f1"), monday(1), challenger=shop.add("good"))
+    scored = [shop.score(week) for week in range(5)]
+
+    def kept(week: int, *lost: LostDays) -> list[int]:
+        record_outcomes(shop.run(monday(week)), scored[week], lost)
+        measured = shop.stores.outcomes.measured(shop.ref, CASE.name)
+        return [(at - MONDAY).days // 7 for at in measured]
+
+    assert kept(1) == []
+    assert kept(2) == [1]
+    assert kept(2) == [1]
+    lost = LostDays("orders", monday(2) + timedelta(days=1), monday(2) + timedelta(days=2))
+    assert kept(3, lost) == [1]
+    assert record_outcomes(shop.run(monday(4)), scored[4], [lost]) == 0
+    assert record_outcomes(shop.run(monday(4)), scored[4]) == 2
+    assert record_outcomes(shop.run(monday(4)), scored[4]) == 0
+    assert kept(4) == [1, 2, 3]

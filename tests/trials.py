@@ -15,11 +15,13 @@ from include import use_cases
 from include.handoffs import FeaturesBuilt, Interval, Scored, TableVersion
 from include.models.baselines import baseline_model
 from include.models.serialise import to_bytes
-from include.pipeline.experiments import look
+from include.pipeline.experiments import begin, look
 from include.pipeline.runs import Run
 from include.registry.experiments import Experiment
 from include.registry.in_memory import InMemoryRegistry
+from include.registry.policy import Policy
 from include.registry.port import NewVersion
+from include.registry.predictions import Prediction
 from include.registry.promotions import Promotion
 from include.registry.stage import follow_ledger
 from include.scoring.stage import score
@@ -163,6 +165,11 @@ class Shop:
         )
         follow_ledger(self.ref, CASE.name, self.registry, self.stores.promotions)
 
+    def begin(self, challenger: str, policy: Policy, as_of: datetime) -> Experiment:
+        """Try a version against the one that serves."""
+        given = {"as_of": as_of, "platform": self.platform, "by": "ada", "because": "to see"}
+        return begin(self.config, CASE.name, challenger, policy, **given)
+
     def features(self, week: int) -> FeaturesBuilt:
         """Who is active, and what the models may know of their chance to come back."""
         active = np.array(self._active(week))
@@ -222,10 +229,17 @@ class Shop:
         plain = [{k: v for k, v in row.items() if k not in written} for row in found]
         return sorted(plain, key=str)
 
-    def state(self) -> dict[str, Any]:
-        """Everything that scoring and looking leave."""
-        aliases = {
+    def served(self, week: int) -> list[Prediction]:
+        """What was served at the end of a week."""
+        return self.stores.predictions.served(self.ref, CASE.name, monday(week))
+
+    def aliases(self) -> dict[str, str]:
+        """The versions that the registry's aliases name; empty where there is none."""
+        return {
             name: found.version if (found := self.registry.alias(self.ref, CASE.name, name)) else ""
             for name in ("champion", "challenger")
         }
-        return {**{table: self.rows(table) for table in TABLES}, "aliases": aliases}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that scoring and looking leave."""
+        return {**{table: self.rows(table) for table in TABLES}, "aliases": self.aliases()}
