@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import psycopg
@@ -125,6 +125,7 @@ def _recorded(
         for name, query in _QUERIES.items():
             rows = connection.execute(query, {"tenant": tenant.id, "use_case": use_case})
             found[name] = [dict(row) for row in rows]
+    found["quality"] = [asdict(summary) for summary in stores.checks.summaries(tenant.ref)]
     for row in found["retrains"]:
         row["effect"] = describe(row["effect"] or "", row.pop("effect_details") or {})
     for row in (*found["drift_verdicts"], *found["quality"]):
@@ -152,14 +153,6 @@ _QUERIES: Final = {
         SELECT as_of, decision, reason, state, outcome, outcome_details, effect, effect_details
         FROM retrain_ledger WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
         ORDER BY as_of
-    """,
-    "quality": """
-        SELECT interval_end, count(*) AS checks,
-               coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '
-                        ORDER BY suite, check_name) FILTER (WHERE NOT success), '') AS failed,
-               max(report_path) AS report_path
-        FROM quality_results WHERE tenant_id = %(tenant)s
-        GROUP BY interval_end ORDER BY interval_end
     """,
 }
 #: Retrains that a row of the fleet shows.

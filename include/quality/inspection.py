@@ -1,7 +1,8 @@
 """The stage: what landed is judged, then accepted, set aside or refused, and put on record.
 
 Everything is judged before anything is written. Then the lake is written, one commit per slice,
-and at last the rows, all at once; killed in between and run again, a run ends the same.
+and at last the rows of `checks`, all at once. A run that is killed in between and run again ends as
+if it had never been killed.
 """
 
 from __future__ import annotations
@@ -57,27 +58,27 @@ def check(
             for source in tenant.sources
         ]
         findings = facts.find(tenant, judged, interval, needs, landed, delivered)
-    found = [result for slice_ in judged for result in slice_.results]
-    found += facts.judge(findings, evaluator)
-    refused = [result for result in found if result.refuses]
-    lost = [name for name, one in findings.volumes.items() if one.lost_days(interval)]
+    results = [result for slice_ in judged for result in slice_.results]
+    results += facts.judge(findings, evaluator)
+    refused = [result for result in results if result.refuses]
+    lost = [name for name, volume in findings.volumes.items() if volume.lost_days(interval)]
     set_aside = sum(slice_.set_aside for slice_ in judged)
     accepted = sum(slice_.rows for slice_ in judged) - set_aside
-    warnings = sum(not r.success and r.severity == "warn" for r in found)
+    warnings = sum(not r.success and r.severity == "warn" for r in results)
     path = (
         f"reports/quality/{interval.end:%Y-%m-%d}/"
         f"{interval.start:%Y%m%dT%H%M%S}-{interval.end:%Y%m%dT%H%M%S}.html"
     )
     verdict = _verdict(refused, accepted, set_aside, warnings, lost)
     shown = {slice_.source: slice_.shown for slice_ in judged}
-    lake.put(tenant.ref, path, report.render(tenant.name, interval, verdict, found, shown))
+    lake.put(tenant.ref, path, report.render(tenant.name, interval, verdict, results, shown))
     known = data_losses(incidents, tenant.ref)
     changed = decide_incidents(interval, findings.volumes, known)
     if not refused:
         _accept(tenant, judged, lake)
     checks.record(
         tenant.ref,
-        Inspection(interval, tuple(found), path),
+        Inspection(interval, tuple(results), path),
         [incident_of(loss) for loss in changed],
         [
             Rejected(slice_.source, slice_.interval, slices.set_aside(slice_))
@@ -117,8 +118,8 @@ def _slice(
         lake.dataset(tenant.ref, kind),
         source.name,
     )
-    there = landed.slice(kind, source.name, span)
-    return Slice(source.name, kind, span, there, landing.repeated_ids(landed, there))
+    rows = landed.slice(kind, source.name, span)
+    return Slice(source.name, kind, span, rows, landing.repeated_ids(landed, rows))
 
 
 def _accept(tenant: TenantConfig, judged: Sequence[Slice], lake: Lake) -> None:

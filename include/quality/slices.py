@@ -104,16 +104,16 @@ def judge(slice_: Slice, evaluator: Evaluator) -> Slice:
         failed.append(FailedRows.of(checks, outcomes, batch.num_rows))
         shown += _rows_set_aside(batch, failed[-1].first(SHOWN - len(shown)), count)
         count += batch.num_rows
-    found = tuple(
+    totalled = tuple(
         Result.of(slice_.suite, one, total, {})
         for one, total in zip(checks, totals, strict=True)
-        if count  # of no rows, nothing was evaluated
+        if count  # without rows, nothing was evaluated
     )
     return replace(
         slice_,
         rows=count,
         set_aside=sum(len(one.rows) for one in failed),
-        results=found,
+        results=totalled,
         shown=tuple(shown),
         failed=tuple(failed),
     )

@@ -1,7 +1,7 @@
 """The incident of a source that stopped sending, or sends only part of its rows: opened and closed.
 
 Pure decisions: which days are lost by now (see `losses`) and the incidents on record come in, the
-incidents to record come out. What is lost is told afresh by every run, so that days that are sent
+incidents to record come out. Every run finds the lost days afresh, so that days that are sent
 again, or announced as closed, are found to be back.
 """
 
@@ -40,7 +40,7 @@ class Volume:
         return self.rows / self.expected if self.expected else None
 
     def lost_days(self, interval: Interval) -> float | None:
-        """Days of the interval that are lost; None where there is no past to tell by."""
+        """Days of the interval that are lost; None where there is no past to compare with."""
         if self.expected is None and not self.losses:
             return None
         parts = (
@@ -87,7 +87,7 @@ def decide_incidents(
     overlaps; a new one to what is going on at the same time in another source, or to its own.
     """
     left = {source: list(volume.losses) for source, volume in volumes.items()}
-    found = [
+    decided = [
         _updated(one, interval, volumes, left) for one in sorted(incidents, key=lambda i: i.as_of)
     ]
     for source, losses in left.items():
@@ -95,15 +95,16 @@ def decide_incidents(
             outage = _outage(source, loss, volumes[source])
             as_of = interval.end if loss.end > interval.start else loss.end
             place = next(
-                (n for n, one in enumerate(found) if one.as_of == as_of or _goes_on(one, loss)),
+                (n for n, one in enumerate(decided) if one.as_of == as_of or _goes_on(one, loss)),
                 None,
             )
             if place is None:
-                found.append(DataLoss(as_of, "", (outage,)))
+                decided.append(DataLoss(as_of, "", (outage,)))
             else:
-                found[place] = replace(found[place], outages=(*found[place].outages, outage))
+                before = decided[place]
+                decided[place] = replace(before, outages=(*before.outages, outage))
     known = {one.as_of: one for one in incidents}
-    settled = (_settled(one, interval) for one in found)
+    settled = (_settled(one, interval) for one in decided)
     changed = (one for one in settled if known.get(one.as_of) != one)
     return sorted(changed, key=lambda one: one.as_of)
 
