@@ -8,10 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
-import psycopg
-
 from include import use_cases, wiring
-from include.errors import TenantryError, UnavailableError, UnknownNameError
+from include.errors import UnavailableError, UnknownNameError
 from include.features.online.store import OnlineStore
 from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.retrains import RetrainRequest
@@ -19,6 +17,7 @@ from include.registry import lifecycle
 from include.registry.experiments import Experiment, running
 from include.registry.incidents import suspected
 from include.registry.promotions import Promotion
+from include.storage.failures import TENANT_ERRORS
 from include.stores import Stores
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet
@@ -39,7 +38,7 @@ def fleet_status(fleet: Fleet, stores: Stores, airflow_url: str = "") -> list[di
         for use_case in tenant.use_cases:
             try:
                 rows.append(_status(tenant, use_case, stores, airflow_url))
-            except (TenantryError, psycopg.Error, OSError) as error:
+            except (*TENANT_ERRORS, OSError) as error:
                 log.warning("status of %s/%s: %s", tenant.id, use_case, error)
                 if isinstance(error, UnavailableError):
                     errors.append(error)
