@@ -36,7 +36,7 @@ from include.features.expressions import (
 )
 from include.features.expressions import meaning as expression_meaning
 from include.features.fingerprints import aggregation_meaning, digest, unordered, versioned
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 
 #: Of a shared view that tenants are answered from: two, and whoever reads it.
 FEWEST_TENANTS: Final = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import psycopg
@@ -15,12 +15,10 @@ from include.errors import TenantryError, UnavailableError, UnknownNameError
 from include.features.online.store import OnlineStore
 from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.retrains import RetrainRequest
-from include.pipeline import experiment_results
 from include.registry import lifecycle
 from include.registry.experiments import Experiment, running
 from include.registry.incidents import suspected
 from include.registry.promotions import Promotion
-from include.storage.postgres import tenant_transaction
 from include.stores import Stores
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet
@@ -62,6 +60,8 @@ def explain(tenant: TenantConfig, use_case: str, stores: Stores) -> dict[str, li
     Raises:
         UnknownNameError: the tenant does not have the use case.
     """
+    from include.pipeline import experiment_results  # needs arrays, which a status does not
+
     return {
         **_recorded(tenant, use_case, stores),
         "experiments": experiment_results.told(stores, tenant.ref, use_case),
@@ -114,6 +114,7 @@ def _recorded(
             }
             for live in stores.live_metrics.history(tenant.ref, use_case)
         ],
+        "quality": [asdict(summary) for summary in stores.checks.summaries(tenant.ref)],
         "incidents": [
             {
                 "as_of": incident.as_of,
@@ -124,10 +125,6 @@ def _recorded(
             for incident in stores.incidents.about(tenant.ref, use_case)
         ],
     }
-    with tenant_transaction(tenant.ref) as connection:
-        for name, query in _QUERIES.items():
-            rows = connection.execute(query, {"tenant": tenant.id, "use_case": use_case})
-            found[name] = [dict(row) for row in rows]
     for row in (*found["drift_verdicts"], *found["quality"]):
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
@@ -166,16 +163,6 @@ def _retrain(request: RetrainRequest) -> dict[str, Any]:
     }
 
 
-_QUERIES: Final = {
-    "quality": """
-        SELECT interval_end, count(*) AS checks,
-               coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '
-                        ORDER BY suite, check_name) FILTER (WHERE NOT success), '') AS failed,
-               max(report_path) AS report_path
-        FROM quality_results WHERE tenant_id = %(tenant)s
-        GROUP BY interval_end ORDER BY interval_end
-    """,
-}
 #: Retrains that a row of the fleet shows.
 _NEWEST: Final = 3
 _EMPTY = dict.fromkeys(

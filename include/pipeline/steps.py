@@ -14,7 +14,6 @@ from pkgutil import resolve_name
 from typing import Any
 
 from include import monitoring as monitoring_stage
-from include import quality as quality_stage
 from include import wiring
 from include.errors import ConfigError
 from include.features import stage as features_stage
@@ -51,6 +50,7 @@ from include.pipeline import (
 from include.pipeline.neighbours import readable
 from include.pipeline.runs import GlobalRun, Run
 from include.pipeline.stages import Stage
+from include.quality import inspection
 from include.registry import stage as registry_stage
 from include.registry.leaks import Look, ordinary
 from include.scoring import stage as scoring_stage
@@ -118,6 +118,7 @@ def ingestion(run: Run) -> Ingested:
         run.tenant,
         run.interval,
         lake=run.platform.lake,
+        slices=run.platform.stores.slices,
         connect=run.platform.connect,
         pii_secret=run.platform.pii_secret,
     )
@@ -125,11 +126,14 @@ def ingestion(run: Run) -> Ingested:
 
 def quality(run: Run, ingestion: Ingested) -> Checked:
     """Landing tables → the tables everything else reads."""
-    return quality_stage.check(
+    return inspection.check(
         run.tenant,
         ingestion,
         [translate.data_needs(use_case) for use_case in translate.use_cases_of(run.tenant)],
+        delivered=translate.delivered(run.platform.stores.slices.recorded(run.tenant.ref)),
         lake=run.platform.lake,
+        checks=run.platform.stores.checks,
+        incidents=run.platform.stores.incidents,
     )
 
 
@@ -368,7 +372,7 @@ def global_training(run: GlobalRun) -> Trained:
         consenting=pooled,
         left_out=len(run.members) - len(members),
         lost={
-            one.id: of_labels(run.use_case, one, losses.lost_days(one, run.as_of))
+            one.id: of_labels(run.use_case, one, losses.lost_days(incidents, one, run.as_of))
             for one in members
         },
         incumbent=serving.in_force(run.platform, run.owner, run.use_case.name, run.as_of),

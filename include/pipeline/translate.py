@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from include import use_cases
 from include.features.views import FeatureView
+from include.ingestion.slices import Slice
 from include.models.baselines import baseline_model
 from include.models.model import Model
 from include.monitoring.windows import PREDICTION
 from include.quality.needs import DataNeeds
+from include.quality.volume import Delivered
 from include.tenants.config import TenantConfig
 from include.training.estimators.forecast import naive_model
 from include.use_cases.declaration import UseCase
@@ -35,6 +38,14 @@ def data_needs(use_case: UseCase) -> DataNeeds:
         attributes=tuple(sorted(looked_up)),
         label_event=use_case.events[0],
     )
+
+
+def delivered(recorded: Sequence[Slice]) -> dict[str, list[Delivered]]:
+    """What ingestion has recorded, by source, for the quality stage."""
+    by_source: dict[str, list[Delivered]] = {}
+    for slice_ in recorded:
+        by_source.setdefault(slice_.source, []).append(Delivered(slice_.interval, slice_.rows))
+    return by_source
 
 
 def online_views(tenant: TenantConfig) -> list[FeatureView]:

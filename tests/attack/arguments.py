@@ -7,6 +7,7 @@ where it takes something new. `NEEDED` says what is missing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -33,6 +34,7 @@ from include.handoffs import (
     Trained,
 )
 from include.incidents import Incident
+from include.ingestion import slices
 from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
@@ -49,6 +51,7 @@ from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
 from include.pipeline.outcomes import Answered
 from include.pipeline.runs import Run
+from include.quality import checks
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
 from include.registry.ancestry import ModelName
@@ -415,6 +418,11 @@ BY_KIND: Final[dict[str, Provider]] = {
     "wiring.Platform": lambda a: _platform(a),
     "StageRun": lambda a: StageRun(USE_CASE, "scoring", WEEK.start, WEEK.end, a.scored),
     "Incident": lambda a: Incident("data_loss", USE_CASE, AS_OF, "asked", {"asked": True}),
+    "Slice": lambda a: slices.Slice(a.named.source, WEEK, 3, 0, 0, 1),
+    "Rejected": lambda a: slices.Rejected(slices.Counted([], Counter(["asked"]))),
+    "Sequence[Remaining]": lambda a: [slices.Remaining(WEEK, 1, 0)],
+    "Inspection": lambda a: checks.Inspection(WEEK, (), a.path),
+    "Sequence[Rejected]": lambda a: [checks.Rejected(a.named.source, WEEK, [_set_aside(a)])],
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -640,6 +648,9 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "quality.landing.slice_to_check:delivered": lambda a: [],
     "storage.slices.check_slice:rows": lambda a: a.rows,
     "stores.postgres.online.partials.write:rows": lambda a: [_state(a)],
+    "stores.postgres.quarantine.insert:stage": lambda a: "quality",
+    "stores.postgres.quarantine.insert:rows": lambda a: [(1, "asked", "{}")],
+    "stores.postgres.quarantine.rows:stage": lambda a: "quality",
     "features.description.preview.preview:rows": lambda a: 3,
     "storage.lake_files.LakeFiles.put:rows": lambda a: 1,
     "training.reproduction.RecordedLake.put:rows": lambda a: 1,
@@ -655,6 +666,10 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "stores.memory.retrains.InMemoryRetrains.record:decision": lambda a: "retrain",
     "stores.postgres.online.partials.forget_streamed:keys": lambda a: [a.named.entity],
 }
+
+
+def _set_aside(a: Asked) -> checks.SetAside:
+    return checks.SetAside(1, "asked", {"created_timestamp": AS_OF.isoformat()})
 
 
 def _suspicion(a: Asked) -> Suspicion:

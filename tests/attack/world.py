@@ -559,6 +559,9 @@ _READ: Final[dict[str, Any]] = {
     "drift_profiles.profile": lambda world, owner, use_case: Jsonb(_PROFILE),
     "drift_verdicts.report_path": lambda world, owner, use_case: owner.path,
     "quality_results.report_path": lambda world, owner, use_case: owner.path,
+    "quality_results.observed": lambda world, owner, use_case: Jsonb(
+        {"expectation": "asked", "note": owner.secret}
+    ),
     "experiments.policy": lambda world, owner, use_case: Jsonb({"share": 0.5}),
     "experiments.reasons": lambda world, owner, use_case: Jsonb([owner.secret]),
     "experiments.champion_version": lambda world, owner, use_case: "1",

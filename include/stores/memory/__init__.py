@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.memory.checks import InMemoryChecks
 from include.stores.memory.drift_records import InMemoryDriftRecords
 from include.stores.memory.experiments import InMemoryExperiments
 from include.stores.memory.incidents import InMemoryIncidents
@@ -13,6 +14,7 @@ from include.stores.memory.predictions import InMemoryPredictions
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.memory.retrains import InMemoryRetrains
 from include.stores.memory.skew_findings import InMemorySkewFindings
+from include.stores.memory.slices import InMemorySlices
 from include.stores.memory.stage_runs import InMemoryStageRuns
 
 
@@ -21,8 +23,10 @@ def in_memory() -> Stores:
     incidents = InMemoryIncidents()
     return Stores(
         promotions=InMemoryPromotions(),
-        online=InMemoryOnlineStore(),
         incidents=incidents,
+        slices=InMemorySlices(),
+        checks=InMemoryChecks(incidents),
+        online=InMemoryOnlineStore(),
         stage_runs=InMemoryStageRuns(),
         predictions=InMemoryPredictions(),
         live_metrics=InMemoryLiveMetrics(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.stores import Stores
+from include.stores.postgres.checks import PostgresChecks
 from include.stores.postgres.drift_records import PostgresDriftRecords
 from include.stores.postgres.experiments import PostgresExperiments
 from include.stores.postgres.incidents import PostgresIncidents
@@ -13,6 +14,7 @@ from include.stores.postgres.predictions import PostgresPredictions
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
 from include.stores.postgres.skew_findings import PostgresSkewFindings
+from include.stores.postgres.slices import PostgresSlices
 from include.stores.postgres.stage_runs import PostgresStageRuns
 
 
@@ -20,8 +22,10 @@ def in_postgres() -> Stores:
     """The stores of the Postgres that this process's environment names."""
     return Stores(
         promotions=PostgresPromotions(),
-        online=PostgresOnlineStore(),
         incidents=PostgresIncidents(),
+        slices=PostgresSlices(),
+        checks=PostgresChecks(),
+        online=PostgresOnlineStore(),
         stage_runs=PostgresStageRuns(),
         retrains=PostgresRetrains(),
         drift=PostgresDriftRecords(),
