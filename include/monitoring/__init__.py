@@ -1,4 +1,4 @@
-"""Monitoring: whether the current window differs from the champion's reference, and what now.
+"""Monitoring: whether the current window differs from the reference, and what follows from it.
 
 `monitor` is the stage. `statistics` measures, `decisions` judges (pure, with reasons), and `live`
 measures models once labels mature. `drift_records`, `retrains`, `live_metrics` and `skew_findings`

@@ -115,7 +115,7 @@ class Calibration:
 
     @property
     def p_value(self) -> float:
-        """One-sided; 1 where this is the only window, or where the swing of windows is not known."""
+        """One-sided; 1 where this is the only window, or the swing of windows is not known."""
         sign = -1.0 if self.shift > 0 else 1.0  # whichever way, it is a fall of this
         expected = Expected(
             sign * self.promoted, self.promoted_error, self.promoted_blocks, self.swing
