@@ -42,7 +42,7 @@ def judge_effect(
     after: Sequence[Measurement],
     before: Sequence[Measurement] = (),
 ) -> Effect:
-    """Helped or hurt where the 95 % interval of the gain leaves 0 out; nothing by one window.
+    """The effect: helped or hurt where the 95 % interval of the gain leaves 0 out.
 
     Args:
         after: windows that do not overlap: gains over the old version, or the metric.

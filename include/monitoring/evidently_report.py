@@ -162,7 +162,7 @@ def _dataset(samples: Mapping[str, Sample], shown: Sequence[ColumnDrift]) -> Dat
 
 
 def _harmless(sample: Sample) -> pd.Series[Any]:
-    """The values; Evidently writes texts into its page's script as they are."""
+    """The values with texts made harmless, as Evidently writes them into its page's script."""
     if sample.values.dtype.kind == "f":
         return pd.Series(sample.values)
     return pd.Series([v if v is None else _without_markup(v) for v in sample.values], dtype=object)

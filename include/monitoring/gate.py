@@ -58,7 +58,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a champion's windows of one use case are held against."""
+    """The comparison of a champion's windows with its reference, for one use case."""
 
     tenant: TenantRef
     use_case: str
@@ -148,7 +148,7 @@ class Gate:
         )
 
     def _build(self, reference: WindowProfile, as_of: datetime, past: Past) -> None:
-        """Profile the windows that would tell, as far as nobody did and the history reaches."""
+        """Profile the wanted windows that have no profile yet, where the history reaches them."""
         for instant in season.wanted(reference, as_of, self.trained_as_of):
             there = self.records.windows(self.tenant, self.use_case, instant, instant)
             table = None if there else past(instant)
@@ -230,7 +230,7 @@ def compare_equally(
     drifted = {one.column: one.psi for one in found.judged if one.drifted}
 
     def told(one: ColumnDrift) -> ColumnDrift:
-        """What is neither drift nor much closer is left to chance, as without a history."""
+        """A column that is no drift is explained if equal histories bring it much closer."""
         alike = one.column in again and one.psi <= drifted.get(one.column, 0.0) / 2
         if one.drifted or not alike:
             return one

@@ -1,4 +1,4 @@
-"""How well earlier predictions did, once their labels have matured: model and baseline."""
+"""Live measurement: how well model and baseline did, once labels of predictions have matured."""
 
 from __future__ import annotations
 

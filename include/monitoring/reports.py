@@ -1,4 +1,4 @@
-"""What is left to read of a verdict: its numbers as JSON and, at times, Evidently's page."""
+"""Reports of a verdict: its numbers as JSON and, at times, Evidently's page."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def numbers(
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity: the limit of a column with a single bin becomes null."""
+    """The values with null for infinity, such as the limit of a column with a single bin."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()
@@ -67,7 +67,7 @@ def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
 def is_due(
     verdict: Verdict, drawn_at: datetime | None, as_of: datetime, every: timedelta | None
 ) -> bool:
-    """Whether a page is drawn unasked: on a breach, and so long after the last one."""
+    """Whether a page is drawn unasked: on a breach, and `every` so often after the last page."""
     if verdict.name == "drift":
         return True
     return every is not None and drawn_at is not None and as_of - drawn_at >= every
@@ -80,7 +80,7 @@ def write(
     details: Mapping[str, Any],
     lake: Lake,
 ) -> None:
-    """Keep the numbers, at `path_of`."""
+    """Write the numbers to `path_of`."""
     text = json.dumps({"verdict": verdict.name, **details}, indent=1, sort_keys=True)
     lake.put(tenant, path_of(scored), text.encode())
 

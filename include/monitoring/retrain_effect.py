@@ -17,7 +17,7 @@ WINDOWS: Final = 4
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was gained in one window, or what the metric was there."""
+    """The gain of one window, or the metric there."""
 
     as_of: datetime
     value: float
@@ -27,7 +27,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a retrain did to the live metric, which rises with quality."""
+    """The effect of a retrain on the live metric, which rises with quality."""
 
     name: EffectName
     method: Method
@@ -45,7 +45,7 @@ class Effect:
         return self.method == "same labels" and len(self.windows) >= WINDOWS
 
     def replaces(self, known: Effect | None) -> bool:
-        """Whether it says more than what is known.
+        """Whether the effect says more than the one that is known.
 
         More windows replace fewer, and a comparison on the same labels one over time.
         """
@@ -62,7 +62,7 @@ class Effect:
 
     @classmethod
     def read(cls, name: EffectName, document: Mapping[str, Any]) -> Effect:
-        """What `document` made."""
+        """The effect that `document` was made of."""
         windows = tuple(Measurement(**_with_instant(one)) for one in document["windows"])
         return cls(name=name, **{**_with_instant(document), "windows": windows})
 

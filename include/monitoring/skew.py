@@ -53,7 +53,7 @@ class Sample:
 
     @property
     def spine(self) -> pa.Table:
-        """Join keys and `as_of`, without what an event said of itself."""
+        """Join keys and `as_of`, without columns that an event said of itself."""
         names = self.vectors.column_names
         return self.vectors.select([n for n in names if n in (*JOIN_KEYS, "as_of")])
 
@@ -143,7 +143,7 @@ def replay(
 def _samples(
     tenant: TenantConfig, scored: Scored, earlier: Sequence[Scored], seed: int, lake: Lake
 ) -> list[Sample]:
-    """Of some earlier logs, oldest first, and of the run's own, last."""
+    """Samples of some earlier logs, oldest first, and of the run's own log, last."""
     draw = np.random.default_rng([seed, _seconds(scored.as_of)])
     likes = sorted(
         (one for one in earlier if one.feature_fingerprint == scored.feature_fingerprint),
@@ -226,7 +226,7 @@ def _causes(
     lake: Lake,
     defined: bool,
 ) -> list[Cause]:
-    """Why each feature differs; the versions that were read then tell past and engine apart.
+    """The cause of each difference; the versions read then tell past and engine apart.
 
     Args:
         defined: whether the vectors were made by the declarations as they are.

@@ -1,4 +1,4 @@
-"""The verdict as a page's head: what was judged, what was found, what was not judged and why.
+"""The head of a drift page: the verdict, and each column with the reason it counts or does not.
 
 It stands above Evidently's drawings, which know columns only: not what they mean together, nor what
 matured labels say.
@@ -20,7 +20,7 @@ from include.use_cases.drift_policy import DriftPolicy
 
 @dataclass(frozen=True)
 class Judged:
-    """What a verdict is about."""
+    """The window and the model that a verdict is about."""
 
     tenant: str
     use_case: str
@@ -53,7 +53,7 @@ def head(
 
 
 def told(column: ColumnDrift, policy: DriftPolicy) -> str:
-    """Why a column counts as drifted, or does not."""
+    """The reason why a column counts as drifted, or does not."""
     threshold = policy.prediction_threshold if column.column == PREDICTION else policy.threshold
     if column.drifted:
         return f"drifted: PSI {column.psi:.2f} reaches the limit of {column.limit:.2f}"

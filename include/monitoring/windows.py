@@ -1,4 +1,4 @@
-"""The two windows a verdict compares: bounded samples of their columns, and what they weigh.
+"""The two windows that a verdict compares: bounded samples of columns, with their weights.
 
 A row is rarely a fact of its own. The same users stand in every snapshot of a reference, and a
 ranking repeats a user's features on each of the user's candidate items. A column that is constant

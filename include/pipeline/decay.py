@@ -78,7 +78,7 @@ def _expected(promised: Mapping[str, Any], tolerance: float) -> Expected | None:
         return None
     swing = promised.get("swing") or {}
     error = swing.get("error")
-    if error is None:  # decided before windows counted
+    if error is None:  # promoted by an experiment, which keeps the interval alone
         error = (promised["value"] - promised["low"]) / HALF_WIDTH
     known = Swing.read(swing.get("metric"))
     return Expected(promised["value"] - tolerance, error, swing.get("blocks") or 1.0, known)
