@@ -420,7 +420,7 @@ def _plant_lake(world: World, owner: Owner) -> None:
         owner.path,
         "reports/page.html",
         f"evaluations/{owner.id}.json",
-        f"pools/{owner.digest}.json",
+        f"members/{owner.digest}.json",
         f"notes/{owner.secret}.txt",
     ):
         world.lake.put(owner.ref, path, owner.content, 1)
