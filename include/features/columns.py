@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 
 Reading = Literal["number", "text"]
 Origin = Literal["event", "property", "attribute", "local"]

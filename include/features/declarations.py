@@ -38,7 +38,7 @@ from include.features.expressions import (
     check_size,
     features_of,
 )
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 
 Function = Literal[
     "count", "sum", "mean", "min", "max", "std", "first", "last", "distinct_count",

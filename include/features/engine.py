@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from include.errors import ConfigError, IsolationError, UnknownNameError
 from include.features.spine import Spine
 from include.features.views import FeatureService, columns_read
-from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS, TIMESTAMP
+from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
+from include.storage.entities import ENTITY_COLUMNS
 
 
 class Engine(Protocol):

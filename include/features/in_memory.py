@@ -40,7 +40,7 @@ from include.features.expressions import (
 )
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 
 Value = int | float | str | None
 Facts = dict[tuple[str, str], list[dict[str, Any]]]

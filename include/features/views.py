@@ -31,7 +31,7 @@ from include.features.expressions import (
 )
 from include.features.expressions import meaning as expression_meaning
 from include.features.fingerprints import aggregation_meaning, digest, unordered, versioned
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 
 
 @dataclass(frozen=True)

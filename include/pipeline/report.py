@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -99,6 +100,26 @@ def _recorded(
             }
             for one in decided
         ],
+        "live_metrics": [
+            {
+                "as_of": live.as_of,
+                "metric": live.metric,
+                "model_version": live.version,
+                "value": None if math.isnan(live.value) else live.value,
+                "baseline": live.baseline,
+                "labels": live.labels,
+            }
+            for live in stores.live_metrics.history(tenant.ref, use_case)
+        ],
+        "incidents": [
+            {
+                "as_of": incident.as_of,
+                "kind": incident.kind,
+                "summary": incident.summary,
+                "closed_at": incident.closed_at,
+            }
+            for incident in stores.incidents.about(tenant.ref, use_case)
+        ],
     }
     with tenant_transaction(tenant.ref) as connection:
         for name, query in _QUERIES.items():
@@ -132,11 +153,6 @@ _QUERIES: Final = {
         FROM retrain_ledger WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
         ORDER BY as_of
     """,
-    "live_metrics": """
-        SELECT as_of, metric, model_version, value, baseline, labels
-        FROM live_metrics WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
-        AND metric NOT LIKE '%%_standard_error' ORDER BY as_of, metric
-    """,
     "quality": """
         SELECT interval_end, count(*) AS checks,
                coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '
@@ -144,11 +160,6 @@ _QUERIES: Final = {
                max(report_path) AS report_path
         FROM quality_results WHERE tenant_id = %(tenant)s
         GROUP BY interval_end ORDER BY interval_end
-    """,
-    "incidents": """
-        SELECT as_of, kind, summary, closed_at
-        FROM incidents WHERE tenant_id = %(tenant)s AND use_case IN ('', %(use_case)s)
-        ORDER BY as_of
     """,
 }
 #: Retrains that a row of the fleet shows.

@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from include.quality.needs import DataNeeds
-from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS
+from include.storage.canonical import ATTRIBUTES, EVENTS
+from include.storage.entities import ENTITY_COLUMNS
 from include.tenants.config import Source
 
 Severity = Literal["fail", "quarantine", "warn"]

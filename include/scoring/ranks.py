@@ -16,7 +16,7 @@ from include.errors import ConfigError, QualityError, UnknownNameError
 from include.models.model import Scores
 from include.registry.card import plain
 from include.scoring.exposure import fair_order
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 
 TASKS: Final = ("classification", "regression", "ranking", "association")
 #: Columns: whom, what (empty unless ranked), place from 1, score, score of the baseline or null,

@@ -45,9 +45,6 @@ ATTRIBUTES: Final = pa.schema(
     ]
 )
 
-#: Entity kind → its column in `events`.
-ENTITY_COLUMNS: Final = {"user": "user_id", "account": "account_id", "item": "item_id"}
-
 SCHEMAS: Final = {
     "landing_events": EVENTS,
     "landing_attributes": ATTRIBUTES,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Final
@@ -32,6 +32,7 @@ from include.handoffs import (
     TableVersion,
     Trained,
 )
+from include.incidents import Incident
 from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
@@ -66,14 +67,15 @@ from include.registry.promotions import Promotion
 from include.registry.suspicions import Suspicion
 from include.registry.withdrawal import Withdrawn
 from include.scoring.ranks import SCHEMA
+from include.stage_runs import StageRun
 from include.storage import ownership
 from include.storage.chain import Head
 from include.storage.lake import Lake
 from include.storage.places import Cutoffs
 from include.storage.postgres import tenant_transaction
 from include.stores import Stores
+from include.stores.memory import in_memory
 from include.stores.postgres import in_postgres
-from include.stores.postgres.online import PostgresOnlineStore
 from include.stores.postgres.online.partials import Batch, Group, Row
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.config import Retention
@@ -374,6 +376,26 @@ def _recorded(asked: Asked) -> RecordedLake:
 
 Provider = Callable[[Asked], Any]
 
+
+def _stored(name: str) -> Provider:
+    return lambda a: getattr(in_postgres(), name)
+
+
+def _twin(name: str) -> Provider:
+    return lambda a: getattr(a.twins, name)
+
+
+#: Port → its adapter for Postgres.
+_PORTS: Final[dict[str, Provider]] = {
+    str(store.type): _stored(store.name) for store in fields(Stores)
+}
+#: Adapter → one, with what every owner has in it.
+_STORES: Final[dict[str, Provider]] = {
+    type(getattr(stores, store.name)).__name__: provider(store.name)
+    for stores, provider in ((in_postgres(), _stored), (in_memory(), _twin))
+    for store in fields(Stores)
+}
+
 #: Annotation → what is given, whatever the parameter is called.
 BY_KIND: Final[dict[str, Provider]] = {
     "TenantRef": lambda a: (a.named if a.spelling == DEPUTY else a.principal).ref,
@@ -386,12 +408,10 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Registry": lambda a: a.registry,
     "ModelRecords": lambda a: a.registry,
     "Stores": lambda a: in_postgres(),
-    "Promotions": lambda a: PostgresPromotions(),
-    "OnlineStore": lambda a: PostgresOnlineStore(),
-    "Predictions": lambda a: in_postgres().predictions,
-    "LiveMetrics": lambda a: in_postgres().live_metrics,
-    "Experiments": lambda a: in_postgres().experiments,
-    "Outcomes": lambda a: in_postgres().outcomes,
+    **_PORTS,
+    "wiring.Platform": lambda a: _platform(a),
+    "StageRun": lambda a: StageRun(USE_CASE, "scoring", WEEK.start, WEEK.end, a.scored),
+    "Incident": lambda a: Incident("data_loss", USE_CASE, AS_OF, "asked", {"asked": True}),
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -558,6 +578,8 @@ BY_NAME: Final[dict[str, Provider]] = {
     "fingerprint": lambda a: a.named.group,
     "code_revision": lambda a: "asked",
     "task": lambda a: "classification",
+    "kind": lambda a: "data_loss",
+    "stage": lambda a: "scoring",
     "entity": lambda a: "user_id",
     "owners": lambda a: [a.principal.id],
     "members": lambda a: [a.principal.id],
@@ -636,18 +658,7 @@ INSTANCES: Final[dict[str, Provider]] = {
     "Lake": lambda a: a.world.lake,
     "LakeFiles": lambda a: a.world.lake,
     "InMemoryRegistry": lambda a: a.registry,
-    "PostgresPromotions": lambda a: PostgresPromotions(),
-    "PostgresOnlineStore": lambda a: PostgresOnlineStore(),
-    "InMemoryOnlineStore": lambda a: a.twins.online,
-    "InMemoryPromotions": lambda a: a.twins.promotions,
-    "PostgresPredictions": lambda a: in_postgres().predictions,
-    "InMemoryPredictions": lambda a: a.twins.predictions,
-    "PostgresLiveMetrics": lambda a: in_postgres().live_metrics,
-    "InMemoryLiveMetrics": lambda a: a.twins.live_metrics,
-    "PostgresExperiments": lambda a: in_postgres().experiments,
-    "InMemoryExperiments": lambda a: a.twins.experiments,
-    "PostgresOutcomes": lambda a: in_postgres().outcomes,
-    "InMemoryOutcomes": lambda a: a.twins.outcomes,
+    **_STORES,
     "MlflowRegistry": lambda a: MlflowRegistry(a.world.changeable_uri, a.world.lake.root),
     "MlflowRecords": lambda a: MlflowRecords(a.world.changeable_uri, a.world.lake),
     "RecordedLake": _recorded,

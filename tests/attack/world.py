@@ -267,6 +267,10 @@ class World:
                 pa.Table.from_batches([canonical(owner, name)]) for name in ("events", "attributes")
             )
             twins.online.append(owner.ref, *streamed)
+            for incident in planted.incidents.about(owner.ref, USE_CASE):
+                twins.incidents.put(owner.ref, incident)
+            for run in planted.stage_runs.all_of(owner.ref, "scoring"):
+                twins.stage_runs.record(owner.ref, run)
             for use_case in (USE_CASE, owner.use_case):
                 scope = (owner.ref, use_case)
                 for promotion in planted.promotions.history(*scope):

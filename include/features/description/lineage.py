@@ -18,7 +18,7 @@ from include.features.description.wording import (
 )
 from include.features.expressions import features_of
 from include.features.views import FeatureView
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 from include.tenants.config import EventMapping, Source, TenantConfig
 
 Kind = Literal["view", "feature", "aggregation", "attribute", "stream", "column", "source"]

@@ -15,7 +15,8 @@ from include.features.columns import JOIN_KEYS
 from include.features.engine import usable
 from include.features.online.limits import check_keys, check_texts
 from include.features.online.records import key_of
-from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS
+from include.storage.canonical import ATTRIBUTES, EVENTS
+from include.storage.entities import ENTITY_COLUMNS
 from include.tenants.namespace import TenantRef
 
 #: Columns of events and of facts that are kept.

@@ -15,7 +15,8 @@ from include.features.engine import checked_attributes
 from include.features.key_codes import KeyCodes
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
-from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS
+from include.storage.canonical import ATTRIBUTES
+from include.storage.entities import ENTITY_COLUMNS
 
 #: From a bucket's two tables to the rows of the first with more columns.
 Kernel = Callable[[pa.Table, pa.Table], pa.Table]

@@ -39,7 +39,7 @@ from include.features.vectorized.history import History, histories
 from include.features.vectorized.reductions import Numbers, reduce
 from include.features.vectorized.spine_index import SpineIndex
 from include.features.views import FeatureService, FeatureView
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 
 #: Join keys and stream.
 _Group: TypeAlias = tuple[tuple[str, ...], EventStream | None]

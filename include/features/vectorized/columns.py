@@ -20,7 +20,7 @@ from include.features.local_time import local_microseconds
 from include.features.outputs import Floats, Texts
 from include.features.time_order import Integers
 from include.features.vectorized.attributes import as_numbers, as_texts, facts_about
-from include.storage.canonical import ENTITY_COLUMNS
+from include.storage.entities import ENTITY_COLUMNS
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 

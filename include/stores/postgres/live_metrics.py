@@ -1,4 +1,4 @@
-"""Live metrics in Postgres: a metric and its standard error are two rows of one table."""
+"""Live metrics in Postgres."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ from include.monitoring.live_metrics import LiveMetric
 from include.storage.postgres import tenant_transaction
 from include.tenants.namespace import TenantRef
 
-#: Suffix of the metric that holds the standard error of another.
-_ERROR: Final = "_standard_error"
 _RECORD: Final = """
-    INSERT INTO live_metrics (tenant_id, use_case, as_of, metric, model_version, value, baseline,
-                              labels, measured_as_of, effective_labels, outcome_rate,
-                              expected_rate, rate_error)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO live_metrics (tenant_id, use_case, as_of, metric, model_version, value,
+                              standard_error, baseline, labels, measured_as_of,
+                              effective_labels, outcome_rate, expected_rate, rate_error)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (tenant_id, use_case, as_of, metric) DO UPDATE SET
         model_version = excluded.model_version, value = excluded.value,
-        baseline = excluded.baseline, labels = excluded.labels,
+        standard_error = excluded.standard_error, baseline = excluded.baseline,
+        labels = excluded.labels,
         measured_as_of = excluded.measured_as_of, effective_labels = excluded.effective_labels,
         outcome_rate = excluded.outcome_rate, expected_rate = excluded.expected_rate,
         rate_error = excluded.rate_error
@@ -32,14 +31,10 @@ _FORGET: Final = """
     DELETE FROM live_metrics WHERE tenant_id = %s AND use_case = %s AND as_of = ANY(%s)
 """
 _HISTORY: Final = """
-    SELECT m.as_of, m.metric, m.model_version, m.value, e.value AS error, m.labels,
-           m.measured_as_of, coalesce(m.effective_labels, m.labels) AS effective,
-           m.outcome_rate, m.expected_rate, m.rate_error, m.baseline
-    FROM live_metrics m LEFT JOIN live_metrics e
-    ON (e.tenant_id, e.use_case, e.as_of, e.model_version, e.metric) =
-       (m.tenant_id, m.use_case, m.as_of, m.model_version, m.metric || %s)
-    WHERE m.tenant_id = %s AND m.use_case = %s AND m.metric NOT LIKE %s
-    ORDER BY m.as_of, m.metric
+    SELECT as_of, metric, model_version, value, standard_error, labels, measured_as_of,
+           coalesce(effective_labels, labels) AS effective, outcome_rate, expected_rate,
+           rate_error, baseline
+    FROM live_metrics WHERE tenant_id = %s AND use_case = %s ORDER BY as_of, metric
 """
 
 
@@ -56,12 +51,9 @@ class PostgresLiveMetrics:
             one if math.isfinite(one) else None for one in (measured.value, measured.error)
         )
         effective = None if value is None else measured.effective
-        row = [measured.metric, measured.version, value, measured.baseline, *told, effective]
+        row = [measured.metric, measured.version, value, error, measured.baseline, *told, effective]
         with tenant_transaction(tenant) as connection:
             connection.execute(_RECORD, [*key, *row, *beside])
-            if value is not None:
-                row = [measured.metric + _ERROR, measured.version, error, None, *told]
-                connection.execute(_RECORD, [*key, *row, *[None] * 4])
 
     def forget(self, tenant: TenantRef, use_case: str, instants: Sequence[datetime]) -> None:
         """See `LiveMetrics.forget`."""
@@ -70,13 +62,12 @@ class PostgresLiveMetrics:
 
     def history(self, tenant: TenantRef, use_case: str) -> list[LiveMetric]:
         """See `LiveMetrics.history`."""
-        key = [_ERROR, tenant.id, use_case, f"%{_ERROR}"]
         with tenant_transaction(tenant) as connection:
-            return [_metric(row) for row in connection.execute(_HISTORY, key)]
+            return [_metric(row) for row in connection.execute(_HISTORY, [tenant.id, use_case])]
 
 
 def _metric(row: DictRow) -> LiveMetric:
-    value, error = row["value"], row["error"]
+    value, error = row["value"], row["standard_error"]
     return LiveMetric(
         row["as_of"],
         row["metric"],

@@ -41,7 +41,7 @@ def test_matured_labels_measure_model_and_baseline(tenant: Watched) -> None:
     again = tenant.measure(week(1), given, week(6))
     assert again == found
     assert tenant.state() == state
-    assert [row["metric"] for row in state["live"]] == ["auc", "auc_standard_error"]
+    assert [row["metric"] for row in state["live"]] == ["auc"]
 
 
 def test_the_challengers_answers_are_not_the_champions(tenant: Watched) -> None:

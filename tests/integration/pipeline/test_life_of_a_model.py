@@ -19,6 +19,7 @@ from three_weeks import NEIGHBOURS, WEEKS, load, run, train_global
 from include import cli, use_cases, wiring
 from include.cli.identity import operator
 from include.handoffs import Interval
+from include.monitoring.live_metrics import LiveMetric
 from include.pipeline import in_process, steps
 from include.pipeline.decay import roll_back_decayed
 from include.pipeline.report import fleet_status
@@ -29,7 +30,6 @@ from include.registry.stage import new_version
 from include.registry.two_way import Swing
 from include.storage.canonical import SCHEMAS
 from include.storage.lake import Lake
-from include.storage.postgres import tenant_transaction
 from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.loader import find_tenant, load_fleet
@@ -316,13 +316,8 @@ def test_a_decayed_model_gives_way_by_itself(here: Installation) -> None:
     assert roll_back_decayed(asked) is None
 
     def measured(as_of: datetime) -> None:
-        with tenant_transaction(shop) as connection:
-            for metric, value in (("auc", 0.6), ("auc_standard_error", 0.03)):
-                connection.execute(
-                    "INSERT INTO live_metrics (tenant_id, use_case, as_of, metric, model_version, "
-                    "value, labels, measured_as_of) VALUES (%s, 'churn', %s, %s, '2', %s, 200, %s)",
-                    [shop.id, as_of, metric, value, WEEKS[2]],
-                )
+        metric = LiveMetric(as_of, "auc", "2", 0.6, 0.03, 200, WEEKS[2], effective=200)
+        platform.stores.live_metrics.record(shop, "churn", metric)
 
     measured(WEEKS[1])
     assert roll_back_decayed(asked) is None  # one window, which all customers share

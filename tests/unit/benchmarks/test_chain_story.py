@@ -47,8 +47,8 @@ def story(chain: Chain, *, by_entity: bool) -> list[str]:
             one = measure_rows(chain.template.metric, rows.entity.tolist(), rows.label, said)
             assert one is not None
             at = START + (known - 7) * DAY
-            told = (one.value, one.error, len(rows), at, one.effective)
-            figures.append(LiveMetric(at, chain.template.metric, "2", *told))
+            measured = (one.value, one.error, len(rows), at, one.effective)
+            figures.append(LiveMetric(at, chain.template.metric, "2", *measured))
             if by_entity:
                 back = shocks._by_entity(promise, figures[-1], POLICY)["rollback"]
             else:

@@ -117,6 +117,7 @@ TABLES = {
         metric text NOT NULL,
         model_version text NOT NULL,
         value double precision,
+        standard_error double precision,
         baseline double precision,
         labels bigint NOT NULL,
         measured_as_of timestamptz NOT NULL,

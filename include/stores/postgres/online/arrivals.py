@@ -13,7 +13,8 @@ from include.features.declarations import AttributeLookup
 from include.features.online.limits import may_be_kept
 from include.features.online.records import key_of
 from include.features.online.tables import EVENT, EVENT_KEY, FACT
-from include.storage.canonical import ATTRIBUTES, ENTITY_COLUMNS, EVENTS
+from include.storage.canonical import ATTRIBUTES, EVENTS
+from include.storage.entities import ENTITY_COLUMNS
 from include.storage.postgres import Connection
 from include.tenants.namespace import TenantRef
 

@@ -33,7 +33,8 @@ from include.features.online.store import OnlineFeatures
 from include.features.outputs import Texts, Values, evaluate, nulls
 from include.features.spine import AS_OF, Spine, key_columns
 from include.features.views import FeatureService
-from include.storage.canonical import ENTITY_COLUMNS, TIMESTAMP
+from include.storage.canonical import TIMESTAMP
+from include.storage.entities import ENTITY_COLUMNS
 from include.storage.postgres import Query, snapshot
 from include.tenants.namespace import TenantRef
 
