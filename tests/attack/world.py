@@ -524,7 +524,7 @@ def table_version(owner: Owner, table: str) -> TableVersion:
 def view() -> FeatureView:
     """A view of a tenant's own that is served online."""
     views = use_cases.get(USE_CASE).features.views
-    return next(one for one in views if one.stream and one.scope == "tenant" and one.ttl)
+    return next(one for one in views if one.stream and one.ttl)
 
 
 def _layout(world: World, owner: Owner, use_case: str) -> Jsonb:
