@@ -23,12 +23,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.features.rounds import Report, alternate, limit_threads, options, timed
-from benchmarks.features.server import running_postgres
-from include import quality, use_cases, wiring
+from include import use_cases, wiring
 from include.features import inputs, training_set
 from include.handoffs import Interval
 from include.ingestion.stage import ingest
+from include.pipeline import translate
+from include.quality.inspection import check
 from include.storage.lake import Lake
+from include.stores.memory import in_memory
 from include.tenants.config import TenantConfig
 from include.tenants.loader import load_fleet, tenants_folder
 from include.training.dataset import Pinned, build
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     limit_threads(wanted.threads)
     tenant = largest()
     report = Report(f"largest store: {tenant.name}; {wanted.threads} threads")
-    with tempfile.TemporaryDirectory() as scratch, running_postgres():
+    with tempfile.TemporaryDirectory() as scratch:
         lake = Lake(Path(scratch))
         until = FIRST + wanted.weeks * WEEK
         _ingest(tenant, lake, until)
@@ -84,10 +86,24 @@ def largest() -> TenantConfig:
 
 
 def _ingest(tenant: TenantConfig, lake: Lake, until: datetime) -> None:
-    week = Interval(FIRST, FIRST + WEEK)
+    week, stores = Interval(FIRST, FIRST + WEEK), in_memory()
     while week.end <= until:
-        landed = ingest(tenant, week, lake=lake, connect=wiring.connect_from_environment)
-        quality.check(tenant, landed, (), lake=lake)
+        landed = ingest(
+            tenant,
+            week,
+            lake=lake,
+            slices=stores.slices,
+            connect=wiring.connect_from_environment,
+        )
+        check(
+            tenant,
+            landed,
+            (),
+            delivered=translate.delivered(stores.slices.recorded(tenant.ref)),
+            lake=lake,
+            checks=stores.checks,
+            incidents=stores.incidents,
+        )
         week = Interval(week.end, week.end + WEEK)
 
 

@@ -47,7 +47,6 @@ from include.monitoring.decisions import Evidence as DriftEvidence
 from include.monitoring.decisions import Performance, judge_drift
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import earlier
-from include.monitoring.policy import DriftPolicy
 from include.registry.decay import RollbackFacts, decide_rollback
 from include.registry.decision import decide_promotion
 from include.registry.decline import Expected, Window
@@ -59,6 +58,7 @@ from include.registry.two_way import Swing, blocks_of
 from include.training.metrics import Answers, Estimate, Intervals, Lists
 from include.training.paired import Judged, compare
 from include.training.rows import Rows, repeated
+from include.use_cases.drift_policy import DriftPolicy
 
 Kind = Literal["equal", "better", "unchanged", "decayed"]
 Vector = npt.NDArray[np.float64]

@@ -37,8 +37,8 @@ from benchmarks.quality.drift_simulation import (
 from benchmarks.quality.drift_young import AGES, WATCHED, changed, stationary
 from benchmarks.quality.tables import Drift
 from include.monitoring.gate import compare_windows
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window
+from include.use_cases.drift_policy import DriftPolicy
 
 SEED: Final = 20_170_101
 QUIET: Final = (Setting(50), Setting(100), Setting(300), Setting(1_000), Setting(300, features=40))

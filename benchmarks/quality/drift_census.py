@@ -22,9 +22,9 @@ from include.models.measures import Measured, measure_rows
 from include.monitoring.decisions import Evidence, Performance, judge_drift
 from include.monitoring.gate import Comparison, compare_windows
 from include.monitoring.matured import calibration
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import profile_window
 from include.monitoring.windows import bounded
+from include.use_cases.drift_policy import DriftPolicy
 
 WHEEL: Final = ("nannyml", "0.13.1")
 FOLDER: Final = "nannyml/datasets/data"

@@ -15,16 +15,23 @@ import numpy as np
 import pyarrow as pa
 
 from include.monitoring.gate import Gate, compare_windows
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
+from include.stores.memory import in_memory
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 START: Final = datetime(2024, 1, 1, tzinfo=UTC)
 WEEK: Final = timedelta(days=7)
 ITEMS: Final = 600
 POLICY: Final = DriftPolicy()
 GATE: Final = Gate(
-    TenantRef("simulated", "benchmark", "pool"), "demand", "1", START, ("item_id",), POLICY
+    TenantRef("simulated", "benchmark", "pool"),
+    "demand",
+    "1",
+    START,
+    ("item_id",),
+    POLICY,
+    in_memory().drift,
 )
 
 

@@ -25,11 +25,11 @@ from include.monitoring.decisions import Evidence, Performance, Verdict, judge_d
 from include.monitoring.gate import Comparison, compare_windows, explain
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import calibration
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window
 from include.monitoring.season import NEAR, YEAR, StoredWindow
 from include.registry.decline import Window as Later
 from include.registry.two_way import Swing
+from include.use_cases.drift_policy import DriftPolicy
 
 START: Final = datetime(2024, 1, 1, tzinfo=UTC)  #: a Monday
 DAY: Final = timedelta(days=1)

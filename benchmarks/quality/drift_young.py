@@ -38,14 +38,15 @@ from include.models.model import Model
 from include.monitoring.decisions import Evidence, Verdict, judge_drift
 from include.monitoring.gate import Comparison, Gate, compare_windows
 from include.monitoring.maturity import Equalized, Maturity
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
 from include.monitoring.windows import PREDICTION
 from include.pipeline.lookback import equalized, reaches_of
 from include.pipeline.translate import without_distribution
 from include.storage.canonical import ATTRIBUTES, EVENTS
+from include.stores.memory import in_memory
 from include.tenants.namespace import TenantRef
 from include.use_cases.declaration import UseCase
+from include.use_cases.drift_policy import DriftPolicy
 from include.use_cases.spines import event_columns, scoring_spine
 
 Floats = npt.NDArray[np.float64]
@@ -307,7 +308,10 @@ class Watch:
     def gate(self) -> Gate:
         """The champion's gate."""
         trained = START + self.age * DAY
-        return Gate(_OWNER, self.use_case.name, "1", trained, self.use_case.keys, self.policy)
+        records = in_memory().drift
+        return Gate(
+            _OWNER, self.use_case.name, "1", trained, self.use_case.keys, self.policy, records
+        )
 
     @cached_property
     def profile(self) -> WindowProfile:

@@ -20,13 +20,13 @@ import pyarrow as pa
 from include.handoffs import LostDays
 from include.monitoring.decisions import Evidence, judge_drift
 from include.monitoring.gate import compare_windows
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window
 from include.quality.expectation import DAY, Series
 from include.quality.feasts import feasts
 from include.quality.losses import Loss, find_losses
 from include.tenants.config import TenantConfig
 from include.use_cases.churn import USE_CASE as CHURN
+from include.use_cases.drift_policy import DriftPolicy
 from include.use_cases.losses import features_that_reach, withheld
 
 Counts = npt.NDArray[np.int64]

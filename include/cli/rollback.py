@@ -6,7 +6,6 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.markup import escape
 
@@ -22,7 +21,8 @@ from include.cli.shared import (
     print_json,
     stores,
 )
-from include.errors import ConfigError, TenantryError
+from include.errors import ConfigError
+from include.storage.failures import TENANT_ERRORS
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
 
 
@@ -163,10 +163,7 @@ def newest_interval(owner: TenantRef) -> datetime:
             continue
         try:
             ends.append(last_checked(tenant, stores().stage_runs))
-        except (
-            TenantryError,
-            psycopg.Error,
-        ):  # no data yet, or out of reach: others say how far time has come
+        except TENANT_ERRORS:  # no data yet, or out of reach: others say how far time has come
             continue
     if not ends:
         raise ConfigError(f"no tenant of {owner.id} has data yet; run a pipeline first")

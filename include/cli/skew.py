@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from include.cli.shared import Json, TenantId, activate, console, one, print_json
 from include.errors import UnknownNameError
 from include.runtime.tables import print_table
+
+if TYPE_CHECKING:
+    from include.monitoring.skew_findings import SkewFinding
+    from include.stage_runs import StageRun
 
 
 def skew(
@@ -19,26 +23,60 @@ def skew(
     as_json: Json = False,
 ) -> None:
     """Features that, computed again, differ from the vectors a model used, and why."""
-    from include.monitoring.skew_ledger import CAUSES, history
+    from include import wiring
+    from include.monitoring.skew_findings import CAUSES
 
     config = one(tenant)
     if use_case is not None and use_case not in config.use_cases:
         raise UnknownNameError("use case", use_case, config.use_cases, f"tenant {tenant}")
     activate()
-    found = history(config.ref, use_case)
+    stores = wiring.stores()
+    replays = [_replay(run) for run in stores.stage_runs.all_of(config.ref, "skew", use_case)]
+    findings = stores.skew.all_of(config.ref, use_case)
     if as_json:
-        print_json(found)
+        print_json({"replays": replays, "mismatches": [_mismatch(one) for one in findings]})
         return
-    print_table(console, found["replays"], title="Replays")
+    print_table(console, replays, title="Replays")
     mismatches = [
         {
-            **row,
-            "cause": CAUSES[row["cause"]],
-            "difference": "" if row["difference"] is None else f"{row['difference']:.1e}",
+            **_mismatch(finding),
+            "cause": CAUSES[finding.cause],
+            "difference": f"{size:.1e}"
+            if (size := finding.mismatch.difference) is not None
+            else "",
         }
-        for row in found["mismatches"]
+        for finding in findings
     ]
     if mismatches:
         print_table(console, mismatches, title="Features that differ")
     else:
         console.print("no feature differs", highlight=False)
+
+
+def _replay(run: StageRun) -> dict[str, Any]:
+    done = run.handoff
+    return {
+        "use_case": run.use_case,
+        "as_of": run.end,
+        "instants": len(done.instants),
+        "rows": done.rows,
+        "online_rows": done.online_rows,
+        "features": done.features,
+        "mismatched": len(done.mismatched),
+    }
+
+
+def _mismatch(finding: SkewFinding) -> dict[str, Any]:
+    differs = finding.mismatch
+    return {
+        "use_case": finding.use_case,
+        "as_of": finding.as_of,
+        "feature": differs.feature,
+        "path": finding.path,
+        "cause": finding.cause,
+        "mismatched": differs.mismatched,
+        "compared": differs.compared,
+        "difference": differs.difference,
+        "first_row": differs.first,
+        "model_version": finding.model_version,
+    }

@@ -9,10 +9,10 @@ import duckdb
 import pyarrow.dataset as ds
 
 from include.handoffs import Interval
+from include.ingestion.slices import Remaining, Slices
 from include.ingestion.spool import duckdb_in, streamed, write_sorted
 from include.storage.canonical import SCHEMAS
 from include.storage.lake import Lake
-from include.storage.postgres import tenant_transaction
 from include.storage.scratch import scratch
 from include.tenants.namespace import TenantRef
 
@@ -20,13 +20,13 @@ _KEYS: Final = ["event_id", "created_timestamp"]
 
 
 def drop_later_repeats(
-    lake: Lake, tenant: TenantRef, table: str, source: str, interval: Interval
+    lake: Lake, slices: Slices, tenant: TenantRef, table: str, source: str, interval: Interval
 ) -> int:
     """Take rows that arrived after the interval out of the table where their id is in it.
 
-    They were first arrivals when they were loaded, and are not since the interval was. What a
-    reload of the interval no longer contains does not bring its repeats back: reload those, too.
-    Killed at any instant and called again, it ends the same.
+    Such rows were first arrivals when they were loaded, and are repeats now that the interval is
+    there. Where a reload of the interval lacks an id, its repeats do not come back: reload those,
+    too. A call that was killed at any instant and is made again ends the same.
 
     Returns:
         how many rows were taken out.
@@ -57,38 +57,35 @@ def drop_later_repeats(
         survivors = write_sorted(
             db, "SELECT * FROM within ANTI JOIN repeats USING (event_id)", folder, schema
         )
-        # Counts first: taken from what will remain, they come out the same once more.
-        _recount(db, own, tenant, source, span)
+        # Counts first: they are of what will remain, so a second call comes to the same ones.
+        _recount(db, own, slices, tenant, source, span)
         lake.replace_slice(tenant, table, source, span, survivors.batches())
     return int(count)
 
 
 def _recount(
-    db: duckdb.DuckDBPyConnection, own: ds.Dataset, tenant: TenantRef, source: str, span: Interval
+    db: duckdb.DuckDBPyConnection,
+    own: ds.Dataset,
+    slices: Slices,
+    tenant: TenantRef,
+    source: str,
+    span: Interval,
 ) -> None:
-    """Let the records of the slices that lose rows say so."""
+    """Count afresh what remains of the slices that lose rows."""
     event_time = "event_timestamp" if "event_timestamp" in own.schema.names else _KEYS[1]
     db.register("own", streamed(own, list(dict.fromkeys([*_KEYS, event_time]))))
     db.execute(
         f"CREATE TABLE remaining AS SELECT created_timestamp AS created, {event_time} AS happened "  # noqa: S608
         "FROM own ANTI JOIN repeats USING (event_id, created_timestamp)"
     )
-    with tenant_transaction(tenant) as connection:
-        recorded = connection.execute(
-            "SELECT interval_start, interval_end FROM slices WHERE tenant_id = %s AND source = %s "
-            "AND interval_end > %s AND interval_start < %s ORDER BY interval_start, interval_end",
-            [tenant.id, source, span.start, span.end],
-        ).fetchall()
-        for row in recorded:
-            start, end = row["interval_start"], row["interval_end"]
+    remaining = []
+    for recorded in slices.recorded(tenant):
+        start, end = recorded.interval.start, recorded.interval.end
+        if recorded.source == source and end > span.start and start < span.end:
             rows, late = db.execute(
                 "SELECT count(*), count(*) FILTER (happened < $1) FROM remaining "
                 "WHERE created >= $1 AND created < $2",
                 [start, end],
             ).fetchall()[0]
-            connection.execute(
-                "UPDATE slices SET duplicates = duplicates + rows - %s, rows = %s, late = %s "
-                "WHERE tenant_id = %s AND source = %s AND interval_start = %s "
-                "AND interval_end = %s",
-                [rows, rows, late, tenant.id, source, start, end],
-            )
+            remaining.append(Remaining(recorded.interval, rows, late))
+    slices.recount(tenant, source, remaining)

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Literal, Protocol
 
-from include.monitoring.policy import DriftPolicy
 from include.registry.decline import Expected, Window, chance_of_fall
 from include.registry.two_way import UNKNOWN, Swing
+from include.use_cases.drift_policy import DriftPolicy
 
 VerdictName = Literal["stable", "drift", "data_loss", "too_few_rows", "no_model", "unjudged"]
 Answer = Literal["retrain", "wait", "suppress"]

@@ -1,32 +1,33 @@
-"""Did a retrain help? What the new champion did live, against what the old one would have.
+"""Whether a retrain helped: what the new champion did live, against what the old one would have.
 
-Best is what both versions say about the same entities whose labels have matured: their difference
-with its interval, over the first windows of the new version, since all entities of one window share
-what happened then. Where the old version was not scored again, its live metrics before the retrain
-stand in; that mixes the model's effect with whatever else changed, and is called so.
+The best evidence is what both versions say about the same entities whose labels have matured: their
+difference with its interval, over the first windows of the new version, since all entities of one
+window share what happened then. Where the old version was not scored again, its live metrics before
+the retrain stand in. These mix the model's effect with whatever else changed, and the method's name
+says so.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import pyarrow as pa
 
 from include.models.measures import difference
-from include.monitoring import ledger, live
+from include.monitoring import live
 from include.monitoring.live_metrics import LiveMetrics, known_metrics
 from include.monitoring.retrain_effect import WINDOWS, Effect, EffectName, Measurement, Method
+from include.monitoring.retrains import Retrains
 from include.registry.predictions import Prediction
 from include.registry.two_way import Swing, Uncertainty
 from include.tenants.namespace import TenantRef
 
 
 @dataclass(frozen=True)
-class Retrain:
+class PromotedRetrain:
     """A retrain whose model was promoted."""
 
     as_of: datetime
@@ -87,50 +88,43 @@ def _together(side: Sequence[Measurement]) -> Measurement:
     return Measurement(side[-1].as_of, _mean(side), error, sum(one.labels for one in side))
 
 
-def unsettled(tenant: TenantRef, use_case: str) -> list[Retrain]:
-    """Promoted retrains whose effect windows on the same labels may add to, oldest first."""
+def unsettled(tenant: TenantRef, use_case: str, retrains: Retrains) -> list[PromotedRetrain]:
+    """Promoted retrains, oldest first, to whose effect windows on the same labels may add."""
     return [
-        Retrain(entry.as_of, str(before), str(after), _measured(entry.effect_details))
-        for entry in ledger.history(tenant, use_case)
-        if entry.outcome == "promoted"
-        and not _settled(entry.effect_details)
-        and (before := entry.details.get("model_version"))
-        and (after := entry.outcome_details.get("version"))
+        PromotedRetrain(request.as_of, str(before), str(after), _measured(request.effect))
+        for request in retrains.history(tenant, use_case)
+        if request.outcome == "promoted"
+        and not (request.effect and request.effect.settled)
+        and (before := request.details.get("model_version"))
+        and (after := request.outcome_details.get("version"))
         and before != after
     ]
 
 
-def _settled(details: Mapping[str, Any]) -> bool:
-    """Of ledgers older than the windows, one window was the effect, and stays it."""
-    if details.get("method") != "same labels":
-        return False
-    return "windows" not in details or len(details["windows"]) >= WINDOWS
-
-
-def _measured(details: Mapping[str, Any]) -> tuple[Measurement, ...]:
-    if details.get("method") != "same labels":
-        return ()
-    return tuple(map(Measurement.read, details.get("windows", ())))
+def _measured(effect: Effect | None) -> tuple[Measurement, ...]:
+    """The windows on the same labels that an effect rests on."""
+    return effect.windows if effect and effect.method == "same labels" else ()
 
 
 def settle_with_old_scores(
     tenant: TenantRef,
     use_case: str,
-    retrain: Retrain,
+    retrain: PromotedRetrain,
     served: live.Rows,
     labels: pa.Table,
     old_scores: pa.Table,
     *,
+    retrains: Retrains,
     metric: str,
     as_of: datetime,
     reach: timedelta = timedelta(0),
 ) -> Effect | None:
-    """Measure both versions on the predictions of `as_of`, and enter what is known by now.
+    """Measure both versions on the predictions of `as_of`, and enter the effect as known by now.
 
     Args:
-        reach: of labels: windows within it of one that was measured add nothing.
         served: at `as_of`, as for `live.measure_live`.
         labels: likewise.
+        reach: of labels: windows within it of a measured one add nothing.
         old_scores: `entity_id`, `item_id` (empty unless ranked) and `score`, by version
             `retrain.before` from the same features.
     Returns:
@@ -149,7 +143,7 @@ def settle_with_old_scores(
     if this not in windows:
         return None
     effect = judge_effect("same labels", metric, windows)
-    ledger.enter_effect(tenant, use_case, retrain.as_of, effect)
+    retrains.enter_effect(tenant, use_case, retrain.as_of, effect)
     return effect
 
 
@@ -161,14 +155,15 @@ def settle_from_history(
     minimum_labels: int,
     reach: timedelta = timedelta(0),
     *,
+    retrains: Retrains,
     live_metrics: LiveMetrics,
 ) -> list[Effect]:
-    """Enter what live metrics known at `as_of` say about retrains that nothing better is known of.
+    """Enter effects by live metrics known at `as_of`, of retrains without one on the same labels.
 
     The first figures of the new version are held against the last ones of the old.
     """
     settled, history = [], live_metrics.history(tenant, use_case)
-    for retrain in unsettled(tenant, use_case):
+    for retrain in unsettled(tenant, use_case, retrains):
         if retrain.measured:
             continue
         old, new = (
@@ -183,7 +178,7 @@ def settle_from_history(
             continue
         before = apart(old, reach, len(old))[-WINDOWS:]
         effect = judge_effect("before and after", metric, apart(new, reach), before)
-        if ledger.enter_effect(tenant, use_case, retrain.as_of, effect):
+        if retrains.enter_effect(tenant, use_case, retrain.as_of, effect):
             settled.append(effect)
     return settled
 

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from include.monitoring import profile_store, season
+from include.monitoring import season
 from include.monitoring.dispersion import with_dispersion
+from include.monitoring.drift_records import DriftRecords
 from include.monitoring.maturity import (
     Lengths,
     Maturity,
@@ -22,12 +23,12 @@ from include.monitoring.maturity import (
     explanation,
     newest_instant,
 )
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window, weighed_against
 from include.monitoring.season import NEAR, YEAR, StoredWindow
 from include.monitoring.statistics import ColumnDrift, comparable, compare
 from include.monitoring.windows import PREDICTION, bounded
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 #: Features, and `prediction` where the champion can make it, of an earlier instant; None where the
 #: tenant's history does not reach back that far.
@@ -65,16 +66,17 @@ class Gate:
     trained_as_of: datetime
     keys: Sequence[str]
     policy: DriftPolicy
+    records: DriftRecords
 
     def reference(self, read: Callable[[], pa.Table]) -> WindowProfile:
         """The profile of the champion's reference; `read` is called only for the first one."""
-        found = profile_store.reference(self.tenant, self.use_case, self.version)
-        if found is None:
-            found = self.reference_profile(read())
-            profile_store.store_reference(
-                self.tenant, self.use_case, self.version, self.trained_as_of, found
+        profile = self.records.reference(self.tenant, self.use_case, self.version)
+        if profile is None:
+            profile = self.reference_profile(read())
+            self.records.store_reference(
+                self.tenant, self.use_case, self.version, self.trained_as_of, profile
             )
-        return found
+        return profile
 
     def reference_profile(self, table: pa.Table) -> WindowProfile:
         """The profile of a reference, with how far apart its own instants are."""
@@ -130,10 +132,10 @@ class Gate:
         if past is not None:
             self._build(reference, as_of, past)
         since, until = as_of - YEAR - NEAR, as_of - YEAR + NEAR
-        windows = profile_store.windows(self.tenant, self.use_case, since, until)
+        windows = self.records.windows(self.tenant, self.use_case, since, until)
         if season.lacks_weekday(reference, as_of):
             around = season.around(self.trained_as_of)
-            windows += profile_store.windows(self.tenant, self.use_case, *around)
+            windows += self.records.windows(self.tenant, self.use_case, *around)
         return explain(
             found,
             reference,
@@ -148,11 +150,11 @@ class Gate:
     def _build(self, reference: WindowProfile, as_of: datetime, past: Past) -> None:
         """Profile the windows that would tell, as far as nobody did and the history reaches."""
         for instant in season.wanted(reference, as_of, self.trained_as_of):
-            there = profile_store.windows(self.tenant, self.use_case, instant, instant)
+            there = self.records.windows(self.tenant, self.use_case, instant, instant)
             table = None if there else past(instant)
             if table is not None and table.num_rows:
-                found = StoredWindow(instant, self.version, self.profile(table, reference))
-                profile_store.store_window(self.tenant, self.use_case, found)
+                window = StoredWindow(instant, self.version, self.profile(table, reference))
+                self.records.store_window(self.tenant, self.use_case, window)
 
 
 def compare_windows(

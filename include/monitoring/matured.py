@@ -12,20 +12,20 @@ import pyarrow as pa
 
 from include.models.measures import log_odds
 from include.models.rates import Rates
-from include.monitoring import profile_store
 from include.monitoring.decisions import Calibration, Performance
+from include.monitoring.drift_records import DriftRecords
 from include.monitoring.live_metrics import (
     LiveMetric,
     LiveMetrics,
     known_metrics,
     season_metric,
 )
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.season import NEAR, YEAR
 from include.monitoring.windows import PREDICTION
 from include.registry.decline import Window
 from include.registry.two_way import UNKNOWN, Swing
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 _PERFORMANCE: Final = "performance"
 _CALIBRATION: Final = "calibration"
@@ -75,6 +75,7 @@ def matured(
     champion: Champion,
     policy: DriftPolicy,
     as_of: datetime,
+    drift: DriftRecords,
     live_metrics: LiveMetrics,
 ) -> Matured:
     """What the newest live figures that are known at `as_of` say, beside those of the season."""
@@ -113,7 +114,7 @@ def matured(
     if live.rates is None or not 0 < champion.outcome_rate < 1:
         why = "scores are no probabilities, or the holdout's rate of outcomes is not known"
         return Matured(performance, unjudged={_CALIBRATION: why})
-    reference = profile_store.reference(tenant, use_case, champion.version)
+    reference = drift.reference(tenant, use_case, champion.version)
     if reference is None or PREDICTION not in reference.columns:
         return Matured(performance, unjudged={_CALIBRATION: "the reference has no prediction"})
     expected = reference.columns[PREDICTION].mean

@@ -13,11 +13,11 @@ from include.handoffs import Scored
 from include.monitoring import verdict_page
 from include.monitoring.decisions import Calibration, Performance, Verdict
 from include.monitoring.gate import Comparison
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.windows import Windows
 from include.pages import atop
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 
 def numbers(

@@ -1,18 +1,28 @@
-"""The effect of a retrain as the ledger keeps it and as people read it; `effects` measures it."""
+"""The effect of a retrain as it is kept and as people read it; `effects` measures it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-#: Empty while it is not known: of one window, unless how much windows swing is.
+#: Empty while the effect is not known: by one window, unless how much windows swing is.
 EffectName = Literal["", "helped", "hurt", "no difference"]
 Method = Literal["same labels", "before and after"]
 #: Windows of the new version, a reach apart, by which its effect is judged at most: a number that
 #: is fixed beforehand, so that looking before they are all there costs nothing in the end.
 WINDOWS: Final = 4
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was gained in one window, or what the metric was there."""
+
+    as_of: datetime
+    value: float
+    error: float  #: standard error by entity
+    labels: int
 
 
 @dataclass(frozen=True)
@@ -29,35 +39,51 @@ class Effect:
     labels: int  #: of all windows
     windows: tuple[Measurement, ...] = ()  #: that it rests on
 
+    @property
+    def settled(self) -> bool:
+        """Whether no further window will change it."""
+        return self.method == "same labels" and len(self.windows) >= WINDOWS
 
-@dataclass(frozen=True)
-class Measurement:
-    """What was gained in one window, or what the metric was there."""
+    def replaces(self, known: Effect | None) -> bool:
+        """Whether it says more than what is known.
 
-    as_of: datetime
-    value: float
-    error: float  #: standard error by entity
-    labels: int
+        More windows replace fewer, and a comparison on the same labels one over time.
+        """
+        if known is None or known.method == self.method:
+            return known is None or len(known.windows) < len(self.windows)
+        return self.method == "same labels"
+
+    def document(self) -> dict[str, Any]:
+        """All but the name, as JSON knows it."""
+        windows = [{**asdict(one), "as_of": _text(one.as_of)} for one in self.windows]
+        document = {**asdict(self), "as_of": _text(self.as_of), "windows": windows}
+        del document["name"]
+        return document
 
     @classmethod
-    def read(cls, found: Mapping[str, Any]) -> Measurement:
-        """From the ledger."""
-        return cls(**{**found, "as_of": datetime.fromisoformat(found["as_of"])})
+    def read(cls, name: EffectName, document: Mapping[str, Any]) -> Effect:
+        """What `document` made."""
+        windows = tuple(Measurement(**_with_instant(one)) for one in document["windows"])
+        return cls(name=name, **{**_with_instant(document), "windows": windows})
+
+    def __str__(self) -> str:
+        low, high = f"{self.low:+.3f}", f"{self.high:+.3f}"
+        how = (
+            "than the old model on the same labels"
+            if self.method == "same labels"
+            else "than before (other weeks, so not the model alone)"
+        )
+        day = f"{self.as_of:%Y-%m-%d}"
+        until = f"{self.labels} labels of {day}"
+        if len(self.windows) > 1:
+            until = f"{self.labels} labels of {len(self.windows)} windows until {day}"
+        name = self.name or "not known by one window"
+        return f"{name}: {self.metric} {self.difference:+.3f} (95 % {low} to {high}) {how}, {until}"
 
 
-def describe(effect: str, details: Mapping[str, Any]) -> str:
-    """One line for people, from the ledger's `effect` and `effect_details`; empty if unknown."""
-    if "difference" not in details:
-        return ""
-    sign, low, high = (f"{details[name]:+.3f}" for name in ("difference", "low", "high"))
-    how = (
-        "than the old model on the same labels"
-        if details["method"] == "same labels"
-        else "than before (other weeks, so not the model alone)"
-    )
-    windows = len(details.get("windows", ())) or 1
-    until = f"{details['labels']} labels of {details['as_of'][:10]}"
-    if windows > 1:
-        until = f"{details['labels']} labels of {windows} windows until {details['as_of'][:10]}"
-    name = effect or "not known by one window"
-    return f"{name}: {details['metric']} {sign} (95 % {low} to {high}) {how}, {until}"
+def _text(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat()
+
+
+def _with_instant(document: Mapping[str, Any]) -> dict[str, Any]:
+    return {**document, "as_of": datetime.fromisoformat(document["as_of"])}

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import Profile, WindowProfile
 from include.monitoring.statistics import ColumnDrift, Distance, distance
+from include.use_cases.drift_policy import DriftPolicy
 
 #: 52 weeks: the same weekday, a year before.
 YEAR: Final = timedelta(days=364)
@@ -27,6 +27,8 @@ NEAR: Final = timedelta(days=10)
 #: reaches back, and shortly after, when the model was as good as new.
 _BEFORE: Final = timedelta(days=56)
 _AFTER: Final = timedelta(days=28)
+#: How long before the newest window the oldest is kept.
+_KEPT: Final = YEAR + 6 * NEAR
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -38,6 +40,11 @@ class StoredWindow:
     model_version: str  #: that made its predictions; empty where none did
     profile: WindowProfile
     drifted: bool = False
+
+    @property
+    def keeps_since(self) -> datetime:
+        """The instant from which on windows are compared with this one or later ones."""
+        return self.as_of - _KEPT
 
 
 def same_season(windows: Sequence[StoredWindow], as_of: datetime) -> list[StoredWindow]:

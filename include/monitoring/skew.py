@@ -1,9 +1,9 @@
-"""Skew replay: are the vectors that models used what their declarations give now?
+"""Skew replay: whether the vectors that models used are what their declarations give now.
 
-A sample of the logged vectors is computed again, point-in-time, from the lake as it is. Whoever
-reads a difference wants its cause: the declaration changed, the past was rewritten, or the same
-declaration on the same rows gives something else. What retention has erased since is no difference:
-features that look back beyond it are not compared.
+A sample of the logged vectors is computed again, point-in-time, from the lake as it is. Each
+difference is recorded with its cause: the declaration changed, the past was rewritten, or the same
+declaration on the same rows gives something else. Events that retention has erased since make no
+difference: features that look back beyond them are not compared.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ from include.features.reach import NOTHING, reaches
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.handoffs import Replayed, Scored, TableVersion
-from include.monitoring import skew_ledger
-from include.monitoring.skew_ledger import Cause, Found
-from include.monitoring.vectors import Mismatch, compare
+from include.monitoring.skew_findings import Cause, Mismatch, SkewFinding, SkewFindings
+from include.monitoring.vectors import compare
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 
@@ -58,10 +57,12 @@ class Sample:
         names = self.vectors.column_names
         return self.vectors.select([n for n in names if n in (*JOIN_KEYS, "as_of")])
 
-    def told(self, mismatch: Mismatch, path: Literal["offline", "online"], cause: Cause) -> Found:
+    def finding(
+        self, mismatch: Mismatch, path: Literal["offline", "online"], cause: Cause
+    ) -> SkewFinding:
         """A finding, whose first row is a place in the file."""
-        first = replace(mismatch, first=self.rows[mismatch.first])
-        return Found(self.scored.as_of, path, first, cause, self.scored.version)
+        scored, placed = self.scored, replace(mismatch, first=self.rows[mismatch.first])
+        return SkewFinding(scored.use_case, scored.as_of, path, placed, cause, scored.version)
 
 
 def replay(
@@ -72,13 +73,14 @@ def replay(
     *,
     seed: int,
     lake: Lake,
+    findings: SkewFindings,
     online: OnlineReader | None = None,
     fingerprint: str = "",
 ) -> Replayed:
     """Compute a sample of logged vectors again, and record every feature that differs.
 
-    Writes the table `feature_skew` and an incident per instant with a difference, which a later
-    replay without one closes. A rerun draws the same sample.
+    The findings come with an incident per instant with a difference, which a later replay without
+    one closes. A rerun draws the same sample.
 
     Args:
         earlier: logs of earlier instants; of those made by the same declarations, some are drawn.
@@ -95,7 +97,7 @@ def replay(
         return Replayed(tenant.id, scored.use_case, scored.as_of, (), 0, 0, len(features), ())
     now = (lake.version(tenant.ref, "events"), lake.version(tenant.ref, "attributes"))
     again = _computed(tenant, service, samples, now, lake)
-    found: list[Found] = []
+    found: list[SkewFinding] = []
     online_rows = 0
     for sample, vectors in zip(samples, again, strict=True):
         compared = _comparable(tenant, service, sample, lake)
@@ -103,16 +105,17 @@ def replay(
         defined = sample.scored.feature_fingerprint == (fingerprint or service.fingerprint)
         causes = _causes(tenant, service, sample, differing, now, lake, defined)
         found += [
-            sample.told(one, "offline", cause) for one, cause in zip(differing, causes, strict=True)
+            sample.finding(one, "offline", cause)
+            for one, cause in zip(differing, causes, strict=True)
         ]
         if online is not None:
             answer, views = online(Spine(sample.spine), sample.scored.as_of)
             served = [n for view in service.views if view.name in views for n in view.columns]
             online_rows += sample.vectors.num_rows if served else 0
             differing = compare(sample.vectors, answer, served)
-            found += [sample.told(one, "online", "online") for one in differing]
+            found += [sample.finding(one, "online", "online") for one in differing]
     instants = tuple(sample.scored.as_of for sample in samples)
-    skew_ledger.record(tenant.ref, scored.use_case, instants, found, scored.as_of)
+    findings.record(tenant.ref, scored.use_case, instants, found, scored.as_of)
     for one in found:
         log.warning("skew: %s/%s %s", tenant.id, scored.use_case, one)
     rows = sum(len(sample.rows) for sample in samples)

@@ -12,14 +12,7 @@ import pyarrow as pa
 
 from include.errors import ConfigError
 from include.handoffs import Monitored, Scored
-from include.monitoring import (
-    effects,
-    ledger,
-    profile_store,
-    reports,
-    storm_ledger,
-    verdicts,
-)
+from include.monitoring import effects, reports
 from include.monitoring.decisions import (
     Evidence,
     RetrainDecision,
@@ -28,12 +21,13 @@ from include.monitoring.decisions import (
     decide_retrain,
     judge_drift,
 )
+from include.monitoring.drift_records import DriftRecords, DriftVerdict
 from include.monitoring.gate import Comparison, Gate, Past, compare_windows
 from include.monitoring.live_metrics import LiveMetrics
 from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.maturity import Maturity
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import profile_window
+from include.monitoring.retrains import Retrains, standing
 from include.monitoring.season import StoredWindow
 from include.monitoring.windows import PREDICTION, align, bounded
 from include.registry.predictions import Prediction, Predictions
@@ -41,6 +35,7 @@ from include.registry.promotions import Promotions
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
+from include.use_cases.drift_policy import DriftPolicy
 
 __all__ = ["Champion", "monitor"]
 
@@ -57,6 +52,8 @@ def monitor(
     data_loss: bool,
     lake: Lake,
     promotions: Promotions,
+    retrains: Retrains,
+    drift: DriftRecords,
     predictions: Predictions,
     live_metrics: LiveMetrics,
     scores: Scores | None = None,
@@ -92,15 +89,16 @@ def monitor(
         window = _window(tenant.ref, scored, keys, lake, predictions, scores)
     if champion is not None and window is not None:
         comparison = _compare(
-            tenant.ref, scored, policy, champion, keys, window, past, maturity or Maturity()
+            tenant.ref, scored, policy, champion, keys, window, past, maturity or Maturity(), drift
         )
     elif window is not None:  # a later champion may ask what this weekday looked like
-        profiled = profile_window(bounded(window, policy.sample_rows, policy.seed), keys)
-        kept = StoredWindow(scored.as_of, "", profiled)
-        profile_store.store_window(tenant.ref, scored.use_case, kept)
+        profile = profile_window(bounded(window, policy.sample_rows, policy.seed), keys)
+        drift.store_window(tenant.ref, scored.use_case, StoredWindow(scored.as_of, "", profile))
     known = Matured()
     if champion is not None:
-        known = matured(tenant.ref, scored.use_case, champion, policy, scored.as_of, live_metrics)
+        known = matured(
+            tenant.ref, scored.use_case, champion, policy, scored.as_of, drift, live_metrics
+        )
     evidence = _evidence(champion, data_loss, comparison, known)
     verdict = judge_drift(evidence, policy)
     details = reports.numbers(
@@ -108,7 +106,7 @@ def monitor(
     )
     path = ""
     if champion is not None and window is not None and comparison is not None:
-        drawn_at = verdicts.last_page(tenant.ref, scored.use_case, scored.as_of)
+        drawn_at = drift.last_page(tenant.ref, scored.use_case, scored.as_of)
         due = reports.is_due(verdict, drawn_at, scored.as_of, policy.report_every)
         page = ""
         if report or due:
@@ -128,16 +126,16 @@ def monitor(
             )
         path = page or reports.path_of(scored)
         reports.write(tenant.ref, scored, verdict, details, lake)
-    verdicts.store(
-        tenant.ref,
+    stored = DriftVerdict(
         scored.use_case,
         scored.as_of,
         champion.version if champion else "",
-        verdict=verdict.name,
-        score=verdict.score,
-        details=details,
-        report_path=path,
+        verdict.name,
+        verdict.score,
+        verdict.reasons,
+        path,
     )
+    drift.store_verdict(tenant.ref, stored, details)
     if champion is not None and champion.metric and not data_loss:
         effects.settle_from_history(
             tenant.ref,
@@ -146,9 +144,10 @@ def monitor(
             scored.as_of,
             policy.minimum_rows,
             champion.reach,
+            retrains=retrains,
             live_metrics=live_metrics,
         )
-    decision = _decide(tenant, scored, policy, champion, verdict, promotions)
+    decision = _decide(tenant, scored, policy, champion, verdict, promotions, retrains, drift)
     return Monitored(
         scored.tenant,
         scored.use_case,
@@ -204,9 +203,10 @@ def _compare(
     window: pa.Table,
     past: Past | None,
     maturity: Maturity,
+    drift: DriftRecords,
 ) -> Comparison:
     """The comparison, after which the window's own profile is kept for later ones."""
-    gate = Gate(tenant, scored.use_case, champion.version, champion.as_of, keys, policy)
+    gate = Gate(tenant, scored.use_case, champion.version, champion.as_of, keys, policy, drift)
     reference = gate.reference(champion.read)
     skipped = {
         name: why
@@ -219,7 +219,7 @@ def _compare(
         found = gate.of_equal_maturity(found, reference, current, maturity, champion.read, window)
     if found.differs:
         found = gate.explained(found, reference, current, scored.as_of, past)
-    profile_store.store_window(
+    drift.store_window(
         tenant,
         scored.use_case,
         StoredWindow(scored.as_of, champion.version, current, found.differs),
@@ -252,22 +252,25 @@ def _decide(
     champion: Champion | None,
     verdict: Verdict,
     promotions: Promotions,
+    retrains: Retrains,
+    drift: DriftRecords,
 ) -> RetrainDecision:
-    past = ledger.past(tenant.ref, scored.use_case, scored.as_of)
+    """The decision about a retrain at `scored.as_of`: made once, and entered."""
+    known = standing(retrains.history(tenant.ref), scored.use_case, scored.as_of)
     version = champion.version if champion else ""
-    if past.decided is None:
+    if known.decided is None:
         facts = RetrainFacts(
             as_of=scored.as_of,
             verdict=verdict,
             trained_as_of=_trained_as_of(tenant.ref, scored, champion, promotions),
-            in_flight=past.in_flight,
-            last_retrain_at=past.last_retrain_at,
-            retrains_today=past.retrains_today,
+            in_flight=known.in_flight,
+            last_retrain_at=known.last_retrain_at,
+            retrains_today=known.retrains_today,
             retrains_per_day=tenant.quota.trainings_per_day,
-            incident=_storm(tenant, scored, verdict),
+            incident=_storm(tenant, scored, verdict, drift),
         )
         decision = decide_retrain(facts, policy)
-        ledger.record(
+        retrains.record(
             tenant.ref,
             scored.use_case,
             scored.as_of,
@@ -281,22 +284,24 @@ def _decide(
             },
         )
         return decision
-    made = past.decided
-    if made.details.get("model_version") == version:
-        _storm(tenant, scored, verdict)
+    made = known.decided
     if made.details.get("model_version") != version:
         return RetrainDecision(
             "wait", f"decided before at this as_of: {made.decision}, {made.reason}"
         )
+    _storm(tenant, scored, verdict, drift)
     return RetrainDecision(made.decision, made.reason)
 
 
-def _storm(tenant: TenantConfig, scored: Scored, verdict: Verdict) -> str:
-    """The platform incident that the drift is part of. Of unjudged windows nobody hears."""
+def _storm(tenant: TenantConfig, scored: Scored, verdict: Verdict, drift: DriftRecords) -> str:
+    """Report the window; the name of the storm that its drift is part of, else empty.
+
+    Windows without a verdict about drift are not reported.
+    """
     if verdict.name not in ("drift", "stable"):
         return ""
     breached = verdict.name == "drift"
-    return storm_ledger.report(
+    return drift.report_window(
         tenant.ref, scored.use_case, scored.as_of, breached=breached, pool=tenant.pool
     )
 

@@ -1,25 +1,33 @@
 """Storms: many tenants drift on one day because something happened to all of them.
 
 Retraining them all would teach every model the storm. Their drift becomes one platform incident
-instead, their retrains are suppressed, and who still drifts a window after the incident is over
-retrains then. A storm is a day on which far more tenants of a use case breach than ever do by
-chance: an exact binomial test (C. Clopper and E. Pearson, Biometrika 26, 1934) of the day's
-breaches against the rate of the weeks before, and a share and a number of tenants below which
-nothing is called one.
+instead, and their retrains are suppressed. A tenant that still drifts a window after the incident
+is over retrains then.
 
-What a tenant's run tells the platform is one bit under a digest of its id, kept in rows of the
-platform's own; what it hears back is the name of an incident, without a number in it.
+A storm is a day on which far more tenants of a use case breach than ever do by chance: an exact
+binomial test (C. Clopper and E. Pearson, Biometrika 26, 1934) of the day's breaches against the
+rate of the weeks before, with a share and a number of tenants below which there is no storm.
+
+A tenant's run tells the platform one bit, under a digest of the tenant's id, in rows of the owner
+of its global models: tenants of different regions are told of one storm only where they share the
+models of all regions. The run hears back the name of an incident, without a number in it.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal
 
-from scipy.special import bdtrc
+from include.incidents import Incident
+from include.tenants.namespace import TenantRef
 
 Answer = Literal["calm", "storm", "over"]
+#: Kind of the incidents.
+KIND: Final = "drift_storm"
+DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,9 @@ class StormPolicy:
     #: What lasts longer is no storm: tenants adapt to it, and its days count as usual afterwards.
     patience: timedelta = timedelta(days=28)
     memory: timedelta = timedelta(days=84)  #: the weeks before that the rate is taken from
+
+
+POLICY: Final = StormPolicy()
 
 
 @dataclass(frozen=True)
@@ -62,7 +73,9 @@ class StormJudgement:
 
 
 def judge_storm(facts: StormFacts, policy: StormPolicy) -> StormJudgement:
-    """Whether the day is a storm's; pure."""
+    """Whether the day is a storm's."""
+    from scipy.special import bdtrc  # takes long to import, and reading verdicts needs no test
+
     rate = (facts.past_breached + policy.expected * policy.weight) / (
         facts.past_monitored + policy.weight
     )
@@ -87,8 +100,8 @@ def judge_storm(facts: StormFacts, policy: StormPolicy) -> StormJudgement:
 
 
 @dataclass(frozen=True)
-class Incident:
-    """A platform incident: counts, no names."""
+class Storm:
+    """A storm as the platform's incident tells of it: counts, no names."""
 
     use_case: str
     day: datetime
@@ -97,10 +110,11 @@ class Incident:
     base_rate: float
     p_value: float
     ended: Literal["", "subsided", "lasted"] = ""
+    over_since: datetime | None = None  #: the day it was over; None while it is not
 
     @property
     def name(self) -> str:
-        """What tenants are told."""
+        """The name that tenants are told."""
         return f"{self.use_case}/{self.day:%Y-%m-%d}"
 
     @property
@@ -113,10 +127,76 @@ class Incident:
             "the platform; retrains are suppressed until it is over."
         )
 
-    def details(self) -> dict[str, object]:
-        """All but the key, as JSON knows it."""
-        found = asdict(self)
-        return {name: found[name] for name in found if name not in ("use_case", "day")}
+    def lasts_on(self, day: datetime) -> bool:
+        """Whether a day is the storm's."""
+        return self.day <= day and (self.over_since is None or day < self.over_since)
+
+    def incident(self) -> Incident:
+        """The incident that is kept."""
+        key = ("use_case", "day", "over_since")
+        details = {name: value for name, value in asdict(self).items() if name not in key}
+        return Incident(KIND, self.use_case, self.day, self.summary, details, self.over_since)
+
+    @classmethod
+    def read(cls, incident: Incident) -> Storm:
+        """The storm that `incident` was made of."""
+        over = incident.closed_at and incident.closed_at.astimezone(UTC)
+        day = incident.as_of.astimezone(UTC)
+        return cls(incident.use_case, day, **incident.details, over_since=over)
+
+
+@dataclass(frozen=True)
+class Reports:
+    """How many tenants reported on a day, and how many of them drifted."""
+
+    monitored: int
+    breached: int
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What a report comes to."""
+
+    storm: Storm | None  #: that the day's drift is part of
+    changed: Storm | None  #: opened, brought up to date or ended, and to be kept
+
+
+def follow(
+    use_case: str,
+    day: datetime,
+    days: Mapping[datetime, Reports],
+    storms: Sequence[Storm],
+    policy: StormPolicy = POLICY,
+) -> Followed:
+    """What the day's reports come to: a storm opens, goes on, is brought up to date or ends.
+
+    Args:
+        days: reports of the day and of the policy's memory before it.
+        storms: of the use case, oldest first.
+    """
+    here = next((storm for storm in storms if storm.day == day), None)
+    ongoing = here or next((storm for storm in storms if storm.lasts_on(day)), None)
+    facts = _facts(day, days, storms, ongoing, policy)
+    judged = judge_storm(facts, policy)
+    if judged.answer == "over" and ongoing is not None:
+        lasted = day - ongoing.day >= policy.patience
+        ended: Literal["lasted", "subsided"] = "lasted" if lasted else "subsided"
+        return Followed(None, replace(ongoing, ended=ended, over_since=day))
+    if judged.answer == "storm" and ongoing is not None and here is None:
+        return Followed(ongoing, None)
+    if judged.answer == "calm" and here is None:
+        return Followed(None, None)
+    storm = Storm(
+        use_case,
+        day,
+        facts.breached,
+        facts.monitored,
+        judged.base_rate,
+        judged.p_value,
+        here.ended if here else "",
+        here.over_since if here else None,
+    )
+    return Followed(storm if judged.answer == "storm" else None, storm)
 
 
 def day_of(as_of: datetime) -> datetime:
@@ -124,4 +204,34 @@ def day_of(as_of: datetime) -> datetime:
     return as_of.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-DAY: Final = timedelta(days=1)
+def member_of(tenant: TenantRef) -> str:
+    """A digest that stands for the tenant where a name would have no business."""
+    return hashlib.sha256(f"{tenant.region}/{tenant.id}".encode()).hexdigest()[:24]
+
+
+def _facts(
+    day: datetime,
+    days: Mapping[datetime, Reports],
+    storms: Sequence[Storm],
+    ongoing: Storm | None,
+    policy: StormPolicy,
+) -> StormFacts:
+    """The day, beside the days before that were no storm's.
+
+    The days of a storm that did not pass are the new usual, and those before it count no more.
+    """
+    since = max((s.day for s in storms if s.ended == "lasted"), default=day - policy.memory)
+    usual = [
+        reports
+        for when, reports in days.items()
+        if since <= when != day and not any(s.lasts_on(when) for s in storms if s.ended != "lasted")
+    ]
+    return StormFacts(
+        day=day,
+        breached=days[day].breached,
+        monitored=days[day].monitored,
+        past_breached=sum(reports.breached for reports in usual),
+        past_monitored=sum(reports.monitored for reports in usual),
+        opened=ongoing.day if ongoing else None,
+        opened_monitored=ongoing.monitored if ongoing else 0,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -11,19 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.monitoring.skew_findings import Mismatch
+
 #: Relative difference up to which two floats are equal: sums may be added up in another order.
 TOLERANCE: Final = 1e-9
-
-
-@dataclass(frozen=True)
-class Mismatch:
-    """A feature that differs in some of the rows compared."""
-
-    feature: str
-    compared: int
-    mismatched: int
-    first: int  #: the first of the rows that differ
-    difference: float | None  #: the largest relative one; None where a null, text or column differs
 
 
 def compare(logged: pa.Table, again: pa.Table, features: Sequence[str]) -> list[Mismatch]:

@@ -12,10 +12,10 @@ from datetime import datetime
 
 from include.monitoring.decisions import Verdict
 from include.monitoring.gate import Comparison
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.windows import PREDICTION
 from include.pages import render
+from include.use_cases.drift_policy import DriftPolicy
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-import psycopg
-
 from include import wiring
-from include.errors import TenantryError
 from include.storage import audit, checkpoints, ownership
 from include.storage.audit import Verified
 from include.storage.chain import Finding
 from include.storage.checkpoints import Checkpoint
+from include.storage.failures import TENANT_ERRORS
 from include.storage.ownership import Owner
 from include.storage.verification import Report, verify
 from include.tenants.config import TenantConfig
@@ -54,7 +52,7 @@ def checkpoint(tenants: Iterable[TenantConfig], at: datetime) -> tuple[Checkpoin
     for owner in owners(tenants):
         try:
             heads[owner.id] = (owner, audit.head(owner))
-        except (TenantryError, psycopg.Error) as error:
+        except TENANT_ERRORS as error:
             unread[owner.id] = str(error).strip()
             log.warning("audit: %s is not in the checkpoint: %s", owner.id, error)
     written = checkpoints.write(heads, at, checkpoints.folder(), key)

@@ -15,8 +15,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
-import psycopg
-
 from include import use_cases
 from include.errors import ConfigError, IntegrityError, TenantryError
 from include.handoffs import StoredObject, Trained
@@ -31,6 +29,7 @@ from include.registry.promotions import Promotion
 from include.registry.recorded import as_told, made_of
 from include.registry.withdrawal import lost_for_good
 from include.stage_runs import StageRuns
+from include.storage.failures import TENANT_ERRORS
 from include.tenants.config import TenantConfig
 from include.tenants.loader import tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner
@@ -167,7 +166,7 @@ class Withdrawals:
     ) -> Effect:
         try:
             return withdraw(owner, case)
-        except (TenantryError, psycopg.Error) as error:
+        except TENANT_ERRORS as error:
             return Effect(owner.id, case, "failed", "", "", str(error))
 
 

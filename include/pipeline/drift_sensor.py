@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RetrainRequested(BaseTrigger):
-    """Fires as soon as the tenant's retrain ledger holds a request, of any use case.
+    """Fires as soon as there is a retrain request of the tenant's, of any use case.
 
     All of a tenant's sensors wake together: the one whose use case is meant goes on, the others
     skip, so that the run ends and `drift_watch` starts over watching all of them. A request made
@@ -48,15 +48,16 @@ class RetrainRequested(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is a request."""
+        from include import wiring
         from include.errors import UnavailableError
-        from include.monitoring.ledger import requests_since
         from include.tenants.namespace import TenantRef
 
         tenant = TenantRef(self.tenant_id, self.region, self.isolation)
         since = datetime.fromisoformat(self.since)
+        retrains = wiring.stores().retrains
         while True:
             try:  # in a thread, as the event loop is every trigger's
-                requests = await asyncio.to_thread(requests_since, tenant, since)
+                requests = await asyncio.to_thread(retrains.requests_since, tenant, since)
             except UnavailableError as error:  # Postgres restarts: the watch outlives it
                 self.log.warning("%s", error)
                 requests = []

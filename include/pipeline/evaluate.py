@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from include.errors import IntegrityError, TenantryError
 from include.handoffs import FeaturesBuilt, LostDays, Registered, Scored, StoredObject, unpack
-from include.monitoring import ledger, live
+from include.monitoring import live
 from include.monitoring.stage import Champion
 from include.pipeline import losses
 from include.pipeline.lookback import settle_effects
@@ -160,18 +160,18 @@ def record_outcome(
         TenantryError: the retrain ended without a decision; recorded as failed.
     """
     use_case = run.the_use_case()
-    ref = run.tenant.ref
+    ref, retrains = run.tenant.ref, run.platform.stores.retrains
     decided = run.platform.stores.promotions.find(ref, use_case.name, run.as_of, run.trigger)
     if decided is None and features is not None and features.features.rows == 0:
         return _untrained(run)
     if decided is None:
-        ledger.finish(ref, use_case.name, run.as_of, "failed")
+        retrains.finish(ref, use_case.name, run.as_of, "failed")
         raise TenantryError(
             f"the retrain of {run.tenant.id}/{use_case.name} as of {run.as_of} ended without a "
             "decision; its failed task's log says why"
         )
     before, after = _before_and_after(decided)
-    ledger.finish(
+    retrains.finish(
         ref,
         use_case.name,
         run.as_of,
@@ -195,7 +195,7 @@ def _untrained(run: Run) -> Registered:
     serving = run.platform.stores.promotions.champion_at(ref, case, run.as_of)
     version = serving.version if serving else ""
     details = {"version": version, "reasons": [reason]}
-    ledger.finish(ref, case, run.as_of, "untrained", details=details)
+    run.platform.stores.retrains.finish(ref, case, run.as_of, "untrained", details=details)
     return Registered(
         tenant=ref.id,
         use_case=case,

@@ -132,7 +132,8 @@ def _with_prediction(features: pa.Table, model: Model, use_case: UseCase) -> pa.
 def settle_effects(run: Run, served: Rows, truth: pa.Table, as_of: datetime) -> None:
     """Whether promoted retrains helped: the old version on the labels that have just matured."""
     use_case, ref, platform = run.the_use_case(), run.tenant.ref, run.platform
-    waiting = [one for one in effects.unsettled(ref, use_case.name) if one.as_of <= as_of]
+    retrains = platform.stores.retrains
+    waiting = [one for one in effects.unsettled(ref, use_case.name, retrains) if one.as_of <= as_of]
     if not waiting:
         return
     logs = scored_before(platform.stores.stage_runs, ref, use_case.name, run.as_of)
@@ -155,6 +156,7 @@ def settle_effects(run: Run, served: Rows, truth: pa.Table, as_of: datetime) -> 
             served,
             truth,
             answers(old, features, use_case).select(["entity_id", "item_id", "score"]),
+            retrains=retrains,
             metric=use_case.metric,
             as_of=as_of,
             reach=use_case.reach,

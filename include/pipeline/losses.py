@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from include.handoffs import LostDays
-from include.monitoring.policy import DriftPolicy
+from include.incidents import Incidents
 from include.monitoring.windows import PREDICTION
 from include.pipeline.runs import Run
-from include.quality import results
-from include.quality.volume import lost
-from include.storage.postgres import tenant_transaction
+from include.quality import volume
+from include.quality.incidents import data_losses
 from include.tenants.config import TenantConfig
 from include.use_cases.declaration import UseCase
+from include.use_cases.drift_policy import DriftPolicy
 from include.use_cases.losses import (
     features_that_reach,
     label_reaches,
@@ -23,57 +23,57 @@ from include.use_cases.losses import (
 )
 
 
-def lost_days(tenant: TenantConfig, as_of: datetime) -> tuple[LostDays, ...]:
+def lost_days(incidents: Incidents, tenant: TenantConfig, as_of: datetime) -> tuple[LostDays, ...]:
     """The days before an instant of which rows are missing; without those that were sent again."""
-    with tenant_transaction(tenant.ref) as connection:
-        outages = lost(results.incidents(connection, tenant.id))
     return tuple(
-        LostDays(one.source, one.start, min(one.until or as_of, as_of))
-        for one in outages
-        if one.start < as_of
+        LostDays(outage.source, outage.start, min(outage.until or as_of, as_of))
+        for outage in volume.lost(data_losses(incidents, tenant.ref))
+        if outage.start < as_of
     )
 
 
 def of_run(run: Run) -> tuple[LostDays, ...]:
     """What is lost of the events that the run's use case reads."""
-    return of_use_case(run.the_use_case(), run.tenant, lost_days(run.tenant, run.as_of))
+    lost = lost_days(run.platform.stores.incidents, run.tenant, run.as_of)
+    return of_use_case(run.the_use_case(), run.tenant, lost)
 
 
-def in_interval(run: Run, found: Sequence[LostDays]) -> tuple[LostDays, ...]:
-    """What is lost within the run's interval."""
-    return tuple(one for one in found if one.overlaps(run.interval.start, run.interval.end))
+def in_interval(run: Run, lost: Sequence[LostDays]) -> tuple[LostDays, ...]:
+    """Those of the lost days that the run's interval reaches into."""
+    return tuple(days for days in lost if days.overlaps(run.interval.start, run.interval.end))
 
 
-def measurable(run: Run, waiting: Sequence[datetime], found: Sequence[LostDays]) -> list[datetime]:
-    """Those of the instants at which predictions are judged by: neither made nor proven in a loss.
+def measurable(run: Run, waiting: Sequence[datetime], lost: Sequence[LostDays]) -> list[datetime]:
+    """The instants whose predictions can be measured: neither made nor proven in lost days.
 
-    Labels that reach into lost days are not known, and what was scored at the end of an interval
-    that lost rows was scored on less than there was. Those that are left out wait: their days may
-    be sent again.
+    Labels that reach into lost days are not known, and a prediction at the end of an interval that
+    lost rows was made from less than there was. The other instants wait: their days may be sent
+    again.
     """
     use_case = run.the_use_case()
     length = run.interval.end - run.interval.start
-    labels = of_labels(use_case, run.tenant, found)
+    labels = of_labels(use_case, run.tenant, lost)
     since = use_case.active_window if use_case.request else length
 
-    def told(at: datetime) -> bool:
-        made_in_loss = any(one.overlaps(at - since, at) for one in found)
+    def is_measurable(at: datetime) -> bool:
+        made_in_loss = any(days.overlaps(at - since, at) for days in lost)
         return not made_in_loss and not label_reaches(use_case, at, labels)
 
-    return [at for at in waiting if told(at)]
+    return [at for at in waiting if is_measurable(at)]
 
 
 def holding_back(
     policy: DriftPolicy,
     run: Run,
-    found: Sequence[LostDays],
+    lost: Sequence[LostDays],
     reference: Mapping[datetime, Sequence[LostDays]],
     read: Sequence[str],
 ) -> DriftPolicy:
     """The policy, which does not judge what reaches into lost days in either window.
 
     Args:
-        reference: instants of the champion's reference, with what is lost, or was at its training.
+        reference: instants of the champion's reference, with the days that are lost there, or were
+            at its training.
         read: columns that the model's prediction is made of.
     """
     use_case = run.the_use_case()
@@ -81,7 +81,7 @@ def holding_back(
     for at, losses in reference.items():
         reaching = features_that_reach(use_case, run.tenant, (at,), losses)
         reasons |= withheld(reaching, "the reference")
-    reaching = features_that_reach(use_case, run.tenant, (run.as_of,), found)
+    reaching = features_that_reach(use_case, run.tenant, (run.as_of,), lost)
     reasons |= withheld(reaching, "it")
     behind = next((reasons[name] for name in read if name in reasons), None)
     if behind is not None:
@@ -92,5 +92,5 @@ def holding_back(
 def known_losses(
     use_case: UseCase, tenant: TenantConfig, recorded: Sequence[LostDays], now: Sequence[LostDays]
 ) -> tuple[LostDays, ...]:
-    """What is lost now, and what was at a training although it was sent again since."""
+    """The days that are lost now, and those that were at a training and were sent again since."""
     return tuple(dict.fromkeys((*now, *of_use_case(use_case, tenant, recorded))))

@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
-import psycopg
-
 from include import use_cases, wiring
-from include.errors import TenantryError, UnavailableError, UnknownNameError
+from include.errors import UnavailableError, UnknownNameError
 from include.features.online.store import OnlineStore
-from include.monitoring.retrain_effect import describe
-from include.pipeline import experiment_results
+from include.monitoring.drift_records import DriftVerdict
+from include.monitoring.retrains import RetrainRequest
 from include.registry import lifecycle
 from include.registry.experiments import Experiment, running
 from include.registry.incidents import suspected
 from include.registry.promotions import Promotion
-from include.storage.postgres import tenant_transaction
+from include.storage.failures import TENANT_ERRORS
 from include.stores import Stores
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet
@@ -40,7 +38,7 @@ def fleet_status(fleet: Fleet, stores: Stores, airflow_url: str = "") -> list[di
         for use_case in tenant.use_cases:
             try:
                 rows.append(_status(tenant, use_case, stores, airflow_url))
-            except (TenantryError, psycopg.Error, OSError) as error:
+            except (*TENANT_ERRORS, OSError) as error:
                 log.warning("status of %s/%s: %s", tenant.id, use_case, error)
                 if isinstance(error, UnavailableError):
                     errors.append(error)
@@ -61,6 +59,8 @@ def explain(tenant: TenantConfig, use_case: str, stores: Stores) -> dict[str, li
     Raises:
         UnknownNameError: the tenant does not have the use case.
     """
+    from include.pipeline import experiment_results  # needs arrays, which a status does not
+
     return {
         **_recorded(tenant, use_case, stores),
         "experiments": experiment_results.told(stores, tenant.ref, use_case),
@@ -100,6 +100,8 @@ def _recorded(
             }
             for one in decided
         ],
+        "drift_verdicts": [_verdict(v) for v in stores.drift.verdicts(tenant.ref, use_case)],
+        "retrains": [_retrain(r) for r in stores.retrains.history(tenant.ref, use_case)],
         "live_metrics": [
             {
                 "as_of": live.as_of,
@@ -111,6 +113,7 @@ def _recorded(
             }
             for live in stores.live_metrics.history(tenant.ref, use_case)
         ],
+        "quality": [asdict(summary) for summary in stores.checks.summaries(tenant.ref)],
         "incidents": [
             {
                 "as_of": incident.as_of,
@@ -121,12 +124,6 @@ def _recorded(
             for incident in stores.incidents.about(tenant.ref, use_case)
         ],
     }
-    with tenant_transaction(tenant.ref) as connection:
-        for name, query in _QUERIES.items():
-            rows = connection.execute(query, {"tenant": tenant.id, "use_case": use_case})
-            found[name] = [dict(row) for row in rows]
-    for row in found["retrains"]:
-        row["effect"] = describe(row["effect"] or "", row.pop("effect_details") or {})
     for row in (*found["drift_verdicts"], *found["quality"]):
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
@@ -142,26 +139,29 @@ def _told(one: Promotion) -> str:
     return f"withdrew {', '.join(one.withdrawn)}" if one.withdrawn else f"kept {one.version}"
 
 
-_QUERIES: Final = {
-    "drift_verdicts": """
-        SELECT as_of, model_version, verdict, score, details->'reasons' AS reasons, report_path
-        FROM drift_verdicts WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
-        ORDER BY as_of, recorded_at
-    """,
-    "retrains": """
-        SELECT as_of, decision, reason, state, outcome, outcome_details, effect, effect_details
-        FROM retrain_ledger WHERE tenant_id = %(tenant)s AND use_case = %(use_case)s
-        ORDER BY as_of
-    """,
-    "quality": """
-        SELECT interval_end, count(*) AS checks,
-               coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '
-                        ORDER BY suite, check_name) FILTER (WHERE NOT success), '') AS failed,
-               max(report_path) AS report_path
-        FROM quality_results WHERE tenant_id = %(tenant)s
-        GROUP BY interval_end ORDER BY interval_end
-    """,
-}
+def _verdict(verdict: DriftVerdict) -> dict[str, Any]:
+    return {
+        "as_of": verdict.as_of,
+        "model_version": verdict.model_version,
+        "verdict": verdict.verdict,
+        "score": verdict.score,
+        "reasons": list(verdict.reasons),
+        "report_path": verdict.report_path,
+    }
+
+
+def _retrain(request: RetrainRequest) -> dict[str, Any]:
+    return {
+        "as_of": request.as_of,
+        "decision": request.decision,
+        "reason": request.reason,
+        "state": request.state,
+        "outcome": request.outcome,
+        "outcome_details": request.outcome_details,
+        "effect": str(request.effect or ""),
+    }
+
+
 #: Retrains that a row of the fleet shows.
 _NEWEST: Final = 3
 _EMPTY = dict.fromkeys(

@@ -13,7 +13,6 @@ from pkgutil import resolve_name
 from typing import Any
 
 from include import monitoring as monitoring_stage
-from include import quality as quality_stage
 from include import wiring
 from include.errors import ConfigError
 from include.features import stage as features_stage
@@ -34,7 +33,6 @@ from include.handoffs import (
 from include.ingestion import stage as ingestion_stage
 from include.models.contributors import Contributors
 from include.models.model import row_scores
-from include.monitoring import ledger as retrain_ledger
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
 from include.pipeline import (
@@ -51,6 +49,7 @@ from include.pipeline import (
 from include.pipeline.neighbours import readable
 from include.pipeline.runs import GlobalRun, Run
 from include.pipeline.stages import Stage
+from include.quality import inspection
 from include.registry import stage as registry_stage
 from include.registry.leaks import Look, ordinary
 from include.scoring import stage as scoring_stage
@@ -118,6 +117,7 @@ def ingestion(run: Run) -> Ingested:
         run.tenant,
         run.interval,
         lake=run.platform.lake,
+        slices=run.platform.stores.slices,
         connect=run.platform.connect,
         pii_secret=run.platform.pii_secret,
     )
@@ -125,11 +125,14 @@ def ingestion(run: Run) -> Ingested:
 
 def quality(run: Run, ingestion: Ingested) -> Checked:
     """Landing tables → the tables everything else reads."""
-    return quality_stage.check(
+    return inspection.check(
         run.tenant,
         ingestion,
         [translate.data_needs(use_case) for use_case in translate.use_cases_of(run.tenant)],
+        delivered=translate.delivered(run.platform.stores.slices.recorded(run.tenant.ref)),
         lake=run.platform.lake,
+        checks=run.platform.stores.checks,
+        incidents=run.platform.stores.incidents,
     )
 
 
@@ -150,7 +153,7 @@ def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
     """Point-in-time features of the active entities, and whether training is due."""
     use_case, lake, ref = run.the_use_case(), run.platform.lake, run.tenant.ref
     if run.trigger == "drift":
-        retrain_ledger.mark_triggered(ref, use_case.name, run.as_of, run.run_id)
+        run.platform.stores.retrains.mark_triggered(ref, use_case.name, run.as_of, run.run_id)
     elif run.trigger == "manual":
         asked = {"use_case": use_case.name, "as_of": run.as_of.isoformat(), "run": run.run_id}
         audit.record(ref, "retrain by hand", asked | {"reason": run.reason}, run.by, once=True)
@@ -284,6 +287,8 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
         data_loss=data_loss,
         lake=run.platform.lake,
         promotions=run.platform.stores.promotions,
+        retrains=run.platform.stores.retrains,
+        drift=run.platform.stores.drift,
         predictions=run.platform.stores.predictions,
         live_metrics=run.platform.stores.live_metrics,
         scores=scores,
@@ -310,6 +315,7 @@ def skew(run: Run, scoring: Scored) -> Replayed:
         scored_before(run.platform.stores.stage_runs, run.owner, run.use_case_name, run.as_of),
         seed=use_case.seed,
         lake=lake,
+        findings=run.platform.stores.skew,
         online=online,
         fingerprint=use_case.fingerprint,
     )
@@ -341,7 +347,7 @@ def global_training(run: GlobalRun) -> Trained:
         lake=lake,
         left_out=len(run.members) - len(members),
         lost={
-            one.id: of_labels(run.use_case, one, losses.lost_days(one, run.as_of))
+            one.id: of_labels(run.use_case, one, losses.lost_days(incidents, one, run.as_of))
             for one in members
         },
         incumbent=serving.in_force(run.platform, run.owner, run.use_case.name, run.as_of),

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from include import use_cases
 from include.features.views import FeatureView
+from include.ingestion.slices import Slice
 from include.models.baselines import baseline_model
 from include.models.model import Model
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.windows import PREDICTION
 from include.quality.needs import DataNeeds
+from include.quality.volume import Delivered
 from include.tenants.config import TenantConfig
 from include.training.estimators.forecast import naive_model
 from include.use_cases.declaration import UseCase
+from include.use_cases.drift_policy import DriftPolicy
 
 
 def use_cases_of(tenant: TenantConfig) -> list[UseCase]:
@@ -35,6 +40,14 @@ def data_needs(use_case: UseCase) -> DataNeeds:
     )
 
 
+def delivered(recorded: Sequence[Slice]) -> dict[str, list[Delivered]]:
+    """What ingestion has recorded, by source, for the quality stage."""
+    by_source: dict[str, list[Delivered]] = {}
+    for slice_ in recorded:
+        by_source.setdefault(slice_.source, []).append(Delivered(slice_.interval, slice_.rows))
+    return by_source
+
+
 def online_views(tenant: TenantConfig) -> list[FeatureView]:
     """The views of the tenant's use cases that are served online, each once."""
     views = (view for use_case in use_cases_of(tenant) for view in use_case.features.views)
@@ -53,14 +66,11 @@ def drift_policy(use_case: UseCase, tenant: TenantConfig, model: Model | None) -
     """
     rule = (PREDICTION,) if model is not None and model.kind == "baseline" else ()
     declared, overrides = use_case.drift, tenant.use_cases[use_case.name]
-    return DriftPolicy(
+    return replace(
+        declared,
         threshold=overrides.drift_threshold or declared.threshold,
-        share=declared.share,
-        prediction_threshold=declared.prediction_threshold,
-        performance_drop=declared.performance_drop,
-        minimum_rows=declared.minimum_rows,
         cooldown=overrides.cooldown or declared.cooldown,
-        ignored=(*rule, *without_distribution(use_case)),
+        ignored=(*declared.ignored, *rule, *without_distribution(use_case)),
     )
 
 

@@ -1,10 +1,5 @@
 """Quality: Great Expectations decides which landed rows everything else may read.
 
 `suites` says what is expected, `great_expectations_adapter` evaluates it, `inspection` is the
-stage: refuse, set aside or accept, and leave a record that people can read.
+stage: refuse, set aside or accept, and leave a record that people can read (`checks`).
 """
-
-from include.quality.inspection import check
-from include.quality.needs import DataNeeds
-
-__all__ = ["DataNeeds", "check"]

@@ -11,11 +11,11 @@ from include.handoffs import Interval
 from include.quality import landing as landed
 from include.quality import suites
 from include.quality.arrivals import series_of
+from include.quality.checks import Result
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.landing import Facts, Landing
 from include.quality.losses import expected_rows, find_losses
 from include.quality.needs import DataNeeds
-from include.quality.results import Result
 from include.quality.slices import Slice
 from include.quality.suites import Expectation
 from include.quality.volume import Delivered, Volume

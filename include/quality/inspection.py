@@ -1,7 +1,8 @@
 """The stage: what landed is judged, then accepted, set aside or refused, and put on record.
 
 Everything is judged before anything is written. Then the lake is written, one commit per slice,
-and at last Postgres, in one transaction; killed in between and run again, a run ends the same.
+and at last the rows of `checks`, all at once. A run that is killed in between and run again ends as
+if it had never been killed.
 """
 
 from __future__ import annotations
@@ -12,24 +13,35 @@ from pathlib import Path
 
 from include.errors import IsolationError, QualityError
 from include.handoffs import Checked, Ingested, Interval
-from include.quality import facts, landing, report, results, slices
+from include.incidents import Incidents
+from include.quality import facts, landing, report, slices
+from include.quality.checks import Checks, Inspection, Rejected, Result
 from include.quality.great_expectations_adapter import Evaluator
+from include.quality.incidents import data_losses, incident_of
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
-from include.quality.results import Result
 from include.quality.slices import Slice
 from include.quality.volume import Delivered, decide_incidents
 from include.storage.lake import Lake
-from include.storage.postgres import tenant_transaction
 from include.tenants.config import Source, TenantConfig
 
 log = logging.getLogger("tenantry.quality")
 
 
 def check(
-    tenant: TenantConfig, ingested: Ingested, needs: Sequence[DataNeeds], *, lake: Lake
+    tenant: TenantConfig,
+    ingested: Ingested,
+    needs: Sequence[DataNeeds],
+    *,
+    delivered: Mapping[str, Sequence[Delivered]],
+    lake: Lake,
+    checks: Checks,
+    incidents: Incidents,
 ) -> Checked:
     """Judge what landed and hand on what is fit for use.
+
+    Args:
+        delivered: by source, the slices that ingestion has recorded.
 
     Raises:
         QualityError: a check of severity `fail` was not met; `events` and `attributes` are as
@@ -39,9 +51,6 @@ def check(
     if ingested.tenant != tenant.id:
         raise IsolationError(f"a hand-off of {ingested.tenant} was given to {tenant.id}")
     interval = ingested.interval
-    with tenant_transaction(tenant.ref) as connection:
-        delivered = results.delivered(connection, tenant.id)
-        incidents = results.incidents(connection, tenant.id)
     evaluator = Evaluator()
     with landing.open_landing(tenant, lake) as landed:
         judged = [
@@ -49,31 +58,34 @@ def check(
             for source in tenant.sources
         ]
         findings = facts.find(tenant, judged, interval, needs, landed, delivered)
-    found = [result for slice_ in judged for result in slice_.results]
-    found += facts.judge(findings, evaluator)
-    refused = [result for result in found if result.refuses]
-    lost = [name for name, one in findings.volumes.items() if one.lost_days(interval)]
+    results = [result for slice_ in judged for result in slice_.results]
+    results += facts.judge(findings, evaluator)
+    refused = [result for result in results if result.refuses]
+    lost = [name for name, volume in findings.volumes.items() if volume.lost_days(interval)]
     set_aside = sum(slice_.set_aside for slice_ in judged)
     accepted = sum(slice_.rows for slice_ in judged) - set_aside
-    warnings = sum(not r.success and r.check.severity == "warn" for r in found)
+    warnings = sum(not r.success and r.severity == "warn" for r in results)
     path = (
         f"reports/quality/{interval.end:%Y-%m-%d}/"
         f"{interval.start:%Y%m%dT%H%M%S}-{interval.end:%Y%m%dT%H%M%S}.html"
     )
     verdict = _verdict(refused, accepted, set_aside, warnings, lost)
     shown = {slice_.source: slice_.shown for slice_ in judged}
-    lake.put(tenant.ref, path, report.render(tenant.name, interval, verdict, found, shown))
-    changed = decide_incidents(interval, findings.volumes, incidents)
+    lake.put(tenant.ref, path, report.render(tenant.name, interval, verdict, results, shown))
+    known = data_losses(incidents, tenant.ref)
+    changed = decide_incidents(interval, findings.volumes, known)
     if not refused:
         _accept(tenant, judged, lake)
-    with tenant_transaction(tenant.ref) as connection:
-        results.write_results(connection, tenant.id, interval, found, path)
-        for incident in changed:
-            results.write_incident(connection, tenant.id, incident)
-        for slice_ in judged if not refused else ():
-            results.write_set_aside(
-                connection, tenant.id, slice_.source, slice_.interval, slices.set_aside(slice_)
-            )
+    checks.record(
+        tenant.ref,
+        Inspection(interval, tuple(results), path),
+        [incident_of(loss) for loss in changed],
+        [
+            Rejected(slice_.source, slice_.interval, slices.set_aside(slice_))
+            for slice_ in judged
+            if not refused
+        ],
+    )
     log.info("quality %s [%s, %s): %s", tenant.id, interval.start, interval.end, verdict)
     if refused:
         raise QualityError(_refusal(tenant, interval, refused, lake.file_path(tenant.ref, path)))
@@ -106,8 +118,8 @@ def _slice(
         lake.dataset(tenant.ref, kind),
         source.name,
     )
-    there = landed.slice(kind, source.name, span)
-    return Slice(source.name, kind, span, there, landing.repeated_ids(landed, there))
+    rows = landed.slice(kind, source.name, span)
+    return Slice(source.name, kind, span, rows, landing.repeated_ids(landed, rows))
 
 
 def _accept(tenant: TenantConfig, judged: Sequence[Slice], lake: Lake) -> None:
@@ -122,7 +134,7 @@ def _verdict(
     refused: Sequence[Result], accepted: int, set_aside: int, warnings: int, lost: Sequence[str]
 ) -> str:
     if refused:
-        names = ", ".join(f"{r.suite} {r.check.name}" for r in refused)
+        names = ", ".join(f"{r.suite} {r.check}" for r in refused)
         return f"Refused, nothing was accepted: {names}."
     loss = f" Data loss: {', '.join(lost)}." if lost else ""
     return f"{accepted:,} rows accepted, {set_aside:,} set aside, {warnings:,} warnings.{loss}"
@@ -132,7 +144,7 @@ def _refusal(
     tenant: TenantConfig, interval: Interval, refused: Sequence[Result], path: Path
 ) -> str:
     checks = "; ".join(
-        f"{r.suite} {r.check.name} ({r.unexpected_count:,} of {r.element_count:,} unexpected"
+        f"{r.suite} {r.check} ({r.unexpected_count:,} of {r.element_count:,} unexpected"
         + "".join(f", {name} {value}" for name, value in r.observed.items())
         + ")"
         for r in refused

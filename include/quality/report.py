@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from include.handoffs import Interval
 from include.pages import render as render_page
-from include.quality.results import Result, SetAside
+from include.quality.checks import Result, SetAside
 
 
 def render(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -73,3 +73,13 @@ def prepared(rows: pa.Table, occurrences: Occurrences) -> pa.Table:
         subject = pc.coalesce(rows["user_id"], rows["account_id"], rows["item_id"])
         rows = rows.append_column(SUBJECT, subject)
     return rows.append_column(OCCURRENCE, occurrences.count(rows))
+
+
+def readable(rows: pa.Table) -> list[dict[str, Any]]:
+    """Rows as JSON-ready dicts; instants as text, since they can be beyond what Python holds."""
+    for position, column in enumerate(rows.schema):
+        if pa.types.is_timestamp(column.type):
+            text = rows[column.name].cast(pa.string())
+            rows = rows.set_column(position, column.name, text)
+    content: list[dict[str, Any]] = rows.to_pylist()
+    return content

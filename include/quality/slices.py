@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from include.handoffs import Interval
-from include.quality import results, rows, suites
+from include.quality import rows, suites
+from include.quality.checks import Result, SetAside
 from include.quality.great_expectations_adapter import Evaluator
-from include.quality.results import Result, SetAside
 from include.quality.suites import Expectation, Outcome
 
 SHOWN: Final = 20  #: rows set aside that the report shows of each source
@@ -104,16 +104,16 @@ def judge(slice_: Slice, evaluator: Evaluator) -> Slice:
         failed.append(FailedRows.of(checks, outcomes, batch.num_rows))
         shown += _rows_set_aside(batch, failed[-1].first(SHOWN - len(shown)), count)
         count += batch.num_rows
-    found = tuple(
+    totalled = tuple(
         Result.of(slice_.suite, one, total, {})
         for one, total in zip(checks, totals, strict=True)
-        if count  # of no rows, nothing was evaluated
+        if count  # without rows, nothing was evaluated
     )
     return replace(
         slice_,
         rows=count,
         set_aside=sum(len(one.rows) for one in failed),
-        results=found,
+        results=totalled,
         shown=tuple(shown),
         failed=tuple(failed),
     )
@@ -142,7 +142,7 @@ def _split(slice_: Slice) -> Iterator[tuple[pa.Table, FailedRows]]:
 
 
 def _rows_set_aside(batch: pa.Table, failed: FailedRows, offset: int) -> list[SetAside]:
-    content = results.readable_rows(batch.take(pa.array(failed.rows)))
+    content = rows.readable(batch.take(pa.array(failed.rows)))
     return [
         SetAside(offset + number, reason, row)
         for number, reason, row in zip(failed.rows.tolist(), failed.reasons(), content, strict=True)

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from include.quality.checks import Severity
 from include.quality.needs import DataNeeds
 from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.storage.entities import ENTITY_COLUMNS
 from include.tenants.config import Source
-
-Severity = Literal["fail", "quarantine", "warn"]
 
 #: Columns that row checks read besides the canonical ones; `rows.prepared` adds them.
 SUBJECT: Final = "subject_id"  #: first of user, account and item that is not null

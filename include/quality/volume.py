@@ -1,7 +1,7 @@
 """The incident of a source that stopped sending, or sends only part of its rows: opened and closed.
 
 Pure decisions: which days are lost by now (see `losses`) and the incidents on record come in, the
-incidents to record come out. What is lost is told afresh by every run, so that days that are sent
+incidents to record come out. Every run finds the lost days afresh, so that days that are sent
 again, or announced as closed, are found to be back.
 """
 
@@ -40,7 +40,7 @@ class Volume:
         return self.rows / self.expected if self.expected else None
 
     def lost_days(self, interval: Interval) -> float | None:
-        """Days of the interval that are lost; None where there is no past to tell by."""
+        """Days of the interval that are lost; None where there is no past to compare with."""
         if self.expected is None and not self.losses:
             return None
         parts = (
@@ -69,8 +69,8 @@ class Outage:
 
 
 @dataclass(frozen=True)
-class Incident:
-    """Data loss, until all its sources are back. Its days stay lost until they are recovered."""
+class DataLoss:
+    """Losses at one time, until all its sources are back. Its days stay lost until recovered."""
 
     as_of: datetime
     summary: str
@@ -79,15 +79,15 @@ class Incident:
 
 
 def decide_incidents(
-    interval: Interval, volumes: Mapping[str, Volume], incidents: Sequence[Incident]
-) -> list[Incident]:
+    interval: Interval, volumes: Mapping[str, Volume], incidents: Sequence[DataLoss]
+) -> list[DataLoss]:
     """The incidents that are new or changed after this interval, oldest first.
 
     Deciding again on the same facts changes nothing. A loss belongs to the incident whose days it
     overlaps; a new one to what is going on at the same time in another source, or to its own.
     """
     left = {source: list(volume.losses) for source, volume in volumes.items()}
-    found = [
+    decided = [
         _updated(one, interval, volumes, left) for one in sorted(incidents, key=lambda i: i.as_of)
     ]
     for source, losses in left.items():
@@ -95,20 +95,21 @@ def decide_incidents(
             outage = _outage(source, loss, volumes[source])
             as_of = interval.end if loss.end > interval.start else loss.end
             place = next(
-                (n for n, one in enumerate(found) if one.as_of == as_of or _goes_on(one, loss)),
+                (n for n, one in enumerate(decided) if one.as_of == as_of or _goes_on(one, loss)),
                 None,
             )
             if place is None:
-                found.append(Incident(as_of, "", (outage,)))
+                decided.append(DataLoss(as_of, "", (outage,)))
             else:
-                found[place] = replace(found[place], outages=(*found[place].outages, outage))
+                before = decided[place]
+                decided[place] = replace(before, outages=(*before.outages, outage))
     known = {one.as_of: one for one in incidents}
-    settled = (_settled(one, interval) for one in found)
+    settled = (_settled(one, interval) for one in decided)
     changed = (one for one in settled if known.get(one.as_of) != one)
     return sorted(changed, key=lambda one: one.as_of)
 
 
-def lost(incidents: Iterable[Incident]) -> list[Outage]:
+def lost(incidents: Iterable[DataLoss]) -> list[Outage]:
     """The outages whose days are still lost, by start and source."""
     outages = (outage for one in incidents for outage in one.outages)
     still = (outage for outage in outages if outage.recovered_at is None)
@@ -116,11 +117,11 @@ def lost(incidents: Iterable[Incident]) -> list[Outage]:
 
 
 def _updated(
-    incident: Incident,
+    incident: DataLoss,
     interval: Interval,
     volumes: Mapping[str, Volume],
     left: Mapping[str, list[Loss]],
-) -> Incident:
+) -> DataLoss:
     """The incident with what is lost of its days by now, which is taken from `left`."""
     outages: list[Outage] = []
     for outage in incident.outages:
@@ -151,7 +152,7 @@ def _updated(
     return replace(incident, outages=tuple(outages))
 
 
-def _goes_on(incident: Incident, loss: Loss) -> bool:
+def _goes_on(incident: DataLoss, loss: Loss) -> bool:
     """Whether an incident that is not over covers some of the loss's time."""
     if incident.closed_at is not None:
         return False
@@ -166,7 +167,7 @@ def _outage(source: str, loss: Loss, volume: Volume) -> Outage:
     return Outage(source, loss.start, until, loss.rows, loss.expected)
 
 
-def _settled(incident: Incident, interval: Interval) -> Incident:
+def _settled(incident: DataLoss, interval: Interval) -> DataLoss:
     """The incident in words, and closed where all its outages are over."""
     ends = [one.until for one in incident.outages]
     over = [end for end in ends if end is not None]

@@ -12,9 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
-import psycopg
-
-from include.errors import ConfigError, TenantryError
+from include.errors import ConfigError
 from include.registry.ancestry import ModelName, ancestors
 from include.registry.decay import fall_back
 from include.registry.port import ModelVersion, Registry
@@ -23,6 +21,7 @@ from include.registry.recorded import as_told
 from include.registry.rollback import Fallback, move, next_trigger
 from include.registry.stage import follow_ledger
 from include.registry.withdrawal import Withdrawn, earlier, newest_usable
+from include.storage.failures import TENANT_ERRORS
 from include.tenants.namespace import TenantRef, global_ref, is_global
 
 Outcome = Literal[
@@ -94,7 +93,7 @@ def roll_back_derived(
     for tenant in tenants:
         try:
             yield work.roll_back(tenant)
-        except (TenantryError, psycopg.Error) as error:
+        except TENANT_ERRORS as error:
             yield Effect(tenant.id, source.use_case, "failed", "", "", str(error))
 
 

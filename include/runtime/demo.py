@@ -151,9 +151,10 @@ def _retrains(fleet: Fleet, api: AirflowApi) -> set[tuple[str, str]]:
 
 
 def _open_requests(fleet: Fleet) -> bool:
-    from include.monitoring import ledger
+    from include import wiring
 
-    return any(ledger.open_requests(tenant.ref) for tenant in fleet.tenants.values())
+    retrains = wiring.stores().retrains
+    return any(retrains.open_requests(tenant.ref) for tenant in fleet.tenants.values())
 
 
 def _phase(console: Console, api: AirflowApi, title: str, runs: Iterable[tuple[str, str]]) -> None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psycopg
-
-from include.errors import IntegrityError, TenantryError
+from include.errors import IntegrityError
 from include.storage import audit, checkpoints
 from include.storage.audit import Verified
 from include.storage.chain import Finding, Head
 from include.storage.checkpoints import Checkpoint, Keys
+from include.storage.failures import TENANT_ERRORS
 from include.tenants.namespace import TenantRef
 
 CHECKPOINTS: Final = "checkpoints"  #: stands for the owner in findings about these
@@ -60,7 +59,7 @@ def verify(
         heads = [(one.name, one.heads[owner.id][1]) for one in found if owner.id in one.heads]
         try:
             chains.append(audit.verify(owner, heads))
-        except (TenantryError, psycopg.Error) as error:
+        except TENANT_ERRORS as error:
             unread[owner.id] = str(error).strip()
     covered = {
         owner: (one, one.heads[owner][1]) for one in found for owner in one.heads if owner in wanted

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from include.use_cases.declaration import UseCase
 
 #: Modules of this folder that declare no use case.
-_SHARED: Final = frozenset({"__init__", "declaration", "details", "losses", "reach", "spines"})
+_SHARED: Final = frozenset(
+    {"__init__", "declaration", "details", "drift_policy", "losses", "reach", "spines"}
+)
 
 
 def names() -> frozenset[str]:

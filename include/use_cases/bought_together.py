@@ -8,13 +8,13 @@ from typing import Final
 from include.features.catalogue import ASSORTMENT_FEATURES
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Gates,
     History,
     Label,
     Snapshots,
     UseCase,
 )
+from include.use_cases.drift_policy import DriftPolicy
 
 USE_CASE: Final = UseCase(
     name="bought_together",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -12,6 +12,7 @@ from include.features.declarations import Kind
 from include.features.requests import ENTITY, Request
 from include.features.views import FeatureService
 from include.use_cases.details import Detail
+from include.use_cases.drift_policy import DriftPolicy
 
 Task = Literal["classification", "regression", "ranking", "association"]
 
@@ -162,20 +163,6 @@ class Gates:
 
 
 @dataclass(frozen=True)
-class DriftPolicy:
-    """When a change of the data calls for a retraining."""
-
-    threshold: float = 0.2  #: population stability index from which a column has drifted
-    #: Share of the columns that must have drifted. One column is enough: chance is accounted for
-    #: by the tests themselves.
-    share: float = 0.0
-    prediction_threshold: float = 0.2  #: population stability index of the prediction
-    performance_drop: float = 0.0  #: fall of the metric below the champion's interval
-    minimum_rows: int = 30  #: rows of the current window below which nothing is concluded
-    cooldown: timedelta = timedelta(days=14)
-
-
-@dataclass(frozen=True)
 class UseCase:
     """One thing to predict, for every tenant alike."""
 
@@ -195,7 +182,7 @@ class UseCase:
     snapshots: Snapshots
     gates: Gates
     retrain_every: timedelta
-    drift: DriftPolicy = DriftPolicy()
+    drift: DriftPolicy = field(default_factory=DriftPolicy)
     items: Items | None = None
     history: History | None = None
     exposure: Exposure | None = None

@@ -16,13 +16,13 @@ from include.features.library.payments import PAYMENT_VELOCITY, PAYMENTS
 from include.features.requests import Request
 from include.use_cases.declaration import (
     Baseline,
-    DriftPolicy,
     Gates,
     Label,
     Snapshots,
     UseCase,
 )
 from include.use_cases.details import Alerts
+from include.use_cases.drift_policy import DriftPolicy
 
 _AMOUNT: Final = Feature("request__amount")
 _MEAN: Final = Feature("payment_habits__mean_amount_90d")

@@ -7,6 +7,7 @@ where it takes something new. `NEEDED` says what is missing.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -33,23 +34,24 @@ from include.handoffs import (
     Trained,
 )
 from include.incidents import Incident
+from include.ingestion import slices
 from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
-from include.monitoring.effects import Effect, Retrain
+from include.monitoring.drift_records import DriftVerdict
+from include.monitoring.effects import Effect, PromotedRetrain
 from include.monitoring.gate import Comparison
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import Champion
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile
 from include.monitoring.season import StoredWindow
-from include.monitoring.skew_ledger import Found
-from include.monitoring.vectors import Mismatch
+from include.monitoring.skew_findings import Mismatch, SkewFinding
 from include.monitoring.windows import Windows
 from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
 from include.pipeline.outcomes import Answered
 from include.pipeline.runs import Run
+from include.quality import checks
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
 from include.registry.ancestry import ModelName
@@ -83,6 +85,7 @@ from include.tenants.limits import Limits
 from include.tenants.loader import Fleet
 from include.tenants.namespace import lake_prefix
 from include.training.reproduction import RecordedLake
+from include.use_cases.drift_policy import DriftPolicy
 from include.wiring import Platform
 from tests.attack.owners import AS_OF, USE_CASE, WEEK, Owner
 from tests.attack.surface import Function, Parameter
@@ -409,9 +412,17 @@ BY_KIND: Final[dict[str, Provider]] = {
     "ModelRecords": lambda a: a.registry,
     "Stores": lambda a: in_postgres(),
     **_PORTS,
+    "DriftVerdict": lambda a: DriftVerdict(
+        USE_CASE, AS_OF, a.named.version, "stable", 0.1, ("asked",), "asked"
+    ),
     "wiring.Platform": lambda a: _platform(a),
     "StageRun": lambda a: StageRun(USE_CASE, "scoring", WEEK.start, WEEK.end, a.scored),
     "Incident": lambda a: Incident("data_loss", USE_CASE, AS_OF, "asked", {"asked": True}),
+    "Slice": lambda a: slices.Slice(a.named.source, WEEK, 3, 0, 0, 1),
+    "Rejected": lambda a: slices.Rejected(slices.Counted([], Counter(["asked"]))),
+    "Sequence[Remaining]": lambda a: [slices.Remaining(WEEK, 1, 0)],
+    "Inspection": lambda a: checks.Inspection(WEEK, (), a.path),
+    "Sequence[Rejected]": lambda a: [checks.Rejected(a.named.source, WEEK, [_set_aside(a)])],
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -457,7 +468,7 @@ BY_KIND: Final[dict[str, Provider]] = {
     "DriftPolicy": lambda a: DriftPolicy(),
     "Verdict": lambda a: Verdict("stable", 0.1, ("asked",)),
     "Effect": lambda a: Effect("helped", "same labels", "auc", 0.1, 0.0, 0.2, AS_OF, 30),
-    "Retrain": lambda a: Retrain(AS_OF, "1", a.named.version),
+    "PromotedRetrain": lambda a: PromotedRetrain(AS_OF, "1", a.named.version),
     "Champion": lambda a: Champion(a.named.version, AS_OF, _spine(a), "auc"),
     "Champion | None": lambda a: None,
     "WindowProfile": lambda a: WindowProfile({}, 1, frozenset({0})),
@@ -467,8 +478,11 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Sequence[ColumnDrift]": lambda a: [],
     "Windows": lambda a: Windows({}, {}, {}),
     "Comparison": lambda a: Comparison((), None, {}, 1, 1),
-    "Sequence[Found]": lambda a: [
-        Found(*(AS_OF, "offline", Mismatch("asked", 1, 1, 0, None), "past"), a.named.version)
+    "Sequence[SkewFinding]": lambda a: [
+        SkewFinding(
+            *(USE_CASE, AS_OF, "offline", Mismatch("asked", 1, 1, 0, None), "past"),
+            a.named.version,
+        )
     ],
     "Sequence[datetime]": lambda a: [AS_OF],
     "Sequence[LostDays]": lambda a: [LostDays(a.named.id, AS_OF, AS_OF + timedelta(days=1))],
@@ -633,6 +647,9 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "quality.landing.slice_to_check:delivered": lambda a: [],
     "storage.slices.check_slice:rows": lambda a: a.rows,
     "stores.postgres.online.partials.write:rows": lambda a: [_state(a)],
+    "stores.postgres.quarantine.insert:stage": lambda a: "quality",
+    "stores.postgres.quarantine.insert:rows": lambda a: [(1, "asked", "{}")],
+    "stores.postgres.quarantine.rows:stage": lambda a: "quality",
     "features.description.preview.preview:rows": lambda a: 3,
     "storage.lake_files.LakeFiles.put:rows": lambda a: 1,
     "training.reproduction.RecordedLake.put:rows": lambda a: 1,
@@ -644,9 +661,14 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "monitoring.reports.write:verdict": lambda a: Verdict("stable", 0.1, ("asked",)),
     "pipeline.in_process.run:use_case": lambda a: USE_CASE,
     "registry.rollback.move:to": lambda a: a.promotion,
-    "monitoring.ledger.record:decision": lambda a: "retrain",
+    "stores.postgres.retrains.PostgresRetrains.record:decision": lambda a: "retrain",
+    "stores.memory.retrains.InMemoryRetrains.record:decision": lambda a: "retrain",
     "stores.postgres.online.partials.forget_streamed:keys": lambda a: [a.named.entity],
 }
+
+
+def _set_aside(a: Asked) -> checks.SetAside:
+    return checks.SetAside(1, "asked", {"created_timestamp": AS_OF.isoformat()})
 
 
 def _suspicion(a: Asked) -> Suspicion:

@@ -35,7 +35,7 @@ LEFT_OUT: Final = {
     "include.pipeline.dags": "composition: Airflow objects, no data",
     "include.pipeline.operators": "composition: calls `steps`",
     "include.pipeline.platform_dags": "composition: Airflow objects, no data",
-    "include.pipeline.drift_sensor": "composition: calls `monitoring.ledger`",
+    "include.pipeline.drift_sensor": "composition: calls `stores.retrains`",
     "include.pipeline.connections": "composition: Airflow's connections",
 }
 #: Functions that are not called, and why.
@@ -60,7 +60,7 @@ class Parameter:
 class Function:
     """A function, or a method of a class, that takes a tenant."""
 
-    name: str  #: from its package on: `monitoring.ledger.history`, `storage.lake.Lake.get`
+    name: str  #: from its package on: `scoring.stage.score`, `storage.lake.Lake.get`
     call: Callable[..., Any]
     parameters: tuple[Parameter, ...]
     of: str = ""  #: the class whose instance comes first

@@ -32,7 +32,7 @@ SLOW: Final = frozenset(
 #: What is the platform's to keep, of what tenants tell it.
 FOR_THE_PLATFORM: Final = frozenset(
     {
-        "monitoring.storm_ledger.report",
+        "stores.postgres.drift_records.PostgresDriftRecords.report_window",
         "registry.blast_radius.roll_back_derived",
         "training.stage.train_global",
         "pipeline.in_process.run",
@@ -132,7 +132,7 @@ def test_the_surface_is_not_looked_for_in_the_wrong_place() -> None:
         "stores.postgres.promotions.PostgresPromotions.history",
         "registry.mlflow_registry.MlflowRegistry.artifact",
         "scoring.stage.score",
-        "monitoring.ledger.open_requests",
+        "stores.postgres.retrains.PostgresRetrains.open_requests",
         "stores.postgres.online.PostgresOnlineStore.append",
         "stores.postgres.online.reading.PostgresReader.read",
         "features.inputs.read",
@@ -169,8 +169,13 @@ SHOW: Final = frozenset(
         *("registry.mlflow_registry.MlflowRegistry.reference",),
         *("registry.mlflow_registry.MlflowRegistry.card",),
         *("registry.mlflow_records.MlflowRecords.card",),
-        *("monitoring.ledger.history", "monitoring.ledger.open_requests"),
-        *("monitoring.ledger.requests_since", "monitoring.skew_ledger.history"),
+        *(
+            f"stores.{place}Retrains.{name}"
+            for place in ("postgres.retrains.Postgres", "memory.retrains.InMemory")
+            for name in ("history", "open_requests", "requests_since")
+        ),
+        *("stores.postgres.skew_findings.PostgresSkewFindings.all_of",),
+        *("stores.postgres.drift_records.PostgresDriftRecords.verdicts",),
         *("features.inputs.read", "features.inputs.read_pinned"),
         *("stores.postgres.online.arrivals.streamed_events",),
         *("stores.postgres.online.partials.streamed",),

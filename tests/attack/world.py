@@ -267,12 +267,18 @@ class World:
                 pa.Table.from_batches([canonical(owner, name)]) for name in ("events", "attributes")
             )
             twins.online.append(owner.ref, *streamed)
+            for request in planted.retrains.history(owner.ref):
+                asked = {"decision": request.decision, "reason": request.reason}
+                key = (owner.ref, request.use_case, request.as_of)
+                twins.retrains.record(*key, **asked, details=request.details)
             for incident in planted.incidents.about(owner.ref, USE_CASE):
                 twins.incidents.put(owner.ref, incident)
             for run in planted.stage_runs.all_of(owner.ref, "scoring"):
                 twins.stage_runs.record(owner.ref, run)
             for use_case in (USE_CASE, owner.use_case):
                 scope = (owner.ref, use_case)
+                for verdict in planted.drift.verdicts(*scope):
+                    twins.drift.store_verdict(owner.ref, verdict, {"reasons": verdict.reasons})
                 for promotion in planted.promotions.history(*scope):
                     twins.promotions.record(owner.ref, promotion)
                 for experiment in planted.experiments.history(*scope):
@@ -553,6 +559,9 @@ _READ: Final[dict[str, Any]] = {
     "drift_profiles.profile": lambda world, owner, use_case: Jsonb(_PROFILE),
     "drift_verdicts.report_path": lambda world, owner, use_case: owner.path,
     "quality_results.report_path": lambda world, owner, use_case: owner.path,
+    "quality_results.observed": lambda world, owner, use_case: Jsonb(
+        {"expectation": "asked", "note": owner.secret}
+    ),
     "experiments.policy": lambda world, owner, use_case: Jsonb({"share": 0.5}),
     "experiments.reasons": lambda world, owner, use_case: Jsonb([owner.secret]),
     "experiments.champion_version": lambda world, owner, use_case: "1",
@@ -567,6 +576,7 @@ _READ: Final[dict[str, Any]] = {
     "tenant_owners.target_isolation": lambda world, owner, use_case: "",
     "tenant_owners.state": lambda world, owner, use_case: "erased",
     "online_facts.entity": lambda world, owner, use_case: "user",
+    "retrain_ledger.effect_details": lambda world, owner, use_case: Jsonb({}),
     "retrain_ledger.decision": lambda world, owner, use_case: "retrain",
     "retrain_ledger.state": lambda world, owner, use_case: "requested",
     "incidents.kind": lambda world, owner, use_case: "data_loss",

@@ -2,164 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from include.handoffs import Ingested, Interval
-from include.ingestion.stage import ingest
 from include.runtime.postgres import Postgres
-from include.storage.lake import Lake
 from include.storage.migrate import migrate
-from include.storage.postgres import tenant_transaction
-from include.tenants.config import TenantConfig
-
-HISTORY_START = datetime(2024, 1, 1, tzinfo=UTC)
-WEEK = timedelta(days=7)
-MAPPING: dict[str, Any] = {
-    "event": "Order Completed",
-    "event_id": ["id"],
-    "event_timestamp": "at",
-    "user_id": "user",
-    "quantity": "quantity",
-    "amount": "amount",
-}
-_numbers = count()
-
-
-def week(number: int) -> Interval:
-    """The week that starts `number` weeks after the history does."""
-    return Interval(HISTORY_START + number * WEEK, HISTORY_START + (number + 1) * WEEK)
+from include.stores.postgres.slices import PostgresSlices
+from tests import shops as shared
+from tests.shops import grant
 
 
 @dataclass
-class Shop:
-    """A tenant under test and everything it needs."""
-
-    config: TenantConfig
-    lake: Lake
-    postgres: Postgres
-
-    def ingest(self, number: int = 1, pii_secret: str | None = None) -> Ingested:
-        """The stage, for week `number`."""
-        return ingest(
-            self.config,
-            week(number),
-            lake=self.lake,
-            connect=self._connect,
-            pii_secret=pii_secret,
-        )
-
-    def events(self) -> list[dict[str, Any]]:
-        """The landed events, in order."""
-        table = self.lake.dataset(self.config.ref, "landing_events").to_table()
-        order = [("created_timestamp", "ascending"), ("event_id", "ascending")]
-        return list(table.sort_by(order).to_pylist())
-
-    def ids(self) -> list[str]:
-        """Ids of the landed events, in order."""
-        return [row["event_id"] for row in self.events()]
-
-    def query(self, statement: str) -> list[dict[str, Any]]:
-        """Rows of the tenant's own in Postgres."""
-        with tenant_transaction(self.config.ref) as connection:
-            return list(connection.execute(statement).fetchall())
-
-    def quarantined(self) -> list[tuple[dict[str, Any], str]]:
-        """Rows set aside, with the reason, in order."""
-        found = self.query(
-            "SELECT row, reason FROM quarantine ORDER BY interval_start, interval_end, row_number"
-        )
-        return [(row["row"], row["reason"]) for row in found]
-
-    def slices(self) -> list[tuple[int, ...]]:
-        """Week, rows, late, duplicates and quarantined of each slice of one week."""
-        rows = self.query("SELECT * FROM slices ORDER BY interval_start, interval_end")
-        return [
-            (
-                (row["interval_start"] - HISTORY_START) // WEEK,
-                *(row["rows"], row["late"], row["duplicates"], row["quarantined"]),
-            )
-            for row in rows
-            if row["interval_end"] - row["interval_start"] == WEEK
-        ]
-
-    @contextmanager
-    def _connect(self, connection_id: str) -> Iterator[psycopg.Connection[Any]]:
-        with psycopg.connect(self.postgres.dsn(connection_id)) as connection:
-            yield connection
-
-
-@dataclass
-class Shops:
+class Shops(shared.Shops):
     """Makes tenants whose only source is what a test writes."""
 
-    folder: Path
-    postgres: Postgres
-
-    def text(self, content: str | bytes, suffix: str = "csv", **changes: Any) -> Shop:
-        """A tenant fed by one file."""
-        path = self.folder / f"{next(_numbers)}.{suffix}"
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return self.file(path, suffix, **changes)
-
-    def csv(self, rows: Sequence[str], **changes: Any) -> Shop:
-        """A tenant fed by lines of `id,at,user,quantity,amount`."""
-        return self.text("\n".join(["id,at,user,quantity,amount", *rows, ""]), **changes)
-
-    def jsonl(self, rows: Sequence[dict[str, Any] | str], **changes: Any) -> Shop:
-        """A tenant fed by JSON lines."""
-        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
-        return self.text("\n".join([*lines, ""]), "jsonl", **changes)
-
-    def file(self, path: Path | str, kind: str, **changes: Any) -> Shop:
-        """A tenant fed by whatever a path stands for."""
-        return self.source({"type": "file", "path": str(path), "format": kind}, **changes)
-
-    def source(
-        self,
-        connector: dict[str, Any],
-        where: dict[str, Any] | None = None,
-        attributes: dict[str, Any] | None = None,
-        pii_columns: Sequence[str] | dict[str, str] = (),
-        **mapping: Any,
-    ) -> Shop:
-        """A tenant with any connector; `mapping` changes the mapping of events."""
-        number = next(_numbers)
-        source: dict[str, Any] = {"name": "pos", "connector": connector, "where": where or {}}
-        source["events"] = {**MAPPING, **mapping}
-        sources = [source]
-        if attributes is not None:
-            facts = {key: source[key] for key in ("connector", "where")}
-            sources.append({"name": "facts", **facts, "attributes": attributes})
-        config = TenantConfig.model_validate(
-            {
-                "id": f"ingestion-{number}",
-                "name": "A shop",
-                "region": "eu",
-                "schedule": "0 0 * * 1",
-                "history_from": HISTORY_START.date(),
-                "sources": sources,
-                "use_cases": {"churn": {}},
-                "pii_columns": pii_columns,
-            }
-        )
-        return Shop(config, Lake(self.folder / f"lake-{number}"), self.postgres)
-
-
-def grant(patch: pytest.MonkeyPatch, **allowed: Any) -> None:
-    """Let the operator's list say so, for every tenant; `limits` are its limits."""
-    limits = allowed.pop("limits", {})
-    default = {"packages": ["*"], **allowed}
-    patch.setenv("TENANTRY_SOURCES", json.dumps({"default": default, "limits": limits}))
+    postgres: Postgres = field(kw_only=True)
 
 
 @pytest.fixture
@@ -169,4 +32,10 @@ def shops(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
     grant(monkeypatch, roots=[str(tmp_path)], connections=["postgres", "nowhere", "x"])
     migrate()
-    return Shops(tmp_path, postgres)
+
+    @contextmanager
+    def connect(connection_id: str) -> Iterator[psycopg.Connection[Any]]:
+        with psycopg.connect(postgres.dsn(connection_id)) as connection:
+            yield connection
+
+    return Shops(tmp_path, PostgresSlices(), connect, postgres=postgres)

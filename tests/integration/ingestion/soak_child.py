@@ -18,6 +18,7 @@ import psycopg
 from include.handoffs import Interval
 from include.ingestion.stage import ingest
 from include.storage.lake import Lake
+from include.stores.postgres.slices import PostgresSlices
 from include.tenants.config import TenantConfig
 
 
@@ -26,7 +27,13 @@ def main(tenant_json: str, lake: str, dsn: str) -> None:
     tenant = TenantConfig.model_validate_json(tenant_json)
     interval = Interval(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC))
     began = time.monotonic()
-    found = ingest(tenant, interval, lake=Lake(Path(lake)), connect=lambda _: psycopg.connect(dsn))
+    found = ingest(
+        tenant,
+        interval,
+        lake=Lake(Path(lake)),
+        slices=PostgresSlices(),
+        connect=lambda _: psycopg.connect(dsn),
+    )
     took = {
         "rows": found.rows,
         "duplicates": found.duplicates,

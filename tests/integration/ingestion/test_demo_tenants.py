@@ -14,6 +14,7 @@ from include.ingestion.stage import ingest
 from include.runtime import demo_sources
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
+from include.stores.postgres.slices import PostgresSlices
 from include.tenants.loader import load_fleet
 from include.use_cases import names
 from tests.integration.ingestion.conftest import Shops
@@ -52,7 +53,7 @@ def test_a_store_is_ingested_from_where_it_keeps_its_data(
     def connect(connection_id: str) -> psycopg.Connection[Any]:
         return psycopg.connect(shops.postgres.dsn(connection_id, connection_id))
 
-    found = ingest(tenant, WEEK, lake=lake, connect=connect)
+    found = ingest(tenant, WEEK, lake=lake, slices=PostgresSlices(), connect=connect)
     sales = demo_sources._sales(int(tenant_id.removeprefix("store-"))).to_pylist()
     before = [s for s in sales if s["transaction_timestamp"].tz_localize(UTC) < WEEK.end]
     assert found.events.rows == len(before) > 0

@@ -14,8 +14,8 @@ import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 import pytest
 
-from include.ingestion import quarantine
-from tests.integration.ingestion.conftest import Shop, Shops
+from tests.integration.ingestion.conftest import Shops
+from tests.shops import Shop
 
 FORMATS = ("csv", "jsonl", "parquet", "postgres")
 HOSTILE = [
@@ -198,49 +198,3 @@ def test_typed_rows_are_the_same_as_their_text(shops: Shops, tmp_path: Path) -> 
     assert [row["event_id"] for row in found[0]] == ["1", "2", "3"]
     assert [row["user_id"] for row in found[0]] == ["7", "8", "9"]
     assert found[1:] == [found[0]] * 3
-
-
-@pytest.mark.parametrize("kept", [2, 10_000])
-@pytest.mark.parametrize("first", [1, 2])
-def test_rows_without_an_instant_are_counted_by_one_slice(
-    shops: Shops, monkeypatch: pytest.MonkeyPatch, kept: int, first: int
-) -> None:
-    """Whichever slice met them first counts them, kept or not, and reruns change nothing."""
-    monkeypatch.setattr(quarantine, "KEPT", kept)
-    shop = shops.csv([f"{n},never,ann,1,1" for n in range(5)])
-    for number in (first, 3 - first, first, 3 - first):
-        shop.ingest(number)
-    rows = shop.query("SELECT quarantined, undated FROM slices ORDER BY quarantined")
-    assert [row["quarantined"] for row in rows] == [0] * (len(rows) - 1) + [5]
-    assert [row["undated"] for row in rows] == [0] * (len(rows) - 1) + [5]
-    stored = [row for row, _ in shop.quarantined()]
-    assert sum("id" in row for row in stored) == min(kept, 5)
-    assert [row["not_kept"] for row in stored if "not_kept" in row] == [5 - kept] * (kept < 5)
-
-
-def test_a_new_row_without_an_instant_is_counted_by_the_slice_that_meets_it(
-    shops: Shops, tmp_path: Path
-) -> None:
-    """Only what is new is set aside in a later interval."""
-    path = tmp_path / "growing.csv"
-    path.write_text("id,at,user,quantity,amount\n1,never,ann,1,1\n")
-    shop = shops.file(path, "csv")
-    shop.ingest(1)
-    with path.open("a") as file:
-        file.write("2,never,bob,1,1\n")
-    shop.ingest(2)
-    assert [row["id"] for row, _ in shop.quarantined()] == ["1", "2"]
-    assert [done[4] for done in shop.slices()] == [1, 0, 1]  # the history comes first
-
-
-def test_a_week_of_the_history_does_not_load_the_history_again(shops: Shops) -> None:
-    """Where the history was read from its beginning, backfilling a part of it reads that part."""
-    shop = shops.csv(
-        [f"{n},2024-01-{1 + 7 * n:02}T12:00:00,ann,1,1" for n in range(4)],
-    )
-    shop.ingest(3)
-    before = shop.events()
-    done = shop.ingest(1)
-    assert done.rows == 1
-    assert shop.events() == before
-    assert len(shop.query("SELECT FROM slices")) == 3

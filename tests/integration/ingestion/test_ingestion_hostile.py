@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from include.ingestion import quarantine
-from include.storage.postgres import tenant_transaction
-from tests.integration.ingestion.conftest import Shop, Shops
+from tests.integration.ingestion.conftest import Shops
+from tests.shops import Shop
 
 pytestmark = pytest.mark.integration
 
@@ -193,18 +192,6 @@ def test_masked_columns_never_reach_the_quarantine(shops: Shops) -> None:
     assert '"id": "1"' in found
 
 
-def test_the_quarantine_is_bounded_and_its_count_exact(
-    shops: Shops, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Beyond a limit rows are only counted, and a line says how many and why."""
-    monkeypatch.setattr(quarantine, "KEPT", 10)
-    shop = load(shops, cases("quantity", ["x"] * 25))
-    assert shop.slices()[-1] == (1, 2, 0, 0, 25)
-    found = shop.quarantined()
-    assert len(found) == 11
-    assert found[0][0] == {"not_kept": 15, "reasons": {"quantity: no finite number": 25}}
-
-
 def test_the_quarantine_of_a_slice_is_replaced(shops: Shops) -> None:
     """A rerun leaves the same rows, and nobody else's are touched."""
     other = load(shops, cases("at", ["x"]))
@@ -228,5 +215,4 @@ def test_a_source_cannot_name_its_tenant(shops: Shops) -> None:
         *(shop.config.id, "pos"),
         "2024-01",
     )
-    with tenant_transaction(victim.config.ref) as connection:
-        assert connection.execute("SELECT 1 FROM slices").fetchall() == []
+    assert victim.store.recorded(victim.config.ref) == []

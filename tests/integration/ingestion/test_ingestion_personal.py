@@ -14,7 +14,8 @@ from include.ingestion.trial import look_into
 from include.storage.places import lake_place
 
 if TYPE_CHECKING:
-    from tests.integration.ingestion.conftest import Shop, Shops
+    from tests.integration.ingestion.conftest import Shops
+    from tests.shops import Shop
 
 SECRET = "0123456789abcdef0123456789abcdef"
 PEOPLE = {"e_mail": "ann@example.org", "phone": "+43 1 234", "city": "Graz"}
@@ -146,7 +147,7 @@ def test_a_look_into_a_source_shows_no_value_of_a_hashed_column(shops: Shops) ->
     rows = [row(1), row(2, amount="NaN")]
     shop = shops.jsonl(rows, pii_columns=HASH, **MAPPING | {"event": None, "event_column": "phone"})
     trial = look_into(
-        shop.config, shop.config.sources[0], forbidden=shop.lake.root, connect=shop._connect
+        shop.config, shop.config.sources[0], forbidden=shop.lake.root, connect=shop.connect
     )
     assert trial.good == 1
     assert "+43" not in str(trial)

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from include.errors import IsolationError, SourceError
-from tests.integration.ingestion.conftest import Shop, Shops, grant
+from include.storage.postgres import tenant_transaction
+from tests.integration.ingestion.conftest import Shops
+from tests.shops import Shop, grant
 
 pytestmark = pytest.mark.integration
 
@@ -59,7 +61,9 @@ def plant(home: Path) -> Path:
 def left_behind(shop: Shop) -> str:
     """All that the run left in Postgres and the lake."""
     tables = ("quarantine", "slices", "stage_runs")
-    found = [json.dumps(shop.query(f"SELECT * FROM {table}"), default=str) for table in tables]
+    with tenant_transaction(shop.config.ref) as connection:
+        rows = [connection.execute(f"SELECT * FROM {table}").fetchall() for table in tables]
+    found = [json.dumps(row, default=str) for row in rows]
     files = (path for path in shop.lake.root.rglob("*") if path.is_file())
     return "".join([*found, *(path.read_bytes().decode(errors="replace") for path in files)])
 

@@ -16,7 +16,8 @@ import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.ingestion.conftest import Shop, Shops
+from tests.integration.ingestion.conftest import Shops
+from tests.shops import Shop
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
 
@@ -93,7 +94,7 @@ def test_five_million_rows_fit_in_a_gigabyte_and_a_half(shops: Shops, make: Any)
         [
             sys.executable,
             *(CHILD, shop.config.model_dump_json(), shop.lake.root),
-            shop.postgres.dsn("postgres"),
+            shops.postgres.dsn("postgres"),
         ],
         capture_output=True,
         text=True,

@@ -15,7 +15,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.registry import _registry
 
 from include.errors import IsolationError, SourceError
-from tests.integration.ingestion.conftest import Shop, Shops, grant
+from tests.integration.ingestion.conftest import Shops
+from tests.shops import Shop, grant
 
 pytestmark = pytest.mark.integration
 

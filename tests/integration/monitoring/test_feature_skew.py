@@ -16,7 +16,9 @@ from include.features.declarations import USER, Aggregation, EventStream
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import Interval, Scored
-from include.monitoring import skew, skew_ledger
+from include.incidents import Incident
+from include.monitoring import skew
+from include.monitoring.skew_findings import KIND
 from include.storage.canonical import EVENTS, TIMESTAMP
 from include.storage.postgres import tenant_transaction
 from tests.integration.monitoring.conftest import Watched
@@ -86,21 +88,18 @@ def scored(one: Watched, week: int, *, version: str = "1") -> Scored:
 
 def replay(one: Watched, log: Scored, *earlier: Scored, **given: Any) -> Any:
     service = given.pop("service", SERVICE)
-    return skew.replay(one.config, service, log, earlier, seed=5, lake=one.lake, **given)
+    given = {"seed": 5, "lake": one.lake, "findings": one.stores.skew, **given}
+    return skew.replay(one.config, service, log, earlier, **given)
 
 
 def recorded(one: Watched) -> list[tuple[str, str, str]]:
     """Feature, path and cause of everything on record."""
-    rows = skew_ledger.history(one.config.ref, "churn")["mismatches"]
-    return [(row["feature"], row["path"], row["cause"]) for row in rows]
+    found = one.stores.skew.all_of(one.config.ref, "churn")
+    return [(finding.mismatch.feature, finding.path, finding.cause) for finding in found]
 
 
-def incidents(one: Watched) -> list[dict[str, Any]]:
-    with tenant_transaction(one.config.ref) as connection:
-        return connection.execute(
-            "SELECT use_case, as_of, summary, closed_at FROM incidents "
-            "WHERE kind = 'feature_skew' ORDER BY as_of"
-        ).fetchall()
+def incidents(one: Watched) -> list[Incident]:
+    return one.stores.incidents.of_kind(one.config.ref, KIND, "churn")
 
 
 def change(one: Watched, log: Scored, column: str, by: Any) -> Scored:
@@ -134,13 +133,13 @@ def test_a_rewritten_past_is_told_from_late_events(watched: Watched) -> None:
     assert found.mismatched == ("spend__sum_amount_14d",)
     assert recorded(watched) == [("spend__sum_amount_14d", "offline", "past")]
     (incident,) = incidents(watched)
-    assert "the past was rewritten" in incident["summary"]
-    assert incident["closed_at"] is None
+    assert "the past was rewritten" in incident.summary
+    assert incident.closed_at is None
     again = scored(watched, 7)
     assert replay(watched, again).mismatched == ()
     assert recorded(watched) == []
     (incident,) = incidents(watched)
-    assert incident["closed_at"] == again.as_of
+    assert incident.closed_at == again.as_of
 
 
 def test_a_rewritten_past_of_an_earlier_log_is_found_too(watched: Watched) -> None:
@@ -148,7 +147,7 @@ def test_a_rewritten_past_of_an_earlier_log_is_found_too(watched: Watched) -> No
     before, log = scored(watched, 6), scored(watched, 8)
     deliver(watched, 5, amount=0.3)
     assert replay(watched, log, before).mismatched == ("spend__sum_amount_14d",)
-    assert [one["as_of"] for one in incidents(watched)] == [before.as_of]
+    assert [one.as_of for one in incidents(watched)] == [before.as_of]
 
 
 @pytest.mark.parametrize("weeks", [1, 2, 3])
@@ -180,10 +179,10 @@ def test_another_result_of_the_same_declaration_is_the_engines(watched: Watched)
     names = ("spend__count_14d", "spend__last_item_id_all", "spend__sum_amount_14d")
     assert found.mismatched == names
     assert recorded(watched) == [(name, "offline", "engine") for name in names]
-    rows = skew_ledger.history(watched.config.ref, "churn")["mismatches"]
-    assert all(row["mismatched"] == row["compared"] == 100 for row in rows)
-    assert rows[2]["difference"] == pytest.approx(1e-6, rel=1e-3)
-    assert rows[1]["difference"] is None
+    differs = [one.mismatch for one in watched.stores.skew.all_of(watched.config.ref, "churn")]
+    assert all(one.mismatched == one.compared == 100 for one in differs)
+    assert differs[2].difference == pytest.approx(1e-6, rel=1e-3)
+    assert differs[1].difference is None
 
 
 def test_a_rounding_is_no_skew(watched: Watched) -> None:

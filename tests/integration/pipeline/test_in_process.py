@@ -27,19 +27,20 @@ from three_weeks import (
 
 from include import cli, use_cases, wiring
 from include.errors import ConfigError, QualityError
-from include.monitoring import ledger as retrains
 from include.pipeline import runs
 from include.pipeline.report import fleet_status
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
 from include.tenants.loader import load_fleet
 from include.tenants.namespace import GLOBAL, TenantRef, database, lake_prefix
 
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+RETRAINS: Final = PostgresRetrains()
 
 
 def _rows(fleet: Fleet, shop: Shop, query: str) -> list[dict[str, Any]]:
@@ -179,7 +180,7 @@ def test_the_global_model_is_considered_once(fleet: Fleet) -> None:
 
 def test_drift_is_answered_by_one_retrain_with_its_outcome(fleet: Fleet) -> None:
     """The request is finished, by the run that took it up, with the metric before and after."""
-    entries = retrains.history(fleet.tenant(POOL).ref, "churn")
+    entries = RETRAINS.history(fleet.tenant(POOL).ref, "churn")
     (asked,) = [entry for entry in entries if entry.decision == "retrain"]
     assert (asked.as_of, asked.state) == (WEEKS[2], "finished")
     assert asked.dag_run_id == f"drift__churn__{WEEKS[2].isoformat()}"
@@ -189,7 +190,7 @@ def test_drift_is_answered_by_one_retrain_with_its_outcome(fleet: Fleet) -> None
     assert 0 <= figures["after"] <= 1
     assert figures["helped"] == (figures["after"] > figures["before"])
     assert "spend__" in asked.reason
-    assert retrains.open_requests(fleet.tenant(POOL).ref) == []
+    assert RETRAINS.open_requests(fleet.tenant(POOL).ref) == []
 
 
 def test_a_silent_tenant_is_an_incident_and_not_retrained(fleet: Fleet) -> None:
@@ -197,7 +198,7 @@ def test_a_silent_tenant_is_an_incident_and_not_retrained(fleet: Fleet) -> None:
     (incident,) = _rows(fleet, SILO, "SELECT kind, as_of, closed_at FROM incidents")
     assert (incident["kind"], incident["as_of"]) == ("data_loss", WEEKS[2])
     assert incident["closed_at"] is None
-    last = retrains.history(fleet.tenant(SILO).ref, "churn")[-1]
+    last = RETRAINS.history(fleet.tenant(SILO).ref, "churn")[-1]
     assert (last.as_of, last.decision, last.state) == (WEEKS[2], "suppress", "closed")
     decided = PROMOTIONS.history(fleet.tenant(SILO).ref, "churn")
     assert all(one.as_of < WEEKS[2] and one.trigger == "scheduled" for one in decided)

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from include.handoffs import Interval
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.windows import PREDICTION
 from include.pipeline import evaluate, losses
-from include.quality import results
-from include.quality.volume import Incident, Outage
+from include.quality.incidents import data_losses, incident_of
+from include.quality.volume import DataLoss, Outage
 from include.storage.lake import Lake
-from include.storage.postgres import tenant_transaction
+from include.use_cases.drift_policy import DriftPolicy
 from tests.trials import MONDAY, Shop, monday
 
 pytestmark = pytest.mark.integration
@@ -34,10 +33,10 @@ def shop(database: None, tmp_path: Path) -> Shop:
 def lose(shop: Shop, start: datetime, until: datetime | None, recovered: datetime | None) -> None:
     """Put an outage of the tenant's one source on record."""
     outage = Outage("orders", start, until, 3, 200.0, recovered)
-    with tenant_transaction(shop.ref) as connection:
-        incident = Incident(monday(2), "lost", (outage,), until)
-        results.write_incident(connection, shop.ref.id, incident)
-        assert results.incidents(connection, shop.ref.id) == [incident]
+    incidents = shop.platform.stores.incidents
+    loss = DataLoss(monday(2), "lost", (outage,), until)
+    incidents.put(shop.ref, incident_of(loss))
+    assert data_losses(incidents, shop.ref) == [loss]
 
 
 def measured(shop: Shop, week: int) -> list[int]:

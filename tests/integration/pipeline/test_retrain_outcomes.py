@@ -12,18 +12,20 @@ import pytest
 
 from include.errors import TenantryError
 from include.handoffs import FeaturesBuilt
-from include.monitoring import ledger
+from include.monitoring.retrains import standing
 from include.pipeline import steps
 from include.pipeline.report import explain
 from include.storage import audit
 from include.storage.lake import Lake
 from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
 from tests.trials import CASE, WEEK, Shop, monday
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("database")]
 
 PROMOTIONS: Final = PostgresPromotions()
+RETRAINS: Final = PostgresRetrains()
 
 
 @pytest.fixture
@@ -37,10 +39,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
 
 def asked(shop: Shop) -> None:
     """A request of the drift sensor's, taken up."""
-    ledger.record(
+    RETRAINS.record(
         shop.ref, CASE.name, monday(1), decision="retrain", reason="drift", details={"share": 0.5}
     )
-    ledger.mark_triggered(shop.ref, CASE.name, monday(1), "drift__1")
+    RETRAINS.mark_triggered(shop.ref, CASE.name, monday(1), "drift__1")
 
 
 def nobody_active(shop: Shop) -> FeaturesBuilt:
@@ -63,10 +65,10 @@ def test_a_retrain_without_active_entities_ends_with_a_reason(shop: Shop, by_dri
         assert "Nobody was active" in done.reason
     assert PROMOTIONS.history(shop.ref, CASE.name) == before
     if by_drift:
-        (entry,) = ledger.history(shop.ref, CASE.name)
+        (entry,) = RETRAINS.history(shop.ref, CASE.name)
         assert (entry.state, entry.outcome) == ("finished", "untrained")
         assert entry.outcome_details["reasons"] == [done.reason]
-        assert ledger.open_requests(shop.ref) == []
+        assert RETRAINS.open_requests(shop.ref) == []
         assert [
             row["outcome"] for row in explain(shop.config, CASE.name, in_postgres())["retrains"]
         ] == ["untrained"]
@@ -77,8 +79,8 @@ def test_it_holds_up_no_later_retrain(shop: Shop) -> None:
     """Nothing was trained, so no cooldown counts from it, and none is in flight."""
     asked(shop)
     steps.outcome(replace(shop.run(monday(1)), trigger="drift"), nobody_active(shop))
-    past = ledger.past(shop.ref, CASE.name, monday(1) + WEEK)
-    assert (past.last_retrain_at, past.in_flight) == (None, None)
+    known = standing(RETRAINS.history(shop.ref), CASE.name, monday(1) + WEEK)
+    assert (known.last_retrain_at, known.in_flight) == (None, None)
 
 
 def test_a_retrain_that_ended_without_a_decision_still_failed(shop: Shop) -> None:
@@ -87,5 +89,5 @@ def test_a_retrain_that_ended_without_a_decision_still_failed(shop: Shop) -> Non
     for features in (None, shop.features(1)):
         with pytest.raises(TenantryError, match="failed task's log says why"):
             steps.outcome(replace(shop.run(monday(1)), trigger="drift"), features)
-    (entry,) = ledger.history(shop.ref, CASE.name)
+    (entry,) = RETRAINS.history(shop.ref, CASE.name)
     assert entry.outcome == "failed"

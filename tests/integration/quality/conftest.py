@@ -2,217 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pytest
 
-from include.handoffs import Checked, Ingested, Interval
-from include.quality import DataNeeds, check
-from include.storage.canonical import ATTRIBUTES, EVENTS
-from include.storage.lake import Lake
-from include.storage.postgres import tenant_transaction
-from include.tenants.config import TenantConfig
-from tests.unused import unused
-
-HISTORY_START = datetime(2024, 1, 1, tzinfo=UTC)
-WEEK = timedelta(days=7)
-
-
-def week(number: int) -> Interval:
-    """The week that starts `number` weeks after the history does."""
-    return Interval(HISTORY_START + number * WEEK, HISTORY_START + (number + 1) * WEEK)
-
-
-def weeks(first: int, end: int) -> Interval:
-    """Weeks `[first, end)` as one interval."""
-    return Interval(week(first).start, week(end).start)
-
-
-@dataclass
-class Shop:
-    """A tenant with one source of events, `pos`, and one of item attributes, `products`."""
-
-    lake: Lake
-    config: TenantConfig
-    needs: list[DataNeeds] = field(default_factory=list)
-
-    def land(
-        self, interval: Interval, rows: int | Sequence[dict[str, Any]], source: str = "pos"
-    ) -> None:
-        """What ingestion does: the slice in the lake, and its record."""
-        given = [{}] * rows if isinstance(rows, int) else rows
-        table = events(self.config.id, source, interval, given)
-        version = self.lake.replace_slice(
-            self.config.ref, "landing_events", source, interval, table.to_batches()
-        )
-        self.record(interval, len(given), version.version, source)
-
-    def record(self, interval: Interval, rows: int, version: int = 0, source: str = "pos") -> None:
-        """A row of `slices`."""
-        with tenant_transaction(self.config.ref) as connection:
-            connection.execute(
-                "INSERT INTO slices VALUES (%s, %s, %s, %s, %s, 0, 0, 0, %s) ON CONFLICT "
-                "(tenant_id, source, interval_start, interval_end) "
-                "DO UPDATE SET rows = EXCLUDED.rows",
-                [self.config.id, source, interval.start, interval.end, rows, version],
-            )
-
-    def land_items(self, interval: Interval, items: Sequence[str]) -> None:
-        """A `category` of each item."""
-        created = interval.start
-        table = pa.Table.from_pylist(
-            [
-                {
-                    "tenant_id": self.config.id,
-                    "source": "products",
-                    "event_id": f"item/{item}/category",
-                    "entity": "item",
-                    "entity_id": item,
-                    "name": "category",
-                    "value": "tea",
-                    "valid_from": created,
-                    "created_timestamp": created,
-                    "month": f"{created:%Y-%m}",
-                }
-                for item in items
-            ],
-            schema=ATTRIBUTES,
-        )
-        version = self.lake.replace_slice(
-            self.config.ref, "landing_attributes", "products", interval, table.to_batches()
-        )
-        self.record(interval, len(items), version.version, "products")
-
-    def check(self, interval: Interval) -> Checked:
-        """The stage."""
-        return check(self.config, self.ingested(interval), self.needs, lake=self.lake)
-
-    def ingested(self, interval: Interval) -> Ingested:
-        """The hand-off that ingestion would give."""
-        return Ingested(
-            tenant=self.config.id,
-            interval=interval,
-            events=self.lake.version(self.config.ref, "landing_events"),
-            attributes=self.lake.version(self.config.ref, "landing_attributes"),
-            rows=0,
-            duplicates=0,
-            quarantined=0,
-            late=0,
-        )
-
-    def run(self, interval: Interval, rows: int | Sequence[dict[str, Any]]) -> Checked:
-        """Land and check."""
-        self.land(interval, rows)
-        return self.check(interval)
-
-    def query(self, sql: str) -> list[dict[str, Any]]:
-        """Rows of the tenant's, without the time they were recorded at."""
-        with tenant_transaction(self.config.ref) as connection:
-            rows = connection.execute(sql).fetchall()
-        return [
-            {k: v for k, v in row.items() if k not in ("recorded_at", "opened_at")} for row in rows
-        ]
-
-    def state(self) -> dict[str, Any]:
-        """All that the stage leaves behind, in a defined order."""
-        reports = sorted((self.lake.root / "eu" / self.config.id).rglob("*.html"))
-        return {
-            **{t: self.lake.read(self.config.ref, t).to_pylist() for t in ("events", "attributes")},
-            "quarantine": self.query("SELECT * FROM quarantine ORDER BY 1, 2, 3, 4, 5, 6"),
-            "results": self.query("SELECT * FROM quality_results ORDER BY 1, 2, 3, 4, 5"),
-            "incidents": self.query("SELECT * FROM incidents ORDER BY 1, 2, 3, 4"),
-            "reports": {path.name: path.read_bytes() for path in reports},
-        }
-
-    def failed(self, interval: Interval) -> set[str]:
-        """Checks of an interval that were not met, as `suite:check`."""
-        rows = self.query("SELECT * FROM quality_results WHERE NOT success")
-        return {
-            f"{row['suite']}:{row['check_name']}"
-            for row in rows
-            if (row["interval_start"], row["interval_end"]) == (interval.start, interval.end)
-        }
-
-
-def events(
-    tenant: str, source: str, interval: Interval, rows: Sequence[dict[str, Any]]
-) -> pa.Table:
-    """Rows spread evenly over the interval; each dict overrides columns of its row."""
-    step = (interval.end - interval.start) / max(1, len(rows))
-    filled = []
-    for number, given in enumerate(rows):
-        created = given.get("created_timestamp", interval.start + number * step)
-        filled.append(
-            {
-                "tenant_id": tenant,
-                "source": source,
-                "event_id": f"{source}/{interval.start:%Y%m%d}/{number}",
-                "event": "Product Purchased",
-                "user_id": f"user-{number % 17}",
-                "item_id": f"item-{number % 5}",
-                "group_id": f"basket-{number // 3}",
-                "quantity": 1.0,
-                "amount": 2.5,
-                "properties": "{}",
-                "event_timestamp": created,
-                "created_timestamp": created,
-                "month": f"{created:%Y-%m}",
-                **given,
-            }
-        )
-    return pa.Table.from_pylist(filled, schema=EVENTS)
+from include.stores.postgres import in_postgres
+from tests.landings import Shop, new_shop
 
 
 @pytest.fixture
-def new_shop(database: None, tmp_path: Path) -> Callable[..., Shop]:
+def make_shop(database: None, tmp_path: Path) -> Callable[..., Shop]:
     """Makes a tenant nobody else has, with its own history of nothing."""
-
-    def make(*extra_sources: str) -> Shop:
-        identity = unused("shop")
-        pos = {
-            "event": "Product Purchased",
-            "event_id": ["id"],
-            "event_timestamp": "at",
-            "user_id": "user",
-            "item_id": "item",
-        }
-        products = {
-            "entity": "item",
-            "entity_id": "item",
-            "names": {"category": "category"},
-            "valid_from": HISTORY_START.date(),
-        }
-        files = {"type": "file", "path": "nowhere.csv", "format": "csv"}
-        config = TenantConfig.model_validate(
-            {
-                "id": identity,
-                "name": "Shop",
-                "region": "eu",
-                "schedule": "0 0 * * 1",
-                "history_from": HISTORY_START.date(),
-                "sources": [
-                    *(
-                        {"name": name, "connector": files, "events": pos}
-                        for name in ("pos", *extra_sources)
-                    ),
-                    {"name": "products", "connector": files, "attributes": products},
-                ],
-                "use_cases": {"churn": {}},
-            }
-        )
-        shop = Shop(Lake(tmp_path / identity), config)
-        shop.land_items(week(0), [f"item-{n}" for n in range(5)])
-        return shop
-
-    return make
+    return partial(new_shop, in_postgres(), tmp_path)
 
 
 @pytest.fixture
-def shop(new_shop: Callable[..., Shop]) -> Shop:
+def shop(make_shop: Callable[..., Shop]) -> Shop:
     """One such tenant."""
-    return new_shop()
+    return make_shop()

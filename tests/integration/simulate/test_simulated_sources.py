@@ -17,14 +17,14 @@ from benchmarks.quality.simulated import simulate_tenant
 from include import use_cases
 from include.handoffs import Interval
 from include.ingestion.stage import ingest
-from include.quality import check
-from include.runtime.postgres import Postgres
+from include.pipeline import translate
+from include.quality.inspection import check
 from include.simulate.faults import Duplicates, FraudPattern, Late, Leak
 from include.simulate.simulation import open_tenant
 from include.simulate.sources import Format, write_sources
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
-from include.storage.migrate import migrate
+from include.stores.memory import in_memory
 from include.tenants.loader import load_tenant
 
 pytestmark = pytest.mark.integration
@@ -57,25 +57,29 @@ def plain(table: pa.Table, key: str) -> list[dict[str, Any]]:
     ],
 )
 def test_what_was_simulated_is_what_is_accepted(
-    postgres: Postgres,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     business: str,
     format: Format,
 ) -> None:
     """The lake's events and facts are the simulated ones, each event once; nothing is set aside."""
-    monkeypatch.setenv("TENANTRY_ADMIN_DATABASE_URL", postgres.dsn("postgres"))
-    monkeypatch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
     monkeypatch.setenv("TENANTRY_TENANTS", str(tmp_path))  # beside which their data may lie
-    migrate()
     plan = TenantPlan(f"sim-{business}", 25)
     world = World(3, business, (plan,), days=42, faults=FAULTS)
     written = write_sources(open_tenant(world, plan.id), tmp_path, ("churn",), format, users=10)
     tenant = load_tenant(written.file, use_cases.names())
-    lake = Lake(tmp_path / "lake")
+    lake, stores = Lake(tmp_path / "lake"), in_memory()
     interval = Interval(world.instant(35), world.instant(42))
-    ingested = ingest(tenant, interval, lake=lake, connect=no_database)
-    checked = check(tenant, ingested, [], lake=lake)
+    ingested = ingest(tenant, interval, lake=lake, slices=stores.slices, connect=no_database)
+    checked = check(
+        tenant,
+        ingested,
+        [],
+        delivered=translate.delivered(stores.slices.recorded(tenant.ref)),
+        lake=lake,
+        checks=stores.checks,
+        incidents=stores.incidents,
+    )
     assert (ingested.quarantined, checked.quarantined) == (0, 0)
     assert ingested.duplicates > 0
     assert ingested.late > 0

@@ -13,7 +13,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from include.errors import ConfigError
-from include.monitoring import ledger as retrains
 from include.registry.promotions import Promotion
 from include.runtime.postgres import Postgres
 from include.storage import audit, checkpoints, migrate, verification
@@ -21,12 +20,14 @@ from include.storage.chain import Entry, canonical, columns, digest_of, followin
 from include.storage.checkpoints import Keys
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
 from include.tenants.namespace import TenantRef, database
 from tests.unused import unused
 
 pytestmark = pytest.mark.integration
 
 PROMOTIONS: Final = PostgresPromotions()
+RETRAINS: Final = PostgresRetrains()
 
 JANUARY = datetime(2017, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -68,11 +69,11 @@ def promote(tenant: TenantRef, version: str, at: datetime = JANUARY, actor: str 
 
 def retrain(tenant: TenantRef) -> None:
     """A request with its whole life."""
-    retrains.record(
+    RETRAINS.record(
         tenant, "churn", JANUARY, decision="retrain", reason="drift", details={"share": 0.25}
     )
-    retrains.mark_triggered(tenant, "churn", JANUARY, "drift__1")
-    retrains.finish(tenant, "churn", JANUARY, "kept", before=0.7, after=0.7)
+    RETRAINS.mark_triggered(tenant, "churn", JANUARY, "drift__1")
+    RETRAINS.finish(tenant, "churn", JANUARY, "kept", before=0.7, after=0.7)
 
 
 def lived(tenant: TenantRef) -> None:
@@ -147,7 +148,7 @@ def test_a_writer_killed_between_row_and_entry_leaves_neither(
         with pytest.raises(KeyboardInterrupt):
             retrain(tenant)
     assert PROMOTIONS.history(tenant, "churn") == []
-    assert retrains.history(tenant) == []
+    assert RETRAINS.history(tenant) == []
     assert audit.entries(tenant) == []
 
 

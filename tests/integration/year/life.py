@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from include.monitoring import ledger as retrains
+from include.monitoring.retrains import RetrainRequest
 from include.registry import experiments
 from include.registry.promotions import ROLLBACK, Promotion
 from include.storage.postgres import tenant_transaction
 from include.storage.retention import Expired
 from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
+from include.stores.postgres.retrains import PostgresRetrains
 from include.tenants.namespace import TenantRef
 
 PROMOTIONS: Final = PostgresPromotions()
+RETRAINS: Final = PostgresRetrains()
 
 Row = dict[str, Any]
 
@@ -61,7 +63,7 @@ class Record:
     """Everything on record of one use case of a tenant."""
 
     promotions: Sequence[Promotion]
-    retrains: Sequence[retrains.Entry]
+    retrains: Sequence[RetrainRequest]
     experiments: Sequence[experiments.Experiment]
     rows: dict[str, Sequence[Row]]
     diary: Diary
@@ -78,7 +80,7 @@ class Record:
                 ).fetchall()
         return cls(
             PROMOTIONS.history(tenant, use_case),
-            retrains.history(tenant, use_case),
+            RETRAINS.history(tenant, use_case),
             in_postgres().experiments.history(tenant, use_case),
             rows,
             diary,
@@ -142,7 +144,7 @@ TOLD: Final[dict[Stage, Callable[[Record], bool]]] = {
         if e.decision == "suppress" or e.reason.startswith(("cooldown", "quota"))
     ),
     Stage.RETRAIN_PROMOTED: lambda r: _any(e for e in r.retrains if e.outcome == "promoted"),
-    Stage.EFFECT_JUDGED: lambda r: _any(e for e in r.retrains if e.effect),
+    Stage.EFFECT_JUDGED: lambda r: _any(e for e in r.retrains if e.effect and e.effect.name),
     Stage.DECAYED: lambda r: _any(
         p
         for p in r.promotions

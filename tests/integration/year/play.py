@@ -17,7 +17,6 @@ from tenants import BEGIN, RENAME, ROLL_BACK, START, STOP, WEEK, WEEKS, WITHDRAW
 
 from include import use_cases, wiring
 from include.errors import TenantryError
-from include.monitoring import ledger as retrains
 from include.pipeline import consent, in_process, retention, runs, steps
 from include.pipeline.experiments import begin, stop
 from include.pipeline.intervals import next_end
@@ -121,7 +120,7 @@ class Year:
             self.diaries[life.id].refused.append(str(error))
             return
         self.ran[life.id].append(end)
-        for asked in retrains.open_requests(tenant.ref):
+        for asked in wiring.stores().retrains.open_requests(tenant.ref):
             self.retrain(tenant, asked.use_case, asked.as_of)
 
     def retrain(self, tenant: TenantConfig, use_case: str, as_of: datetime) -> None:

@@ -10,11 +10,11 @@ from benchmarks.quality import common_shocks as shocks
 from benchmarks.quality.common_shocks import DAY, FIRST, START, TEMPLATES, Chain
 from include.models.measures import measure_rows
 from include.monitoring.live_metrics import LiveMetric
-from include.monitoring.policy import DriftPolicy
 from include.registry.decay import decide_rollback
 from include.registry.decision import decide_promotion
 from include.training.metrics import Intervals
 from include.training.rows import Rows
+from include.use_cases.drift_policy import DriftPolicy
 
 CHAIN = replace(TEMPLATES[0], entities=891)
 POLICY = DriftPolicy()

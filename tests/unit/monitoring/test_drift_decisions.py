@@ -17,9 +17,9 @@ from include.monitoring.decisions import (
     decide_retrain,
     judge_drift,
 )
-from include.monitoring.policy import DriftPolicy
 from include.registry.decline import Window
 from include.registry.two_way import UNKNOWN, Swing
+from include.use_cases.drift_policy import DriftPolicy
 
 AS_OF = datetime(2024, 5, 8, tzinfo=UTC)
 DAY = timedelta(days=1)

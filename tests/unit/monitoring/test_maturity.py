@@ -11,8 +11,8 @@ from include.features.declarations import ALL_HISTORY
 from include.features.reach import NOTHING, Reach
 from include.monitoring.gate import Comparison, compare_equally, compare_windows
 from include.monitoring.maturity import Lengths, Maturity, as_old, newest_instant
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window
+from include.use_cases.drift_policy import DriftPolicy
 
 AS_OF = datetime(2024, 5, 6, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from include.monitoring.gate import Comparison, compare_windows, explain
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.profiles import WindowProfile, profile_window
 from include.monitoring.season import YEAR, StoredWindow, wanted
+from include.use_cases.drift_policy import DriftPolicy
 
 DAY = timedelta(days=1)
 TRAINED = datetime(2024, 11, 4, tzinfo=UTC)  # a Monday

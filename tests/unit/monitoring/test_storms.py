@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.monitoring.storms import Incident, StormFacts, StormPolicy, judge_storm
+from include.monitoring.storms import KIND, Storm, StormFacts, StormPolicy, judge_storm
+from include.stores.memory import in_memory
+from include.tenants.namespace import TenantRef, global_owner
 
 DAY = datetime(2024, 11, 29, tzinfo=UTC)
 WEEK = timedelta(days=7)
@@ -83,6 +85,36 @@ def test_chance_makes_no_storm() -> None:
 
 def test_tenants_hear_the_incidents_name_and_no_number() -> None:
     """What ends up in a tenant's ledger is the use case and the day."""
-    incident = Incident("churn", DAY, 40, 100, 0.008, 1e-30)
-    assert incident.name == "churn/2024-11-29"
-    assert "40 of 100 tenants" in incident.summary
+    storm = Storm("churn", DAY, 40, 100, 0.008, 1e-30)
+    assert storm.name == "churn/2024-11-29"
+    assert "40 of 100 tenants" in storm.summary
+
+
+@pytest.mark.parametrize("over", [None, DAY + WEEK])
+def test_a_storm_is_read_as_it_was_kept(over: datetime | None) -> None:
+    """Its incident holds all of it."""
+    storm = Storm("churn", DAY, 40, 100, 0.008, 1e-30, "subsided" if over else "", over)
+    incident = storm.incident()
+    assert (incident.kind, incident.as_of, incident.closed_at) == (KIND, DAY, over)
+    assert Storm.read(incident) == storm
+
+
+def test_what_stays_is_no_storm() -> None:
+    """After four weeks of the same, retrains go on, and no second incident says otherwise."""
+    stores, pool = in_memory(), global_owner("eu")
+    told = []
+    for number in range(7):
+        heard = {
+            stores.drift.report_window(
+                TenantRef(f"fleet-{member}", "eu", "pool"),
+                "churn",
+                DAY + number * WEEK,
+                breached=member < 10,
+                pool=pool,
+            )
+            for member in range(12)
+        }
+        told.append(sorted(heard - {""}))
+    assert told == [["churn/2024-11-29"]] * 4 + [[]] * 3
+    (storm,) = map(Storm.read, stores.incidents.of_kind(pool, KIND, "churn"))
+    assert (storm.ended, storm.over_since) == ("lasted", DAY + 4 * WEEK)

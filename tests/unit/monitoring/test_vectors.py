@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from include.monitoring.vectors import Mismatch, compare
+from include.monitoring.skew_findings import Mismatch
+from include.monitoring.vectors import compare
 
 
 def found(before: pa.Array, after: pa.Array) -> list[Mismatch]:

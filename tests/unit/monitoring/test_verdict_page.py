@@ -9,9 +9,9 @@ import pytest
 
 from include.monitoring.decisions import Verdict
 from include.monitoring.gate import Comparison
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.verdict_page import Judged, head, told
+from include.use_cases.drift_policy import DriftPolicy
 
 ABOUT = Judged(
     "shop-1",

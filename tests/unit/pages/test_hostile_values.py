@@ -21,14 +21,14 @@ from include.features.views import FeatureView
 from include.handoffs import Interval
 from include.monitoring.decisions import Verdict
 from include.monitoring.gate import Comparison
-from include.monitoring.policy import DriftPolicy
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.verdict_page import Judged, head
 from include.pages import Alarm, Link, render
 from include.quality import report
-from include.quality.results import Result, SetAside
-from include.quality.suites import Expectation
+from include.quality.checks import Result, SetAside
+from include.quality.suites import Expectation, Outcome
 from include.registry import interval_chart, model_card
+from include.use_cases.drift_policy import DriftPolicy
 
 AT: Final = datetime(2024, 3, 4, tzinfo=UTC)
 HOSTILE: Final = (
@@ -114,7 +114,7 @@ def quality(text: str) -> str:
     """The report of a check."""
     # as a fact's name, `value` is a number
     check = Expectation(text, text, {text: text, "none": None}, text, text)  # type: ignore[arg-type]
-    result = Result(text, check, False, 1, 2, {text: text, "value": 0.5})
+    result = Result.of(text, check, Outcome(False, 1, 2), {text: text, "value": 0.5})
     rows = {text: [SetAside(1, text, {text: text})]}
     return report.render(text, Interval(AT, AT + timedelta(days=1)), text, [result], rows).decode()
 

@@ -6,13 +6,13 @@ import re
 from datetime import UTC, datetime
 
 from include.handoffs import Interval
+from include.quality.checks import Result, SetAside
 from include.quality.report import render
-from include.quality.results import Result, SetAside
-from include.quality.suites import BETWEEN, Expectation
+from include.quality.suites import BETWEEN, Expectation, Outcome
 
 WEEK = Interval(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 8, tzinfo=UTC))
 CHECK = Expectation("amount.sane", BETWEEN, {"max_value": 9}, "quarantine", "amount")
-RESULTS = [Result("events.pos", CHECK, False, 3, 1200, {})]
+RESULTS = [Result.of("events.pos", CHECK, Outcome(False, 3, 1200), {})]
 HOSTILE = '"><script src="https://evil.example/x.js"></script>\u202egpj.exe\x00'
 
 

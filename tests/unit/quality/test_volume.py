@@ -10,7 +10,7 @@ import pytest
 
 from include.handoffs import Interval
 from include.quality.losses import Loss
-from include.quality.volume import Incident, Volume, decide_incidents, lost
+from include.quality.volume import DataLoss, Volume, decide_incidents, lost
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -33,8 +33,8 @@ def volume(until: float, *losses: Loss, since: float = 0) -> Volume:
 
 
 def play(
-    runs: Sequence[tuple[int, Mapping[str, Volume]]], known: Sequence[Incident] = ()
-) -> list[Incident]:
+    runs: Sequence[tuple[int, Mapping[str, Volume]]], known: Sequence[DataLoss] = ()
+) -> list[DataLoss]:
     """Checks of weeks in this order, each of them twice; the incidents on record at last."""
     recorded = {one.as_of: one for one in known}
     for number, volumes in runs:

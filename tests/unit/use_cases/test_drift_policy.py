@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from include.errors import ConfigError
-from include.monitoring.policy import DriftPolicy
+from include.use_cases.drift_policy import DriftPolicy
 
 
 def test_ignored_columns_are_patterns() -> None:

@@ -8,20 +8,28 @@ import pyarrow as pa
 import pytest
 
 from include.errors import ConfigError, UnknownNameError
-from include.monitoring import ledger
 from include.monitoring.live import awaiting_labels
 from include.monitoring.live_metrics import known_metrics
+from include.registry.predictions import Part
 from include.registry.two_way import Swing
-from include.storage.postgres import tenant_transaction
-from tests.integration.monitoring.conftest import POLICY, STORES, Watched, week
+from include.scoring.ranks import SCHEMA
+from tests.watched import POLICY, Watched, week
 
-pytestmark = pytest.mark.integration
 HORIZON = timedelta(days=30)
 
 
 def awaiting(tenant: Watched, now: datetime) -> list[datetime]:
-    ports = (STORES.predictions, STORES.live_metrics)
+    ports = (tenant.stores.predictions, tenant.stores.live_metrics)
     return awaiting_labels(*ports, tenant.config.ref, "churn", now - HORIZON, "auc")
+
+
+def rows(scores: list[tuple[str, float]]) -> pa.Table:
+    """Predictions of users, as they are ranked."""
+    columns = ("entity_id", "item_id", "rank", "score", "baseline_score")
+    ranked = [(user, "", rank, score, None) for rank, (user, score) in enumerate(scores, start=1)]
+    return pa.Table.from_pylist(
+        [dict(zip(columns, row, strict=True)) for row in ranked], schema=SCHEMA
+    )
 
 
 def labels_of(users: list[str], positive: set[str]) -> pa.Table:
@@ -37,25 +45,21 @@ def test_matured_labels_measure_model_and_baseline(tenant: Watched) -> None:
     found = tenant.measure(week(1), given, week(6))
     assert found is not None
     assert (found.value, found.baseline, found.labels, found.version) == (1.0, 0.0, 10, "1")
-    state = tenant.state()
-    again = tenant.measure(week(1), given, week(6))
-    assert again == found
-    assert tenant.state() == state
-    assert [row["metric"] for row in state["live"]] == ["auc"]
+    assert tenant.measure(week(1), given, week(6)) == found
+    assert tenant.stores.live_metrics.history(tenant.config.ref, "churn") == [found]
 
 
 def test_the_challengers_answers_are_not_the_champions(tenant: Watched) -> None:
     """Of an instant that two versions answered in an experiment, the champion's half counts."""
     users = [f"u{i}" for i in range(20)]
-    tenant.store(week(1), [(user, 1.0 - i / 20) for i, user in enumerate(users)])
-    with tenant_transaction(tenant.config.ref) as connection:
-        connection.execute(
-            "UPDATE predictions SET experiment = 1, "
-            "arm = CASE WHEN rank %% 2 = 0 THEN 'challenger' "
-            "ELSE 'champion' END, model_version = CASE WHEN rank %% 2 = 0 THEN '9' ELSE '1' END, "
-            "score = CASE WHEN rank %% 2 = 0 THEN -score ELSE score END WHERE as_of = %s",
-            [week(1)],
-        )
+    arms = {"champion": ("1", 1.0, users[::2]), "challenger": ("9", -1.0, users[1::2])}
+    parts = [
+        Part(rows([(user, sign * (1.0 - int(user[1:]) / 20)) for user in half]), version, 1, arm)
+        for arm, (version, sign, half) in arms.items()
+    ]
+    tenant.stores.predictions.replace(
+        tenant.config.ref, "churn", week(1), parts, feature_fingerprint="f"
+    )
     given = labels_of(users, set(users[:6]))
     found = tenant.measure(week(1), given, week(6))
     assert found is not None
@@ -70,22 +74,29 @@ def test_nothing_is_measured_where_nothing_can_be(tenant: Watched) -> None:
         waiting = awaiting(tenant, week(9))
         assert waiting == ([week(number)] if number < 3 else [])
         assert not tenant.measure(week(number), labels_of(["u0", "u1"], positive), week(9))
-    kept = [(row["metric"], row["value"], row["labels"]) for row in tenant.state()["live"]]
-    assert kept == [("auc", None, 0)] * 3
-    history = STORES.live_metrics.history(tenant.config.ref, "churn")
+    history = tenant.stores.live_metrics.history(tenant.config.ref, "churn")
+    assert [(one.metric, str(one.value), one.labels) for one in history] == [("auc", "nan", 0)] * 3
     assert known_metrics(history, "1", "auc", week(9)) == []
 
 
 def test_a_ranking_hits_with_its_first_ten(tenant: Watched) -> None:
     """An item in tenth place is a hit, in eleventh none; who bought nothing does not count."""
-    with tenant_transaction(tenant.config.ref) as connection:
-        for user in ("ann", "bob", "cat"):
-            for rank in range(1, 13):
-                connection.execute(
-                    "INSERT INTO predictions VALUES "
-                    "(%s, 'recommendation', %s, %s, %s, %s, %s, %s, '4', 'f')",
-                    [tenant.config.id, week(1), user, f"i{rank:02}", rank, 1 / rank, float(rank)],
-                )
+    items = [f"i{rank:02}" for rank in range(1, 13)]
+    offered = [
+        {
+            "entity_id": user,
+            "item_id": item,
+            "rank": rank,
+            "score": 1 / rank,
+            "baseline_score": float(rank),
+        }
+        for user in ("ann", "bob", "cat")
+        for rank, item in enumerate(items, start=1)
+    ]
+    part = Part(pa.Table.from_pylist(offered, schema=SCHEMA), "4")
+    tenant.stores.predictions.replace(
+        tenant.config.ref, "recommendation", week(1), [part], feature_fingerprint="f"
+    )
     bought = {
         "entity_id": ["ann", "bob", "cat"],
         "item_id": ["i10", "i11", "i01"],
@@ -124,8 +135,8 @@ def test_a_model_that_fails_live_asks_for_a_retrain(tenant: Watched) -> None:
     late = tenant.monitor(tenant.score(week(6)), champion=champion)
     assert (late.verdict, late.decision) == ("drift", "retrain")
     assert "auc fell to 0.5" in late.reason
-    assert [e.as_of for e in ledger.open_requests(tenant.config.ref)] == [week(6)]
-    assert tenant.state()["verdicts"][-1]["details"]["performance"]["promoted"] == 0.86
+    assert [e.as_of for e in tenant.stores.retrains.open_requests(tenant.config.ref)] == [week(6)]
+    assert tenant.figures()["performance"]["promoted"] == 0.86
 
 
 def test_one_week_is_no_decay_where_weeks_swing(tenant: Watched) -> None:
@@ -190,5 +201,4 @@ def test_outcomes_that_become_far_more_frequent_are_drift(tenant: Watched) -> No
         assert tenant.monitor(tenant.score(week(6)), champion=champion, policy=policy).verdict == (
             verdict
         ), rate
-    details = tenant.state()["verdicts"][-1]["details"]
-    assert "calibration" not in details
+    assert "calibration" not in tenant.figures()

@@ -12,22 +12,24 @@ from include.errors import ConfigError
 
 @dataclass(frozen=True)
 class DriftPolicy:
-    """The numbers behind a verdict. A use case declares them, a tenant may override some."""
+    """The numbers behind a verdict: a use case declares them, and a tenant may override some."""
 
     threshold: float = 0.2  #: population stability index below which no change matters
-    share: float = 0.0  #: share of the judged columns that must have drifted; at least one always
+    #: Share of the judged columns that must have drifted. One is enough: chance is accounted for by
+    #: the tests themselves.
+    share: float = 0.0
     prediction_threshold: float = 0.2  #: the same as `threshold`, for the prediction
     performance_drop: float = 0.0  #: how far the metric must fall below the champion's interval
     rate_shift: float = 0.5  #: change of the odds (log) of outcomes, beyond what was predicted
     minimum_rows: int = 30  #: entities in either window below which nothing is concluded
-    cooldown: timedelta = timedelta(days=28)  #: between two retrains, in `as_of` time
+    cooldown: timedelta = timedelta(days=14)  #: between two retrains, in `as_of` time
     #: Chance of an alarm in a window where nothing changed: half of it for the features, however
     #: many they are, a quarter for the prediction, a quarter for performance. With weekly windows
     #: 0.002 is 0.9 % a month.
     error_rate: float = 0.002
     ignored: tuple[str, ...] = ()  #: patterns of columns not judged, e.g. `spend__*`
     #: Column → why it is not judged in this window: it reaches into lost days.
-    withheld: Mapping[str, str] = field(default_factory=dict)
+    withheld: Mapping[str, str] = field(default_factory=dict, hash=False)
     sample_rows: int = 5_000  #: rows of each window that are looked at
     #: Evidently's page is drawn this long after the last one although nothing drifted; None: never.
     report_every: timedelta | None = timedelta(days=7)
@@ -54,7 +56,7 @@ class DriftPolicy:
             )
 
     def without(self, withheld: Mapping[str, str]) -> DriftPolicy:
-        """The policy, which does not judge these columns, for the reasons given."""
+        """The policy that does not judge these columns, for the reasons given."""
         return replace(self, withheld=withheld)
 
     @property

@@ -7,13 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.monitoring import effects, ledger
-from include.monitoring.effects import Retrain
-from include.monitoring.retrain_effect import WINDOWS, Effect, Measurement, describe
-from include.tenants.namespace import TenantRef
-from tests.integration.monitoring.conftest import STORES, Watched, week
+from include.monitoring import effects
+from include.monitoring.effects import PromotedRetrain
+from include.monitoring.retrain_effect import WINDOWS, Effect, Measurement
+from tests.watched import Watched, week
 
-pytestmark = pytest.mark.integration
 USERS = [f"u{i:03}" for i in range(300)]
 POSITIVE = {user for i, user in enumerate(USERS) if i % 3 == 0}
 LABELS = pa.table({"entity_id": USERS, "label": [int(u in POSITIVE) for u in USERS]})
@@ -33,14 +31,14 @@ def table(rows: list[tuple[str, float]]) -> pa.Table:
     return pa.table({"entity_id": users, "item_id": [""] * len(users), "score": values})
 
 
-def retrained(tenant: Watched, outcome: Any = "promoted") -> Retrain:
+def retrained(tenant: Watched, outcome: Any = "promoted") -> PromotedRetrain:
     """A retrain at week 2 that replaced version 1 by version 2."""
     ref = tenant.config.ref
-    ledger.record(
+    tenant.stores.retrains.record(
         ref, "churn", week(2), decision="retrain", reason="drift", details={"model_version": "1"}
     )
-    ledger.finish(ref, "churn", week(2), outcome, details={"version": "2"})
-    return Retrain(week(2), "1", "2")
+    tenant.stores.retrains.finish(ref, "churn", week(2), outcome, details={"version": "2"})
+    return PromotedRetrain(week(2), "1", "2")
 
 
 def measured(tenant: Watched, number: int, version: str, skill: float) -> None:
@@ -48,9 +46,31 @@ def measured(tenant: Watched, number: int, version: str, skill: float) -> None:
     tenant.measure(week(number), LABELS, week(number + 4))
 
 
-def from_history(ref: TenantRef, as_of: datetime) -> list[Effect]:
-    live_metrics = STORES.live_metrics
-    return effects.settle_from_history(ref, "churn", "auc", as_of, 30, live_metrics=live_metrics)
+def from_history(tenant: Watched, as_of: datetime) -> list[Effect]:
+    ports = {"retrains": tenant.stores.retrains, "live_metrics": tenant.stores.live_metrics}
+    return effects.settle_from_history(tenant.config.ref, "churn", "auc", as_of, 30, **ports)
+
+
+def unsettled(tenant: Watched) -> list[PromotedRetrain]:
+    return effects.unsettled(tenant.config.ref, "churn", tenant.stores.retrains)
+
+
+def with_old_scores(
+    tenant: Watched, retrain: PromotedRetrain, number: int, old: list[tuple[str, float]], **how: Any
+) -> Effect | None:
+    """What the week's labels say, which both versions have scored."""
+    return effects.settle_with_old_scores(
+        tenant.config.ref,
+        "churn",
+        retrain,
+        tenant.served(week(number)),
+        LABELS,
+        table(old),
+        retrains=tenant.stores.retrains,
+        metric="auc",
+        as_of=week(number),
+        **how,
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,28 +84,20 @@ def test_both_versions_on_the_same_labels_tell_whether_it_helped(
     retrained(tenant)
     ref = tenant.config.ref
     for number in range(3, 3 + WINDOWS):
-        (retrain,) = effects.unsettled(ref, "churn")
+        (retrain,) = unsettled(tenant)
         assert len(retrain.measured) == number - 3
         tenant.store(week(number), scores(new, number), "2")
-        given = (
-            ref,
-            "churn",
-            retrain,
-            tenant.served(week(number)),
-            LABELS,
-            table(scores(old, 10 + number)),
-        )
-        found = effects.settle_with_old_scores(*given, metric="auc", as_of=week(number))
+        found = with_old_scores(tenant, retrain, number, scores(old, 10 + number))
         assert found is not None
-        (entry,) = ledger.history(ref, "churn")
-        said = describe(entry.effect, entry.effect_details)
+        (entry,) = tenant.stores.retrains.history(ref, "churn")
+        assert entry.effect == found
+        said = str(found)
         if number == 3:  # what happened in that week happened to all
-            assert (found.name, entry.effect) == ("", "")
+            assert found.name == ""
             assert said.startswith("not known by one window: auc ")
             assert "on the same labels, 300 labels of 2024-01-22" in said
     assert (found.name, found.method, found.labels) == (effect, "same labels", 1_200)
-    assert effects.unsettled(ref, "churn") == []
-    assert entry.effect == effect
+    assert unsettled(tenant) == []
     assert said.startswith(f"{effect}: auc {found.difference:+.3f} (95 % {found.low:+.3f} to ")
     assert "on the same labels, 1200 labels of 4 windows until 2024-02-12" in said
 
@@ -95,24 +107,14 @@ def test_windows_within_a_horizon_are_one(tenant: Watched) -> None:
     retrained(tenant)
     ref = tenant.config.ref
     for number, counts in ((3, True), (4, False), (6, False), (7, True)):
-        (retrain,) = effects.unsettled(ref, "churn")
+        (retrain,) = unsettled(tenant)
         tenant.store(week(number), scores(2.0, number), "2")
-        given = (
-            ref,
-            "churn",
-            retrain,
-            tenant.served(week(number)),
-            LABELS,
-            table(scores(0.3, 10 + number)),
-        )
-        when = {"as_of": week(number), "reach": timedelta(days=28)}
-        found = effects.settle_with_old_scores(*given, metric="auc", **when)
+        old = scores(0.3, 10 + number)
+        found = with_old_scores(tenant, retrain, number, old, reach=timedelta(days=28))
         assert (found is not None) is counts
-    (entry,) = ledger.history(ref, "churn")
-    assert [one["as_of"][:10] for one in entry.effect_details["windows"]] == [
-        "2024-01-22",
-        "2024-02-19",
-    ]
+    (entry,) = tenant.stores.retrains.history(ref, "churn")
+    assert entry.effect is not None
+    assert [one.as_of for one in entry.effect.windows] == [week(3), week(7)]
 
 
 def test_a_gain_that_swings_is_no_gain() -> None:
@@ -130,46 +132,29 @@ def test_without_the_old_versions_scores_the_weeks_before_stand_in(tenant: Watch
     ref = tenant.config.ref
     measured(tenant, 0, "1", 0.2)
     measured(tenant, 1, "1", 0.2)
-    assert from_history(ref, week(9)) == []
+    assert from_history(tenant, week(9)) == []
     measured(tenant, 3, "2", 2.0)
     measured(tenant, 4, "2", 2.0)
-    assert from_history(ref, week(6)) == []  # not mature yet
-    (found,) = from_history(ref, week(9))
+    assert from_history(tenant, week(6)) == []  # not mature yet
+    (found,) = from_history(tenant, week(9))
     assert (found.name, found.method, found.as_of) == ("helped", "before and after", week(4))
-    assert from_history(ref, week(9)) == []
-    (entry,) = ledger.history(ref, "churn")
-    assert "not the model alone" in describe(entry.effect, entry.effect_details)
+    assert from_history(tenant, week(9)) == []
+    (entry,) = tenant.stores.retrains.history(ref, "churn")
+    assert "not the model alone" in str(entry.effect)
     for number in (3, 4):
-        again = (
-            ref,
-            "churn",
-            retrain,
-            tenant.served(week(number)),
-            LABELS,
-            table(scores(2.0, number)),
-        )
-        when = {"metric": "auc", "as_of": week(number)}
-        assert effects.settle_with_old_scores(*again, **when) is not None
-        (retrain,) = effects.unsettled(ref, "churn")
-    (entry,) = ledger.history(ref, "churn")
-    assert (entry.effect, entry.effect_details["method"]) == ("no difference", "same labels")
+        assert with_old_scores(tenant, retrain, number, scores(2.0, number)) is not None
+        (retrain,) = unsettled(tenant)
+    (entry,) = tenant.stores.retrains.history(ref, "churn")
+    assert entry.effect is not None
+    assert (entry.effect.name, entry.effect.method) == ("no difference", "same labels")
 
 
 def test_what_was_not_promoted_or_not_predicted_has_no_effect(tenant: Watched) -> None:
     """A retrain that kept the champion, and predictions of another version, settle nothing."""
     retrain = retrained(tenant, "kept")
-    assert effects.unsettled(tenant.config.ref, "churn") == []
+    assert unsettled(tenant) == []
     tenant.store(week(3), scores(1.0, 1), "7")
-    given = (
-        tenant.config.ref,
-        "churn",
-        retrain,
-        tenant.served(week(3)),
-        LABELS,
-        table(scores(1.0, 2)),
-    )
-    assert effects.settle_with_old_scores(*given, metric="auc", as_of=week(3)) is None
-    assert describe("", {}) == ""
+    assert with_old_scores(tenant, retrain, 3, scores(1.0, 2)) is None
 
 
 def test_monitoring_settles_what_matured(tenant: Watched) -> None:
@@ -179,4 +164,6 @@ def test_monitoring_settles_what_matured(tenant: Watched) -> None:
         measured(tenant, number, version, skill)
     champion = tenant.champion("2", as_of=week(2), metric="auc", value=0.8, low=0.7, high=0.9)
     tenant.monitor(tenant.score(week(8), version="2"), champion=champion)
-    assert [e.effect for e in ledger.history(tenant.config.ref, "churn")] == ["helped", ""]
+    settled, decided = tenant.stores.retrains.history(tenant.config.ref, "churn")
+    assert settled.effect is not None
+    assert (settled.effect.name, decided.effect) == ("helped", None)

@@ -1,0 +1,141 @@
+"""Checks: what was found of each interval's data, and the rows that failed one."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from include.handoffs import Interval
+from include.incidents import Incident
+from include.tenants.namespace import TenantRef
+
+if TYPE_CHECKING:
+    from include.quality.suites import Expectation, Outcome
+
+Severity = Literal["fail", "quarantine", "warn"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check, evaluated."""
+
+    suite: str
+    check: str  #: its name, unique within the suite
+    severity: Severity
+    expectation: str  #: Great Expectations' name of it
+    success: bool
+    unexpected_count: int
+    element_count: int
+    observed: Mapping[str, Any]  #: `value` of a fact, `error` of a check that did not run
+    #: Of the expectation; in the report alone, not on record.
+    arguments: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def of(
+        cls, suite: str, check: Expectation, outcome: Outcome, observed: Mapping[str, Any]
+    ) -> Result:
+        """An outcome, with the check and the fact it is about."""
+        error = {"error": outcome.error} if outcome.error else {}
+        return cls(
+            suite,
+            check.name,
+            check.severity,
+            check.type,
+            outcome.success,
+            outcome.unexpected_count,
+            outcome.element_count,
+            {**observed, **error},
+            check.kwargs,
+        )
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the run must stop here.
+
+        A check that would set rows aside but could not be evaluated leaves no row to trust.
+        """
+        failed_to_run = self.severity == "quarantine" and "error" in self.observed
+        return (self.severity == "fail" or failed_to_run) and not self.success
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that the checks of one interval found."""
+
+    interval: Interval
+    results: tuple[Result, ...]
+    report_path: str  #: within the tenant's part of the lake
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """One row that was not accepted."""
+
+    row_number: int  #: position in the slice
+    reason: str
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The rows of one slice that were not accepted."""
+
+    source: str
+    interval: Interval
+    rows: Iterable[SetAside]  #: read once
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The checks of the intervals that end at one instant."""
+
+    interval_end: datetime
+    checks: int
+    failed: str  #: names of those that were not met, each with its severity
+    report_path: str
+
+
+class Checks(Protocol):
+    """The port to what was found of every tenant's data."""
+
+    def record(
+        self,
+        tenant: TenantRef,
+        inspection: Inspection,
+        incidents: Sequence[Incident],
+        rejected: Sequence[Rejected],
+    ) -> None:
+        """Put an inspection, incidents and rejected rows on record, all of them or nothing.
+
+        The inspection takes the place of an earlier one of the interval. The rows of a slice take
+        the place of those that arrived within its interval: a slice that is checked again inside a
+        longer one, or around a shorter one, replaces what that one left.
+        """
+
+    def inspections(self, tenant: TenantRef) -> list[Inspection]:
+        """Every inspection, by interval, with its results by suite and check."""
+
+    def summaries(self, tenant: TenantRef) -> list[Summary]:
+        """`inspections` in a line for each end of an interval, oldest first."""
+
+    def set_aside(self, tenant: TenantRef, source: str) -> list[SetAside]:
+        """The rejected rows of a source, by interval and position."""
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """JSON that Postgres stores: NaN and infinities as words, no NUL, keys sorted."""
+    return json.dumps(_plain(value), sort_keys=True, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, str):
+        return value.replace("\x00", "\\u0000")
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,62 @@
+"""Slices in memory: the meaning of the port in plain Python, and the reference in tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from include.handoffs import Interval
+from include.ingestion.slices import NOT_KEPT, Rejected, Remaining, SetAside, Slice
+from include.tenants.namespace import TenantRef
+
+_Key = tuple[str, Interval]  #: source and interval
+
+
+@dataclass
+class InMemorySlices:
+    """Keeps every slice and the rows set aside of it until the process ends."""
+
+    _slices: dict[str, dict[_Key, Slice]] = field(default_factory=dict)
+    _rows: dict[str, dict[_Key, list[SetAside]]] = field(default_factory=dict)
+
+    def record(self, tenant: TenantRef, delivered: Slice, rejected: Rejected) -> Slice:
+        """See `Slices.record`."""
+        key = (delivered.source, delivered.interval)
+        slices = self._slices.setdefault(tenant.id, {})
+        rows = self._rows.setdefault(tenant.id, {})
+        others = [other for other in slices if other[0] == delivered.source and other != key]
+        undated = rejected.first_met(sum(slices[other].undated for other in others))
+        stored = (row for other in others for row in rows[other])
+        known = {row.digest for row in stored if row.number != NOT_KEPT}
+        quarantined = rejected.dated.count + undated
+        slices[key] = replace(delivered, quarantined=quarantined, undated=undated)
+        rows[key] = rejected.stored(undated, known)
+        return slices[key]
+
+    def recount(self, tenant: TenantRef, source: str, remaining: Sequence[Remaining]) -> None:
+        """See `Slices.recount`."""
+        slices = self._slices.get(tenant.id, {})
+        for left in remaining:
+            if (before := slices.get((source, left.interval))) is not None:
+                slices[source, left.interval] = replace(
+                    before,
+                    rows=left.rows,
+                    late=left.late,
+                    duplicates=before.duplicates + before.rows - left.rows,
+                )
+
+    def recorded(self, tenant: TenantRef) -> list[Slice]:
+        """See `Slices.recorded`."""
+        slices = self._slices.get(tenant.id, {})
+        return [slices[key] for key in sorted(slices, key=_order)]
+
+    def set_aside(self, tenant: TenantRef, source: str) -> list[SetAside]:
+        """See `Slices.set_aside`."""
+        rows = self._rows.get(tenant.id, {})
+        keys = sorted((key for key in rows if key[0] == source), key=_order)
+        return [row for key in keys for row in sorted(rows[key], key=lambda row: row.number)]
+
+
+def _order(key: _Key) -> tuple[object, ...]:
+    source, interval = key
+    return source, interval.start, interval.end

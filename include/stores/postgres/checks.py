@@ -1,0 +1,129 @@
+"""Checks in Postgres: the table `quality_results`, and the rows of `quarantine` that failed one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import Final
+
+from psycopg.rows import DictRow
+
+from include.handoffs import Interval
+from include.incidents import Incident
+from include.quality.checks import Inspection, Rejected, Result, SetAside, Summary, to_json
+from include.storage.postgres import Connection, tenant_transaction
+from include.stores.postgres import incidents as incident_rows
+from include.stores.postgres import quarantine
+from include.tenants.namespace import TenantRef
+
+_STAGE: Final = "quality"
+#: Columns that are fields of a result.
+_RESULT: Final = ("suite", "check", "severity", "success", "unexpected_count", "element_count")
+_FORGET: Final = """
+    DELETE FROM quality_results WHERE tenant_id = %s AND interval_start = %s AND interval_end = %s
+    AND (suite, check_name) NOT IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+_RECORD: Final = """
+    INSERT INTO quality_results (tenant_id, interval_start, interval_end, suite, check_name,
+                                 severity, success, unexpected_count, element_count, observed,
+                                 report_path)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (tenant_id, suite, interval_start, interval_end, check_name) DO UPDATE SET
+        severity = excluded.severity, success = excluded.success,
+        unexpected_count = excluded.unexpected_count, element_count = excluded.element_count,
+        observed = excluded.observed, report_path = excluded.report_path
+"""
+_INSPECTIONS: Final = """
+    SELECT interval_start, interval_end, report_path, suite, check_name AS check, severity, success,
+           unexpected_count, element_count, observed
+    FROM quality_results WHERE tenant_id = %s
+    ORDER BY interval_start, interval_end, suite, check_name
+"""
+_SUMMARIES: Final = """
+    SELECT interval_end, count(*) AS checks,
+           coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '
+                    ORDER BY suite, check_name) FILTER (WHERE NOT success), '') AS failed,
+           max(report_path) AS report_path
+    FROM quality_results WHERE tenant_id = %s GROUP BY interval_end ORDER BY interval_end
+"""
+_FORGET_ROWS: Final = """
+    DELETE FROM quarantine WHERE tenant_id = %s AND stage = %s AND source = %s
+    AND (row->>'created_timestamp')::timestamptz >= %s
+    AND (row->>'created_timestamp')::timestamptz < %s
+"""
+
+
+class PostgresChecks:
+    """Writes results, incidents and rejected rows in one transaction."""
+
+    def record(
+        self,
+        tenant: TenantRef,
+        inspection: Inspection,
+        incidents: Sequence[Incident],
+        rejected: Sequence[Rejected],
+    ) -> None:
+        """See `Checks.record`."""
+        with tenant_transaction(tenant) as connection:
+            _write_results(connection, tenant, inspection)
+            for incident in incidents:
+                incident_rows.put(connection, tenant, incident)
+            for slice_ in rejected:
+                _write_rejected(connection, tenant, slice_)
+
+    def inspections(self, tenant: TenantRef) -> list[Inspection]:
+        """See `Checks.inspections`."""
+        with tenant_transaction(tenant) as connection:
+            rows = connection.execute(_INSPECTIONS, [tenant.id]).fetchall()
+        return [
+            Inspection(Interval(start, end), tuple(_result(row) for row in of_one), path)
+            for (start, end, path), of_one in groupby(rows, _inspected)
+        ]
+
+    def summaries(self, tenant: TenantRef) -> list[Summary]:
+        """See `Checks.summaries`."""
+        with tenant_transaction(tenant) as connection:
+            rows = connection.execute(_SUMMARIES, [tenant.id]).fetchall()
+        return [Summary(**row) for row in rows]
+
+    def set_aside(self, tenant: TenantRef, source: str) -> list[SetAside]:
+        """See `Checks.set_aside`."""
+        with tenant_transaction(tenant) as connection:
+            return [SetAside(**row) for row in quarantine.rows(connection, tenant, _STAGE, source)]
+
+
+def _write_results(connection: Connection, tenant: TenantRef, inspection: Inspection) -> None:
+    interval, results = inspection.interval, inspection.results
+    span = [tenant.id, interval.start, interval.end]
+    names = [[result.suite for result in results], [result.check for result in results]]
+    connection.execute(_FORGET, [*span, *names])
+    connection.cursor().executemany(
+        _RECORD,
+        [
+            [
+                *(*span, result.suite, result.check, result.severity, result.success),
+                *(result.unexpected_count, result.element_count),
+                to_json({"expectation": result.expectation, **result.observed}),
+                inspection.report_path,
+            ]
+            for result in results
+        ],
+    )
+
+
+def _write_rejected(connection: Connection, tenant: TenantRef, slice_: Rejected) -> None:
+    source, interval = slice_.source, slice_.interval
+    connection.execute(_FORGET_ROWS, [tenant.id, _STAGE, source, interval.start, interval.end])
+    rows = ((one.row_number, one.reason, to_json(one.row)) for one in slice_.rows)
+    quarantine.insert(connection, tenant, _STAGE, source, interval, rows)
+
+
+def _inspected(row: DictRow) -> tuple[datetime, datetime, str]:
+    return row["interval_start"], row["interval_end"], row["report_path"]
+
+
+def _result(row: DictRow) -> Result:
+    observed = dict(row["observed"])
+    values = {name: row[name] for name in _RESULT}
+    return Result(expectation=observed.pop("expectation"), observed=observed, **values)

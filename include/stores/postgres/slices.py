@@ -1,0 +1,109 @@
+"""Slices in Postgres: the table `slices`, and the rows of `quarantine` that ingestion set aside."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from include.handoffs import Interval
+from include.ingestion.slices import NOT_KEPT, Rejected, Remaining, SetAside, Slice
+from include.storage.postgres import Connection, tenant_transaction
+from include.stores.postgres import quarantine
+from include.tenants.namespace import TenantRef
+
+_STAGE: Final = "ingestion"
+_OWN: Final = "tenant_id = %s AND source = %s AND interval_start = %s AND interval_end = %s"
+_RECORD: Final = """
+    INSERT INTO slices (tenant_id, source, interval_start, interval_end, rows, late, duplicates,
+                        quarantined, undated, table_version)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT (tenant_id, source, interval_start, interval_end) DO UPDATE SET
+        rows = excluded.rows, late = excluded.late, duplicates = excluded.duplicates,
+        quarantined = excluded.quarantined, undated = excluded.undated,
+        table_version = excluded.table_version, recorded_at = now()
+"""
+_RECOUNT: Final = f"""
+    UPDATE slices SET duplicates = duplicates + rows - %s, rows = %s, late = %s WHERE {_OWN}
+"""  # noqa: S608
+_RECORDED: Final = """
+    SELECT source, interval_start, interval_end, rows, late, duplicates, table_version,
+           quarantined, undated
+    FROM slices WHERE tenant_id = %s ORDER BY source, interval_start, interval_end
+"""
+_FORGET: Final = f"DELETE FROM quarantine WHERE stage = '{_STAGE}' AND {_OWN}"  # noqa: S608
+_UNDATED_ELSEWHERE: Final = f"""
+    SELECT coalesce(sum(undated), 0)::bigint AS count FROM slices
+    WHERE tenant_id = %s AND source = %s AND NOT ({_OWN})
+"""  # noqa: S608
+
+
+class PostgresSlices:
+    """Writes a slice and its rejected rows in one transaction."""
+
+    def record(self, tenant: TenantRef, delivered: Slice, rejected: Rejected) -> Slice:
+        """See `Slices.record`."""
+        with tenant_transaction(tenant) as connection:
+            undated = _set_aside(connection, tenant, delivered, rejected)
+            quarantined = rejected.dated.count + undated
+            recorded = replace(delivered, quarantined=quarantined, undated=undated)
+            connection.execute(
+                _RECORD,
+                [
+                    *_key(tenant, recorded.source, recorded.interval),
+                    *(recorded.rows, recorded.late, recorded.duplicates),
+                    *(recorded.quarantined, recorded.undated, recorded.table_version),
+                ],
+            )
+        return recorded
+
+    def recount(self, tenant: TenantRef, source: str, remaining: Sequence[Remaining]) -> None:
+        """See `Slices.recount`."""
+        with tenant_transaction(tenant) as connection:
+            for left in remaining:
+                counts = [left.rows, left.rows, left.late]
+                connection.execute(_RECOUNT, [*counts, *_key(tenant, source, left.interval)])
+
+    def recorded(self, tenant: TenantRef) -> list[Slice]:
+        """See `Slices.recorded`."""
+        with tenant_transaction(tenant) as connection:
+            rows = connection.execute(_RECORDED, [tenant.id]).fetchall()
+        return [
+            Slice(interval=Interval(row.pop("interval_start"), row.pop("interval_end")), **row)
+            for row in rows
+        ]
+
+    def set_aside(self, tenant: TenantRef, source: str) -> list[SetAside]:
+        """See `Slices.set_aside`."""
+        with tenant_transaction(tenant) as connection:
+            return list(_stored(connection, tenant, source))
+
+
+def _set_aside(
+    connection: Connection, tenant: TenantRef, delivered: Slice, rejected: Rejected
+) -> int:
+    """Make the rejected rows all that the slice has set aside; returns how many are undated."""
+    source, interval = delivered.source, delivered.interval
+    own = _key(tenant, source, interval)
+    connection.execute(_FORGET, own)
+    elsewhere = connection.execute(_UNDATED_ELSEWHERE, [tenant.id, source, *own]).fetchone()
+    assert elsewhere is not None  # an aggregate without GROUP BY always has one row
+    undated = rejected.first_met(elsewhere["count"])
+    known: set[str] = set()
+    if undated and elsewhere["count"]:
+        stored = _stored(connection, tenant, source)
+        known = {row.digest for row in stored if row.number != NOT_KEPT}
+    rows = ((row.number, row.reason, row.row) for row in rejected.stored(undated, known))
+    quarantine.insert(connection, tenant, _STAGE, source, interval, rows)
+    return undated
+
+
+def _stored(connection: Connection, tenant: TenantRef, source: str) -> Iterator[SetAside]:
+    for row in quarantine.rows(connection, tenant, _STAGE, source):
+        text = json.dumps(row["row"], sort_keys=True)
+        yield SetAside(row["row_number"], row["reason"], text)
+
+
+def _key(tenant: TenantRef, source: str, interval: Interval) -> list[object]:
+    return [tenant.id, source, interval.start, interval.end]
