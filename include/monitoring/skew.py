@@ -74,19 +74,16 @@ def replay(
     seed: int,
     lake: Lake,
     findings: SkewFindings,
-    pool: str = "",
     online: OnlineReader | None = None,
     fingerprint: str = "",
 ) -> Replayed:
     """Compute a sample of logged vectors again, and record every feature that differs.
 
     The findings come with an incident per instant with a difference, which a later replay without
-    one closes. A rerun draws the same sample. Rows that neighbours have loaded or erased since, so
-    that shared views would tell more or less now, make no difference.
+    one closes. A rerun draws the same sample.
 
     Args:
         earlier: logs of earlier instants; of those made by the same declarations, some are drawn.
-        pool: what shared views see now, see `inputs.record_pool`.
         fingerprint: of the declarations as they are, where these are more than the service.
 
     Raises:
@@ -96,22 +93,20 @@ def replay(
         raise IsolationError(f"vectors of {scored.tenant} cannot be replayed for {tenant.id}")
     samples = [one for one in _samples(tenant, scored, earlier, seed, lake) if one.rows]
     features = tuple(service.columns)
-    pooled = {n for view in service.views if view.scope == "shared" for n in view.columns}
     if not samples:
         return Replayed(tenant.id, scored.use_case, scored.as_of, (), 0, 0, len(features), ())
     now = (lake.version(tenant.ref, "events"), lake.version(tenant.ref, "attributes"))
-    again = _computed(tenant, service, samples, now, pool, lake)
+    again = _computed(tenant, service, samples, now, lake)
     found: list[SkewFinding] = []
     online_rows = 0
     for sample, vectors in zip(samples, again, strict=True):
         compared = _comparable(tenant, service, sample, lake)
         differing = compare(sample.vectors, vectors, compared)
         defined = sample.scored.feature_fingerprint == (fingerprint or service.fingerprint)
-        causes = _causes(tenant, service, sample, differing, now, pool, lake, defined)
+        causes = _causes(tenant, service, sample, differing, now, lake, defined)
         found += [
             sample.finding(one, "offline", cause)
             for one, cause in zip(differing, causes, strict=True)
-            if not (cause == "past" and one.feature in pooled)
         ]
         if online is not None:
             answer, views = online(Spine(sample.spine), sample.scored.as_of)
@@ -174,7 +169,6 @@ def _computed(
     service: FeatureService,
     samples: Sequence[Sample],
     versions: tuple[TableVersion, TableVersion],
-    pool: str,
     lake: Lake,
 ) -> list[pa.Table]:
     """Each sample's vectors, computed in one go."""
@@ -185,7 +179,6 @@ def _computed(
         attributes=versions[1],
         known_at=max(sample.scored.as_of for sample in samples),
         lake=lake,
-        pool=pool,
     )
     spine = pa.concat_tables([sample.spine.replace_schema_metadata(None) for sample in samples])
     vectors = inputs.compute(service, Spine(spine))
@@ -222,7 +215,6 @@ def _causes(
     sample: Sample,
     differing: Sequence[Mismatch],
     now: tuple[TableVersion, TableVersion],
-    pool: str,
     lake: Lake,
     defined: bool,
 ) -> list[Cause]:
@@ -237,10 +229,10 @@ def _causes(
     if not defined:
         return ["definition"] * len(differing)
     then = (scored.events, scored.attributes)
-    if (then, scored.pool) == (now, pool):
+    if then == now:
         return ["engine"] * len(differing)
     try:
-        (vectors,) = _computed(tenant, service, [sample], then, scored.pool, lake)
+        (vectors,) = _computed(tenant, service, [sample], then, lake)
     except IntegrityError:
         return ["unknown"] * len(differing)
     still = {

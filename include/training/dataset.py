@@ -51,7 +51,6 @@ class Pinned:
     tenant: TenantConfig
     events: TableVersion
     attributes: TableVersion
-    pool: str = ""  #: of shared views, see `inputs.record_pool`
     lost: tuple[LostDays, ...] = ()  #: of the events that labels are made of
 
 
@@ -189,7 +188,6 @@ def _inputs(use_case: UseCase, pinned: Pinned, as_of: datetime, lake: Lake) -> I
         attributes=pinned.attributes,
         known_at=as_of,
         lake=lake,
-        pool=pinned.pool,
         also=event_columns(use_case),
     )
 

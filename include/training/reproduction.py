@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from include.errors import IntegrityError, UnknownNameError
 from include.features import inputs
-from include.features.inputs import pool_tables, pool_tenants
 from include.features.spine import Spine
 from include.handoffs import (
     Candidate,
@@ -37,7 +36,7 @@ from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.storage.scratch import scratch
 from include.tenants.config import TenantConfig, UseCaseOverrides
-from include.tenants.namespace import GLOBAL, TenantRef, global_ref, is_global
+from include.tenants.namespace import TenantRef, global_ref, is_global
 from include.training.contenders import Version, baselines
 from include.training.stage import train, train_global
 from include.use_cases.declaration import UseCase
@@ -187,10 +186,10 @@ class _Again:
 
     def compare(self, name: str, code_revision: str) -> Reproduction:
         """Train, and set what came out beside what is recorded."""
-        lake = RecordedLake(
-            self.real.root, scratch=Lake(self.folder), recorded=dict(self._recorded_tables())
-        )
-        for table in map(_table, self.lineage["tables"]):
+        tables = list(map(_table, self.lineage["tables"]))
+        recorded = {(table.tenant, table.table): table for table in tables}
+        lake = RecordedLake(self.real.root, scratch=Lake(self.folder), recorded=recorded)
+        for table in tables:
             self._check_there(table)
         trained = self._train(lake)
         evaluation = json.loads(lake.get(self.owner, trained.evaluation))
@@ -226,7 +225,6 @@ class _Again:
         revision = str(self.lineage.get("code_revision", "unknown"))
         if is_global(self.owner.id):
             members = dict.fromkeys(table["tenant"] for table in self.lineage["tables"])
-            pooled = (id_ for one in self._recorded_sets() for id_ in self._pool(one))
             return train_global(
                 self.use_case,
                 [self._tenant(id_) for id_ in members],
@@ -235,12 +233,10 @@ class _Again:
                 incumbent=None,
                 trigger=trigger,
                 code_revision=revision,
-                consenting=[self._tenant(id_) for id_ in dict.fromkeys((*members, *pooled))],
                 owner=self.owner,
                 lost={id_: self._lost(id_) for id_ in members},
             )
         events, attributes = map(_table, self.lineage["tables"])
-        recorded = self._recorded_sets()
         built = FeaturesBuilt(
             tenant=self.owner.id,
             use_case=self.use_case.name,
@@ -251,7 +247,6 @@ class _Again:
             attributes=attributes,
             training_due=True,
             training_reason="reproduced",
-            pool=recorded[0].recipe.pool if recorded else "",
             lost=self._lost(self.owner.id),
         )
         return train(
@@ -327,26 +322,6 @@ class _Again:
     def _recorded_sets(self) -> Sequence[RecordedSet]:
         return [unpack(one) for one in self.lineage.get("training_sets", ())]
 
-    def _recorded_tables(self) -> Iterator[tuple[tuple[str, str], TableVersion]]:
-        """Tables by tenant and name: pooled ones, then those of the training itself."""
-        for one in self._recorded_sets():
-            for owner, version in pool_tables(one.recipe.pool, self._region(one), self.real):
-                rows = self.real.dataset(owner, "events", version).count_rows()
-                fingerprint = one.recipe.events.schema_fingerprint
-                table = TableVersion(owner.id, "events", version, rows, fingerprint)
-                yield (owner.id, "events"), table
-        for table in map(_table, self.lineage["tables"]):
-            yield (table.tenant, table.table), table
-
-    def _pool(self, one: RecordedSet) -> list[str]:
-        return pool_tenants(one.recipe.pool, self._region(one), self.real)
-
-    def _region(self, one: RecordedSet) -> str:
-        """Where the list of pooled tables lies: in the region of the tenant that used it."""
-        if self.owner != GLOBAL or not one.recipe.pool:
-            return self.owner.region
-        return self._tenant(one.recipe.tenant).region
-
     def _check_there(self, table: TableVersion) -> None:
         shared = is_global(self.owner.id)
         owner = self._tenant(table.tenant).ref if shared else self.owner
@@ -381,7 +356,7 @@ class _Again:
     def _scored_features(
         self, lake: RecordedLake, events: TableVersion, attributes: TableVersion
     ) -> StoredObject:
-        case, as_of, recorded = self.use_case, self.version.as_of, self._recorded_sets()
+        case, as_of = self.use_case, self.version.as_of
         read = inputs.read_pinned(
             self.owner,
             self._tenant(self.owner.id).timezone,
@@ -390,7 +365,6 @@ class _Again:
             attributes=attributes,
             known_at=as_of,
             lake=lake,
-            pool=recorded[0].recipe.pool if recorded else "",
             also=event_columns(case),
         )
         spine = Spine(scoring_spine(case, read.events, as_of))

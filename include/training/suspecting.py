@@ -267,6 +267,5 @@ def _inputs(
         attributes=pinned.attributes,
         known_at=material.as_of,
         lake=material.lake,
-        pool=pinned.pool,
         also=also,
     )

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from include.errors import ConfigError, UnknownNameError
 from include.features.declarations import Kind
 from include.features.requests import ENTITY, Request
-from include.features.views import FEWEST_TENANTS, FeatureService
+from include.features.views import FeatureService
 from include.use_cases.details import Detail
 from include.use_cases.drift_policy import DriftPolicy
 
@@ -239,13 +239,6 @@ class UseCase:
         self.request.check_known(self.features.columns)
 
     def _check_features(self, where: str) -> None:
-        for view in self.features.views:
-            if view.scope == "shared" and view.minimum_tenants < FEWEST_TENANTS:
-                raise ConfigError(
-                    f"{where} reads the shared view {view.name!r} of {view.minimum_tenants} "
-                    f"tenants; declare minimum_tenants={FEWEST_TENANTS} or more, so that a tenant "
-                    "that both reads it and gives to it faces two others"
-                )
         columns = self.feature_columns
         used = [self.segments_by]
         for baseline in self.baselines:

@@ -615,7 +615,6 @@ BY_NAME: Final[dict[str, Provider]] = {
     "incidents": lambda a: [],
     "delivered": lambda a: {},
     "progress": lambda a: None,
-    "pool": lambda a: "",
     "one": lambda a: 0,
     "other": lambda a: 1,
 }

@@ -48,8 +48,8 @@ TARGETS: Final = (
     ),
     _ours(
         "include.features.inputs",
-        "tests/unit/features/test_pools.py",
-        only=("pool_members", "record_pool", "read_pinned", "without_names"),
+        "tests/unit/features/test_inputs.py",
+        only=("read_pinned",),
     ),
     _ours(
         "include.registry.withdrawal",

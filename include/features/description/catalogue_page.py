@@ -49,8 +49,6 @@ def describe(view: FeatureView) -> dict[str, Any]:
     return {
         "entity": view.entity.name,
         "join_keys": list(view.entity.join_keys),
-        "scope": view.scope,
-        "minimum_tenants": view.minimum_tenants if view.scope == "shared" else None,
         "ttl": view.ttl and window_name(view.ttl),
         "owner": view.owner,
         "description": view.description,

@@ -14,7 +14,7 @@ Kind = Literal["added", "removed", "changed", "edited"]
 
 #: What a view says about itself, none of which is part of its meaning.
 _EDITABLE: Final = ("module", "owner", "description", "tags", "ttl", "used_by")
-_MEANING: Final = ("entity", "join_keys", "scope", "minimum_tenants")
+_MEANING: Final = ("entity", "join_keys")
 _NEEDED: Final = frozenset({"fingerprint", "features", "stream", "aggregations", "inputs"})
 _ROLES: Final = {"aggregations": "", "inputs": "input "}
 
@@ -55,9 +55,14 @@ def compare(before: Catalogue, after: Catalogue) -> list[Change]:
         elif new is None and old is not None:
             columns = tuple(_column_words(feature) for feature in old["features"])
             found.append(Change(name, "removed", columns, old["fingerprint"], None))
-        elif old is not None and new is not None and old != new:
+        elif old is not None and new is not None and _common(old, new) != _common(new, old):
             found.append(_change(name, old, new))
     return found
+
+
+def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what only one of them says: an older platform's catalogue has other keys."""
+    return {key: value for key, value in one.items() if key in other}
 
 
 def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Change:

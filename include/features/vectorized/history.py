@@ -21,7 +21,7 @@ _BLOCK: Final = 1 << 17
 _CHUNK: Final = 1 << 18
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: What settles the order of events of one instant.
-_ORDER: Final = ("event_id", "source", "tenant_id")
+_ORDER: Final = ("event_id", "source")
 
 
 def histories(
@@ -111,8 +111,7 @@ class History:
         order = sorting(keys)
         self._keys = keys[order]
         if ties:
-            names = [n for n in _ORDER if n in columns.table.column_names]
-            order = settle_ties(order, self._keys, rows, columns.table.select(names))
+            order = settle_ties(order, self._keys, rows, columns.table.select(_ORDER))
         #: Rows of the events' table, and the number of each one's entity.
         self.rows, self.entity = rows[order], entity[order]
         self.seen_order: Integers | None = None

@@ -137,17 +137,23 @@ def test_another_reading_is_told() -> None:
             replace(VIEW, attributes=(AttributeLookup("user", "segment"),)),
             "attribute segment: none → user.segment as a text, valid and known at as_of",
         ),
-        (replace(VIEW, entity=ITEM, scope="shared"), "scope: tenant → shared"),
         (replace(VIEW, aggregations=VIEW.aggregations[::-1]), "the order of its features"),
     ],
 )  # fmt: skip
 def test_a_change_of_meaning_is_told_in_words(after: FeatureView, words: str) -> None:
-    """Windows, filters, expressions, streams, entity, scope and order; both fingerprints differ."""
+    """Windows, filters, expressions, streams, entity and order; both fingerprints differ."""
     found = change(after)
     assert found.kind == "changed"
     assert words in found.details
     assert (found.before, found.after) == (VIEW.fingerprint, after.fingerprint)
     assert found.before != found.after
+
+
+def test_what_only_one_catalogue_says_is_no_edit() -> None:
+    """One that an older platform wrote had other keys."""
+    now = written(VIEW)
+    before = {name: {**view, "scope": "tenant"} for name, view in now.items()}
+    assert compare(before, now) == []
 
 
 @pytest.mark.parametrize(
