@@ -44,7 +44,7 @@ from include.training.fitting import GLOBAL_SETTINGS, fit_best
 from include.training.membership import settle
 from include.training.suspecting import Material, suspect
 from include.training.swings import Earlier
-from include.training.windows import Windows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import Gates, UseCase
 from include.use_cases.losses import absent_is_unknown, told
 
@@ -426,7 +426,7 @@ class _Run:
         }
 
 
-def _lost_notes(windows: Windows, lost: Sequence[LostDays]) -> list[str]:
+def _lost_notes(windows: TrainingWindows, lost: Sequence[LostDays]) -> list[str]:
     """What was left out as its labels reach into lost days."""
     if not windows.left_out:
         return []

@@ -113,7 +113,7 @@ def test_the_page_has_every_feature_and_who_uses_it() -> None:
         tags=("t",),
     )
     page = catalogue_page.as_page(
-        catalogue_page.catalogue([library.Entry(odd, "somewhere")], {"odd": ["churn"]})
+        catalogue_page.catalogue([library.LibraryEntry(odd, "somewhere")], {"odd": ["churn"]})
     )
     assert "## odd" in page
     assert "| `odd__count_all` | integer | number of events in all history |" in page
