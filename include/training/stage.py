@@ -35,13 +35,13 @@ from include.storage.lake import Lake
 from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.candidates import OwnModel, Parent, compare, own_models
-from include.training.catalogue import CATALOGUE, OTHERS, Sold, shared_catalogue
 from include.training.contenders import TRAINED_UNTIL, Version, as_is, baselines, learnt_until
 from include.training.contributors import known_texts
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
 from include.training.membership import settle
+from include.training.shared_catalogue import CATALOGUE, OTHERS, Sold, shared_catalogue
 from include.training.suspecting import Material, suspect
 from include.training.swings import Earlier
 from include.training.windows import TrainingWindows

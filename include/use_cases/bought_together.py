@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import ASSORTMENT_FEATURES
+from include.features.services import ASSORTMENT_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import DEMAND_FEATURES
 from include.features.library.demand import HOURS
+from include.features.services import DEMAND_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import ENGAGEMENT_FEATURES
 from include.features.library.engagement import ACTIVITY
+from include.features.services import ENGAGEMENT_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,

@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import FRAUD_FEATURES
 from include.features.declarations import Derived
 from include.features.expressions import Difference, Feature, Ratio
 from include.features.library.payments import PAYMENT_VELOCITY, PAYMENTS
 from include.features.requests import RequestColumns
+from include.features.services import FRAUD_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,

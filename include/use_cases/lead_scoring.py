@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import LEAD_FEATURES
 from include.features.library.leads import (
     ACTIVITY,
     CONVERSIONS,
@@ -13,6 +12,7 @@ from include.features.library.leads import (
     TENANT_RESPONSE_HOURS,
     hours,
 )
+from include.features.services import LEAD_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,

@@ -39,7 +39,7 @@ from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
 from include.monitoring.drift_records import DriftVerdict
-from include.monitoring.effects import RetrainEffect, PromotedRetrain
+from include.monitoring.effects import PromotedRetrain, RetrainEffect
 from include.monitoring.gate import WindowComparison
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import Champion

@@ -12,10 +12,10 @@ from include import use_cases
 from include.cli import features as commands
 from include.errors import ConfigError, UnknownNameError
 from include.features import library
-from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.declarations import USER, USER_ITEM, Aggregation, EventStream
 from include.features.description import catalogue_page
 from include.features.library.users import SPEND
+from include.features.services import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.views import FeatureView
 
 ROOT = Path(__file__).parents[3]

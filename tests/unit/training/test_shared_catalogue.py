@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include import use_cases
-from include.training.catalogue import shared_catalogue, shown_to
 from include.training.rows import LabelledRows, repeated
+from include.training.shared_catalogue import shared_catalogue, shown_to
 
 RECOMMENDATION = use_cases.get("recommendation")
 JUNE, JULY = np.datetime64("2024-06-01", "us"), np.datetime64("2024-07-01", "us")
