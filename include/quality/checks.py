@@ -79,7 +79,7 @@ class FailedRow:
 
 
 @dataclass(frozen=True)
-class FailedRows:
+class UnacceptedRows:
     """The rows of one slice that were not accepted."""
 
     source: str
@@ -105,7 +105,7 @@ class Checks(Protocol):
         tenant: TenantRef,
         inspection: Inspection,
         incidents: Sequence[Incident],
-        rejected: Sequence[FailedRows],
+        rejected: Sequence[UnacceptedRows],
     ) -> None:
         """Put an inspection, incidents and rejected rows on record, all of them or nothing.
 

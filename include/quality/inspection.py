@@ -15,7 +15,7 @@ from include.errors import IsolationError, QualityError
 from include.handoffs import Checked, Ingested, Interval
 from include.incidents import Incidents
 from include.quality import facts, landing, report, slices
-from include.quality.checks import Checks, FailedRows, Inspection, Result
+from include.quality.checks import Checks, Inspection, Result, UnacceptedRows
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.incidents import data_losses, incident_of
 from include.quality.landing import Landing
@@ -81,7 +81,7 @@ def check(
         Inspection(interval, tuple(results), path),
         [incident_of(loss) for loss in changed],
         [
-            FailedRows(slice_.source, slice_.interval, slices.set_aside(slice_))
+            UnacceptedRows(slice_.source, slice_.interval, slices.set_aside(slice_))
             for slice_ in judged
             if not refused
         ],

@@ -424,7 +424,7 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Rejected": lambda a: slices.Rejected(slices.Counted([], Counter(["asked"]))),
     "Sequence[Remaining]": lambda a: [slices.Remaining(WEEK, 1, 0)],
     "Inspection": lambda a: checks.Inspection(WEEK, (), a.path),
-    "Sequence[Rejected]": lambda a: [checks.FailedRows(a.named.source, WEEK, [_set_aside(a)])],
+    "Sequence[Rejected]": lambda a: [checks.UnacceptedRows(a.named.source, WEEK, [_set_aside(a)])],
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,

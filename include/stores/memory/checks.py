@@ -11,7 +11,7 @@ from typing import Any
 
 from include.handoffs import Interval
 from include.incidents import Incident, Incidents
-from include.quality.checks import FailedRow, FailedRows, Inspection, Result, Summary, to_json
+from include.quality.checks import FailedRow, Inspection, Result, Summary, UnacceptedRows, to_json
 from include.tenants.namespace import TenantRef
 
 _Row = tuple[Interval, FailedRow]  #: of the slice that it was set aside of
@@ -30,7 +30,7 @@ class InMemoryChecks:
         tenant: TenantRef,
         inspection: Inspection,
         incidents: Sequence[Incident],
-        rejected: Sequence[FailedRows],
+        rejected: Sequence[UnacceptedRows],
     ) -> None:
         """See `Checks.record`."""
         rows = dict(self._rows)  # before anything changes, as reading rows may fail

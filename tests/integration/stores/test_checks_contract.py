@@ -13,7 +13,7 @@ import pytest
 
 from include.handoffs import Interval
 from include.incidents import Incident, Incidents
-from include.quality.checks import Checks, FailedRow, FailedRows, Inspection, Result, Summary
+from include.quality.checks import Checks, FailedRow, Inspection, Result, Summary, UnacceptedRows
 from include.stores.memory import in_memory
 from include.stores.postgres import in_postgres
 from include.tenants.namespace import TenantRef
@@ -156,8 +156,8 @@ def test_all_is_on_record_or_nothing(kept: Kept, tenant: TenantRef) -> None:
             inspection(days(0, 7), result(check="new")),
             [LOSS],
             [
-                FailedRows("web", days(0, 7), [row(3)]),
-                FailedRows("pos", days(0, 7), broken()),
+                UnacceptedRows("web", days(0, 7), [row(3)]),
+                UnacceptedRows("pos", days(0, 7), broken()),
             ],
         )
     assert kept.checks.inspections(tenant) == [inspection(days(0, 7))]
@@ -168,7 +168,7 @@ def test_all_is_on_record_or_nothing(kept: Kept, tenant: TenantRef) -> None:
 
 def record(checks: Checks, tenant: TenantRef, interval: Interval, rows: list[FailedRow]) -> None:
     """Put rows of the source `pos` on record, and one check."""
-    checks.record(tenant, inspection(interval), [], [FailedRows("pos", interval, rows)])
+    checks.record(tenant, inspection(interval), [], [UnacceptedRows("pos", interval, rows)])
 
 
 def test_both_answer_alike_whatever_was_found(database: Any, tenant: TenantRef) -> None:
@@ -187,7 +187,7 @@ def test_both_answer_alike_whatever_was_found(database: Any, tenant: TenantRef) 
         rows = [row(first + draw.random() * length, n) for n in range(draw.randrange(4))]
         found = Inspection(interval, tuple(results), f"{draw.randrange(5)}.html")
         for twin in twins:
-            twin.record(tenant, found, [], [FailedRows("pos", interval, rows)])
+            twin.record(tenant, found, [], [UnacceptedRows("pos", interval, rows)])
         assert twins[0].inspections(tenant) == twins[1].inspections(tenant)
         assert twins[0].set_aside(tenant, "pos") == twins[1].set_aside(tenant, "pos")
         assert twins[0].summaries(tenant) == twins[1].summaries(tenant)
