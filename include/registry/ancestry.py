@@ -33,10 +33,10 @@ class ModelName:
         Raises:
             ConfigError: it is none.
         """
-        found = _NAME.fullmatch(text)
-        if found is None:
+        match = _NAME.fullmatch(text)
+        if match is None:
             raise ConfigError(f"{text[:80]!r} is no model; write TENANT.USE_CASE@VERSION")
-        return cls(found[1], found[2], found[3] or "")
+        return cls(match[1], match[2], match[3] or "")
 
     @classmethod
     def of(cls, version: ModelVersion) -> ModelName:

@@ -126,8 +126,8 @@ class _Work:
             to: Promotion = current
             passed: tuple[str, ...] = ()
             if current.version in derived:
-                found, passed = self._target(world, decided, current, at, gone)
-                to = found or current
+                target, passed = self._target(world, decided, current, at, gone)
+                to = target or current
             outcome: Outcome = "withdrawn" if to is current else "rolled back"
             if to is current and not new:
                 return self._effect(world, "done before", current, current, "")
@@ -137,7 +137,7 @@ class _Work:
                         world, self._withdrawal(decided, current, at, reason, new)
                     )
                 else:
-                    told = f"{reason} Rolled back from version {current.version} to {to.version}."
+                    text = f"{reason} Rolled back from version {current.version} to {to.version}."
                     move(
                         self.promotions,
                         world,
@@ -145,7 +145,7 @@ class _Work:
                         current,
                         to,
                         at,
-                        (*passed, told),
+                        (*passed, text),
                         self.by,
                         new,
                     )
@@ -166,7 +166,7 @@ class _Work:
             if not path:
                 if not self.dry_run:
                     follow_ledger(tenant, case, registry, self.promotions)
-                done = any(_cause(self.source) in one.reasons for one in decided)
+                done = any(_cause(self.source) in decision.reasons for decision in decided)
                 return self._effect(
                     tenant, "done before" if done else "not affected", current, current, ""
                 )
@@ -179,10 +179,10 @@ class _Work:
                 left = "Nothing is left to go back to; train it again, or roll back with --to."
                 return self._effect(tenant, "stays", current, current, " ".join((*reasons, left)))
             if not self.dry_run:
-                told = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
+                text = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
                 # the global ledger says what is withdrawn: putting that back frees its descendants
                 move(
-                    self.promotions, tenant, decided, current, to, at, (*reasons, told), self.by, ()
+                    self.promotions, tenant, decided, current, to, at, (*reasons, text), self.by, ()
                 )
                 follow_ledger(tenant, case, registry, self.promotions)
             return self._effect(tenant, "rolled back", current, to, " ".join(reasons))
@@ -198,15 +198,15 @@ class _Work:
         """Whom to go back to, and who was passed over."""
         serving = self.registry.get(owner, current.use_case, current.version)
         before = [
-            one
-            for one in earlier(decided, current)
+            promotion
+            for promotion in earlier(decided, current)
             if not self._path(
-                as_told(self.registry.get(owner, current.use_case, one.version), decided)
+                as_told(self.registry.get(owner, current.use_case, promotion.version), decided)
             )
         ]
-        found, passed = newest_usable(owner, serving, before, gone, self.registry)
-        if found is not None:
-            return found, passed
+        usable, passed = newest_usable(owner, serving, before, gone, self.registry)
+        if usable is not None:
+            return usable, passed
         if not self.dry_run:
             return fall_back(owner, current.use_case, at, self.fallback, self.registry), passed
         offered = self.fallback(owner, current.use_case)

@@ -50,9 +50,9 @@ def judged(key: str, document: Mapping[str, Any], decision: Sequence[str]) -> di
     evidence, models = document["evidence"], document["models"]
     ours = models[key]
     compared = [
-        {"metric": evidence["metric"], **one}
-        for one in evidence["comparisons"]
-        if one["candidate"] == key
+        {"metric": evidence["metric"], **comparison}
+        for comparison in evidence["comparisons"]
+        if comparison["candidate"] == key
     ]
     return {
         "metric": evidence["metric"],
@@ -60,21 +60,21 @@ def judged(key: str, document: Mapping[str, Any], decision: Sequence[str]) -> di
         "entities": evidence["entities"],
         "minimum_entities": evidence["minimum_entities"],
         "baselines": {
-            name.removeprefix("baseline/"): one["metrics"]
-            for name, one in sorted(models.items())
+            name.removeprefix("baseline/"): measured["metrics"]
+            for name, measured in sorted(models.items())
             if name.startswith("baseline/")
         },
         "others": {
-            name: one["metrics"]
-            for name, one in sorted(models.items())
+            name: measured["metrics"]
+            for name, measured in sorted(models.items())
             if name != key and not name.startswith("baseline/")
         },
         "comparisons": [
             *compared,
             *(one for one in document.get("secondary_comparisons", ()) if one["candidate"] == key),
         ],
-        "tenants": [one for one in evidence["tenants"] if one["candidate"] == key],
-        "groups": [one for one in evidence.get("groups", ()) if one["candidate"] == key],
+        "tenants": [effect for effect in evidence["tenants"] if effect["candidate"] == key],
+        "groups": [gap for gap in evidence.get("groups", ()) if gap["candidate"] == key],
         "parents": sorted({one.get("parent_version", "") for one in models.values()} - {""}),
         "decision": list(decision),
     }
@@ -82,8 +82,10 @@ def judged(key: str, document: Mapping[str, Any], decision: Sequence[str]) -> di
 
 def lines(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """One text per key, sorted; what is nested stands there as JSON."""
-    found = {f"{prefix}{key}": plain(value) for key, value in sorted(content.items())}
-    return {k: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for k, v in found.items()}
+    values = {f"{prefix}{key}": plain(value) for key, value in sorted(content.items())}
+    return {
+        k: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for k, v in values.items()
+    }
 
 
 def to_tags(version: ModelVersion) -> dict[str, str]:

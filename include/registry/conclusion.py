@@ -64,24 +64,26 @@ def conclude(
         if standing.ending is not None:
             follow_ledger(tenant, case, registry, promotions)
             return standing
-        told = tuple(reasons)
+        explanation = tuple(reasons)
         lost = (
             out_of_the_race(tenant, experiment, registry, promotions)
             if verdict == "promote"
             else None
         )
         if lost:
-            verdict, told = lost[0], (*told, lost[1])
+            verdict, explanation = lost[0], (*explanation, lost[1])
         elif verdict == "promote" or _promotion_of(experiment, promotions.history(tenant, case)):
-            promoted = _promote(tenant, experiment, told, figures, as_of, registry, promotions, by)
+            promoted = _promote(
+                tenant, experiment, explanation, figures, as_of, registry, promotions, by
+            )
             verdict, as_of = "promote", promoted.as_of
         if verdict != "promote":
-            _keep(tenant, experiment, told, as_of, promotions, by)
-        ending = Ending(max(as_of, experiment.started_as_of), verdict, told, figures, by)
+            _keep(tenant, experiment, explanation, as_of, promotions, by)
+        ending = Ending(max(as_of, experiment.started_as_of), verdict, explanation, figures, by)
         done = experiments.end(tenant, experiment, ending)
     log.info(
         "experiment: %s/%s %s ended: %s. %s",
-        *(tenant.id, case, experiment.name, verdict, " ".join(told)),
+        *(tenant.id, case, experiment.name, verdict, " ".join(explanation)),
     )
     return done
 
@@ -145,7 +147,7 @@ def _keep(
     """Write, once, that who serves goes on serving."""
     decided = promotions.history(tenant, experiment.use_case)
     current = promotions.champion_at(tenant, experiment.use_case)
-    if current is None or any(one.trigger == experiment.name for one in decided):
+    if current is None or any(decision.trigger == experiment.name for decision in decided):
         return
     promotions.record(
         tenant,

@@ -53,19 +53,20 @@ def withdraw(
     """
     with promotions.exclusive(owner, use_case):
         decided = promotions.history(owner, use_case)
-        known = withdrawn_for_good(decided)
-        found = {
-            one: why
-            for one in registry.versions(owner, use_case)
-            if one.version not in known and (why := lost(recorded.as_told(one, decided)))
+        withdrawn = withdrawn_for_good(decided)
+        losses = {
+            version: why
+            for version in registry.versions(owner, use_case)
+            if version.version not in withdrawn
+            and (why := lost(recorded.as_told(version, decided)))
         }
-        if found:
-            gone = _gone(owner, use_case, decided, found, promotions, also)
+        if losses:
+            gone = _gone(owner, use_case, decided, losses, promotions, also)
             effect = _withdraw(
                 owner,
                 use_case,
                 decided,
-                found,
+                losses,
                 gone,
                 as_of,
                 registry,
@@ -76,10 +77,12 @@ def withdraw(
             )
         else:
             current = promotions.champion_at(owner, use_case)
-            effect = _effect(owner, use_case, "done before" if known else "not affected", current)
-        if (found or known) and not dry_run:
+            effect = _effect(
+                owner, use_case, "done before" if withdrawn else "not affected", current
+            )
+        if (losses or withdrawn) and not dry_run:
             follow_ledger(owner, use_case, registry, promotions)
-    if (found or known) and not dry_run:
+    if (losses or withdrawn) and not dry_run:
         _end_experiment(owner, use_case, as_of, registry, promotions, experiments, by)
     return effect
 
@@ -88,7 +91,7 @@ def _withdraw(
     owner: TenantRef,
     use_case: str,
     decided: Sequence[Promotion],
-    found: Mapping[ModelVersion, str],
+    losses: Mapping[ModelVersion, str],
     gone: Withdrawn,
     as_of: Callable[[TenantRef], datetime | None],
     registry: Registry,
@@ -99,17 +102,17 @@ def _withdraw(
 ) -> ChampionChange:
     """Decide who serves without the lost ones, and write it, within `Promotions.exclusive`."""
     current = promotions.champion_at(owner, use_case)
-    numbers = {one.version for one in found}
-    told = tuple(dict.fromkeys(found.values()))
-    since = [current.as_of] if current else [one.as_of for one in found]
-    at = max([*since, *(one for one in (as_of(owner),) if one)])
+    numbers = {version.version for version in losses}
+    causes = tuple(dict.fromkeys(losses.values()))
+    since = [current.as_of] if current else [version.as_of for version in losses]
+    at = max([*since, *(instant for instant in (as_of(owner),) if instant)])
     trigger = next_trigger(decided, CONSENT)
     withdrawn = tuple(sorted(numbers, key=int))
     if current is None or current.version not in numbers:
         if not dry_run:
-            row = _row(owner, use_case, at, trigger, current, told, by, withdrawn)
+            row = _row(owner, use_case, at, trigger, current, causes, by, withdrawn)
             promotions.record(owner, row)
-        return _effect(owner, use_case, "withdrawn", current, current, told)
+        return _effect(owner, use_case, "withdrawn", current, current, causes)
     serving = registry.get(owner, use_case, current.version)
     before = [one for one in earlier(decided, current) if one.version not in numbers]
     to, passed = newest_usable(owner, serving, before, gone, registry)
@@ -124,13 +127,13 @@ def _withdraw(
         except IntegrityError as error:  # retention may have erased what it was measured on
             passed = (*passed, f"The baseline was passed over: {error}.")
     if to is None:
-        reasons = (*told, *passed, "Nothing is left to go back to, so nothing serves.")
+        reasons = (*causes, *passed, "Nothing is left to go back to, so nothing serves.")
         if not dry_run:
             row = _row(owner, use_case, at, trigger, None, reasons, by, withdrawn)
             promotions.record(owner, replace(row, promoted=True, incumbent_version=current.version))
         return _effect(owner, use_case, "nothing serves", current, None, reasons)
     back = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
-    reasons = (*told, *passed, back)
+    reasons = (*causes, *passed, back)
     if not dry_run:
         move(promotions, owner, decided, current, to, at, reasons, by, withdrawn, trigger)
     return _effect(owner, use_case, "rolled back", current, to, reasons)
@@ -140,13 +143,13 @@ def _gone(
     owner: TenantRef,
     use_case: str,
     decided: Sequence[Promotion],
-    found: Mapping[ModelVersion, str],
+    losses: Mapping[ModelVersion, str],
     promotions: Promotions,
     also: Collection[str],
 ) -> Withdrawn:
     """What is withdrawn for the owner once this is written."""
     gone = Withdrawn.of(owner, use_case, decided, promotions)
-    own = gone.own | {one.version for one in found}
+    own = gone.own | {version.version for version in losses}
     shared = {owner.id: own} if is_global(owner.id) else {}
     return replace(gone, own=own, also=gone.also | set(also), shared=shared)
 

@@ -96,8 +96,8 @@ def decide_rollback(facts: RollbackFacts) -> RollbackDecision:
         floors.append((f"its baseline's {facts.baseline:.4f}", chance if gain < 0 else 0.5))
     below = [name for name, p in floors if p is not None and p < facts.error_rate]
     if below:
-        told = tuple(f"{live} is significantly below {name}." for name in below)
-        return RollbackDecision(True, told)
+        reasons = tuple(f"{live} is significantly below {name}." for name in below)
+        return RollbackDecision(True, reasons)
     alone = [name for name, p in floors if p is None]
     if alone:
         unsure = (
@@ -150,8 +150,8 @@ def roll_back_if_decayed(
             to = fall_back(tenant, use_case, as_of, fallback, registry)
         if to is None or to.version == current.version:
             return None
-        told = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
-        reasons = (*decision.reasons, *passed, told)
+        text = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
+        reasons = (*decision.reasons, *passed, text)
         done = move(promotions, tenant, decided, current, to, as_of, reasons, "system")
         follow_ledger(tenant, use_case, registry, promotions)
     return done
@@ -218,10 +218,10 @@ def _global(
 def _adopted(
     versions: Sequence[ModelVersion], version: ModelVersion, name: str
 ) -> ModelVersion | None:
-    for one in reversed(versions):
-        same = (one.rung, one.parent_version, one.digest) == ("global", name, version.digest)
-        if same and one.feature_fingerprint == version.feature_fingerprint:
-            return one
+    for own in reversed(versions):
+        same = (own.rung, own.parent_version, own.digest) == ("global", name, version.digest)
+        if same and own.feature_fingerprint == version.feature_fingerprint:
+            return own
     return None
 
 

@@ -77,7 +77,7 @@ def decide_promotion(evidence: Evidence) -> PromotionDecision:
         start = _start(evidence, baseline, measured, reasons)
         if start is None or not measured:
             return PromotionDecision(start, tuple(reasons))
-        challengers = [one for one in evidence.candidates if one.rung == "own"]
+        challengers = [candidate for candidate in evidence.candidates if candidate.rung == "own"]
         better = _winner(evidence, challengers, start, baseline, reasons)
         return PromotionDecision(better or start, tuple(reasons))
     incumbent = evidence.incumbent
@@ -87,7 +87,7 @@ def decide_promotion(evidence: Evidence) -> PromotionDecision:
             reasons.append("The incumbent stays.")
         return PromotionDecision(again, tuple(reasons))
     same = (incumbent.digest, again.digest if again else "")
-    challengers = [one for one in evidence.candidates if one.digest not in same]
+    challengers = [candidate for candidate in evidence.candidates if candidate.digest not in same]
     better = _winner(evidence, challengers, incumbent, baseline, reasons) or again
     if better is None:
         reasons.append(f"The incumbent stays, with {_figure(evidence, incumbent)}.")
@@ -119,18 +119,20 @@ def _lacking(evidence: Evidence, baseline: Measured | None) -> str:
 
 def _fitted_again(evidence: Evidence, incumbent: Measured, reasons: list[str]) -> Measured | None:
     """The rule of thumb that serves, fitted on later rows and not reliably worse for it."""
-    for one in _of_rung(evidence, "baseline"):
-        if one.name != incumbent.name or one.digest == incumbent.digest:
+    for rule in _of_rung(evidence, "baseline"):
+        if rule.name != incumbent.name or rule.digest == incumbent.digest:
             continue
-        found = _comparison(evidence, one, incumbent)
-        if found is not None and found.high is not None and found.high < 0:  # also of one window
+        comparison = _comparison(evidence, rule, incumbent)
+        if (
+            comparison is not None and comparison.high is not None and comparison.high < 0
+        ):  # also of one window
             reasons.append(
-                f"{one.key}, fitted again, is reliably worse than before: {evidence.metric} "
-                f"differs by {_interval(found)}."
+                f"{rule.key}, fitted again, is reliably worse than before: {evidence.metric} "
+                f"differs by {_interval(comparison)}."
             )
             return None
-        reasons.append(f"{one.key} serves already, and is brought up to date by fitting it again.")
-        return one
+        reasons.append(f"{rule.key} serves already, and is brought up to date by fitting it again.")
+        return rule
     return None
 
 
@@ -167,17 +169,17 @@ def _start(
 
 def _by_how_sure(evidence: Evidence, start: Measured, other: Measured) -> str:
     """That the start is the better one by its figure, which may be chance."""
-    one, against, sign = (start, other, 1) if start.rung == "global" else (other, start, -1)
-    found = _comparison(evidence, one, against)
-    if found is None or found.difference is None:
+    shared, rule, sign = (start, other, 1) if start.rung == "global" else (other, start, -1)
+    comparison = _comparison(evidence, shared, rule)
+    if comparison is None or comparison.difference is None:
         return ", by these figures alone"
     bounds = ""
-    if found.low is not None and found.high is not None:
-        low, high = sorted((sign * found.low, sign * found.high))
+    if comparison.low is not None and comparison.high is not None:
+        low, high = sorted((sign * comparison.low, sign * comparison.high))
         bounds = f" (95 % {low:+.4f} to {high:+.4f})"
     return (
-        f", by these figures alone: they differ by {sign * found.difference:+.4f}{bounds}, and to "
-        "start takes no proof"
+        f", by these figures alone: they differ by {sign * comparison.difference:+.4f}{bounds}, "
+        "and to start takes no proof"
     )
 
 
@@ -193,22 +195,22 @@ def _winner(
     An own one has proven itself against the global model too, so it goes first.
     """
     passed = []
-    others = [one for one in challengers if one.rung != "own"]
-    for one in sorted(others, key=lambda c: (c.rung, c.name)):
-        refusal = _refusal(evidence, one, against, baseline)
+    others = [model for model in challengers if model.rung != "own"]
+    for model in sorted(others, key=lambda c: (c.rung, c.name)):
+        refusal = _refusal(evidence, model, against, baseline)
         if refusal:
             reasons.append(refusal)
         else:
-            passed.append(one)
-    own = [one for one in challengers if one.rung == "own"]
+            passed.append(model)
+    own = [model for model in challengers if model.rung == "own"]
     proven = _own_winners(evidence, own, against, baseline, reasons)
     best = _most_gained(evidence, proven, against) or _best(passed)
     if best is not None:
-        found = _comparison(evidence, best, against)
-        assert found is not None  # it passed the gate that needs one
+        comparison = _comparison(evidence, best, against)
+        assert comparison is not None  # it passed the gate that needs one
         reasons.append(
             f"{best.key} replaces {against.key}: {evidence.metric} better by "
-            f"{_interval(found)}, {_figure(evidence, best)} in all."
+            f"{_interval(comparison)}, {_figure(evidence, best)} in all."
         )
         reasons += _suspicions(evidence, best)
     return best
@@ -227,15 +229,17 @@ def _own_winners(
         reasons.append(f"A model of the tenant's own takes {', '.join(lacking)}.")
         return []
     passed: list[Measured] = []
-    for place, one in enumerate(own):
-        refusal = _refusal(evidence, one, against, baseline) or _worse_than_global(evidence, one)
+    for place, model in enumerate(own):
+        refusal = _refusal(evidence, model, against, baseline) or _worse_than_global(
+            evidence, model
+        )
         if not refusal:
-            passed.append(one)
+            passed.append(model)
             continue
         reasons.append(refusal)
         left = [other.key for other in own[place + 1 :]]
         if left:
-            reasons.append(f"{', '.join(left)} would have been tested next, had {one.key} won.")
+            reasons.append(f"{', '.join(left)} would have been tested next, had {model.key} won.")
         break
     return passed
 
@@ -245,66 +249,68 @@ def _most_gained(
 ) -> Measured | None:
     """The first own winner, unless a later one gains for certain more than it seems to gain."""
     best, gained = None, float("-inf")
-    for one in proven:
-        found = _comparison(evidence, one, against)
-        assert found is not None  # it has won, by this very comparison
-        assert found.low is not None
-        assert found.difference is not None
-        if best is None or found.low > gained:
-            best, gained = one, found.difference
+    for model in proven:
+        comparison = _comparison(evidence, model, against)
+        assert comparison is not None  # it has won, by this very comparison
+        assert comparison.low is not None
+        assert comparison.difference is not None
+        if best is None or comparison.low > gained:
+            best, gained = model, comparison.difference
     return best
 
 
-def _worse_than_global(evidence: Evidence, one: Measured) -> str:
+def _worse_than_global(evidence: Evidence, own: Measured) -> str:
     """Why the global model is to be preferred to an own one; empty where it is not."""
     for shared in _of_rung(evidence, "global"):
         if shared.value is not None:
-            refusal = _unproven(evidence, one, shared)
+            refusal = _unproven(evidence, own, shared)
             if refusal:
                 return refusal
     return ""
 
 
 def _refusal(
-    evidence: Evidence, one: Measured, against: Measured, baseline: Measured | None
+    evidence: Evidence, model: Measured, against: Measured, baseline: Measured | None
 ) -> str:
-    """Why `one` may not replace `against`; empty where it may."""
-    refusal = _unproven(evidence, one, against)
+    """Why `model` may not replace `against`; empty where it may."""
+    refusal = _unproven(evidence, model, against)
     if refusal:
         return refusal
-    if one.rung != "baseline" and baseline is not None and not _value(one) > _value(baseline):
+    if model.rung != "baseline" and baseline is not None and not _value(model) > _value(baseline):
         return (
-            f"{one.key} with {_figure(evidence, one)} does not beat its baseline "
+            f"{model.key} with {_figure(evidence, model)} does not beat its baseline "
             f"{baseline.key} with {_figure(evidence, baseline)}."
         )
-    unfair = [gap for gap in evidence.groups if gap.candidate == one.key and gap.refused]
+    unfair = [gap for gap in evidence.groups if gap.candidate == model.key and gap.refused]
     if unfair:
         return (
-            f"{one.key} is refused, since its {evidence.metric} for group {unfair[0]}, more than "
+            f"{model.key} is refused, since its {evidence.metric} for group {unfair[0]}, more than "
             f"the {unfair[0].largest:.4f} that the tenant allows."
         )
-    hurt = find_harm(evidence.tenants, one.key, evidence.minimum_entities).hurt
+    hurt = find_harm(evidence.tenants, model.key, evidence.minimum_entities).hurt
     if hurt:
-        return f"{one.key} is refused, since it makes {evidence.metric} worse for {_listed(hurt)}."
+        return (
+            f"{model.key} is refused, since it makes {evidence.metric} worse for {_listed(hurt)}."
+        )
     return ""
 
 
-def _unproven(evidence: Evidence, one: Measured, against: Measured) -> str:
-    """Why `one` is not known to be better than `against`; empty where it is."""
-    found = _comparison(evidence, one, against)
-    bound = None if found is None else bound_of(evidence, found)
-    if found is None or found.difference is None:
-        return f"{one.key} was not compared with {against.key}, so it is not promoted."
-    if one.value is None:
-        return f"{one.key} could not be measured on the holdout, so it is not promoted."
+def _unproven(evidence: Evidence, model: Measured, against: Measured) -> str:
+    """Why `model` is not known to be better than `against`; empty where it is."""
+    comparison = _comparison(evidence, model, against)
+    bound = None if comparison is None else bound_of(evidence, comparison)
+    if comparison is None or comparison.difference is None:
+        return f"{model.key} was not compared with {against.key}, so it is not promoted."
+    if model.value is None:
+        return f"{model.key} could not be measured on the holdout, so it is not promoted."
     if bound is None:
         return (
-            f"{one.key} differs from {against.key} by {found.difference:+.4f} {evidence.metric}, "
-            f"{_undecided(found)}, so it is not promoted."
+            f"{model.key} differs from {against.key} by {comparison.difference:+.4f} "
+            f"{evidence.metric}, {_undecided(comparison)}, so it is not promoted."
         )
     if bound > 0:
         return ""
-    level = _level(evidence, one.key)
+    level = _level(evidence, model.key)
     stricter = ""
     if level < _PLAIN:
         stricter = (
@@ -312,19 +318,23 @@ def _unproven(evidence: Evidence, one: Measured, against: Measured) -> str:
             f"{evidence.challenges + 1} may err by"
         )
     return (
-        f"{one.key} is not reliably better than {against.key}: {evidence.metric} differs by "
-        f"{_interval(found)}{stricter}."
+        f"{model.key} is not reliably better than {against.key}: {evidence.metric} differs by "
+        f"{_interval(comparison)}{stricter}."
     )
 
 
-def _undecided(found: Comparison) -> str:
+def _undecided(comparison: Comparison) -> str:
     """Why a difference has no bound to decide by."""
-    if found.low is None:
+    if comparison.low is None:
         return (
             "of which there is no interval: one entity makes nearly all of it, or there are fewer "
             "than two of one class"
         )
-    about = "" if found.high is None else f" ({found.low:+.4f} to {found.high:+.4f} within it)"
+    about = (
+        ""
+        if comparison.high is None
+        else f" ({comparison.low:+.4f} to {comparison.high:+.4f} within it)"
+    )
     return (
         f"on one window{about}, and how much it swings from window to window is not known: what is "
         "shared by all of them in that time would count as many"
@@ -337,14 +347,14 @@ def _level(evidence: Evidence, key: str) -> float:
     return min(_PLAIN, level_of(evidence.false_promotions, evidence.challenges + 1))
 
 
-def _suspicions(evidence: Evidence, one: Measured) -> list[str]:
+def _suspicions(evidence: Evidence, model: Measured) -> list[str]:
     """Tenants for whom the promoted model may be worse, for people to look at."""
-    found = find_harm(evidence.tenants, one.key, evidence.minimum_entities)
-    if not found.suspected:
+    harm = find_harm(evidence.tenants, model.key, evidence.minimum_entities)
+    if not harm.suspected:
         return []
     return [
-        f"Beyond their own interval, but not beyond what chance does among {found.judged} tests, "
-        f"it is worse for {_listed(found.suspected)}."
+        f"Beyond their own interval, but not beyond what chance does among {harm.judged} tests, "
+        f"it is worse for {_listed(harm.suspected)}."
     ]
 
 
@@ -354,15 +364,15 @@ def _listed(effects: Sequence[TenantEffect]) -> str:
     return ", ".join(named) + (f" and {more:,} more" if more else "")
 
 
-def _comparison(evidence: Evidence, one: Measured, against: Measured) -> Comparison | None:
-    for found in evidence.comparisons:
-        if (found.candidate, found.against) == (one.key, against.key):
-            return found
+def _comparison(evidence: Evidence, candidate: Measured, against: Measured) -> Comparison | None:
+    for comparison in evidence.comparisons:
+        if (comparison.candidate, comparison.against) == (candidate.key, against.key):
+            return comparison
     return None
 
 
 def _of_rung(evidence: Evidence, rung: str) -> list[Measured]:
-    return [one for one in evidence.candidates if one.rung == rung]
+    return [candidate for candidate in evidence.candidates if candidate.rung == rung]
 
 
 def _best(models: Sequence[Measured]) -> Measured | None:
@@ -379,5 +389,5 @@ def _figure(evidence: Evidence, model: Measured) -> str:
     return f"{evidence.metric} {model.value:.4f}" if model.value is not None else "not measured"
 
 
-def _interval(found: Comparison | TenantEffect) -> str:
-    return f"{found.difference:+.4f} (95 % {found.low:+.4f} to {found.high:+.4f})"
+def _interval(compared: Comparison | TenantEffect) -> str:
+    return f"{compared.difference:+.4f} (95 % {compared.low:+.4f} to {compared.high:+.4f})"

@@ -56,21 +56,21 @@ def chance_of_fall(windows: Sequence[Window], expected: PromisedFigure) -> float
     Args:
         windows: that do not overlap, oldest first.
     """
-    found = [_chance(windows, expected, run) for run in RUNS if len(windows) >= run]
-    known = [one for one in found if one is not None]
-    return min(1.0, len(RUNS) * min(known)) if known else None
+    chances = [_chance(windows, expected, run) for run in RUNS if len(windows) >= run]
+    computed = [chance for chance in chances if chance is not None]
+    return min(1.0, len(RUNS) * min(computed)) if computed else None
 
 
 def _chance(windows: Sequence[Window], expected: PromisedFigure, run: int) -> float | None:
     newest, before = windows[-run:], windows[:-run]
-    told = Swing.along([one.value for one in before], [one.error for one in before])
-    swing = expected.swing.pooled(told)
+    observed = Swing.along([window.value for window in before], [window.error for window in before])
+    swing = expected.swing.pooled(observed)
     if not swing.freedom:
         return None
-    fall = np.array([expected.value - one.value for one in newest])
+    fall = np.array([expected.value - window.value for window in newest])
     if fall.min() <= 0:
         return 1.0
-    chance = np.array([one.error**2 for one in newest])
+    chance = np.array([window.error**2 for window in newest])
     # what windows share, of which there is a distribution: above what chance makes in them alone
     variance, weight = _scaled(swing.variance, swing.freedom, swing.chance)
     shared = variance - swing.chance
@@ -83,7 +83,7 @@ def _chance(windows: Sequence[Window], expected: PromisedFigure, run: int) -> fl
         weight,
     )
     # as if windows shared nothing, and few entities made the error: never surer than that
-    entities = min(math.inf if one.entities is None else one.entities for one in newest)
+    entities = min(math.inf if window.entities is None else window.entities for window in newest)
     scale, weight = _scaled(1.0, max(entities - 1, 1.0), 0.0)
     alone = _all_low(
         fall,
@@ -105,8 +105,8 @@ def _scaled(variance: float, freedom: float, least: float) -> tuple[Floats, Floa
     steps = (np.arange(_PLACES) + 0.5) / _PLACES
     below = gammainc(freedom / 2, freedom * variance / (2 * least)) if least else 1.0
     places = gammaincinv(freedom / 2, below * steps**3)  # more of them where it is large
-    found = freedom * variance / (2 * np.maximum(places, 1e-300))
-    return np.maximum(found, least), 3 * steps**2 / _PLACES
+    variances = freedom * variance / (2 * np.maximum(places, 1e-300))
+    return np.maximum(variances, least), 3 * steps**2 / _PLACES
 
 
 def _all_low(fall: Floats, about: Floats, error: Floats, common: Floats, weight: Floats) -> float:

@@ -111,7 +111,7 @@ def running(tried: Sequence[Experiment]) -> Experiment | None:
 
 def in_force(tried: Sequence[Experiment], as_of: datetime) -> Experiment | None:
     """The experiment whose arms predictions of that instant have: a rerun has those of then."""
-    return next((one for one in tried if one.in_force(as_of)), None)
+    return next((experiment for experiment in tried if experiment.in_force(as_of)), None)
 
 
 def challenger_at(decided: Sequence[Promotion], as_of: datetime) -> str:
@@ -120,11 +120,11 @@ def challenger_at(decided: Sequence[Promotion], as_of: datetime) -> str:
     Args:
         decided: as `Promotions.history` gives them.
     """
-    then = [one for one in decided if one.as_of <= as_of]
+    then = [decision for decision in decided if decision.as_of <= as_of]
     gone = withdrawn(then) | withdrawn_for_good(decided)
-    named = (str(one.evidence.get("challenger") or "") for one in reversed(then))
-    found = next((version for version in named if version), "")
-    return "" if found in gone else found
+    named = (str(decision.evidence.get("challenger") or "") for decision in reversed(then))
+    newest = next((version for version in named if version), "")
+    return "" if newest in gone else newest
 
 
 def start(
@@ -179,15 +179,15 @@ def start(
                 f"{name} reads features as they were declared at another time than those of "
                 f"version {serving.version}, which serves; train again and try the new version"
             )
-        for one in (serving, version):
-            if probabilities and one.rung == "baseline":
+        for model in (serving, version):
+            if probabilities and model.rung == "baseline":
                 raise ConfigError(
-                    f"{ModelName.of(one)} is a rule of thumb, whose scores are no probabilities, "
+                    f"{ModelName.of(model)} is a rule of thumb, whose scores are no probabilities, "
                     "so outcomes cannot judge it; an experiment needs two fitted models"
                 )
         check_free(tenant, decided, version.version)
         check_whole(tenant, version, version.digest, registry)
-        ends = [one.ending.as_of for one in before if one.ending]
+        ends = [experiment.ending.as_of for experiment in before if experiment.ending]
         scored = predictions.newest(tenant, use_case)
         earliest = max([current.as_of, *ends, *([scored] if scored else [])])
         if as_of < earliest:

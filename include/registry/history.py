@@ -11,7 +11,7 @@ from include.registry.promotions import Promotion
 from include.tenants.namespace import is_global
 
 #: What a version was trained on, of all that its lineage holds.
-_TOLD = (
+_TRAINED_ON = (
     *("as_of", "trigger", "tables", "windows", "rows", "seed", "code_revision"),
     "feature_fingerprint",
 )
@@ -35,21 +35,21 @@ def periods(decided: Sequence[Promotion]) -> list[Period]:
     Args:
         decided: as `Promotions.history` gives them.
     """
-    promoted = [one for one in decided if one.promoted]
-    following = [*(one.as_of for one in promoted[1:]), None]
+    promoted = [promotion for promotion in decided if promotion.promoted]
+    following = [*(promotion.as_of for promotion in promoted[1:]), None]
     return [
-        Period(one.as_of, until, one)
-        for one, until in zip(promoted, following, strict=False)
-        if one.version  # nothing serves after a decision that names none
+        Period(promotion.as_of, until, promotion)
+        for promotion, until in zip(promoted, following, strict=False)
+        if promotion.version  # nothing serves after a decision that names none
     ]
 
 
 def within(found: Sequence[Period], start: datetime, end: datetime) -> list[Period]:
     """The periods that have a part of `[start, end)`."""
     return [
-        one
-        for one in found
-        if one.since < end and (one.until is None or one.until > max(start, one.since))
+        period
+        for period in found
+        if period.since < end and (period.until is None or period.until > max(start, period.since))
     ]
 
 
@@ -60,10 +60,10 @@ def trained_on(card: Mapping[str, Any]) -> dict[str, Any]:
     lineage names, it was judged on.
     """
     lineage, parent = card["lineage"], card["parent_version"]
-    told = {name: lineage[name] for name in _TOLD if name in lineage}
+    made_from = {name: lineage[name] for name in _TRAINED_ON if name in lineage}
     if copied(card):
-        return {"as_of": card["as_of"], "parent": parent, "judged_on": told}
-    return told | {"parent": parent}
+        return {"as_of": card["as_of"], "parent": parent, "judged_on": made_from}
+    return made_from | {"parent": parent}
 
 
 def copied(card: Mapping[str, Any]) -> bool:

@@ -65,8 +65,8 @@ class InMemoryRegistry:
     def set_alias(self, tenant: TenantRef, use_case: str, name: str, version: str) -> None:
         """See `Registry.set_alias`."""
         with self._lock:
-            found = self.get(tenant, use_case, version)
-            self._aliases[_scope(tenant, use_case), check_alias(name)] = found.version
+            recorded = self.get(tenant, use_case, version)
+            self._aliases[_scope(tenant, use_case), check_alias(name)] = recorded.version
 
     def delete_alias(self, tenant: TenantRef, use_case: str, name: str) -> None:
         """See `Registry.delete_alias`."""

@@ -66,19 +66,21 @@ def chart(title: str, intervals: Sequence[ChartedInterval]) -> Chart:
         value = min(max(value, first), last)
         return round(_LEFT + (value - first) / (last - first) * (_RIGHT - _LEFT), 1)
 
-    def mark(row: int, one: ChartedInterval) -> Mark:
+    def mark(row: int, interval: ChartedInterval) -> Mark:
         y = 8 + _ROW * row + _ROW / 2
-        within = first <= one.value <= last
+        within = first <= interval.value <= last
         lines: tuple[Line, ...] = ()
-        if within and one.low is not None and one.high is not None:
-            low, high = at(one.low), at(one.high)
+        if within and interval.low is not None and interval.high is not None:
+            low, high = at(interval.low), at(interval.high)
             lines = ((low, y, high, y), *((x, y - 4, x, y + 4) for x in (low, high)))
-        name = one.name if len(one.name) <= _LONGEST else one.name[: _LONGEST - 1] + "…"
-        return Mark(name, one.value, at(one.value), y, within, lines, one.ours)
+        name = (
+            interval.name if len(interval.name) <= _LONGEST else interval.name[: _LONGEST - 1] + "…"
+        )
+        return Mark(name, interval.value, at(interval.value), y, within, lines, interval.ours)
 
     return Chart(
         title,
-        marks=tuple(mark(row, one) for row, one in enumerate(intervals)),
+        marks=tuple(mark(row, interval) for row, interval in enumerate(intervals)),
         ticks=tuple((at(tick), _shown(tick, step)) for tick in _ticks(first, last, step)),
         bottom=8 + _ROW * len(intervals),
     )
@@ -87,7 +89,7 @@ def chart(title: str, intervals: Sequence[ChartedInterval]) -> Chart:
 def _range(intervals: Sequence[ChartedInterval]) -> tuple[float, float]:
     """The ends of everything that is not far off from ours."""
     ends = [x for one in intervals for x in (one.value, one.low, one.high) if x is not None]
-    ours = next((one for one in intervals if one.ours), None)
+    ours = next((interval for interval in intervals if interval.ours), None)
     if ours is None or ours.low is None or ours.high is None or ours.high <= ours.low:
         return min(ends), max(ends)
     reach = _REACH * (ours.high - ours.low)

@@ -68,10 +68,10 @@ class Look:
         A model that cannot be looked through is said to hold `(what, cannot, be, read)`.
         """
         haystacks = [_Haystack.of(files, self.ordinary, self.coded) for files in contents]
-        for told in self.told(document):
-            for one in haystacks:
-                one.look_for(told)
-        return [one.leaks(self.fewest) for one in haystacks]
+        for column_texts in self.told(document):
+            for haystack in haystacks:
+                haystack.look_for(column_texts)
+        return [haystack.leaks(self.fewest) for haystack in haystacks]
 
 
 class _Haystack:
@@ -97,14 +97,14 @@ class _Haystack:
         """Take a model's files apart."""
         return cls(unpacked(files, coded), ordinary)
 
-    def look_for(self, told: Told) -> None:
+    def look_for(self, column_texts: Told) -> None:
         """Note which of the texts are here."""
-        texts = told.texts.cast(pa.string()).drop_null()
+        texts = column_texts.texts.cast(pa.string()).drop_null()
         whole = texts.filter(pc.is_in(texts, value_set=self._whole)).to_pylist()
         self._exact.update(whole)
         for text in {*whole, *self._substrings(texts)}:
-            self._tenants.setdefault(text, set()).add(told.tenant)
-            self._columns.setdefault(text, set()).add(told.column)
+            self._tenants.setdefault(text, set()).add(column_texts.tenant)
+            self._columns.setdefault(text, set()).add(column_texts.column)
 
     def leaks(self, fewest: int) -> tuple[str, ...]:
         """Columns of which a text is here that fewer tenants have."""
@@ -123,17 +123,16 @@ class _Haystack:
         if not len(candidates) or not self._windows:
             return
         raw = candidates.cast(pa.binary())
-        there = np.zeros(len(raw), dtype=bool)
         ends = [_codes(pc.binary_slice(raw, *span)) for span in ((0, _WINDOW), (-_WINDOW, None))]
-        known = [np.zeros(len(raw), dtype=bool) for _ in ends]
+        matched = [np.zeros(len(raw), dtype=bool) for _ in ends]
         for piece in self._windows:
-            for found, codes in zip(known, ends, strict=True):
-                found |= _among(codes, piece)
-        there = known[0] & known[1]
-        for text in candidates.filter(pa.array(there)).to_pylist():
+            for matches, codes in zip(matched, ends, strict=True):
+                matches |= _among(codes, piece)
+        possible = matched[0] & matched[1]
+        for text in candidates.filter(pa.array(possible)).to_pylist():
             if text not in self._inside:
-                found_here = text.encode() in self._bytes
-                self._inside[text] = found_here and text.casefold() not in self._ordinary
+                contained = text.encode() in self._bytes
+                self._inside[text] = contained and text.casefold() not in self._ordinary
             if self._inside[text]:
                 yield text
 
@@ -152,8 +151,8 @@ def _unmistakable(texts: pa.Array) -> pa.Array:
     size = pc.binary_length(texts)
     long = pc.greater_equal(size, _WINDOW)
     texts, size = texts.filter(long), size.filter(long)
-    told = pc.or_(pc.match_substring_regex(texts, _MORE), pc.greater_equal(size, _LONG))
-    kept = pc.and_(pc.match_substring_regex(texts, _LETTERS), told)
+    distinctive = pc.or_(pc.match_substring_regex(texts, _MORE), pc.greater_equal(size, _LONG))
+    kept = pc.and_(pc.match_substring_regex(texts, _LETTERS), distinctive)
     kept = pc.and_not(kept, pc.match_substring_regex(texts, _INSTANT))
     return texts.filter(kept)
 
@@ -172,9 +171,9 @@ def _codes(texts: pa.Array) -> npt.NDArray[np.uint64]:
     return np.frombuffer(b"".join(texts.to_pylist()), dtype=np.uint64)
 
 
-def _among(codes: npt.NDArray[np.uint64], known: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-    place = np.minimum(np.searchsorted(known, codes), len(known) - 1)
-    return np.asarray(known[place] == codes)
+def _among(codes: npt.NDArray[np.uint64], ordered: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+    place = np.minimum(np.searchsorted(ordered, codes), len(ordered) - 1)
+    return np.asarray(ordered[place] == codes)
 
 
 def ordinary(*declared: object) -> frozenset[str]:
@@ -190,8 +189,8 @@ def _texts(part: object) -> Iterator[str]:
             yield from _texts(key)
             yield from _texts(value)
     elif isinstance(part, tuple | list | set | frozenset):
-        for one in part:
-            yield from _texts(one)
+        for element in part:
+            yield from _texts(element)
     elif hasattr(part, "__dataclass_fields__"):
         for name in part.__dataclass_fields__:
             yield from _texts(getattr(part, name))

@@ -96,8 +96,8 @@ def facts_of(decided: Sequence[Promotion]) -> LifecycleFacts:
     Args:
         decided: as `Promotions.history` gives them, oldest first.
     """
-    promoted = [one for one in decided if one.promoted]
-    trained = [one for one in decided if one.trained]
+    promoted = [decision for decision in decided if decision.promoted]
+    trained = [decision for decision in decided if decision.trained]
     if not promoted:
         return LifecycleFacts()
     current = promoted[-1]
@@ -127,8 +127,8 @@ def facts_of(decided: Sequence[Promotion]) -> LifecycleFacts:
 def _held(decided: Sequence[Promotion]) -> str:
     """The version that the last training held back, unless somebody decided otherwise since."""
     last = decided[-1]
-    found = last.evidence.get(HELD) if last.trained else None
-    return str(found["version"]) if found else ""
+    held = last.evidence.get(HELD) if last.trained else None
+    return str(held["version"]) if held else ""
 
 
 def challenges(decided: Sequence[Promotion], version: str) -> int:
@@ -137,17 +137,19 @@ def challenges(decided: Sequence[Promotion], version: str) -> int:
     A rule of thumb that was only fitted again is the incumbent that it was.
     """
     versions = {version}
-    for one in reversed(decided):
-        if one.promoted and one.version in versions and _fitted_again(one):
-            versions.add(one.incumbent_version)
+    for decision in reversed(decided):
+        if decision.promoted and decision.version in versions and _fitted_again(decision):
+            versions.add(decision.incumbent_version)
     return len(
         [
-            one
-            for one in decided
-            if one.trained
-            and one.version in versions
-            and not (one.promoted and one.rung == "own")
-            and any(candidate["rung"] == "own" for candidate in one.evidence.get("candidates", ()))
+            decision
+            for decision in decided
+            if decision.trained
+            and decision.version in versions
+            and not (decision.promoted and decision.rung == "own")
+            and any(
+                candidate["rung"] == "own" for candidate in decision.evidence.get("candidates", ())
+            )
         ]
     )
 
@@ -173,22 +175,26 @@ def swing_before(
     if ours is None or found.difference is None or not found.windows or ours.elsewhere.freedom:
         return Swing()
     differences, within, newer = [found.difference], Swing(), as_of
-    for one in reversed(decided):
-        apart = newer - one.as_of >= max(found.windows * reach, _MOMENT)
-        before = _same(one, found) if one.trained and one.version == version and apart else None
+    for decision in reversed(decided):
+        apart = newer - decision.as_of >= max(found.windows * reach, _MOMENT)
+        before = (
+            _same(decision, found)
+            if decision.trained and decision.version == version and apart
+            else None
+        )
         if before is not None and before.uncertainty is not None:
             differences.append(before.difference or 0.0)
             within = within.pooled(before.uncertainty.swing)
-            newer = one.as_of
+            newer = decision.as_of
     return Swing.among(differences) if found.windows == 1 else within
 
 
-def _same(decision: Promotion, found: Comparison) -> Comparison | None:
+def _same(decision: Promotion, comparison: Comparison) -> Comparison | None:
     """The comparison of the same two at an earlier training, on as many windows."""
-    for one in decision.evidence.get("comparisons", ()):
-        read = Comparison.read(one)
-        if (read.candidate, read.against) == (found.candidate, found.against):
-            return read if read.windows == found.windows else None
+    for document in decision.evidence.get("comparisons", ()):
+        read = Comparison.read(document)
+        if (read.candidate, read.against) == (comparison.candidate, comparison.against):
+            return read if read.windows == comparison.windows else None
     return None
 
 
@@ -216,15 +222,17 @@ def _evidence(decision: Promotion) -> Evidence | None:
 
 def _closest(evidence: Evidence, digest: str) -> Comparison | None:
     """The own model's comparison with who serves whose lower bound is highest."""
-    serving = [one.key for one in evidence.candidates if one.digest == digest]
+    serving = [candidate.key for candidate in evidence.candidates if candidate.digest == digest]
     if evidence.incumbent is not None and evidence.incumbent.digest == digest:
         serving = [evidence.incumbent.key]
-    found = [
-        one
-        for one in evidence.comparisons
-        if one.against in serving and one.candidate.startswith("own/") and one.low is not None
+    comparisons = [
+        comparison
+        for comparison in evidence.comparisons
+        if comparison.against in serving
+        and comparison.candidate.startswith("own/")
+        and comparison.low is not None
     ]
-    return max(found, key=lambda one: one.low or 0.0, default=None)
+    return max(comparisons, key=lambda comparison: comparison.low or 0.0, default=None)
 
 
 def _proof(facts: LifecycleFacts, closest: Comparison) -> str:
@@ -244,34 +252,34 @@ def _proof(facts: LifecycleFacts, closest: Comparison) -> str:
             f"{closest.candidate}'s difference of {closest.difference:+.4f} {facts.metric}{rests} "
             "is of one window of time: it takes those of later trainings to know how much it swings"
         )
-    told = (
+    text = (
         f"the lower bound of {closest.candidate}'s paired comparison is {bound:+.4f} {facts.metric}"
         f"{rests}, at the {100 * level:.2g} % that the next challenge may err by, and must be "
         "above 0"
     )
     if bound > 0:
-        return f"{told}, as it is, so that another gate was in the way; see the decision's reasons"
+        return f"{text}, as it is, so that another gate was in the way; see the decision's reasons"
     if _by_time(closest, level):
         return (
-            f"{told}; that is for how much it swings from window to window, so it takes later "
+            f"{text}; that is for how much it swings from window to window, so it takes later "
             "windows, and not more entities"
         )
     shortfall = (closest.difference - bound) / closest.difference  # of the root of the entities
     if not closest.entities or shortfall > _HOPELESS:
-        return told
+        return text
     more = max(1, math.ceil(closest.entities * (shortfall**2 - 1)))
     return (
-        f"{told}; at the present difference of {closest.difference:+.4f} about {_rounded(more):,} "
+        f"{text}; at the present difference of {closest.difference:+.4f} about {_rounded(more):,} "
         "more labelled entities would do"
     )
 
 
 def _by_time(closest: Comparison, level: float) -> bool:
     """Whether the bound is that far off for the swing between windows, entities aside."""
-    found = closest.uncertainty
-    if found is None or not found.known:
+    uncertainty = closest.uncertainty
+    if uncertainty is None or not uncertainty.known:
         return False
-    alone = replace(found, freedom=0.0, elsewhere=UNKNOWN)
+    alone = replace(uncertainty, freedom=0.0, elsewhere=UNKNOWN)
     return (closest.difference or 0.0) - alone.half_width(level) > 0
 
 

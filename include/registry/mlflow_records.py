@@ -58,18 +58,18 @@ class MlflowRecords:
         return self.lake.get(tenant, StoredObject(tenant.id, path, digest, 0))
 
     def _recorded(self, tenant: TenantRef, use_case: str, version: str) -> Recorded:
-        known = self._all(tenant, use_case)
-        if version not in known:
-            raise UnknownNameError("model version", version, known, f"{tenant.id}/{use_case}")
-        return known[version]
+        by_number = self._all(tenant, use_case)
+        if version not in by_number:
+            raise UnknownNameError("model version", version, by_number, f"{tenant.id}/{use_case}")
+        return by_number[version]
 
     def _all(self, tenant: TenantRef, use_case: str) -> dict[str, Recorded]:
         """By number, oldest first."""
         if (tenant, use_case) not in self._known:
             self._known[tenant, use_case] = {
-                number: one
+                number: recorded
                 for number, tags in self._tags(tenant, use_case)
-                if (one := ours(tenant, use_case, number, tags)) is not None
+                if (recorded := ours(tenant, use_case, number, tags)) is not None
             }
         return self._known[tenant, use_case]
 
@@ -98,9 +98,13 @@ def connect(tracking_uri: str) -> psycopg.Connection[Any]:
 
 def ours(tenant: TenantRef, use_case: str, number: str, tags: Mapping[str, str]) -> Recorded | None:
     """Our tags and our version in those of MLflow's; None where somebody made it by hand."""
-    told = {k.removeprefix(TAG): v for k, v in tags.items() if k.startswith(TAG)}
-    version = from_tags(tenant.id, use_case, number, told)
-    return (told, version) if version is not None and {"key", "folder"} <= told.keys() else None
+    own_tags = {k.removeprefix(TAG): v for k, v in tags.items() if k.startswith(TAG)}
+    version = from_tags(tenant.id, use_case, number, own_tags)
+    return (
+        (own_tags, version)
+        if version is not None and {"key", "folder"} <= own_tags.keys()
+        else None
+    )
 
 
 def unavailable(error: Exception) -> TenantryError:

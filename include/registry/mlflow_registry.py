@@ -79,7 +79,7 @@ class MlflowRegistry:
         name = model_name(use_case)
         lock = f"{workspace(tenant)}/{name}"
         with _locked(self.tracking_uri, lock), self._scope(tenant) as client:
-            for tags, version in self._found(client, tenant, use_case):
+            for tags, version in self._all(client, tenant, use_case):
                 if tags["key"] == new.key:
                     return version
             run_id, folder = self._run(client, tenant, use_case, new)
@@ -108,22 +108,24 @@ class MlflowRegistry:
     def versions(self, tenant: TenantRef, use_case: str) -> Sequence[ModelVersion]:
         """See `Registry.versions`."""
         with self._scope(tenant) as client:
-            return tuple(version for _, version in self._found(client, tenant, use_case))
+            return tuple(version for _, version in self._all(client, tenant, use_case))
 
     def alias(self, tenant: TenantRef, use_case: str, name: str) -> ModelVersion | None:
         """See `Registry.alias`."""
         check_alias(name)
         with self._scope(tenant) as client:
-            found = _if_there(lambda: client.get_model_version_by_alias(model_name(use_case), name))
-        recorded = None if found is None else _ours(tenant, use_case, found)
+            aliased = _if_there(
+                lambda: client.get_model_version_by_alias(model_name(use_case), name)
+            )
+        recorded = None if aliased is None else _ours(tenant, use_case, aliased)
         return None if recorded is None else recorded[1]
 
     def set_alias(self, tenant: TenantRef, use_case: str, name: str, version: str) -> None:
         """See `Registry.set_alias`."""
-        found = self.get(tenant, use_case, version)
+        recorded = self.get(tenant, use_case, version)
         with self._scope(tenant) as client:
             client.set_registered_model_alias(
-                model_name(use_case), check_alias(name), found.version
+                model_name(use_case), check_alias(name), recorded.version
             )
 
     def delete_alias(self, tenant: TenantRef, use_case: str, name: str) -> None:
@@ -154,18 +156,16 @@ class MlflowRegistry:
     def _recorded(self, tenant: TenantRef, use_case: str, version: str) -> Recorded:
         """Tags and version of that number. Raises: UnknownNameError, listing those there are."""
         with self._scope(tenant) as client:
-            found = _if_there(lambda: client.get_model_version(model_name(use_case), version))
-        recorded = None if found is None else _ours(tenant, use_case, found)
+            registered = _if_there(lambda: client.get_model_version(model_name(use_case), version))
+        recorded = None if registered is None else _ours(tenant, use_case, registered)
         if recorded is None:
-            there = [one.version for one in self.versions(tenant, use_case)]
-            raise UnknownNameError("model version", version, there, f"{tenant.id}/{use_case}")
+            numbers = [other.version for other in self.versions(tenant, use_case)]
+            raise UnknownNameError("model version", version, numbers, f"{tenant.id}/{use_case}")
         return recorded
 
-    def _found(
-        self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str
-    ) -> list[Recorded]:
+    def _all(self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str) -> list[Recorded]:
         """Our versions with their tags, oldest first; one made by hand lacks the tags."""
-        found: list[MlflowVersion] = []
+        versions: list[MlflowVersion] = []
         page = None
         while True:
             listed = client.search_model_versions(
@@ -173,11 +173,15 @@ class MlflowRegistry:
                 order_by=["version_number ASC"],
                 page_token=page,
             )
-            found += listed
+            versions += listed
             page = listed.token
             if not page:
                 break
-        return [one for each in found if (one := _ours(tenant, use_case, each)) is not None]
+        return [
+            recorded
+            for version in versions
+            if (recorded := _ours(tenant, use_case, version)) is not None
+        ]
 
     def _run(
         self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str, new: NewVersion
@@ -212,16 +216,16 @@ class MlflowRegistry:
     def _experiment(self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str) -> str:
         """Id of the tenant's experiment for the use case, created with the workspace if need be."""
         name = model_name(use_case)
-        found = client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage == "deleted":
-            client.restore_experiment(found.experiment_id)
-        if found is None:
+        existing = client.get_experiment_by_name(name)
+        if existing is not None and existing.lifecycle_stage == "deleted":
+            client.restore_experiment(existing.experiment_id)
+        if existing is None:
             home = (self.artifact_root / lake_prefix(tenant) / "models").resolve().as_uri()
             _unless_there(
                 lambda: client.create_workspace(workspace(tenant), default_artifact_root=home)
             )
             return str(client.create_experiment(name))
-        return str(found.experiment_id)
+        return str(existing.experiment_id)
 
     @contextmanager
     def _scope(self, tenant: TenantRef) -> Iterator[mlflow.MlflowClient]:
@@ -257,8 +261,8 @@ def _locked(tracking_uri: str, name: str) -> Iterator[None]:
         yield
 
 
-def _ours(tenant: TenantRef, use_case: str, found: MlflowVersion) -> Recorded | None:
-    return ours(tenant, use_case, str(found.version), found.tags)
+def _ours(tenant: TenantRef, use_case: str, version: MlflowVersion) -> Recorded | None:
+    return ours(tenant, use_case, str(version.version), version.tags)
 
 
 def _if_there(get: Callable[[], MlflowVersion]) -> MlflowVersion | None:

@@ -51,16 +51,20 @@ def page(card: Mapping[str, Any]) -> str:
         comparisons=_table(
             ("metric", "against", *compared),
             [
-                (one["metric"], one["against"], *(_signed(one[name]) for name in compared))
-                for one in judged.get("comparisons", ())
+                (
+                    comparison["metric"],
+                    comparison["against"],
+                    *(_signed(comparison[name]) for name in compared),
+                )
+                for comparison in judged.get("comparisons", ())
             ],
             numbers=2,
         ),
         tenants=_table(
             ("tenant", *compared),
             [
-                (one["tenant"], *(_signed(one[name]) for name in compared))
-                for one in judged.get("tenants", ())
+                (effect["tenant"], *(_signed(effect[name]) for name in compared))
+                for effect in judged.get("tenants", ())
             ],
             numbers=1,
         ),
@@ -68,16 +72,23 @@ def page(card: Mapping[str, Any]) -> str:
         gaps=_table(
             ("best group", "worst group", "gap", "low", "high", "allowed"),
             [
-                (one["best"], one["worst"], one["gap"], one["low"], one["high"], one["largest"])
-                for one in judged.get("groups", ())
+                (
+                    group["best"],
+                    group["worst"],
+                    group["gap"],
+                    group["low"],
+                    group["high"],
+                    group["largest"],
+                )
+                for group in judged.get("groups", ())
             ],
             numbers=2,
         ),
         served=_table(
             ("since", "until", "decided by"),
             [
-                (one["since"][:16], (one["until"] or "now")[:16], one["actor"])
-                for one in card.get("served") or ()
+                (period["since"][:16], (period["until"] or "now")[:16], period["actor"])
+                for period in card.get("served") or ()
             ],
         ),
         decisions=_decisions(card),
@@ -86,8 +97,8 @@ def page(card: Mapping[str, Any]) -> str:
         tables=_table(
             ("tenant", "table", "schema", "version", "rows"),
             [
-                tuple(map(one.get, ("tenant", "table", "schema_fingerprint", "version", "rows")))
-                for one in _mappings(lineage.get("tables"))
+                tuple(map(table.get, ("tenant", "table", "schema_fingerprint", "version", "rows")))
+                for table in _mappings(lineage.get("tables"))
             ],
             numbers=3,
         ),
@@ -111,7 +122,7 @@ def _charts(card: Mapping[str, Any]) -> Iterator[Chart]:
     metrics = judged.get("metrics") or {}
     for metric in sorted(metrics, key=lambda name: (name != judged["metric"], name)):
         others = {
-            **{f"baseline/{name}": found for name, found in judged["baselines"].items()},
+            **{f"baseline/{name}": figures for name, figures in judged["baselines"].items()},
             **judged.get("others", {}),
         }
         others.pop(_model(card), None)
@@ -120,21 +131,21 @@ def _charts(card: Mapping[str, Any]) -> Iterator[Chart]:
                 f"this model ({_model(card)})", **_estimate(metrics[metric]), ours=True
             ),
             *(
-                ChartedInterval(n, **_estimate(one[metric]))
-                for n, one in others.items()
-                if metric in one
+                ChartedInterval(n, **_estimate(figures[metric]))
+                for n, figures in others.items()
+                if metric in figures
             ),
         ]
         label = f"{metric}, which decides" if metric == judged["metric"] else metric
-        yield chart(label, [one for one in estimates if one.value is not None])
+        yield chart(label, [estimate for estimate in estimates if estimate.value is not None])
 
 
 def _segments(lineage: Mapping[str, Any]) -> _Table:
-    found = lineage.get("segments") or {}
-    parts = {name: one for name, one in found.items() if isinstance(one, Mapping)}
-    keys = {key for one in parts.values() for key in one}
+    segments = lineage.get("segments") or {}
+    parts = {name: figures for name, figures in segments.items() if isinstance(figures, Mapping)}
+    keys = {key for figures in parts.values() for key in figures}
     names = sorted(keys, key=lambda n: (n not in _ORDER, (*_ORDER, n).index(n), n))
-    rows = [(name, *(one.get(key) for key in names)) for name, one in parts.items()]
+    rows = [(name, *(figures.get(key) for key in names)) for name, figures in parts.items()]
     return _table(("of the deciding metric", *names), rows, numbers=1)
 
 
@@ -142,8 +153,9 @@ def _decisions(card: Mapping[str, Any]) -> list[str]:
     if "decisions" not in card:
         return list((card.get("judged") or {}).get("decision", ()))
     return [
-        f"{one['as_of'][:10]}, {one['trigger']}, by {one['actor']}: {' '.join(one['reasons'])}"
-        for one in card["decisions"]
+        f"{decision['as_of'][:10]}, {decision['trigger']}, by {decision['actor']}: "
+        f"{' '.join(decision['reasons'])}"
+        for decision in card["decisions"]
     ]
 
 
@@ -159,21 +171,21 @@ def _counts(
 
 
 def _limits(judged: Mapping[str, Any], windows: Mapping[str, Any]) -> list[str]:
-    found = [
+    limits = [
         "It answers for entities like those of its training window; monitoring compares each "
         "scored window with that one and says where they part.",
     ]
     if windows.get("holdout"):
-        found.append(
+        limits.append(
             "Its figures are of the holdout snapshots above and of nothing later; live figures "
             "stand in `tenantry why`."
         )
     if judged and judged["entities"] < judged["minimum_entities"]:
-        found.append(
+        limits.append(
             f"The holdout has {judged['entities']} entities, fewer than the "
             f"{judged['minimum_entities']} it takes to decide anything by its figures."
         )
-    return found + [one for one in judged.get("decision", ()) if "not measured" in one]
+    return limits + [reason for reason in judged.get("decision", ()) if "not measured" in reason]
 
 
 def _lineage(card: Mapping[str, Any]) -> Iterator[Row]:
@@ -185,8 +197,8 @@ def _lineage(card: Mapping[str, Any]) -> Iterator[Row]:
     yield "trigger", lineage.get("trigger")
     yield "libraries", _json(lineage.get("libraries"))
     yield "parameters", _json(card["parameters"])
-    for one in _mappings(lineage.get("training_sets")):
-        yield f"training set of {one['recipe']['tenant']}", one["digest"]
+    for training_set in _mappings(lineage.get("training_sets")):
+        yield f"training set of {training_set['recipe']['tenant']}", training_set["digest"]
     yield "key", card["key"]
 
 
@@ -197,23 +209,23 @@ def _model(card: Mapping[str, Any]) -> str:
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
     """The mappings in a list; none where it is something else, as in a version made elsewhere."""
     listed = value if isinstance(value, (list, tuple)) else ()
-    return [one for one in listed if isinstance(one, Mapping)]
+    return [element for element in listed if isinstance(element, Mapping)]
 
 
 def _span(instants: Sequence[str]) -> str:
-    days = [one[:10] for one in instants]
+    days = [instant[:10] for instant in instants]
     if len(days) < 2:
         return "".join(days)
     return f"{days[0]} to {days[-1]} ({len(days)})"
 
 
-def _estimate(found: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: found.get(name) for name in ("value", "low", "high")}
+def _estimate(figures: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: figures.get(name) for name in ("value", "low", "high")}
 
 
 def _facts(facts: Iterable[Row]) -> _Table:
     """A table without a head, of the facts that are known."""
-    return _table((), [one for one in facts if one[1] not in (None, "")])
+    return _table((), [fact for fact in facts if fact[1] not in (None, "")])
 
 
 def _table(head: Sequence[str], rows: Iterable[Row], numbers: int = 99) -> _Table:

@@ -23,8 +23,8 @@ def promoted(tenant: TenantRef, decision: Promotion, registry: Registry) -> Mode
     Raises:
         IntegrityError: the registry holds another artifact under its number.
     """
-    found = registry.get(tenant, decision.use_case, decision.version)
-    return _checked(found, {decision.digest}, (decision,))
+    version = registry.get(tenant, decision.use_case, decision.version)
+    return _checked(version, {decision.digest}, (decision,))
 
 
 def registered(
@@ -44,9 +44,9 @@ def registered(
     Raises:
         IntegrityError: the registry holds another artifact under that number.
     """
-    known = digests(decided, number)
-    found = registry.get(tenant, use_case, number)
-    return _checked(found, known, decided) if known else found
+    expected = digests(decided, number)
+    version = registry.get(tenant, use_case, number)
+    return _checked(version, expected, decided) if expected else version
 
 
 def as_told(version: ModelVersion, decided: Sequence[Promotion]) -> ModelVersion:
@@ -57,10 +57,10 @@ def as_told(version: ModelVersion, decided: Sequence[Promotion]) -> ModelVersion
     Args:
         decided: as `Promotions.history` gives them.
     """
-    for one in decided:
-        told = _part(one, version.version)
-        if told is not None:
-            parent = one.evidence.get(f"{told}parent_version")
+    for decision in decided:
+        prefix = _part(decision, version.version)
+        if prefix is not None:
+            parent = decision.evidence.get(f"{prefix}parent_version")
             if parent is not None:
                 return replace(version, parent_version=parent)
     return version
@@ -70,9 +70,9 @@ def made_of(decided: Sequence[Promotion], number: str) -> set[str]:
     """Ids of the tenants whose rows a global version was made of, as far as the ledger says."""
     return {
         tenant
-        for one in decided
-        if _part(one, number) is not None
-        for tenant in one.evidence.get("made_of", ())
+        for decision in decided
+        if _part(decision, number) is not None
+        for tenant in decision.evidence.get("made_of", ())
     }
 
 
@@ -95,19 +95,21 @@ def digests(decided: Sequence[Promotion], number: str) -> set[str]:
     return {one["challenger_digest"] for one in challenged if one.get("challenger_digest")}
 
 
-def _checked(version: ModelVersion, known: set[str], decided: Sequence[Promotion]) -> ModelVersion:
-    if version.digest not in known:
-        told = " or ".join(sorted(f"{digest[:12]}…" for digest in known))
+def _checked(
+    version: ModelVersion, allowed: set[str], decided: Sequence[Promotion]
+) -> ModelVersion:
+    if version.digest not in allowed:
+        names = " or ".join(sorted(f"{digest[:12]}…" for digest in allowed))
         raise IntegrityError(
             f"{ModelName.of(version)} is {version.digest[:12]}… in the registry, which is not the "
-            f"artifact that was promoted or tried ({told}); restore the registry, or train and "
+            f"artifact that was promoted or tried ({names}); restore the registry, or train and "
             "promote again"
         )
-    told = as_told(version, decided).parent_version
-    if version.parent_version != told:
+    parent = as_told(version, decided).parent_version
+    if version.parent_version != parent:
         raise IntegrityError(
             f"{ModelName.of(version)} comes from {version.parent_version or 'nothing'} by the "
-            f"registry, and from {told or 'nothing'} by the ledger; restore the registry, or train "
-            "and promote again"
+            f"registry, and from {parent or 'nothing'} by the ledger; restore the registry, or "
+            "train and promote again"
         )
     return version

@@ -67,7 +67,7 @@ def dismiss(
             refusal = ""  # done by a call that was killed before it could say so
         answer_suspicion(incidents, owner, use_case, incident, "dismissed", because, by, at)
         follow_ledger(owner, use_case, registry, promotions)
-    origins = tuple(one.origin for one in incident.suspicions)
+    origins = tuple(suspicion.origin for suspicion in incident.suspicions)
     if refusal:
         return Answered("dismissed", origins, "", f"No version was released: {refusal}.")
     version = incident.version
@@ -92,21 +92,21 @@ def confirm(
     with promotions.exclusive(owner, use_case):
         incident = _open(owner, use_case, because, incidents)
         answer_suspicion(incidents, owner, use_case, incident, "confirmed", because, by, at)
-    origins = tuple(one.origin for one in incident.suspicions)
-    told = "What reads it is held back until the tenant's source is mapped otherwise."
-    return Answered("confirmed", origins, "", told)
+    origins = tuple(suspicion.origin for suspicion in incident.suspicions)
+    reason = "What reads it is held back until the tenant's source is mapped otherwise."
+    return Answered("confirmed", origins, "", reason)
 
 
 def _open(owner: TenantRef, use_case: str, because: str, incidents: Incidents) -> Suspected:
     if not because.strip():
         raise ConfigError("say why with --because: whoever asks later will want to know")
-    found = [one for one in suspected(incidents, owner, use_case) if one.closed_at is None]
-    if not found:
+    open_incidents = [one for one in suspected(incidents, owner, use_case) if one.closed_at is None]
+    if not open_incidents:
         raise ConfigError(
             f"nothing is suspected of {owner.id}/{use_case}; `tenantry suspicion list` shows what "
             "is open"
         )
-    return found[-1]
+    return open_incidents[-1]
 
 
 def _serves(owner: TenantRef, use_case: str, version: str, promotions: Promotions) -> bool:
@@ -183,5 +183,5 @@ def _release(
 
 def _decision(decided: Sequence[Promotion], held: Mapping[str, Any]) -> Promotion:
     key = (held["as_of"], held["trigger"])
-    (found,) = (one for one in decided if (one.as_of, one.trigger) == key)
-    return found
+    (decision,) = (decision for decision in decided if (decision.as_of, decision.trigger) == key)
+    return decision

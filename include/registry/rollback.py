@@ -141,11 +141,11 @@ def move(
 
 def next_trigger(decided: Sequence[Promotion], kind: str = ROLLBACK) -> str:
     """`rollback-1`, `rollback-2`, …: what tells rollbacks of one instant apart."""
-    return f"{kind}-{1 + sum(not one.trained for one in decided)}"
+    return f"{kind}-{1 + sum(not decision.trained for decision in decided)}"
 
 
 def _named(version: str, before: Sequence[Promotion], where: str) -> Promotion:
-    for one in before:
-        if one.version == version:
-            return one
+    for promotion in before:
+        if promotion.version == version:
+            return promotion
     raise UnknownNameError("version to roll back to", version, [o.version for o in before], where)

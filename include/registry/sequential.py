@@ -82,8 +82,8 @@ def decide_experiment(
         ConfigError: an outcome lies outside the policy's bounds.
     """
     once = _first_outcomes(observations, salt)[: policy.most]
-    challenger = np.array([one.challenger for one in once], dtype=bool)
-    outcome = np.array([one.outcome for one in once], dtype=np.float64)
+    challenger = np.array([observation.challenger for observation in once], dtype=bool)
+    outcome = np.array([observation.outcome for observation in once], dtype=np.float64)
     within = (outcome >= policy.lowest) & (outcome <= policy.highest)
     if not within.all():
         worst = once[int(np.flatnonzero(~within)[0])]
@@ -112,29 +112,29 @@ def decide_experiment(
     }
     at = min([*(end for end in ends.values() if end is not None), len(once) - 1])
     figures = (float(middle[at]), float(low[at]), float(high[at]))
-    told = "challenger − champion {:+.4f} ({:g} % at all times {:+.4f} to {:+.4f})".format(
+    text = "challenger − champion {:+.4f} ({:g} % at all times {:+.4f} to {:+.4f})".format(
         figures[0], 100 * (1 - policy.alpha), *figures[1:]
     )
-    told += f" after {at + 1:,} of {len(once):,} entities, {counts[1]:,} of them the challenger's"
+    text += f" after {at + 1:,} of {len(once):,} entities, {counts[1]:,} of them the challenger's"
     over = [k for k, end in enumerate(looks) if end <= at and math.isfinite(widths[k])]
     if over:
-        told += (
+        text += (
             f"; {means[over[-1]]:+.4f} ± {widths[over[-1]]:.4f} by {over[-1] + 1} windows of time"
         )
     elif ends["harm"] != at:
-        told += "; nothing is promoted before two windows of time are over and a third has begun"
+        text += "; nothing is promoted before two windows of time are over and a third has begun"
     verdict: Verdict
     if ends["harm"] == at:
-        verdict, reason = "stop_for_harm", f"The challenger does harm: {told}."
+        verdict, reason = "stop_for_harm", f"The challenger does harm: {text}."
     elif ends["better"] == at:
-        verdict, reason = "promote", f"The challenger is better: {told}."
+        verdict, reason = "promote", f"The challenger is better: {text}."
     elif ends["alike"] == at:
         verdict = "no_difference"
-        reason = f"The arms differ by less than {policy.indifference:g}: {told}."
+        reason = f"The arms differ by less than {policy.indifference:g}: {text}."
     elif len(once) >= policy.most:
-        verdict, reason = "no_difference", f"No difference shows: {told}."
+        verdict, reason = "no_difference", f"No difference shows: {text}."
     else:
-        verdict, reason = "continue", f"Nothing is certain yet: {told}."
+        verdict, reason = "continue", f"Nothing is certain yet: {text}."
     return ExperimentDecision(verdict, (reason,), *figures, *counts)
 
 
@@ -199,9 +199,9 @@ def _terms(challenger: npt.NDArray[np.bool_], outcome: Values, policy: Policy) -
 def _first_outcomes(observations: Sequence[Observation], salt: str) -> list[Observation]:
     """One per entity, in the order of batches and, within one, of a hash."""
     first: dict[str, Observation] = {}
-    for one in observations:
-        known = first.get(one.entity)
-        if known is None or one.batch < known.batch:
-            first[one.entity] = one
+    for observation in observations:
+        earlier = first.get(observation.entity)
+        if earlier is None or observation.batch < earlier.batch:
+            first[observation.entity] = observation
     order = f"{salt}/order"
     return sorted(first.values(), key=lambda one: (one.batch, place(order, "", one.entity)))

@@ -137,16 +137,18 @@ def _decide(
             evidence,
             challenges=challenges(past, serving.version),
             comparisons=tuple(
-                one.with_swing(swing_before(past, serving.version, one, trained.as_of, reach))
-                for one in evidence.comparisons
+                comparison.with_swing(
+                    swing_before(past, serving.version, comparison, trained.as_of, reach)
+                )
+                for comparison in evidence.comparisons
             ),
         )
     suspicions = _suspicions(tenant, trained, document, incidents)
     held = _held_back(tenant, trained, suspicions.all, refused, serving)
     decision = _decision(_without(evidence, held), serving)
     if held:
-        told = sentence(suspicions.all, (f"{one.rung}/{one.name}" for one in held))
-        decision = replace(decision, reasons=(*decision.reasons, told))
+        hold_reason = sentence(suspicions.all, (f"{one.rung}/{one.name}" for one in held))
+        decision = replace(decision, reasons=(*decision.reasons, hold_reason))
 
     def put(candidate: Candidate) -> ModelVersion:
         new = new_version(
@@ -187,7 +189,7 @@ def _decide(
                 if waits is not None and waiting is not None
                 else {}
             ),
-            "comparisons": [asdict(one) for one in evidence.comparisons],
+            "comparisons": [asdict(comparison) for comparison in evidence.comparisons],
             "champion": None if winner is None else _figures(winner, document),
             "challenger": challenger.version if challenger else "",
             "challenger_digest": challenger.digest if challenger else "",
@@ -206,11 +208,11 @@ def _suspicions(
     tenant: TenantRef, trained: Trained, document: Mapping[str, Any], incidents: Incidents
 ) -> Standing:
     """What the training suspects to carry the outcome, and nobody has dismissed."""
-    found = of_document(document)
-    if not found:
+    suspicions = of_document(document)
+    if not suspicions:
         return Standing((), ())
-    said = [v for one in suspected(incidents, tenant, trained.use_case) for v in one.verdicts]
-    return standing(found, sorted(said, key=lambda verdict: verdict.at))
+    answers = [v for one in suspected(incidents, tenant, trained.use_case) for v in one.verdicts]
+    return standing(suspicions, sorted(answers, key=lambda verdict: verdict.at))
 
 
 def _held_back(
@@ -236,15 +238,17 @@ def _tell(
 ) -> None:
     """Open the incident, or bring it up to date; close one that is not brought up any more."""
     before = [
-        one for one in suspected(incidents, tenant, trained.use_case) if one.closed_at is None
+        incident
+        for incident in suspected(incidents, tenant, trained.use_case)
+        if incident.closed_at is None
     ]
     if suspicions.new:
         as_of = before[-1].as_of if before else trained.as_of
         version = waiting.version if waiting else ""
         open_suspicion(incidents, tenant, trained.use_case, as_of, suspicions.new, version)
-    for one in before:
-        if not suspicions.new and one.as_of <= trained.as_of:
-            close_suspicion(incidents, tenant, trained.use_case, one.as_of)
+    for incident in before:
+        if not suspicions.new and incident.as_of <= trained.as_of:
+            close_suspicion(incidents, tenant, trained.use_case, incident.as_of)
 
 
 def _waiting(
@@ -300,12 +304,12 @@ def _withdrawn(
     """The candidates that must not serve, each with a sentence why."""
     decided = promotions.outline(tenant, trained.use_case)
     gone = Withdrawn.of(tenant, trained.use_case, decided, promotions)
-    found = {}
-    for one in trained.candidates:
-        why = gone.why_model(one.artifact.digest, one.parent_version, registry)
+    refused = {}
+    for candidate in trained.candidates:
+        why = gone.why_model(candidate.artifact.digest, candidate.parent_version, registry)
         if why:
-            found[one] = f"{one.rung}/{one.name} is not considered: {why}."
-    return found
+            refused[candidate] = f"{candidate.rung}/{candidate.name} is not considered: {why}."
+    return refused
 
 
 def _leaking(
@@ -319,22 +323,23 @@ def _leaking(
     """The candidates that hold what too few tenants have, each with a sentence why."""
     candidates = trained.candidates
     files = [
-        [lake.get(tenant, stored) for stored in (one.artifact, one.reference)] for one in candidates
+        [lake.get(tenant, stored) for stored in (candidate.artifact, candidate.reference)]
+        for candidate in candidates
     ]
-    found = dict(zip(candidates, look.find(files, document), strict=True))
-    held = {f"{one.rung}/{one.name}": columns for one, columns in found.items() if columns}
+    leaks = dict(zip(candidates, look.find(files, document), strict=True))
+    held = {f"{one.rung}/{one.name}": columns for one, columns in leaks.items() if columns}
     if held:
         open_leak(incidents, tenant, trained.use_case, trained.as_of, held)
     return {
-        one: reason(f"{one.rung}/{one.name}", columns, look.fewest)
-        for one, columns in found.items()
+        candidate: reason(f"{candidate.rung}/{candidate.name}", columns, look.fewest)
+        for candidate, columns in leaks.items()
         if columns
     }
 
 
 def _without(evidence: Evidence, refused: Mapping[Candidate, str]) -> Evidence:
     """The evidence on the other candidates, and a note on each that is left out."""
-    keys = {(one.rung, one.name, one.artifact.digest) for one in refused}
+    keys = {(candidate.rung, candidate.name, candidate.artifact.digest) for candidate in refused}
     kept = (c for c in evidence.candidates if (c.rung, c.name, c.digest) not in keys)
     notes = (why for why in refused.values() if why)
     return replace(evidence, candidates=tuple(kept), notes=(*evidence.notes, *notes))
@@ -374,8 +379,8 @@ def _winner(trained: Trained, decision: PromotionDecision) -> Candidate | None:
             chosen.digest,
         ):
             return candidate
-    known = [f"{c.rung}/{c.name}" for c in trained.candidates]
-    raise UnknownNameError("candidate", chosen.key, known, f"{trained.tenant}/{trained.use_case}")
+    names = [f"{c.rung}/{c.name}" for c in trained.candidates]
+    raise UnknownNameError("candidate", chosen.key, names, f"{trained.tenant}/{trained.use_case}")
 
 
 def _runner_up(

@@ -71,8 +71,8 @@ def of_document(document: Mapping[str, Any]) -> tuple[Suspicion, ...]:
     """
     try:
         return tuple(
-            Suspicion(**{name: _frozen(value) for name, value in one.items()})
-            for one in document.get("suspicions", ())
+            Suspicion(**{name: _frozen(value) for name, value in content.items()})
+            for content in document.get("suspicions", ())
         )
     except (TypeError, AttributeError) as error:
         raise ConfigError(f"the evaluation holds no usable suspicions: {error}") from None
@@ -85,12 +85,12 @@ def standing(suspicions: Iterable[Suspicion], verdicts: Sequence[SuspicionAnswer
         verdicts: oldest first.
     """
     new, confirmed = [], []
-    for one in suspicions:
-        said = [verdict.answer for verdict in verdicts if verdict.covers(one)]
-        if not said:
-            new.append(one)
-        elif said[-1] == "confirmed":
-            confirmed.append(one)
+    for suspicion in suspicions:
+        answers = [verdict.answer for verdict in verdicts if verdict.covers(suspicion)]
+        if not answers:
+            new.append(suspicion)
+        elif answers[-1] == "confirmed":
+            confirmed.append(suspicion)
     return Standing(tuple(new), tuple(confirmed))
 
 
@@ -108,7 +108,7 @@ def held_back(
         fitted: the rung of models that this training fitted: `own`, or `global` of global models.
         serves: whether there is an incumbent.
     """
-    suspect = {key for one in suspicions for key in one.models}
+    suspect = {key for suspicion in suspicions for key in suspicion.models}
     held = {key for key in keys if key in suspect}
     if serves:
         return frozenset(held)
@@ -122,8 +122,8 @@ def held_back(
 def sentence(suspicions: Sequence[Suspicion], held: Iterable[str]) -> str:
     """Why candidates are held back, for the decision's reasons."""
     names = ", ".join(sorted(held))
-    told = " ".join(f"{one}." for one in suspicions)
-    return f"Suspected target leakage holds back {names}. {told}"
+    described = " ".join(f"{suspicion}." for suspicion in suspicions)
+    return f"Suspected target leakage holds back {names}. {described}"
 
 
 def held_versions(decided: Sequence[Promotion]) -> dict[str, Mapping[str, Any]]:
@@ -132,14 +132,18 @@ def held_versions(decided: Sequence[Promotion]) -> dict[str, Mapping[str, Any]]:
     Args:
         decided: as `Promotions.history` gives them.
     """
-    found: dict[str, Mapping[str, Any]] = {}
-    for one in decided:
-        held = one.evidence.get(HELD)
+    waiting: dict[str, Mapping[str, Any]] = {}
+    for decision in decided:
+        held = decision.evidence.get(HELD)
         if held:
-            found[held["version"]] = {**held, "as_of": one.as_of, "trigger": one.trigger}
-        if one.promoted:
-            found.pop(one.version, None)
-    return found
+            waiting[held["version"]] = {
+                **held,
+                "as_of": decision.as_of,
+                "trigger": decision.trigger,
+            }
+        if decision.promoted:
+            waiting.pop(decision.version, None)
+    return waiting
 
 
 def check_free(owner: TenantRef, decided: Sequence[Promotion], version: str) -> None:

@@ -190,18 +190,18 @@ def blocks_of(instants: npt.NDArray[np.datetime64], reach: timedelta) -> Codes:
 
     Labels reach that far, so that what is closer shares the days its labels are about.
     """
-    found, of = np.unique(instants, return_inverse=True)
-    codes, start, number = np.zeros(len(found), np.int64), None, -1
-    for place, at in enumerate(found):
+    distinct, place_of = np.unique(instants, return_inverse=True)
+    codes, start, number = np.zeros(len(distinct), np.int64), None, -1
+    for place, at in enumerate(distinct):
         if start is None or at - start >= np.timedelta64(reach):
             start, number = at, number + 1
         codes[place] = number
-    return codes[of]
+    return codes[place_of]
 
 
 def _codes(values: npt.ArrayLike) -> Codes:
-    found: Codes = np.unique(np.asarray(values), return_inverse=True)[1].astype(np.int64)
-    return found
+    codes: Codes = np.unique(np.asarray(values), return_inverse=True)[1].astype(np.int64)
+    return codes
 
 
 def _correction(count: int) -> float:

@@ -49,80 +49,80 @@ def unpacked(files: Sequence[bytes], coded: Collection[str] = ()) -> Unpacked:
     Args:
         coded: columns of Parquet whose texts stand for something else, and are no texts.
     """
-    found = Unpacked()
-    for one in files:
-        _take(one, found, frozenset(coded), 0)
-    return found
+    result = Unpacked()
+    for content in files:
+        _take(content, result, frozenset(coded), 0)
+    return result
 
 
-def _take(content: bytes, found: Unpacked, coded: frozenset[str], depth: int) -> None:
-    found.size += len(content)
-    if depth > _DEPTH or found.size > _LARGEST:
-        found.unread = found.unread or "it is packed too deeply or too large"
+def _take(content: bytes, into: Unpacked, coded: frozenset[str], depth: int) -> None:
+    into.size += len(content)
+    if depth > _DEPTH or into.size > _LARGEST:
+        into.unread = into.unread or "it is packed too deeply or too large"
         return
-    found.contents.append(content)
+    into.contents.append(content)
     try:
         if content.startswith(_MAGIC_ZIP):
-            _archive(content, found, coded, depth)
+            _archive(content, into, coded, depth)
         elif content.startswith(_MAGIC_NPY):
-            _texts_of_array(np.load(io.BytesIO(content), allow_pickle=False), found)
+            _texts_of_array(np.load(io.BytesIO(content), allow_pickle=False), into)
         elif content.startswith(_MAGIC_PARQUET):
-            _table(pq.read_table(pa.BufferReader(content)), found, coded)
+            _table(pq.read_table(pa.BufferReader(content)), into, coded)
         elif content.startswith(_MAGIC_GZIP):
             with gzip.open(io.BytesIO(content)) as file:
-                _take(file.read(_LARGEST + 1), found, coded, depth + 1)
+                _take(file.read(_LARGEST + 1), into, coded, depth + 1)
         elif content.startswith(_MAGIC_ZSTD):
             with pa.input_stream(pa.BufferReader(content), compression="zstd") as stream:
-                _take(stream.read(_LARGEST + 1), found, coded, depth + 1)
+                _take(stream.read(_LARGEST + 1), into, coded, depth + 1)
         else:
-            _text(content, found, coded, depth)
+            _text(content, into, coded, depth)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, pa.ArrowException) as error:
-        found.unread = found.unread or type(error).__name__
+        into.unread = into.unread or type(error).__name__
 
 
-def _archive(content: bytes, found: Unpacked, coded: frozenset[str], depth: int) -> None:
+def _archive(content: bytes, into: Unpacked, coded: frozenset[str], depth: int) -> None:
     arrays: dict[str, Any] = {}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for member in archive.infolist():
-            if found.size + member.file_size > _LARGEST:
-                found.unread = found.unread or "it unpacks to too much"
+            if into.size + member.file_size > _LARGEST:
+                into.unread = into.unread or "it unpacks to too much"
                 return
             inner = archive.read(member)
             if inner.startswith(_MAGIC_NPY):
                 name = member.filename.removesuffix(".npy")
                 arrays[name] = np.load(io.BytesIO(inner), allow_pickle=False)
             if member.filename == _SCHEMA:
-                found.contents.append(inner)
+                into.contents.append(inner)
                 continue
-            _take(inner, found, coded, depth + 1)
+            _take(inner, into, coded, depth + 1)
     for name, values in arrays.items():
         if values.dtype == np.uint8:
-            told, start = values.tobytes(), 0
+            joined, start = values.tobytes(), 0
             ends = arrays.get(f"{name.removesuffix('_utf8')}_ends")
-            for end in [len(told)] if ends is None else ends.ravel().tolist():
-                found.texts.add(told[start:end].decode("utf-8", "replace"))
+            for end in [len(joined)] if ends is None else ends.ravel().tolist():
+                into.texts.add(joined[start:end].decode("utf-8", "replace"))
                 start = end
 
 
-def _texts_of_array(values: np.ndarray[Any, Any], found: Unpacked) -> None:
+def _texts_of_array(values: np.ndarray[Any, Any], into: Unpacked) -> None:
     if values.dtype.kind in "US":
         for value in values.ravel().tolist():
             text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-            found.texts.add(text)
-            found.contents.append(text.encode())
+            into.texts.add(text)
+            into.contents.append(text.encode())
 
 
-def _table(table: pa.Table, found: Unpacked, coded: frozenset[str]) -> None:
+def _table(table: pa.Table, into: Unpacked, coded: frozenset[str]) -> None:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_dictionary(column.type):
             column = column.cast(column.type.value_type)
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             values = pc.unique(column).drop_null().to_pylist()
-            found.contents.append("\0".join(values).encode())
-            found.texts |= set() if name in coded else set(values)
+            into.contents.append("\0".join(values).encode())
+            into.texts |= set() if name in coded else set(values)
 
 
-def _text(content: bytes, found: Unpacked, coded: frozenset[str], depth: int) -> None:
+def _text(content: bytes, into: Unpacked, coded: frozenset[str], depth: int) -> None:
     try:
         text = content.decode()
     except UnicodeDecodeError:
@@ -130,30 +130,30 @@ def _text(content: bytes, found: Unpacked, coded: frozenset[str], depth: int) ->
     try:
         document = json.loads(text)
     except ValueError:
-        _string(text, found, coded, depth)
+        _string(text, into, coded, depth)
         return
     waiting = [document]
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
-            found.texts |= set(part)
+            into.texts |= set(part)
             waiting += part.values()
         elif isinstance(part, list):
             waiting += part
         elif isinstance(part, str):
-            _string(part, found, coded, depth)
+            _string(part, into, coded, depth)
 
 
-def _string(text: str, found: Unpacked, coded: frozenset[str], depth: int) -> None:
+def _string(text: str, into: Unpacked, coded: frozenset[str], depth: int) -> None:
     if len(text) >= _SHORTEST and len(text) % 4 == 0:
         try:
             inner = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
             inner = b""
         if inner.startswith(_MAGICS):
-            _take(inner, found, coded, depth + 1)
+            _take(inner, into, coded, depth + 1)
             return
-        found.contents.append(inner)
-    found.contents.append(text.encode("utf-8", "replace"))
+        into.contents.append(inner)
+    into.contents.append(text.encode("utf-8", "replace"))
     if not text.startswith(_TREES):
-        found.texts |= {text, *(part.strip() for part in text.splitlines())}
+        into.texts |= {text, *(part.strip() for part in text.splitlines())}

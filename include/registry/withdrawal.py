@@ -49,14 +49,14 @@ class Withdrawn:
             use_case=use_case,
             own=frozenset(own),
             digests={
-                one.digest: one.version
-                for one in decided
-                if one.promoted
-                and one.version in own
-                and one.rung != "baseline"
+                decision.digest: decision.version
+                for decision in decided
+                if decision.promoted
+                and decision.version in own
+                and decision.rung != "baseline"
                 # what consent was withdrawn to is told by its descent: the same bytes that were
                 # learnt without it may serve
-                and one.version not in for_good
+                and decision.version not in for_good
             },
             shared={tenant.id: frozenset(own)} if is_global(tenant.id) else {},
             promotions=promotions,
@@ -107,10 +107,10 @@ def lost_for_good(version: ModelVersion, registry: Registry, promotions: Promoti
 
 def earlier(decided: Sequence[Promotion], current: Promotion) -> list[Promotion]:
     """The versions that served before, without the current one: as last promoted, newest first."""
-    served = [one for one in decided if one.promoted and one.version]
-    found = {one.version: one for one in served}
-    newest_first = dict.fromkeys(one.version for one in reversed(served))
-    return [found[version] for version in newest_first if version != current.version]
+    served = [decision for decision in decided if decision.promoted and decision.version]
+    newest = {decision.version: decision for decision in served}
+    newest_first = dict.fromkeys(decision.version for decision in reversed(served))
+    return [newest[version] for version in newest_first if version != current.version]
 
 
 def newest_usable(
@@ -125,19 +125,24 @@ def newest_usable(
     It is not withdrawn, reads the features as the current version does, and is whole.
     """
     passed: list[str] = []
-    for one in candidates:
-        version = registry.get(tenant, one.use_case, one.version)
-        reason = gone.why(recorded.as_told(version, [one]), registry)
+    for candidate in candidates:
+        version = registry.get(tenant, candidate.use_case, candidate.version)
+        reason = gone.why(recorded.as_told(version, [candidate]), registry)
         if not reason and version.feature_fingerprint != current.feature_fingerprint:
             reason = "it reads features as they were declared before"
         if not reason:
             try:
-                check_whole(tenant, recorded.promoted(tenant, one, registry), one.digest, registry)
+                check_whole(
+                    tenant,
+                    recorded.promoted(tenant, candidate, registry),
+                    candidate.digest,
+                    registry,
+                )
             except IntegrityError as error:
                 reason = str(error)
         if not reason:
-            return one, tuple(passed)
-        passed.append(f"Version {one.version} was passed over: {reason}.")
+            return candidate, tuple(passed)
+        passed.append(f"Version {candidate.version} was passed over: {reason}.")
     return None, tuple(passed)
 
 

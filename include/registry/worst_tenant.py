@@ -37,12 +37,12 @@ def find_harm(effects: Sequence[TenantEffect], candidate: str, minimum_entities:
     tested = [e for e in measured if e not in small]
     if sum(e.entities or 0 for e in small) >= minimum_entities and small:
         tested += [_together(small, candidate)]
-    chances = [_chance(one) for one in tested]
-    found = discoveries(chances, FALSE_REFUSALS)
+    chances = [_chance(effect) for effect in tested]
+    harmful = discoveries(chances, FALSE_REFUSALS)
     order = sorted(range(len(tested)), key=lambda i: (tested[i].difference or 0.0, i))
     return Harm(
-        tuple(tested[i] for i in order if found[i]),
-        tuple(tested[i] for i in order if not found[i] and chances[i] < FALSE_REFUSALS),
+        tuple(tested[i] for i in order if harmful[i]),
+        tuple(tested[i] for i in order if not harmful[i] and chances[i] < FALSE_REFUSALS),
         len(tested),
     )
 
@@ -57,7 +57,7 @@ def _chance(effect: TenantEffect) -> float:
 
 def _together(small: Sequence[TenantEffect], candidate: str) -> TenantEffect:
     """The mean over the small tenants' entities, with its interval."""
-    weights = [one.entities or 0 for one in small]
+    weights = [effect.entities or 0 for effect in small]
     total = max(sum(weights), 1)
     mean = math.fsum(w * (e.difference or 0.0) for w, e in zip(weights, small, strict=True)) / total
     half = [(e.high or 0.0) - (e.difference or 0.0) for e in small]

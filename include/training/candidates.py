@@ -91,16 +91,16 @@ def own_models(
     use_case: UseCase, training: LabelledRows, windows: TrainingWindows, parent: Parent | None
 ) -> tuple[OwnModel, ...]:
     """Every own model that can be fitted, in the order in which they are tested."""
-    found = []
+    models = []
     for recipe in _recipes(use_case, parent):
         fitted = recipe.fit(training, windows)
         if fitted is not None:
             model, trials = fitted
             later = tuple(_later(use_case, recipe, training, windows))
-            found.append(
+            models.append(
                 OwnModel(recipe.name or model.kind, model, recipe.parent_version, trials, later)
             )
-    return tuple(found)
+    return tuple(models)
 
 
 def compare(
@@ -133,17 +133,17 @@ def compare(
     if holdout is not None and len(holdout):
         ours, theirs = one.model.predict(holdout.features), against.predict(holdout.features)
         parts.append(PairedRows(holdout, ours, theirs))
-    found = paired.compare(use_case.metric, parts, use_case.reach)
-    low, high = found.estimate.low, found.estimate.high
+    result = paired.compare(use_case.metric, parts, use_case.reach)
+    low, high = result.estimate.low, result.estimate.high
     return Comparison(
         f"own/{one.name}",
         key,
-        found.estimate.value,
+        result.estimate.value,
         low,
         high,
-        entities=found.entities,
-        windows=found.windows,
-        uncertainty=found.estimate.uncertainty,
+        entities=result.entities,
+        windows=result.windows,
+        uncertainty=result.estimate.uncertainty,
     )
 
 
@@ -222,7 +222,7 @@ def _later(
     """What the recipe, fitted as time went by, said of later training windows."""
     if not (recipe.through_time and judged_by_rows(use_case, training)):
         return []
-    found, training = [], some_entities(training, use_case.seed)
+    later, training = [], some_entities(training, use_case.seed)
     for before, after in blocks(windows.training, use_case.reach):
         rows, judged = training.at(before), training.at(after)
         if not (_enough(use_case, rows) and len(judged)):
@@ -230,8 +230,8 @@ def _later(
         cut = TrainingWindows(before, (), windows.known_until)
         fitted = recipe.fit(rows, cut)
         if fitted is not None:
-            found.append(Later(judged, fitted[0].predict(judged.features)))
-    return found
+            later.append(Later(judged, fitted[0].predict(judged.features)))
+    return later
 
 
 def judged_by_rows(use_case: UseCase, training: LabelledRows) -> bool:

@@ -45,24 +45,26 @@ def baselines(
             )
             for name, model in fitted.items()
         ]
-    found = []
-    for one in use_case.baselines:
-        if one.name in FITTED_BASELINES:
+    contenders = []
+    for baseline in use_case.baselines:
+        if baseline.name in FITTED_BASELINES:
             if data is not None and len(data.training) >= ecod.FEWEST_ROWS:
-                values = matrix(data.training.features, one.columns)
+                values = matrix(data.training.features, baseline.columns)
                 if contributors is not None:
                     values = contributors.numbers(values, data.training.tenant)
                 until = data.windows.training[-1] + use_case.reach
-                model = ecod.fit(values, one.columns, {TRAINED_UNTIL: until.isoformat()})
-                found.append(Contender.of("baseline", one.name, model))
+                model = ecod.fit(values, baseline.columns, {TRAINED_UNTIL: until.isoformat()})
+                contenders.append(Contender.of("baseline", baseline.name, model))
             continue
         if use_case.task == "regression":
-            known = data.training if data else None
-            found.append(Contender.of("baseline", one.name, naive_model(use_case, one, known)))
+            rows = data.training if data else None
+            contenders.append(
+                Contender.of("baseline", baseline.name, naive_model(use_case, baseline, rows))
+            )
             continue
-        rule = {"column": one.column, "descending": one.descending, "then": one.then}
-        found.append(Contender.of("baseline", one.name, baseline_model(rule)))
-    return found
+        rule = {"column": baseline.column, "descending": baseline.descending, "then": baseline.then}
+        contenders.append(Contender.of("baseline", baseline.name, baseline_model(rule)))
+    return contenders
 
 
 def learnt_until(incumbent: Version) -> datetime | None:

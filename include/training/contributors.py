@@ -46,8 +46,8 @@ def known_texts(
         if pa.types.is_string(field.type):
             column = features[field.name]
             kept = contributors.shared(column.to_pylist(), tenants.tolist())
-            known = pc.is_in(column, value_set=pa.array(sorted(kept), pa.string()))
-            shown = pc.if_else(known, column, pa.scalar(None, pa.string()))
+            is_shared = pc.is_in(column, value_set=pa.array(sorted(kept), pa.string()))
+            shown = pc.if_else(is_shared, column, pa.scalar(None, pa.string()))
             features = features.set_column(at, field.name, shown)
     return features
 

@@ -90,11 +90,11 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
         )
         for pinned in sources
     ]
-    known = [span for span in spans if span is not None]
+    reaching = [span for span in spans if span is not None]
     windows = plan(
         use_case,
-        min((span[0] for span in known), default=None),
-        max((span[1] for span in known), default=None),
+        min((span[0] for span in reaching), default=None),
+        max((span[1] for span in reaching), default=None),
         as_of,
         sources[0].lost if len(sources) == 1 else (),
     )
@@ -108,7 +108,7 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
         oldest = span[0] + use_case.snapshots.minimum_history
         newest = reach - use_case.reach
         earlier, later = (
-            [at for at in instants if oldest <= at <= newest and _told(use_case, pinned, at)]
+            [at for at in instants if oldest <= at <= newest and _intact(use_case, pinned, at)]
             for instants in (windows.training, windows.holdout)
         )
         if not earlier and not later:
@@ -133,14 +133,14 @@ def labelled_rows(
     if span is None:
         return None
     reach = plan(use_case, *span, as_of).known_until
-    told = [a for a in instants if a + use_case.reach <= reach and _told(use_case, pinned, a)]
-    if not told:
+    labelled = [a for a in instants if a + use_case.reach <= reach and _intact(use_case, pinned, a)]
+    if not labelled:
         return None
-    return _Frame(_of(use_case, pinned), read, reach).rows([(told, False)])[0][0]
+    return _Frame(_of(use_case, pinned), read, reach).rows([(labelled, False)])[0][0]
 
 
-def _told(use_case: UseCase, pinned: Pinned, at: datetime) -> bool:
-    """Whether the tenant's data tells the labels of a snapshot, as far as lost days go."""
+def _intact(use_case: UseCase, pinned: Pinned, at: datetime) -> bool:
+    """Whether no lost day of the tenant touches the labels of a snapshot."""
     return not label_reaches(use_case, at, pinned.lost)
 
 
@@ -156,7 +156,7 @@ def _grouped(
     override = pinned.tenant.use_cases.get(use_case.name)
     if override is None or override.fairness is None or use_case.task == "association":
         return rows
-    kind = next(one for one in ENTITY_KINDS if one.join_keys == use_case.judged[:1])
+    kind = next(kind for kind in ENTITY_KINDS if kind.join_keys == use_case.judged[:1])
     lookup = AttributeLookup(kind.name, override.fairness.attribute)
     view = FeatureView("sensitive", kind, attributes=(lookup,), owner="platform")
     service = FeatureService("fairness", (view,))
@@ -164,7 +164,7 @@ def _grouped(
     spine = Spine(
         pa.table(
             {
-                use_case.judged[0]: pa.array([one[prefix:] for one in rows.entity.tolist()]),
+                use_case.judged[0]: pa.array([entity[prefix:] for entity in rows.entity.tolist()]),
                 "as_of": pa.array(rows.as_of, TIMESTAMP),
             }
         )
@@ -177,8 +177,8 @@ def _grouped(
         known_at=as_of,
         lake=lake,
     )
-    found = pc.fill_null(read.compute(service, spine)[view.column(lookup.feature)], NONE)
-    return replace(rows, sensitive=np.array(found.to_pylist(), dtype=np.str_))
+    groups = pc.fill_null(read.compute(service, spine)[view.column(lookup.feature)], NONE)
+    return replace(rows, sensitive=np.array(groups.to_pylist(), dtype=np.str_))
 
 
 def _inputs(use_case: UseCase, pinned: Pinned, as_of: datetime, lake: Lake) -> Inputs:
@@ -218,8 +218,8 @@ class _Labelled:
     def stacked(cls, parts: Sequence[_Labelled]) -> _Labelled:
         """The parts, of which there is at least one, below each other."""
         names = ("snapshot", "label", "weight", "relevant", "wanted")
-        arrays = (np.concatenate([getattr(one, name) for one in parts]) for name in names)
-        return cls(pa.concat_tables([one.spine for one in parts]), *arrays)
+        arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+        return cls(pa.concat_tables([part.spine for part in parts]), *arrays)
 
 
 @dataclass(frozen=True)
@@ -238,18 +238,18 @@ class _Frame:
         A part is its snapshots, and whether only some of the negatives are kept.
         """
         labelled = [self._labelled(instants, thin=thin) for instants, thin in parts]
-        spine = pa.concat_tables([one.spine for one in labelled])
+        spine = pa.concat_tables([part.spine for part in labelled])
         made = training_set.build(self.use_case.features, spine, self.inputs)
         case, table = self.use_case, made.table
         if case.request:
             table = with_request(case.request, table, self.inputs.events, self.inputs.timezone)
         features = table.select(list(case.feature_columns))
         features = features.replace_schema_metadata(None)
-        found, at = [], 0
-        for one in labelled:
-            found.append(self._rows(one, features.slice(at, one.spine.num_rows)))
-            at += one.spine.num_rows
-        return found, made, spine
+        rows, at = [], 0
+        for part in labelled:
+            rows.append(self._rows(part, features.slice(at, part.spine.num_rows)))
+            at += part.spine.num_rows
+        return rows, made, spine
 
     def _labelled(self, instants: Sequence[datetime], *, thin: bool) -> _Labelled:
         draw = np.random.default_rng(self.use_case.seed)
@@ -264,13 +264,13 @@ class _Frame:
         else:
             spine = _some_entities(case, self._spine(at), draw)
             label = labels(case, events, spine, until).to_numpy(zero_copy_only=False)
-            known = np.isfinite(label)
-            spine, label = spine.filter(pa.array(known)), label[known]
+            has_label = np.isfinite(label)
+            spine, label = spine.filter(pa.array(has_label)), label[has_label]
         keep, weight = _thinned(case, label, draw) if thin else _all(label)
         spine = spine.filter(pa.array(keep))
         if case.lists:
             lists = _objects(wanted(case, events, spine, at, until))
-            sizes = pd.Series([len(one) for one in lists])
+            sizes = pd.Series([len(items) for items in lists])
         else:
             lists = repeated((), spine.num_rows)
             counts = relevant_items(case, events, at, until) if case.items else {}
@@ -286,25 +286,25 @@ class _Frame:
             return request_spine(case, events, at, end, self.known_until)
         return scoring_spine(case, events, at)
 
-    def _rows(self, one: _Labelled, features: pa.Table) -> LabelledRows:
-        case, spine, tenant = self.use_case, one.spine, self.inputs.tenant.id
+    def _rows(self, labelled: _Labelled, features: pa.Table) -> LabelledRows:
+        case, spine, tenant = self.use_case, labelled.spine, self.inputs.tenant.id
         entity = _texts(spine[case.judged[0]], prefix=f"{tenant}/")
-        group = np.char.add(np.char.add(entity, "@"), one.snapshot.astype(str))
+        group = np.char.add(np.char.add(entity, "@"), labelled.snapshot.astype(str))
         itemised = "item_id" in case.judged[1:]
         item = _texts(spine["item_id"]) if itemised else np.full(spine.num_rows, "")
         if case.task == "association":  # each item of a basket asks for the others
             group = np.char.add(np.char.add(group, "/"), item)
         return LabelledRows(
             features,
-            one.label,
-            one.weight,
+            labelled.label,
+            labelled.weight,
             entity,
             item,
             group,
-            one.relevant,
+            labelled.relevant,
             np.full(spine.num_rows, tenant),
-            one.snapshot,
-            one.wanted,
+            labelled.snapshot,
+            labelled.wanted,
             np.full(spine.num_rows, ""),
         )
 
@@ -355,9 +355,9 @@ def _all(label: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.bool_], npt.NDA
 
 
 def _objects(values: Sequence[object]) -> npt.NDArray[np.object_]:
-    found = np.empty(len(values), object)
-    found[:] = values
-    return found
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def _stacked(use_case: UseCase, parts: Sequence[LabelledRows]) -> LabelledRows:

@@ -87,15 +87,15 @@ def evaluate(
     scores = {one.key: answers(one.model, holdout, among) for one in everyone if one.fresh}
     intervals = Intervals(holdout, use_case.reach)
     nothing = dict.fromkeys(use_case.metrics, NOTHING)
-    estimates = {one.key: dict(nothing) for one in everyone}
-    for key, found in scores.items():
-        estimates[key] = {m: intervals.estimate(m, found) for m in use_case.metrics}
+    estimates = {contender.key: dict(nothing) for contender in everyone}
+    for key, answered in scores.items():
+        estimates[key] = {m: intervals.estimate(m, answered) for m in use_case.metrics}
 
     pairs = list(_pairs([*contenders], incumbent))
     compared = {
         metric: [
-            _compared(_difference(intervals, metric, scores, one, other), one, other)
-            for one, other in pairs
+            _compared(_difference(intervals, metric, scores, candidate, other), candidate, other)
+            for candidate, other in pairs
         ]
         for metric in use_case.metrics
     }
@@ -103,7 +103,7 @@ def evaluate(
         metric=use_case.metric,
         entities=_judged_entities(use_case, holdout),
         minimum_entities=use_case.gates.minimum_entities,
-        candidates=tuple(_measured(use_case, one, estimates) for one in contenders),
+        candidates=tuple(_measured(use_case, contender, estimates) for contender in contenders),
         incumbent=_measured(use_case, incumbent, estimates) if incumbent else None,
         comparisons=tuple(compared[use_case.metric]),
         tenants=tuple(_tenant_effects(use_case, holdout, scores, contenders, incumbent))
@@ -121,9 +121,9 @@ def evaluate(
         estimates,
         segments,
         [
-            {"metric": metric, **asdict(replace(one, uncertainty=None))}
+            {"metric": metric, **asdict(replace(comparison, uncertainty=None))}
             for metric in use_case.metrics[1:]
-            for one in compared[metric]
+            for comparison in compared[metric]
         ],
         evidence,
     )
@@ -133,9 +133,9 @@ def answers(model: Model, rows: LabelledRows, among: Collection[str] | None = No
     """What the model says: a score per row, or a list per group, of items `among` these."""
     if not model.lists:
         return model.predict(rows.features)
-    found = model.recommend(rows.history, TOP, among)
+    table = model.recommend(rows.history, TOP, among)
     lists: dict[str, list[str]] = {}
-    columns = (found[name].to_pylist() for name in ("entity_id", "item_id"))
+    columns = (table[name].to_pylist() for name in ("entity_id", "item_id"))
     for group, item in zip(*columns, strict=True):
         lists.setdefault(group, []).append(item)
     return Lists(lists)
@@ -146,18 +146,18 @@ def document(
 ) -> bytes:
     """The evaluation as JSON that is the same for the same inputs."""
     models = {
-        one.key: {
-            "rung": one.rung,
-            "name": one.name,
-            "kind": one.model.kind,
-            "digest": one.digest,
-            "parent_version": one.parent_version,
-            "parameters": dict(one.model.parameters),
-            "metrics": {m: e.figures for m, e in evaluation.estimates[one.key].items()},
-            "swing": evaluation.swings.get(one.key),
-            "segments": evaluation.segments.get(one.key, {}),
+        model.key: {
+            "rung": model.rung,
+            "name": model.name,
+            "kind": model.model.kind,
+            "digest": model.digest,
+            "parent_version": model.parent_version,
+            "parameters": dict(model.model.parameters),
+            "metrics": {m: e.figures for m, e in evaluation.estimates[model.key].items()},
+            "swing": evaluation.swings.get(model.key),
+            "segments": evaluation.segments.get(model.key, {}),
         }
-        for one in everyone
+        for model in everyone
     }
     whole = {
         **facts,
@@ -173,29 +173,29 @@ def _pairs(
     contenders: Sequence[Contender], incumbent: Contender | None
 ) -> Iterator[tuple[Contender, Contender]]:
     """Every candidate against the incumbent, the baselines and the global model."""
-    for one in contenders:
+    for candidate in contenders:
         if incumbent:
-            yield one, incumbent
+            yield candidate, incumbent
         for other in contenders:
-            if other is not one and other.rung != "own" and one.rung != "baseline":
-                yield one, other
+            if other is not candidate and other.rung != "own" and candidate.rung != "baseline":
+                yield candidate, other
 
 
 def _difference(
     intervals: Intervals,
     metric: str,
     scores: Mapping[str, Answers],
-    one: Contender,
+    candidate: Contender,
     other: Contender,
 ) -> Estimate:
-    if one.key not in scores or other.key not in scores:
+    if candidate.key not in scores or other.key not in scores:
         return NOTHING
-    return intervals.difference(metric, scores[one.key], scores[other.key])
+    return intervals.difference(metric, scores[candidate.key], scores[other.key])
 
 
-def _compared(found: Estimate, one: Contender, other: Contender) -> Comparison:
-    figures = (found.value, found.low, found.high)
-    return Comparison(one.key, other.key, *figures, uncertainty=found.uncertainty)
+def _compared(estimate: Estimate, candidate: Contender, other: Contender) -> Comparison:
+    figures = (estimate.value, estimate.low, estimate.high)
+    return Comparison(candidate.key, other.key, *figures, uncertainty=estimate.uncertainty)
 
 
 def unmeasured(use_case: UseCase, holdout: LabelledRows) -> str:
@@ -214,9 +214,14 @@ def unmeasured(use_case: UseCase, holdout: LabelledRows) -> str:
 
 
 def _measured(
-    use_case: UseCase, one: Contender, estimates: Mapping[str, Mapping[str, Estimate]]
+    use_case: UseCase, contender: Contender, estimates: Mapping[str, Mapping[str, Estimate]]
 ) -> Measured:
-    return Measured(one.rung, one.name, one.digest, estimates[one.key][use_case.metric].value)
+    return Measured(
+        contender.rung,
+        contender.name,
+        contender.digest,
+        estimates[contender.key][use_case.metric].value,
+    )
 
 
 def _judged_entities(use_case: UseCase, holdout: LabelledRows) -> int:
@@ -240,13 +245,17 @@ def _tenant_effects(
     for tenant in np.unique(holdout.tenant).tolist():
         mask = holdout.tenant == tenant
         intervals = Intervals(holdout.where(mask), use_case.reach)
-        for one in contenders:
-            if one.key in scores:
-                found = intervals.difference(
-                    use_case.metric, pick(scores[one.key], mask), pick(scores[incumbent.key], mask)
+        for contender in contenders:
+            if contender.key in scores:
+                estimate = intervals.difference(
+                    use_case.metric,
+                    pick(scores[contender.key], mask),
+                    pick(scores[incumbent.key], mask),
                 )
-                bounds = (found.value, found.low, found.high)
-                yield TenantEffect(tenant, one.key, *bounds, intervals.entities, found.uncertainty)
+                bounds = (estimate.value, estimate.low, estimate.high)
+                yield TenantEffect(
+                    tenant, contender.key, *bounds, intervals.entities, estimate.uncertainty
+                )
 
 
 def _segments(
@@ -259,14 +268,14 @@ def _segments(
     if per_tenant:
         for tenant in np.unique(holdout.tenant).tolist():
             parts[f"tenant={tenant}"] = holdout.tenant == tenant
-    found: dict[str, dict[str, dict[str, Any]]] = {key: {} for key in scores}
+    segments: dict[str, dict[str, dict[str, Any]]] = {key: {} for key in scores}
     for name, mask in parts.items():
         rows = holdout.where(mask)
         intervals = Intervals(rows, use_case.reach)
         for key, values in scores.items():
             estimate = intervals.estimate(use_case.metric, pick(values, mask)).figures
-            found[key][name] = {"rows": len(rows), "entities": intervals.entities, **estimate}
-    return found
+            segments[key][name] = {"rows": len(rows), "entities": intervals.entities, **estimate}
+    return segments
 
 
 def _groups(
@@ -275,14 +284,14 @@ def _groups(
     """Per model its figures by group, as segments, and the gap between best and worst."""
     segments: dict[str, dict[str, dict[str, Any]]] = {}
     gaps = []
-    for key, found in scores.items():
-        measure = (use_case.metric, holdout, found)
+    for key, answered in scores.items():
+        measure = (use_case.metric, holdout, answered)
         groups = figures(*measure, use_case.reach, fairness.minimum_entities)
         segments[key] = {
-            f"{fairness.attribute}={one.group}": {
-                name: value for name, value in asdict(one).items() if name != "group"
+            f"{fairness.attribute}={group.group}": {
+                name: value for name, value in asdict(group).items() if name != "group"
             }
-            for one in groups
+            for group in groups
         }
         between = gap(key, *measure, groups, fairness.largest_gap, use_case.reach)
         gaps += [between] if between else []

@@ -56,13 +56,13 @@ def figures(
 ) -> list[GroupFigures]:
     """Figures of every group, by name."""
     rates = {} if isinstance(answers, Lists) else _picked(rows, answers)
-    found = []
+    by_group = []
     for group in sorted(np.unique(rows.sensitive).tolist()):
         mask = rows.sensitive == group
         intervals = Intervals(rows.where(mask), reach)
         estimate = intervals.estimate(metric, pick(answers, mask))
         large = intervals.entities >= minimum_entities and group != NONE
-        found.append(
+        by_group.append(
             GroupFigures(
                 group,
                 int(mask.sum()),
@@ -74,7 +74,7 @@ def figures(
                 rates.get(group),
             )
         )
-    return found
+    return by_group
 
 
 def gap(
@@ -95,16 +95,16 @@ def gap(
     if len(valued) < 2:
         return None
     best, worst = max(valued), min(valued)
-    found = _difference(metric, rows, answers, (best[1], worst[1]), reach)
+    interval = _difference(metric, rows, answers, (best[1], worst[1]), reach)
     return GroupGap(
         candidate,
         best[1],
         worst[1],
         best[0] - worst[0],
-        found.low,
-        found.high,
+        interval.low,
+        interval.high,
         largest,
-        found.uncertainty is not None and found.uncertainty.known,
+        interval.uncertainty is not None and interval.uncertainty.known,
     )
 
 
@@ -115,11 +115,11 @@ def _difference(
     influence, gap = np.zeros(len(rows)), 0.0
     for sign, group in zip((1, -1), groups, strict=True):
         mask = rows.sensitive == group
-        found = judge(metric, rows.where(mask), pick(answers, mask))
-        if found is None:
+        judged = judge(metric, rows.where(mask), pick(answers, mask))
+        if judged is None:
             return NOTHING
-        gap += sign * found[0]
-        influence[mask] = sign * found[1]
+        gap += sign * judged[0]
+        influence[mask] = sign * judged[1]
     both = np.isin(rows.sensitive, groups)
     block = blocks_of(rows.as_of, reach)[both]
     return estimated(rows.where(both), metric, gap, influence[both], block)

@@ -30,8 +30,8 @@ _ONCE: Final = 1.0
 
 def looked_at(rows: LabelledRows, windows: TrainingWindows) -> list[datetime]:
     """The training snapshots at which somebody was there, oldest first."""
-    known = set(np.unique(rows.as_of).tolist())
-    return [at for at in windows.training if at.replace(tzinfo=None) in known]
+    attended = set(np.unique(rows.as_of).tolist())
+    return [at for at in windows.training if at.replace(tzinfo=None) in attended]
 
 
 def liked(*tables: pa.Table) -> bool:
@@ -41,14 +41,14 @@ def liked(*tables: pa.Table) -> bool:
 
 def had(rows: LabelledRows, history: ItemHistory) -> pa.Table:
     """What each entity had: `entity_id, item_id, weight, recency`."""
-    found = rows.history
-    weight, recency = np.full(found.num_rows, _ONCE), np.zeros(found.num_rows)
+    table = rows.history
+    weight, recency = np.full(table.num_rows, _ONCE), np.zeros(table.num_rows)
     if history.weight:
-        weight = pc.fill_null(found[history.weight].cast(pa.float64()), 0.0).to_numpy()
+        weight = pc.fill_null(table[history.weight].cast(pa.float64()), 0.0).to_numpy()
     if history.recency:
-        recency = pc.fill_null(found[history.recency].cast(pa.float64()), np.inf).to_numpy()
+        recency = pc.fill_null(table[history.recency].cast(pa.float64()), np.inf).to_numpy()
     return (
-        found.select(["entity_id", "item_id", *_named(history.category)])
+        table.select(["entity_id", "item_id", *_named(history.category)])
         .append_column(WEIGHT, pa.array(weight))
         .append_column(RECENCY, pa.array(recency))
     )
@@ -85,10 +85,10 @@ def categories_of(
     """The category of each item that has one, the latest told."""
     if not history.category:
         return {}
-    told = rows.features[history.category].to_pylist()
+    categories = rows.features[history.category].to_pylist()
     if contributors is not None:
-        told = known_categories(rows, told, contributors)
-    pairs = zip(rows.item.tolist(), told, strict=True)
+        categories = known_categories(rows, categories, contributors)
+    pairs = zip(rows.item.tolist(), categories, strict=True)
     return dict(sorted({item: category for item, category in pairs if category}.items()))
 
 

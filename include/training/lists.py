@@ -52,9 +52,9 @@ def fit_lists(
     """
     if not len(training):
         raise QualityError(f"there are no rows to learn {use_case.name} lists from")
-    name = next(one for one in use_case.estimators if ESTIMATORS[one].lists)
-    told = (use_case, training, windows, parent, contributors)
-    return list_estimator(name).fit_lists(*told)
+    name = next(name for name in use_case.estimators if ESTIMATORS[name].lists)
+    arguments = (use_case, training, windows, parent, contributors)
+    return list_estimator(name).fit_lists(*arguments)
 
 
 def list_baselines(
@@ -71,11 +71,11 @@ def list_baselines(
     if not len(training):
         return {}
     until = looked_at(training, windows)[-1] + use_case.reach
-    found: dict[str, Model] = {}
+    models: dict[str, Model] = {}
     for baseline in use_case.baselines:
         if baseline.name == "own_history":
             own = OwnHistoryPredictor(history_of(use_case).weight)
-            found[baseline.name] = Model("own_history", columns_of(use_case), own, {})
+            models[baseline.name] = Model("own_history", columns_of(use_case), own, {})
             continue
         try:
             if baseline.name == "co_count":  # with no doubt, the share of baskets that hold both
@@ -84,15 +84,15 @@ def list_baselines(
                     baskets_of(training), counted, as_of=until, contributors=contributors
                 )
                 predictor: AssociationPredictor | PopularityPredictor = AssociationPredictor(model)
-                found[baseline.name] = list_model(use_case, "bought_together", predictor)
+                models[baseline.name] = list_model(use_case, "bought_together", predictor)
             else:
                 popular = _popular(use_case, training, windows, contributors)
                 predictor = PopularityPredictor(popular)
-                found[baseline.name] = list_model(use_case, "popularity", predictor)
+                models[baseline.name] = list_model(use_case, "popularity", predictor)
         except QualityError:
             if contributors is None:
                 raise
-    return found
+    return models
 
 
 def _popular(

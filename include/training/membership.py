@@ -35,13 +35,13 @@ def settled(
         fewest: members without which nothing is told, so that it does not matter who they are.
     """
     now = frozenset(consenting)
-    earlier = [one for one in told if one <= now]
+    earlier = [members for members in told if members <= now]
     order = sorted(now, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     resting = [frozenset(order[count:]) for count in range(len(order))]
     for option in sorted({*earlier, *resting}, key=lambda one: (-len(one), sorted(one))):
         if len(option) < fewest:
             break
-        if all(one == option or len(one ^ option) >= APART for one in told):
+        if all(members == option or len(members ^ option) >= APART for members in told):
             return option
     return frozenset()
 
@@ -58,10 +58,10 @@ def settle(
     """
     folder = f"members/{purpose}"
     home = lake.root / lake_prefix(owner) / folder
-    told = [frozenset(json.loads(path.read_bytes())) for path in sorted(home.glob("*.json"))]
-    found = settled(consenting, told, fewest)
-    if found and found not in told:
-        content = json.dumps(sorted(found)).encode()
+    recorded = [frozenset(json.loads(path.read_bytes())) for path in sorted(home.glob("*.json"))]
+    members = settled(consenting, recorded, fewest)
+    if members and members not in recorded:
+        content = json.dumps(sorted(members)).encode()
         digest = hashlib.sha256(content).hexdigest()
-        lake.put(owner, f"{folder}/{digest}.json", content, rows=len(found))
-    return found
+        lake.put(owner, f"{folder}/{digest}.json", content, rows=len(members))
+    return members

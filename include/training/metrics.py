@@ -95,29 +95,29 @@ class Intervals:
 
     def difference(self, metric: str, scores: Answers, against: Answers) -> Estimate:
         """How much better the first model is than the second, on the same rows."""
-        ours, theirs = (judge(metric, self._rows, found) for found in (scores, against))
+        ours, theirs = (judge(metric, self._rows, answered) for answered in (scores, against))
         if ours is None or theirs is None:
             return NOTHING
         return self._of(metric, (ours[0] - theirs[0], ours[1] - theirs[1]))
 
     def swing(self, metric: str, scores: Answers, against: Answers | None = None) -> Swing:
         """How much the metric, or its difference to another model's, varies between blocks."""
-        found, errors = [], []
+        figures, errors = [], []
         for number in range(int(self.block.max(initial=-1)) + 1):
             mask = self.block == number
             part = self._rows.where(mask)
             ours = judge(metric, part, pick(scores, mask))
             theirs = (0.0, 0.0) if against is None else judge(metric, part, pick(against, mask))
             if ours is not None and theirs is not None:
-                found.append(ours[0] - theirs[0])
+                figures.append(ours[0] - theirs[0])
                 influence = ours[1] - theirs[1]
                 errors.append(two_way(influence, part.entity, self.block[mask] * 0).by_entity)
-        return Swing.among(found, errors)
+        return Swing.among(figures, errors)
 
-    def _of(self, metric: str, found: Judged | None) -> Estimate:
-        if found is None:
+    def _of(self, metric: str, judged: Judged | None) -> Estimate:
+        if judged is None:
             return NOTHING
-        value, influence = found
+        value, influence = judged
         return estimated(self._rows, metric, value, influence, self.block)
 
 
@@ -130,7 +130,7 @@ def estimated(
     """
     if metric in OF_CLASSES:
         classes = [rows.entity[rows.label == 1], rows.entity[rows.label != 1]]
-        if min(len(np.unique(one)) for one in classes) < FEWEST_OF_A_CLASS:
+        if min(len(np.unique(entities)) for entities in classes) < FEWEST_OF_A_CLASS:
             return Estimate(value, None, None)
     uncertainty = two_way(influence, rows.entity, block)
     if not np.isfinite(uncertainty.by_entity):
@@ -148,8 +148,8 @@ def judge(metric: str, rows: LabelledRows, scores: Answers) -> Judged | None:
     if metric in ROWS and not isinstance(scores, Lists):
         return ROWS[metric](rows.label, scores)
     lists = isinstance(scores, Lists)
-    found = (_list_values if lists else _group_values)(metric, rows, scores)  # type: ignore[arg-type]
-    value, row = found["value"], found["row"]
+    judged = (_list_values if lists else _group_values)(metric, rows, scores)  # type: ignore[arg-type]
+    value, row = judged["value"], judged["row"]
     if not len(value):
         return None
     mean = float(value.mean())
@@ -293,8 +293,8 @@ def _in_top(share: float, *, lift: bool) -> Callable[[LabelledRows, Scores], Sta
             if not total or not up.sum():
                 return float("nan")
             room = np.clip(share * total - (np.cumsum(tied) - tied), 0, tied)
-            found = (up * room / np.where(tied > 0, tied, 1.0)).sum() / (share * total)
-            return float(found / (up.sum() / total) if lift else found)
+            rate = (up * room / np.where(tied > 0, tied, 1.0)).sum() / (share * total)
+            return float(rate / (up.sum() / total) if lift else rate)
 
         return statistic
 

@@ -59,31 +59,32 @@ def compare(metric: str, parts: Sequence[PairedRows], reach: timedelta) -> Paire
     ours, theirs = (
         np.concatenate([getattr(part, name) for part in kept]) for name in ("ours", "theirs")
     )
-    found = Intervals(stacked, reach).difference(metric, ours, theirs)
-    return Paired(found, entities, windows)
+    estimate = Intervals(stacked, reach).difference(metric, ours, theirs)
+    return Paired(estimate, entities, windows)
 
 
 def _auc_difference(
     parts: Sequence[PairedRows], rows: LabelledRows, block: npt.NDArray[np.int64]
 ) -> Estimate:
-    found: list[tuple[int, float, Vector]] = []  # pairs, difference, influences on that
+    differences: list[tuple[int, float, Vector]] = []  # pairs, difference, influences on that
     for part in parts:
         positive = part.rows.label == 1
         up, down = int(positive.sum()), int((~positive).sum())
         if up == 0 or down == 0:
-            found.append((0, 0.0, np.zeros(len(positive))))
+            differences.append((0, 0.0, np.zeros(len(positive))))
             continue
         ours, theirs = (_placements(positive, scores) for scores in (part.ours, part.theirs))
         moved = ours - theirs
         mean = float(moved[positive].mean())
-        found.append((up * down, mean, (moved - mean) / np.where(positive, up, down)))
-    pairs = sum(number for number, _, _ in found)
+        differences.append((up * down, mean, (moved - mean) / np.where(positive, up, down)))
+    pairs = sum(number for number, _, _ in differences)
     if pairs == 0:
         return NOTHING
-    value = sum(number * mean for number, mean, _ in found) / pairs
+    value = sum(number * mean for number, mean, _ in differences) / pairs
     # within its window, and that window's own share in how far the windows differ
     influence = [
-        number / pairs * (within + (mean - value) / len(within)) for number, mean, within in found
+        number / pairs * (within + (mean - value) / len(within))
+        for number, mean, within in differences
     ]
     return estimated(rows, "auc", value, np.concatenate(influence), block)
 
@@ -91,8 +92,8 @@ def _auc_difference(
 def _placements(positive: npt.NDArray[np.bool_], scores: Scores) -> Vector:
     """Of each row, the share of rows of the other class that it is on the right side of."""
     ranks = stats.rankdata(scores)
-    found = np.empty(len(scores))
+    placement = np.empty(len(scores))
     up, down = int(positive.sum()), int((~positive).sum())
-    found[positive] = (ranks[positive] - stats.rankdata(scores[positive])) / down
-    found[~positive] = 1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / up
-    return found
+    placement[positive] = (ranks[positive] - stats.rankdata(scores[positive])) / down
+    placement[~positive] = 1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / up
+    return placement

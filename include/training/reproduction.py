@@ -72,7 +72,7 @@ class Reproduction:
     @property
     def identical(self) -> bool:
         """Whether everything that was compared is the same."""
-        return all(one.same for one in self.checks)
+        return all(check.same for check in self.checks)
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ class RecordedLake(Lake):
         Raises:
             IntegrityError: it read none of that table.
         """
-        found = self.recorded.get((tenant.id, table))
-        if found is None:
+        recorded = self.recorded.get((tenant.id, table))
+        if recorded is None:
             raise IntegrityError(f"the training did not read {table} of {tenant.id}, by its record")
-        return found
+        return recorded
 
     def put(self, tenant: TenantRef, path: str, content: bytes, rows: int = 0) -> StoredObject:
         """Write beside the lake."""
@@ -138,10 +138,11 @@ def reproduce(
     if version.rung == "global" and not is_global(owner.id):
         return _copied(name, owner, version, registry, promotions)
     if version.rung == "baseline":
-        for one in baselines(use_case):
-            if (one.name, one.digest) == (version.name, version.digest):  # others learn from rows
+        for baseline in baselines(use_case):
+            # baselines that learn from rows have other bytes, and are trained again below
+            if (baseline.name, baseline.digest) == (version.name, version.digest):
                 how = "made from its declaration, which is all a baseline is"
-                checks = (DigestCheck("model", version.digest, one.digest),)
+                checks = (DigestCheck("model", version.digest, baseline.digest),)
                 return Reproduction(name, version.rung, how, checks)
     declared = use_case.fingerprint
     if version.feature_fingerprint != declared:
@@ -285,7 +286,7 @@ class _Again:
         return now.model_copy(
             update={
                 "sources": tuple(
-                    one.model_copy(update={"absent_means": absent}) for one in now.sources
+                    source.model_copy(update={"absent_means": absent}) for source in now.sources
                 ),
                 "timezone": zones[0] if zones else now.timezone,
                 "use_cases": {**now.use_cases, self.use_case.name: case},
@@ -294,7 +295,7 @@ class _Again:
 
     def _lost(self, tenant_id: str) -> tuple[LostDays, ...]:
         """What the training left out of the tenant's days."""
-        return tuple(unpack(one) for one in self.lineage.get("lost", {}).get(tenant_id, ()))
+        return tuple(unpack(days) for days in self.lineage.get("lost", {}).get(tenant_id, ()))
 
     def _global_champion(self) -> Version | None:
         """The global version that the training could build on, where it looked at one."""
@@ -304,8 +305,8 @@ class _Again:
             parent = ModelName.parse(name)
             owner = global_ref(parent.tenant)
             decided = self.promotions.history(owner, parent.use_case)
-            found = registered(owner, parent.use_case, parent.version, self.registry, decided)
-            return found, from_bytes(self.registry.artifact(owner, found))
+            champion = registered(owner, parent.use_case, parent.version, self.registry, decided)
+            return champion, from_bytes(self.registry.artifact(owner, champion))
         return None
 
     def _made(self, trained: Trained) -> Candidate | None:
@@ -314,17 +315,17 @@ class _Again:
 
     def _sets(self, evaluation: Mapping[str, Any]) -> Iterator[DigestCheck]:
         """The training sets, and what in a recipe is not as it was."""
-        found = {one["recipe"]["tenant"]: one for one in evaluation["training_sets"]}
-        for one in self.lineage.get("training_sets", ()):
-            tenant = one["recipe"]["tenant"]
-            other = found.pop(tenant, None)
+        made = {made_set["recipe"]["tenant"]: made_set for made_set in evaluation["training_sets"]}
+        for recorded in self.lineage.get("training_sets", ()):
+            tenant = recorded["recipe"]["tenant"]
+            other = made.pop(tenant, None)
             digest = other["digest"] if other else "none"
-            yield DigestCheck(f"training set of {tenant}", one["digest"], digest)
-            for part, value in one["recipe"].items():
+            yield DigestCheck(f"training set of {tenant}", recorded["digest"], digest)
+            for part, value in recorded["recipe"].items():
                 if other and other["recipe"].get(part) != value:
                     now = other["recipe"].get(part)
                     yield DigestCheck(f"its {part.replace('_', ' ')}", _text(value), _text(now))
-        for tenant, other in found.items():
+        for tenant, other in made.items():
             yield DigestCheck(f"training set of {tenant}", "none", other["digest"])
 
     def _recorded_sets(self) -> Sequence[RecordedSet]:

@@ -89,9 +89,9 @@ class LabelledRows:
 
 def repeated(value: Any, count: int) -> npt.NDArray[np.object_]:
     """An array that holds the very object `value`, `count` times."""
-    found = np.empty(count, object)
-    found.fill(value)
-    return found
+    array = np.empty(count, object)
+    array.fill(value)
+    return array
 
 
 #: The arrays of `LabelledRows`, in the order of its fields.

@@ -49,10 +49,10 @@ def shared_catalogue(
     if members is not None:
         frame = frame[frame["tenant"].isin(list(members))]
     counted = frame.groupby(["item", "tenant"])["entity"].nunique().reset_index()
-    found: Sold = {}
+    sold: Sold = {}
     for item, tenant, entities in zip(*(counted[name].tolist() for name in counted), strict=True):
-        found.setdefault(item, {})[tenant] = entities
-    several = {item: by for item, by in found.items() if len(by) >= OTHERS}
+        sold.setdefault(item, {})[tenant] = entities
+    several = {item: by for item, by in sold.items() if len(by) >= OTHERS}
     most = sorted(several, key=lambda item: (-sum(several[item].values()), item))[:_MOST]
     return {item: several[item] for item in sorted(most)}
 

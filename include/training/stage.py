@@ -128,12 +128,12 @@ def train_global(
         raise ConfigError(f"as_of must be an aware datetime, got {as_of!r}")
     sources = tuple(
         Pinned(
-            one,
-            lake.version(one.ref, "events"),
-            lake.version(one.ref, "attributes"),
-            lost.get(one.id, ()),
+            tenant,
+            lake.version(tenant.ref, "events"),
+            lake.version(tenant.ref, "attributes"),
+            lost.get(tenant.id, ()),
         )
-        for one in sorted(tenants, key=lambda tenant: tenant.id)
+        for tenant in sorted(tenants, key=lambda tenant: tenant.id)
     )
     notes = [_LEFT_OUT.format(left_out)] if left_out else []
     data = build(use_case, sources, as_of, lake)
@@ -189,20 +189,20 @@ class _Run:
                 *contenders,
                 *(Contender.of(rung, one.name, one.model, one.parent_version) for one in own),
             ]
-            trials = [trial for one in own for trial in one.trials]
+            trials = [trial for model in own for trial in model.trials]
         serving: Contender | None = None
         if incumbent is not None:
-            found = as_is("incumbent", incumbent, self.use_case, self.data, self.as_of, notes)
-            serving = found[0] if found else None
+            usable = as_is("incumbent", incumbent, self.use_case, self.data, self.as_of, notes)
+            serving = usable[0] if usable else None
         judged = (self.data.holdout, contenders, serving, notes)
-        known = None
+        items = None
         if self.use_case.task == "association":  # later baskets must not tell what is in them
-            known = set(self.data.training.item.tolist())
-        evaluation = evaluate(self.use_case, *judged, rung == "global", fairness, known)
+            items = set(self.data.training.item.tolist())
+        evaluation = evaluate(self.use_case, *judged, rung == "global", fairness, items)
         everyone = [*contenders, *([serving] if serving else [])]
         earlier = Earlier.of(self.use_case, self.data.training, everyone, own)
         since = learnt_until(incumbent) if incumbent is not None else None
-        others = [one for one in everyone if one.rung != "own"]
+        others = [contender for contender in everyone if contender.rung != "own"]
         evidence = replace(
             evaluation.evidence,
             comparisons=tuple(self._proven(evaluation, own, others, serving, since, earlier)),
@@ -229,7 +229,7 @@ class _Run:
 
     def _catalogue(self) -> Sold:
         """What sells where, of tenants whose joining or leaving tells on nobody."""
-        giving = {one.tenant.id for one in self.sources}
+        giving = {source.tenant.id for source in self.sources}
         purpose = f"catalogue-{self.use_case.name}"
         members = settle(giving, purpose, OTHERS, owner=self.owner, lake=self.lake)
         return shared_catalogue(self.use_case, self.data.training, members)
@@ -257,9 +257,9 @@ class _Run:
         """What is missing for a model; empty where nothing is."""
         if len(self.data.holdout) == 0:
             return "the history is too short for a later window to judge it by"
-        for one in needs:
-            if one.missing:
-                return f"{one.has:,} {one.what} are fewer than the {one.needed:,} it takes"
+        for need in needs:
+            if need.missing:
+                return f"{need.has:,} {need.what} are fewer than the {need.needed:,} it takes"
         if self.contributors is not None:
             giving, needed = len(np.unique(self.data.training.tenant)), self.contributors.tenants
             if giving < needed:
@@ -272,15 +272,15 @@ class _Run:
     def _fit_global(self) -> Model:
         data, reach = self.data, self.use_case.reach
         tried = GLOBAL_SETTINGS
-        told = (data.training, data.windows, reach, tried, self.contributors)
-        return self._dated(fit_best(self.use_case, *told).model)
+        arguments = (data.training, data.windows, reach, tried, self.contributors)
+        return self._dated(fit_best(self.use_case, *arguments).model)
 
     def _fit_own(self, contenders: Sequence[Contender]) -> tuple[OwnModel, ...]:
         """Every own model, on the global one where that is there."""
-        shared = next((one for one in contenders if one.rung == "global"), None)
+        shared = next((contender for contender in contenders if contender.rung == "global"), None)
         parent = Parent(shared.model, shared.parent_version) if shared else None
-        found = own_models(self.use_case, self.data.training, self.data.windows, parent)
-        return tuple(replace(one, model=self._dated(one.model)) for one in found)
+        models = own_models(self.use_case, self.data.training, self.data.windows, parent)
+        return tuple(replace(own, model=self._dated(own.model)) for own in models)
 
     def _dated(self, model: Model) -> Model:
         until = self.data.windows.training[-1] + self.use_case.reach
@@ -299,48 +299,49 @@ class _Run:
 
         Those of models as they are know how these swing in training windows.
         """
-        through_time = {f"own/{one.name}": one for one in own if one.later}
-        against = {one.key: one for one in others}
+        through_time = {f"own/{model.name}": model for model in own if model.later}
+        against = {contender.key: contender for contender in others}
         holdout = self.data.holdout
         windows = len(np.unique(blocks_of(holdout.as_of, self.use_case.reach)))
-        for found in evaluation.evidence.comparisons:
-            one, other = through_time.get(found.candidate), against.get(found.against)
-            if one is None or other is None:
+        for comparison in evaluation.evidence.comparisons:
+            candidate = through_time.get(comparison.candidate)
+            other = against.get(comparison.against)
+            if candidate is None or other is None:
                 entities = evaluation.evidence.entities
-                yield earlier.informed(replace(found, entities=entities, windows=windows))
+                yield earlier.informed(replace(comparison, entities=entities, windows=windows))
             else:
                 fresh = holdout if other.fresh else None
                 learnt = since if other is serving else None
-                yield compare(self.use_case, one, other.model, other.key, fresh, learnt)
+                yield compare(self.use_case, candidate, other.model, other.key, fresh, learnt)
 
     def _swings(
-        self, one: Contender, evaluation: Evaluation, earlier: Earlier
+        self, contender: Contender, evaluation: Evaluation, earlier: Earlier
     ) -> Mapping[str, Any]:
         """What later windows of the model are to be judged with."""
-        estimate = evaluation.estimates[one.key][self.use_case.metric]
+        estimate = evaluation.estimates[contender.key][self.use_case.metric]
         held = self.data.holdout
-        scored = one.fresh and len(held) and not one.model.lists
-        scores = one.model.predict(held.features) if scored else None
-        return earlier.told(one.key, estimate, held, scores).document()
+        scored = contender.fresh and len(held) and not contender.model.lists
+        scores = contender.model.predict(held.features) if scored else None
+        return earlier.told(contender.key, estimate, held, scores).document()
 
     def _candidate(
-        self, one: Contender, evaluation: Evaluation, recent: pa.Table | None
+        self, contender: Contender, evaluation: Evaluation, recent: pa.Table | None
     ) -> Candidate:
-        estimate = evaluation.estimates[one.key][self.use_case.metric]
-        name = f"{one.rung}-{one.name}"
+        estimate = evaluation.estimates[contender.key][self.use_case.metric]
+        name = f"{contender.rung}-{contender.name}"
         return Candidate(
-            rung=one.rung,
-            name=one.name,
-            artifact=self.lake.put(self.owner, f"{self._folder}/{name}.json", one.content),
-            reference=self._reference(one, name, recent),
-            parent_version=one.parent_version,
+            rung=contender.rung,
+            name=contender.name,
+            artifact=self.lake.put(self.owner, f"{self._folder}/{name}.json", contender.content),
+            reference=self._reference(contender, name, recent),
+            parent_version=contender.parent_version,
             # Unmeasured: anything from 0 to 1, as the empty holdout says.
             metric=estimate.value or 0.0,
             metric_low=estimate.low or 0.0,
             metric_high=1.0 if estimate.high is None else estimate.high,
         )
 
-    def _reference(self, one: Contender, name: str, recent: pa.Table | None) -> StoredObject:
+    def _reference(self, contender: Contender, name: str, recent: pa.Table | None) -> StoredObject:
         """Features and prediction of the window the model was judged on.
 
         Of lists it is what was there at the training instead, as it is asked for lists: the holdout
@@ -368,27 +369,31 @@ class _Run:
         for column in names:
             table = table.append_column(column, features[column])
         if self.use_case.lists:  # which read whole histories, of items by their names
-            known = {key: pa.array(keys[key].astype(str)) for key in codes}
-            told = {name: features[name] for name in names}
-            asked = pa.table({**known, "as_of": instants, **told})
-            scores = row_scores(one.model, asked, self.use_case.keys[0])
+            ids = {key: pa.array(keys[key].astype(str)) for key in codes}
+            values = {name: features[name] for name in names}
+            asked = pa.table({**ids, "as_of": instants, **values})
+            scores = row_scores(contender.model, asked, self.use_case.keys[0])
             table = table.append_column("prediction", pa.array(scores))
         if table.num_rows > REFERENCE_ROWS:
             draw = np.random.default_rng(self.use_case.seed)
             chosen = draw.choice(table.num_rows, REFERENCE_ROWS, replace=False)
             table = table.take(pa.array(np.sort(chosen)))
         if not self.use_case.lists:
-            table = table.append_column("prediction", pa.array(one.model.predict(table)))
+            table = table.append_column("prediction", pa.array(contender.model.predict(table)))
         return self.lake.put_table(self.owner, f"{self._folder}/{name}.parquet", table)
 
     def _facts(self) -> dict[str, Any]:
         """Lineage: what the training was made from."""
         windows = self.data.windows
         lost = {
-            one.tenant.id: [pack(days) for days in one.lost] for one in self.sources if one.lost
+            source.tenant.id: [pack(days) for days in source.lost]
+            for source in self.sources
+            if source.lost
         }
         unknown = [
-            one.tenant.id for one in self.sources if absent_is_unknown(self.use_case, one.tenant)
+            source.tenant.id
+            for source in self.sources
+            if absent_is_unknown(self.use_case, source.tenant)
         ]
         tables = [asdict(table) for one in self.sources for table in (one.events, one.attributes)]
         return {

@@ -62,13 +62,15 @@ def suspect(
     logs: Sequence[Scored] = (),
 ) -> list[dict[str, Any]]:
     """Every suspicion of the training, as the evaluation keeps it (`registry.suspicions`)."""
-    told = []
-    for one in look(material, recent, logs):
-        models = tuple(c.key for c in contenders if _reads(material.use_case, c, one.columns))
-        mappings = {mapping_of(source.tenant, one.origin) for source in material.sources}
-        found = Suspicion(one.origin, one.columns, one.reasons, tuple(sorted(mappings)), models)
-        told += [asdict(found)] if models else []
-    return told
+    suspicions = []
+    for suspected in look(material, recent, logs):
+        models = tuple(c.key for c in contenders if _reads(material.use_case, c, suspected.columns))
+        mappings = {mapping_of(source.tenant, suspected.origin) for source in material.sources}
+        suspicion = Suspicion(
+            suspected.origin, suspected.columns, suspected.reasons, tuple(sorted(mappings)), models
+        )
+        suspicions += [asdict(suspicion)] if models else []
+    return suspicions
 
 
 def look(
@@ -91,10 +93,12 @@ def look(
 
 def mapping_of(tenant: TenantConfig, origin: str) -> str:
     """Digest of how the tenant's sources map an origin; changes when any of that does."""
-    return digest([origin, *(told for source in tenant.sources for told in _told(source, origin))])
+    return digest(
+        [origin, *(part for source in tenant.sources for part in _read_as(source, origin))]
+    )
 
 
-def _told(source: Source, origin: str) -> Iterator[list[Any]]:
+def _read_as(source: Source, origin: str) -> Iterator[list[Any]]:
     events, facts = source.events, source.attributes
     where: list[Any] = [source.name, source.connector.model_dump(mode="json")]
     where.append({name: str(value) for name, value in source.where.items()})
@@ -113,8 +117,8 @@ def _told(source: Source, origin: str) -> Iterator[list[Any]]:
     if facts is not None and parse_kind(origin) == facts.entity:
         column = facts.names.get(origin.partition(".")[2])
         if column is not None:
-            told = facts.model_dump(mode="json")
-            yield [*where, column, told["valid_from"], told["arrival"]]
+            mapping = facts.model_dump(mode="json")
+            yield [*where, column, mapping["valid_from"], mapping["arrival"]]
 
 
 def parse_kind(origin: str) -> str:
@@ -122,11 +126,11 @@ def parse_kind(origin: str) -> str:
     return origin.partition(".")[0] if "." in origin and " " not in origin else ""
 
 
-def _reads(use_case: UseCase, one: Contender, columns: Sequence[str]) -> bool:
-    if one.rung != "baseline":
+def _reads(use_case: UseCase, contender: Contender, columns: Sequence[str]) -> bool:
+    if contender.rung != "baseline":
         return True
     for rule in use_case.baselines:
-        if rule.name == one.name:
+        if rule.name == contender.name:
             return bool({rule.column, rule.then, *rule.columns} & set(columns))
     return False
 
@@ -150,7 +154,7 @@ def _fresh(material: Material, rows: LabelledRows) -> Mapping[str, Sequence[Fres
         for number, (origin, stream) in enumerate(measures.items())
     )
     service = FeatureService("probe", views)
-    found = np.full((len(rows), len(service.columns)), np.nan)
+    values = np.full((len(rows), len(service.columns)), np.nan)
     for pinned in material.sources:
         mine = rows.tenant == pinned.tenant.id
         if mine.any():
@@ -164,11 +168,11 @@ def _fresh(material: Material, rows: LabelledRows) -> Mapping[str, Sequence[Fres
                 )
             )
             table = _inputs(material, pinned, service, ()).compute(service, spine)
-            found[mine] = np.column_stack(
+            values[mine] = np.column_stack(
                 [table[name].cast(pa.float64()).to_numpy() for name in service.columns]
             )
     return {
-        origin: _told_by(origin, found[:, 6 * number : 6 * number + 6])
+        origin: _mean_and_presence(origin, values[:, 6 * number : 6 * number + 6])
         for number, origin in enumerate(measures)
     }
 
@@ -192,7 +196,7 @@ def _probe(name: str, use_case: UseCase, stream: EventStream, origin: str) -> Fe
     return FeatureView(name, _KINDS[use_case.judged[0]], stream, parts, owner="platform")
 
 
-def _told_by(origin: str, parts: Floats) -> tuple[Fresh, Fresh]:
+def _mean_and_presence(origin: str, parts: Floats) -> tuple[Fresh, Fresh]:
     """Mean and presence, from sums, given values and events over one and over all horizons."""
     young, whole = parts[:, ::2], parts[:, 1::2]
     answers = []
@@ -214,16 +218,16 @@ def _logged(material: Material, logs: Sequence[Scored]) -> Logged | None:
         return None
     (pinned,) = material.sources
     ready = [
-        one
-        for one in sorted(logs, key=lambda one: one.as_of)
-        if one.feature_fingerprint == use_case.fingerprint
-        and one.as_of + use_case.label.horizon <= windows.known_until
-        and _may_differ(material.lake, pinned, one)
+        log
+        for log in sorted(logs, key=lambda log: log.as_of)
+        if log.feature_fingerprint == use_case.fingerprint
+        and log.as_of + use_case.label.horizon <= windows.known_until
+        and _may_differ(material.lake, pinned, log)
     ][-LOGS:]
     tables = []
-    for one in ready:
+    for log in ready:
         try:
-            vectors = material.lake.get_table(pinned.tenant.ref, one.features)
+            vectors = material.lake.get_table(pinned.tenant.ref, log.features)
         except IntegrityError:  # retention took it, or its features were built anew
             continue
         if vectors.num_rows:
@@ -236,10 +240,10 @@ def _logged(material: Material, logs: Sequence[Scored]) -> Logged | None:
     spine = then.select([*use_case.keys, "as_of"])
     read = _inputs(material, pinned, use_case.features, event_columns(use_case))
     if use_case.request:  # an event that is gone is no row
-        known = pc.is_in(
+        still_there = pc.is_in(
             spine[use_case.entity], value_set=read.events[use_case.entity].combine_chunks()
         )
-        then, spine = then.filter(known), spine.filter(known)
+        then, spine = then.filter(still_there), spine.filter(still_there)
     now = read.compute(use_case.features, Spine(spine))
     if use_case.request:
         now = with_request(use_case.request, now, read.events, read.timezone)

@@ -52,15 +52,17 @@ class Earlier:
             return cls(use_case, training, {}, {})
         rows = some_entities(training, use_case.seed)
         later = {
-            f"own/{one.name}": (
-                LabelledRows.stacked([part.rows for part in one.later]),
-                np.concatenate([part.scores for part in one.later]),
+            f"own/{model.name}": (
+                LabelledRows.stacked([part.rows for part in model.later]),
+                np.concatenate([part.scores for part in model.later]),
             )
-            for one in own
-            if one.later
+            for model in own
+            if model.later
         }
         fixed = {
-            one.key: one.model.predict(rows.features) for one in contenders if one.rung != "own"
+            contender.key: contender.model.predict(rows.features)
+            for contender in contenders
+            if contender.rung != "own"
         }
         return cls(use_case, rows, fixed, later)
 
@@ -88,10 +90,10 @@ class Earlier:
         if earlier is None and key in self.fixed:
             earlier = self.rows, self.fixed[key]
         if earlier is not None:
-            rows, said = earlier
+            rows, answers = earlier
             intervals = Intervals(rows, self.use_case.reach)
-            metric = metric.pooled(intervals.swing(self.use_case.metric, said))
-            gaps = gaps.pooled(self._gaps(rows, said))
+            metric = metric.pooled(intervals.swing(self.use_case.metric, answers))
+            gaps = gaps.pooled(self._gaps(rows, answers))
         own = estimate.uncertainty
         return Swings(own.by_entity if own else None, own.blocks if own else 0.0, metric, gaps)
 
@@ -99,8 +101,8 @@ class Earlier:
         """Of the log odds of outcomes less those of what was predicted."""
         if self.use_case.task != "classification" or not len(rows):
             return Swing()
-        found = list(gaps(rows, scores, self.use_case))
-        return Swing.among([gap for gap, _ in found], [error for _, error in found])
+        measured = list(gaps(rows, scores, self.use_case))
+        return Swing.among([gap for gap, _ in measured], [error for _, error in measured])
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,16 @@ def told(
         IntegrityError: it read tables of somebody else, or they are gone.
     """
     tables = document["tables"]
-    check_read((one["tenant"] for one in tables), tenants)
-    for one in tables:
-        tenant, version = tenants[one["tenant"]], one["version"]
+    check_read((table["tenant"] for table in tables), tenants)
+    for table in tables:
+        tenant, version = tenants[table["tenant"]], table["version"]
         if version < 0:
             continue
-        events = one["table"] == "events"
+        events = table["table"] == "events"
         columns = [*_IDS, "properties"] if events else ["entity_id", "value"]
-        read = lake.read(tenant, one["table"], version=version, columns=columns, known_at=known_at)
+        read = lake.read(
+            tenant, table["table"], version=version, columns=columns, known_at=known_at
+        )
         for name in columns:
             texts = pc.unique(read[name]).drop_null()
             if name == "properties":
@@ -55,7 +57,7 @@ def told(
 
 def _values(properties: pa.Array) -> pa.Array:
     """The texts that are values of properties, however deep."""
-    found: set[str] = set()
+    values: set[str] = set()
     for text in properties.filter(pc.match_substring_regex(properties, _HAS_TEXT)).to_pylist():
         try:
             waiting = [json.loads(text)]
@@ -68,8 +70,8 @@ def _values(properties: pa.Array) -> pa.Array:
             elif isinstance(part, list):
                 waiting += part
             elif isinstance(part, str):
-                found.add(part)
-    return pa.array(sorted(found), pa.string())
+                values.add(part)
+    return pa.array(sorted(values), pa.string())
 
 
 def _words(texts: pa.Array) -> pa.Array:

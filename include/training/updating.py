@@ -78,8 +78,8 @@ def fit_recalibrated(use_case: UseCase, base: Model, rows: LabelledRows) -> Mode
     penalty, ideal = np.array(RECALIBRATION_PENALTY), np.array([1.0, 1.0, 0.0])
     halves = log_halves(base.predict(rows.features))
     design = np.column_stack([*halves, np.ones(len(rows))])
-    found = ideal + _logistic(design, design @ ideal, rows, penalty)
-    rising, falling, offset = found.tolist()
+    fitted = ideal + _logistic(design, design @ ideal, rows, penalty)
+    rising, falling, offset = fitted.tolist()
     predictor = RecalibratedPredictor(base, max(rising, 0.0), max(falling, 0.0), offset)
     settings = {"penalty": list(RECALIBRATION_PENALTY), "seed": use_case.seed}
     return Model("recalibrated", base.columns, predictor, settings)
@@ -131,8 +131,8 @@ def _rounds(
     without = _losses(use_case, outer, start[after])
     best, lowest, clear = 0, 0.0, False
     for stop in stops:
-        found = start[after] + raw_scores(trees, values[after], stop)
-        change = _losses(use_case, outer, found) - without
+        margins = start[after] + raw_scores(trees, values[after], stop)
+        change = _losses(use_case, outer, margins) - without
         if change.mean() < lowest:
             best, lowest = stop, float(change.mean())
             clear = bool(-lowest > ERRORS * change.std() / np.sqrt(len(change)))
@@ -153,10 +153,10 @@ def _linear(
     if use_case.task == "ranking":
         return None
     logs = signed_log(values)
-    known = ~np.isnan(logs)
-    count = np.maximum(known.sum(axis=0), 1)
-    centre = np.where(known, logs, 0.0).sum(axis=0) / count
-    spread = np.sqrt((np.where(known, logs - centre, 0.0) ** 2).sum(axis=0) / count)
+    present = ~np.isnan(logs)
+    count = np.maximum(present.sum(axis=0), 1)
+    centre = np.where(present, logs, 0.0).sum(axis=0) / count
+    spread = np.sqrt((np.where(present, logs - centre, 0.0) ** 2).sum(axis=0) / count)
     scale = np.where(spread > _NO_SPREAD, spread, 1.0)
     empty = tuple(np.zeros(values.shape[1]).tolist())
     part = LinearPart(0.0, 0.0, tuple(centre.tolist()), tuple(scale.tolist()), empty)
@@ -173,9 +173,9 @@ def _logistic(design: Matrix, offset: Vector, rows: LabelledRows, penalty: Vecto
 
     def loss(at: Vector) -> tuple[float, Vector]:
         margin = offset + design @ at
-        each = weight * (np.logaddexp(0, margin) - label * margin)
+        losses = weight * (np.logaddexp(0, margin) - label * margin)
         gradient = design.T @ (weight * (sigmoid(margin) - label)) + penalty * at
-        return float(each.sum() + 0.5 * (penalty * at**2).sum()), gradient
+        return float(losses.sum() + 0.5 * (penalty * at**2).sum()), gradient
 
     def hessian(at: Vector) -> Matrix:
         chance = sigmoid(offset + design @ at)
@@ -183,10 +183,10 @@ def _logistic(design: Matrix, offset: Vector, rows: LabelledRows, penalty: Vecto
         return np.asarray((design * curvature[:, None]).T @ design + np.diag(penalty))
 
     start = np.zeros(design.shape[1])
-    found = minimize(
+    minimum = minimize(
         loss, start, jac=True, hess=hessian, method="trust-exact", options={"gtol": _CONVERGED}
     )
-    return np.asarray(found.x)
+    return np.asarray(minimum.x)
 
 
 def _trees(

@@ -82,12 +82,12 @@ def _steps(
     skipped: set[datetime],
 ) -> tuple[datetime, ...]:
     """The newest `count` snapshots whose labels are known, oldest first; `skipped` gets others."""
-    found: list[datetime] = []
+    instants: list[datetime] = []
     at = newest
-    while len(found) < count and at >= oldest:
+    while len(instants) < count and at >= oldest:
         if label_reaches(use_case, at, lost):
             skipped.add(at)
         else:
-            found.append(at)
+            instants.append(at)
         at -= use_case.snapshots.every
-    return tuple(reversed(found))
+    return tuple(reversed(instants))

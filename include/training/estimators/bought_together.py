@@ -36,10 +36,12 @@ def fit_lists(
     baskets, until = baskets_of(training), looked[-1] + use_case.reach
     if contributors is not None:
         baskets = contributors.known(baskets)
-    known = categories_of(training, history_of(use_case), contributors)
+    category_of = categories_of(training, history_of(use_case), contributors)
     categories = None
-    if known:
-        categories = pa.table({"item_id": list(known), "category": list(known.values())})
+    if category_of:
+        categories = pa.table(
+            {"item_id": list(category_of), "category": list(category_of.values())}
+        )
     settings = GRID[0]
     trials: Trials = ()
     if len(looked) > 1:

@@ -58,9 +58,9 @@ def fit_lists(
     last = training.at(looked[-1:])
     before, later = had(last, history), wanted(last)
     grid = [
-        replace(one, weight=WEIGHT, seen=history.seen, shrinkage=shrinkage)
-        for one, shrinkage in product(ease.GRID, SHRINKAGES if prior else (0.0,))
-        if one.novelty == 0  # how much popularity counts is the blend's
+        replace(option, weight=WEIGHT, seen=history.seen, shrinkage=shrinkage)
+        for option, shrinkage in product(ease.GRID, SHRINKAGES if prior else (0.0,))
+        if option.novelty == 0  # how much popularity counts is the blend's
     ]
     settings, blend = grid[0], BLENDS[0]
     trials: Trials = ()
@@ -73,12 +73,13 @@ def fit_lists(
         older = had(training.at(earlier[-1:]), history)
         fitted = ease.fit(older if liked(older) else before, settings, prior, contributors)
         columns = Columns(WEIGHT, RECENCY, history.category, lately)
-        found = experts(before, columns, fitted)
+        mixture = experts(before, columns, fitted)
         drop = history.seen == "drop"
         reached = {
-            one: ndcg(found.lists(one, TOP, drop_seen=drop), later, TOP).mean() for one in BLENDS
+            candidate: ndcg(mixture.lists(candidate, TOP, drop_seen=drop), later, TOP).mean()
+            for candidate in BLENDS
         }
-        blend = max(reached, key=lambda one: reached[one])
+        blend = max(reached, key=lambda candidate: reached[candidate])
         trials = (
             *({"settings": asdict(s), "ndcg@10": v} for s, v in chosen.ndcg.items()),
             *({"blend": asdict(one), "ndcg@10": float(v)} for one, v in reached.items()),

@@ -30,7 +30,7 @@ def fit(
     predictor = forecast_fit.fit(
         _observed(rows),
         use_case.columns,
-        [_rule(one) for one in use_case.baselines],
+        [_rule(baseline) for baseline in use_case.baselines],
         settings,
         horizon=use_case.label.horizon,
         most=_most(use_case),
@@ -48,7 +48,7 @@ def recorrected(use_case: UseCase, base: Model, rows: LabelledRows) -> Model:
 def naive_model(use_case: UseCase, baseline: Baseline, rows: LabelledRows | None = None) -> Model:
     """A baseline as forecast, with intervals where there are rows to tell them by."""
     rules = tuple(dict.fromkeys((_rule(baseline), _rule(use_case.baselines[-1]))))
-    columns = dict.fromkeys(name for one in rules for name in (one.column, one.then) if name)
+    columns = dict.fromkeys(name for rule in rules for name in (rule.column, rule.then) if name)
     predictor = forecast_fit.naive(tuple(columns), rules, _most(use_case))
     if rows is not None and len(rows):
         _, later = forecast_fit.split(_observed(rows), use_case.label.horizon, use_case.seed)

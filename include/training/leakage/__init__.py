@@ -69,7 +69,7 @@ def find(
     table = Table.of(use_case, rows)
     if table is None:
         return ()
-    found = []
+    suspected = []
     gone = lacking(table, looks.recent)
     if gone.keys() & set(table.origins.get(TIMING, ())):
         gone = {}  # nothing happens any more, which is no column's fault
@@ -78,8 +78,8 @@ def find(
         gaps = [gone[name] for name in names if name in gone]
         reasons = (*_reasons(side, looks), *gaps[:1])
         if reasons:
-            found.append(SuspectedOrigin(origin, names, reasons))
-    return tuple(found)
+            suspected.append(SuspectedOrigin(origin, names, reasons))
+    return tuple(suspected)
 
 
 def _reasons(side: Side, looks: Looks) -> Iterator[str]:

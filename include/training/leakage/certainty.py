@@ -39,21 +39,21 @@ def too_sure(side: Side) -> Iterator[str]:
 
 def _chance(score: Floats, label: Floats) -> Floats:
     """Each row's chance of the outcome by its score: the share among rows of like scores."""
-    found = np.empty(len(score))
+    chance = np.empty(len(score))
     for part in np.array_split(np.argsort(score, kind="stable"), max(2, min(20, len(score) // 50))):
-        found[part] = label[part].mean()
-    return found
+        chance[part] = label[part].mean()
+    return chance
 
 
 def _regions(column: Floats) -> Iterator[tuple[Flags, str]]:
     """Parts of a feature's values, none of which is told: those go into reasons."""
     missing, usual = np.isnan(column), usual_value(column)
-    known = column[~missing]
+    present = column[~missing]
     yield missing, "missing"
     yield ~missing, "there"
     yield column == usual, "its most frequent value"
     yield ~missing & (column != usual), "another than its most frequent value"
-    for share in _TAILS if len(known) else ():
-        low, high = np.quantile(known, (share, 1 - share))
+    for share in _TAILS if len(present) else ():
+        low, high = np.quantile(present, (share, 1 - share))
         yield column <= low, f"among its lowest {share:.0%}"
         yield column >= high, f"among its highest {share:.0%}"

@@ -39,8 +39,8 @@ def power(label: Floats, score: Floats, binary: bool) -> InfluenceEstimate:
 
     A score that is missing stands in the middle of all.
     """
-    known = score[~np.isnan(score)]
-    score = np.where(np.isnan(score), np.median(known) if len(known) else 0.0, score)
+    present = score[~np.isnan(score)]
+    score = np.where(np.isnan(score), np.median(present) if len(present) else 0.0, score)
     if not binary:
         x, y = standard(rankdata(score)), standard(rankdata(label))
         rho = float((x * y).mean())

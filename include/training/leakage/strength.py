@@ -23,10 +23,10 @@ def too_strong(side: Side) -> Iterator[str]:
     """Says so where an origin explains more than an honest one of its kind may."""
     if _allowed(side) == EXPLAINS_ALL and not side.table.binary:
         return  # sums of what goes on are as regular as trade is
-    for words, found in explained(side):
-        if found.above(_allowed(side), side.table.entity, SURE):
+    for words, share in explained(side):
+        if share.above(_allowed(side), side.table.entity, SURE):
             yield (
-                f"{words}, it explains {found.value:.0%} of what all else leaves unexplained, "
+                f"{words}, it explains {share.value:.0%} of what all else leaves unexplained, "
                 f"and surely more than the {_allowed(side):.0%} that are let pass"
             )
             return
@@ -63,12 +63,12 @@ def _best(side: Side, name: str) -> Floats:
     """The best monotone function of one feature, and the mean where it is missing."""
     column, target = side.table.column(name), side.table.target
     missing = np.isnan(column)
-    found = np.zeros(len(target))
+    answer = np.zeros(len(target))
     if missing.any():
-        found[missing] = target[missing].mean()
+        answer[missing] = target[missing].mean()
     if not missing.all():
-        found[~missing] = monotone(column[~missing], target[~missing])
-    return found
+        answer[~missing] = monotone(column[~missing], target[~missing])
+    return answer
 
 
 def _error(side: Side, answer: Floats) -> float:

@@ -56,8 +56,8 @@ class Table:
         kept = [place for place, column in enumerate(values.T) if _varies(column)]
         names, values = tuple(use_case.columns[place] for place in kept), values[:, kept]
         tenant = np.unique(rows.tenant, return_inverse=True)[1]
-        told = rows.label if binary else standard(rankdata(rows.label))
-        target = told - (np.bincount(tenant, told) / np.bincount(tenant))[tenant]
+        outcome = rows.label if binary else standard(rankdata(rows.label))
+        target = outcome - (np.bincount(tenant, outcome) / np.bincount(tenant))[tenant]
         parts = [_design(column, tenant) for column in values.T]
         design = np.hstack([np.zeros((len(rows), 0)), *parts])
         return cls(
@@ -79,15 +79,15 @@ class Table:
     @property
     def old(self) -> Flags:
         """The rows of the older half of the instants."""
-        found: Flags = self.instant < (self.instant.max() + 1) // 2
-        return found
+        older: Flags = self.instant < (self.instant.max() + 1) // 2
+        return older
 
     @property
     def new(self) -> Flags:
         """The rows of the newest eighth of the instants, one at least."""
         count = self.instant.max() + 1
-        found: Flags = self.instant >= count - max(1, round(count / 8))
-        return found
+        newest: Flags = self.instant >= count - max(1, round(count / 8))
+        return newest
 
     def column(self, name: str) -> Floats:
         """The values of a feature."""
@@ -113,10 +113,10 @@ class Table:
 
     def power(self, score: Floats, rows: Flags) -> InfluenceEstimate:
         """Of a score over some rows; the others have no part in it."""
-        found = power(self.label[rows], score[rows], self.binary)
+        estimate = power(self.label[rows], score[rows], self.binary)
         influence = np.zeros(len(score))
-        influence[rows] = found.influence
-        return InfluenceEstimate(found.value, influence)
+        influence[rows] = estimate.influence
+        return InfluenceEstimate(estimate.value, influence)
 
 
 @dataclass(frozen=True)
@@ -155,20 +155,20 @@ def monotone(score: Floats, target: Floats) -> Floats:
 
 def _narrowed(read: frozenset[str]) -> bool:
     """Whether a feature counts events of some names only."""
-    return any(one.startswith(EVENT) for one in read)
+    return any(origin.startswith(EVENT) for origin in read)
 
 
 def _varies(column: Floats) -> bool:
-    known = column[~np.isnan(column)]
-    return bool(len(known)) and bool(known.min() < known.max() or len(known) < len(column))
+    present = column[~np.isnan(column)]
+    return bool(len(present)) and bool(present.min() < present.max() or len(present) < len(column))
 
 
 def _design(column: Floats, tenant: Codes) -> Floats:
     """Ranks among the tenant's rows from −1 to 1, their squares, and whether there is no value."""
     missing = np.isnan(column)
     rank, square = np.zeros(len(column)), np.zeros(len(column))
-    for one in np.unique(tenant):
-        here = (tenant == one) & ~missing
+    for number in np.unique(tenant):
+        here = (tenant == number) & ~missing
         rank[here] = 2 * rankdata(column[here]) / max(1, here.sum()) - 1
     square[~missing] = rank[~missing] ** 2 - 1 / 3
     parts = [rank, square]

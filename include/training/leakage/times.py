@@ -34,16 +34,16 @@ REWRITTEN: Final = 0.02
 def fresher(side: Side, found: Sequence[Fresh]) -> Iterator[str]:
     """Says so where events tell the outcome while they are young, and final ones do not."""
     table = side.table
-    for one in found:
-        both = ~np.isnan(one.young) & ~np.isnan(one.final)
+    for measure in found:
+        both = ~np.isnan(measure.young) & ~np.isnan(measure.final)
         if both.sum() < FEWEST:
             continue
-        young, final = table.power(one.young, both), table.power(one.final, both)
+        young, final = table.power(measure.young, both), table.power(measure.final, both)
         sign = -1.0 if young.value < 0 else 1.0
         lead = young.times(sign) - final.times(sign)
         if abs(young.value) >= TELLING and lead.above(FRESHER, table.entity, SURE):
             yield (
-                f"{one.what} of events younger than the label's horizon tells the outcome with "
+                f"{measure.what} of events younger than the label's horizon tells the outcome with "
                 f"a power of {abs(young.value):.2f}, that of older ones, which are final, with "
                 f"{sign * final.value:.2f}"
             )
@@ -62,15 +62,15 @@ def changed_with_age(side: Side) -> Iterator[str]:
         here = table.power(table.column(name), strong)
         turn = -1.0 if here.value < 0 else 1.0
         here = here.times(turn)
-        there = table.power(table.column(name), weak).times(turn)
-        lost = here - there
-        if here.value < STRONG or abs(there.value) > here.value / 2:
+        elsewhere = table.power(table.column(name), weak).times(turn)
+        lost = here - elsewhere
+        if here.value < STRONG or abs(elsewhere.value) > here.value / 2:
             continue
         own = lost - rest.times(sign)
-        if all(one.above(CHANGED, table.entity, SURER) for one in (lost, own)):
+        if all(drop.above(CHANGED, table.entity, SURER) for drop in (lost, own)):
             yield (
                 f"{name} tells the outcome of {words} rows with a power of {here.value:.2f}, "
-                f"and of {'old' if words == 'new' else 'new'} ones with {there.value:.2f}"
+                f"and of {'old' if words == 'new' else 'new'} ones with {elsewhere.value:.2f}"
             )
             return
 
@@ -81,7 +81,7 @@ def rewritten(side: Side, logged: Logged) -> Iterator[str]:
     for name in side.names:
         if name not in logged.then.column_names or name not in logged.now.column_names:
             continue
-        then, now = (matrix(one, (name,))[:, 0] for one in (logged.then, logged.now))
+        then, now = (matrix(table, (name,))[:, 0] for table in (logged.then, logged.now))
         differs = ~((then == now) | (np.isnan(then) & np.isnan(now)))
         if differs.sum() < FEWEST or differs.mean() < REWRITTEN:
             continue
@@ -106,7 +106,7 @@ def lacking(table: Table, recent: pa.Table | None) -> dict[str, str]:
     """Features that rows without an outcome lack and that tell it, each with the reason."""
     if recent is None or not recent.num_rows:
         return {}
-    found = {}
+    reasons = {}
     counts = np.bincount(table.instant, table.weight)
     half = len(counts) // 2
     last = int((table.instant == len(counts) - 1).sum())
@@ -114,19 +114,19 @@ def lacking(table: Table, recent: pa.Table | None) -> dict[str, str]:
     for place, name in enumerate(table.columns):
         column, values = table.values[:, place], fresh[:, place]
         usual = usual_value(column)
-        there, now = (~np.isnan(one) & (one != usual) for one in (column, values))
-        told = np.bincount(table.instant, there * table.weight)[half:]
-        before, after = float(told.sum() / counts[half:].sum()), float(now.mean())
-        least = float((told / counts[half:]).min())
-        if before * len(now) < EXPECTED or after > least / FEWER:
+        present, present_now = (~np.isnan(part) & (part != usual) for part in (column, values))
+        filled = np.bincount(table.instant, present * table.weight)[half:]
+        before, after = float(filled.sum() / counts[half:].sum()), float(present_now.mean())
+        least = float((filled / counts[half:]).min())
+        if before * len(present_now) < EXPECTED or after > least / FEWER:
             continue
-        spread = before * (1 - before) / last + after * (1 - after) / len(now)
-        by_presence = table.power(there.astype(np.float64), np.ones(len(there), dtype=bool))
+        spread = before * (1 - before) / last + after * (1 - after) / len(present_now)
+        by_presence = table.power(present.astype(np.float64), np.ones(len(present), dtype=bool))
         by_presence = by_presence.times(-1.0 if by_presence.value < 0 else 1.0)
         tells = by_presence.above(FRESHER, table.entity, SURE)
         if tells and before - after > SURER * np.sqrt(spread):
-            found[name] = (
+            reasons[name] = (
                 f"{name} says something in {after:.0%} of the rows that have no outcome yet, "
                 f"and did in {before:.0%} of those that have one"
             )
-    return found
+    return reasons
