@@ -16,7 +16,7 @@ _NAME: Final = re.compile(rf"({OWNER_ID.pattern})[./]({NAME.pattern})(?:@([1-9][
 
 @dataclass(frozen=True)
 class ModelName:
-    """A model of a tenant's or of all tenants', and one version of it."""
+    """The name of a tenant's or a global model, and of one of its versions."""
 
     tenant: str
     use_case: str
@@ -31,7 +31,7 @@ class ModelName:
         """The name in `global.churn@7`, `global/churn@7` or `global.churn`.
 
         Raises:
-            ConfigError: it is none.
+            ConfigError: the text is no such name.
         """
         match = _NAME.fullmatch(text)
         if match is None:
@@ -45,12 +45,12 @@ class ModelName:
 
 
 def ancestors(parent_version: str, registry: Registry) -> Iterator[str]:
-    """Names of the versions that something came from, the nearest first.
+    """Names of the versions that a model descends from, the nearest first.
 
     Only global models have descendants, so the chain ends where a parent is no global version.
 
     Args:
-        parent_version: as versions and candidates carry it; empty where there is none.
+        parent_version: the model's parent, as versions and candidates name it; empty without one.
     """
     seen: set[str] = set()
     while parent_version and parent_version not in seen:

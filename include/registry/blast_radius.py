@@ -1,8 +1,8 @@
-"""Everything that came from one global version, rolled back in one go.
+"""Rolls back every champion that came from one global version.
 
-The global version is withdrawn first, so that from then on no training can promote a descendant;
-then every tenant that serves one goes back, each in a transaction of its own. Killed anywhere and
-run again, it does what is left.
+The global version is withdrawn first, so that from then on no training can promote a descendant.
+Then every tenant that serves a descendant goes back, each in a transaction of its own. A rollback
+that was killed anywhere does what is left when it runs again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Outcome = Literal[
 
 @dataclass(frozen=True)
 class ChampionChange:
-    """What became of one owner's champion, or would."""
+    """The effect on one owner's champion; in a dry run, the effect there would be."""
 
     tenant: str
     use_case: str
@@ -63,22 +63,22 @@ def roll_back_derived(
     by: str = "system",
     dry_run: bool = False,
 ) -> Iterator[ChampionChange]:
-    """Withdraw a global version and roll back every champion that is it or came from it.
+    """Withdraw a global version and roll back every champion that is that version or came from it.
 
-    A champion goes back to the newest earlier one that did not come from it, reads the same
-    features and is whole; where there is none, to what `fallback` offers; where that offers
-    nothing it stays, and the effect says so. A tenant that cannot be reached holds up no other.
+    A champion goes back to the newest earlier version that did not come from the withdrawn one,
+    reads the same features and is whole; without such a version, to what `fallback` offers; without
+    that it stays, and the effect says so. A tenant that cannot be reached holds up no other.
 
     Args:
         as_of: end of a tenant's newest interval, from which the earlier version serves; None where
-            it has none yet.
+            the tenant has no interval yet.
         dry_run: only say what would be done.
 
     Returns:
         An effect for the global model, then one per tenant, each as soon as it is done.
 
     Raises:
-        ConfigError: the version is no global one.
+        ConfigError: the version is not a global one.
         UnknownNameError: there is no such version.
     """
     if not is_global(source.tenant) or not source.version:
@@ -153,7 +153,7 @@ class _Work:
             return self._effect(world, outcome, current, to, " ".join((*passed, reason)))
 
     def roll_back(self, tenant: TenantRef) -> ChampionChange:
-        """One tenant, in one transaction."""
+        """Roll back one tenant's champion, in one transaction."""
         case, registry = self.source.use_case, self.registry
         if self.promotions.champion_at(tenant, case) is None:
             return ChampionChange(tenant.id, case, "not affected", "", "", "Nothing serves.")
@@ -195,7 +195,7 @@ class _Work:
         at: datetime,
         gone: Withdrawn,
     ) -> tuple[Promotion | None, tuple[str, ...]]:
-        """Whom to go back to, and who was passed over."""
+        """The promotion to go back to, and a sentence on each version that was passed over."""
         serving = self.registry.get(owner, current.use_case, current.version)
         before = [
             promotion
@@ -215,9 +215,9 @@ class _Work:
         return replace(current, version=offered.rung, rung=offered.rung), passed
 
     def _path(self, version: ModelVersion) -> list[str]:
-        """The versions from this one's parent to the source; empty where it did not come from it.
+        """The versions from the parent of `version` to the source; empty for other descent.
 
-        The source itself has a path of its own name.
+        The path of the source itself is its own name.
         """
         if ModelName.of(version) == self.source:
             return [str(self.source)]

@@ -22,7 +22,7 @@ _FIELDS: Final = (
 
 
 def card(tenant: str, use_case: str, new: NewVersion) -> bytes:
-    """All that is known of a version but its bytes, as JSON; equal versions give equal cards."""
+    """Everything about a version except its bytes, as JSON; equal versions give equal cards."""
     content = {
         "tenant": tenant,
         "use_case": use_case,
@@ -41,11 +41,12 @@ def card(tenant: str, use_case: str, new: NewVersion) -> bytes:
 
 
 def judged(key: str, document: Mapping[str, Any], decision: Sequence[str]) -> dict[str, Any]:
-    """What an evaluation says about the model of a key beside the others.
+    """The part of an evaluation that concerns one model, with the figures of the others.
 
     Args:
-        key: `rung/name`.
-        decision: the reasons of what was decided on it.
+        key: the model's `rung/name`.
+        document: the evaluation.
+        decision: the reasons of the decision about the training.
     """
     evidence, models = document["evidence"], document["models"]
     ours = models[key]
@@ -81,7 +82,7 @@ def judged(key: str, document: Mapping[str, Any], decision: Sequence[str]) -> di
 
 
 def lines(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """One text per key, sorted; what is nested stands there as JSON."""
+    """One text per key, sorted; nested values as JSON."""
     values = {f"{prefix}{key}": plain(value) for key, value in sorted(content.items())}
     return {
         k: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for k, v in values.items()
@@ -97,7 +98,7 @@ def to_tags(version: ModelVersion) -> dict[str, str]:
 def from_tags(
     tenant: str, use_case: str, version: str, tags: Mapping[str, str]
 ) -> ModelVersion | None:
-    """The version those tags describe; None where one is missing, so it is none of ours."""
+    """The version that the tags describe; None where a tag is missing, so not one of ours."""
     if any(name not in tags for name in _FIELDS):
         return None
     values: dict[str, Any] = {name: tags[name] for name in _FIELDS}
@@ -106,7 +107,7 @@ def from_tags(
 
 
 def plain(value: Any) -> Any:
-    """The value in JSON's types; what is not finite becomes null."""
+    """The value in JSON's types; numbers that are not finite become null."""
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,7 +1,8 @@
-"""What an experiment comes to: it ends, and where the challenger won, that one serves.
+"""Ends an experiment; where the challenger won, the challenger serves from then on.
 
-The decision is written into the promotions first, once, under the experiment's name; then
-the alias follows, then the end is written. Killed anywhere and run again, it does what is left.
+The decision is written into the promotions first, once, under the experiment's name. Then the alias
+follows, then the end is written. A conclusion that was killed anywhere does what is left when it
+runs again.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ def conclude(
 ) -> Experiment:
     """End the experiment from `as_of` on; a challenger that is to be promoted serves from then.
 
-    Where the champion has changed meanwhile, or the challenger was withdrawn, it ends without.
+    The experiment ends without a promotion where the champion has changed meanwhile, or the
+    challenger was withdrawn.
     """
     case, figures = experiment.use_case, dict(figures or {})
     with promotions.exclusive(tenant, case):
@@ -144,7 +146,7 @@ def _keep(
     promotions: Promotions,
     by: str,
 ) -> None:
-    """Write, once, that who serves goes on serving."""
+    """Write, once, that the champion goes on serving."""
     decided = promotions.history(tenant, experiment.use_case)
     current = promotions.champion_at(tenant, experiment.use_case)
     if current is None or any(decision.trigger == experiment.name for decision in decided):

@@ -1,8 +1,8 @@
-"""Versions whose data is not consented to any more: withdrawn for good, wherever they serve.
+"""Withdraws versions for good that were made of data whose consent is gone, wherever they serve.
 
-Unlike after a rollback nobody puts them back, they are in force at no instant, and where nothing is
-left to go back to, nothing serves. Each owner and use case has one row for it in its ledger: killed
-anywhere and run again, it does what is left.
+Unlike after a rollback, nobody can put such versions back, they are in force at no instant, and
+where nothing is left to go back to, nothing serves. A withdrawal writes one row per owner and use
+case into the ledger; killed anywhere, it does what is left when it runs again.
 """
 
 from __future__ import annotations
@@ -39,15 +39,16 @@ def withdraw(
     by: str = "system",
     dry_run: bool = False,
 ) -> ChampionChange:
-    """Withdraw an owner's versions that are lost; who serves gives way where it is one of them.
+    """Withdraw an owner's lost versions; a champion among them gives way.
 
-    To the newest earlier version that can take over, else to what `fallback` offers, else to
-    nothing. Experiments whose challenger or champion is lost end.
+    The champion gives way to the newest earlier version that can take over, else to what `fallback`
+    offers, else to nothing. Experiments whose challenger or champion is lost end.
 
     Args:
-        lost: why a version must go, in a sentence; empty where it may stay. It is given versions
-            with the parents that the ledger has of them.
-        as_of: from when on another serves, and not before the lost one did; None for just then.
+        lost: why a version must go, in a sentence; empty where the version may stay. The versions
+            that `lost` is called with have the parents that the ledger records.
+        as_of: from when on another version serves, but not before the lost one did; None for the
+            instant at which the lost one began.
         also: names of global versions that are lost, too, though no ledger says so yet.
         dry_run: only say what would be done.
     """
@@ -100,7 +101,7 @@ def _withdraw(
     by: str,
     dry_run: bool,
 ) -> ChampionChange:
-    """Decide who serves without the lost ones, and write it, within `Promotions.exclusive`."""
+    """Decide who serves without the lost versions, and write that; in `Promotions.exclusive`."""
     current = promotions.champion_at(owner, use_case)
     numbers = {version.version for version in losses}
     causes = tuple(dict.fromkeys(losses.values()))
@@ -147,7 +148,7 @@ def _gone(
     promotions: Promotions,
     also: Collection[str],
 ) -> Withdrawn:
-    """What is withdrawn for the owner once this is written."""
+    """The owner's withdrawn versions, the lost ones counted as if they were written already."""
     gone = Withdrawn.of(owner, use_case, decided, promotions)
     own = gone.own | {version.version for version in losses}
     shared = {owner.id: own} if is_global(owner.id) else {}

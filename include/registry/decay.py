@@ -1,4 +1,4 @@
-"""Back to the global model when a tenant's own decays: judged on labels that have matured.
+"""Goes back to the global model when a tenant's own decays, judged on labels that have matured.
 
 `decide_rollback` is the decision, `roll_back_if_decayed` carries it out.
 """
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RollbackFacts:
-    """How the version that serves did on labels it had not seen, beside what it promised."""
+    """The champion's figures on labels it had not seen, beside those at its promotion."""
 
     version: str  #: made the predictions that were measured
     rung: str
@@ -120,9 +120,9 @@ def roll_back_if_decayed(
     pool: TenantRef,
     fallback: Fallback | None = None,
 ) -> Promotion | None:
-    """The rollback from `as_of` on, where it is due and not done yet; None where it is not.
+    """Roll back from `as_of` on, where the version has decayed; None where nothing changes.
 
-    From a model of the tenant's own to the global champion, if that reads the same features and is
+    A tenant's own model gives way to the global champion, if that reads the same features and is
     not withdrawn; else to the newest earlier version that can take over; else to `fallback`.
     Nothing happens where another version serves by now, so a rerun changes nothing.
 
@@ -226,10 +226,11 @@ def _adopted(
 
 
 def _seen_by(model: Model, reference: bytes) -> bytes | None:
-    """The tenant's own reference window with the model's predictions; None where it cannot read it.
+    """The tenant's own reference window with a global model's predictions on that window.
 
-    The global model's own window is other tenants'. Models that answer with lists read items by
-    name, and a reference has no names.
+    The global model's own reference window is made of other tenants' rows. None where the model
+    cannot read the tenant's: models that answer with lists need items by name, and a reference
+    holds no names.
     """
     if model.lists:
         return None

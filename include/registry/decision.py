@@ -49,7 +49,7 @@ _NAMED: Final = 10  #: tenants at most that a reason names
 
 @dataclass(frozen=True)
 class PromotionDecision:
-    """What is to happen: `chosen` becomes champion, or nothing changes where it is None."""
+    """The outcome: `chosen` becomes champion, or nothing changes where it is None."""
 
     chosen: Measured | None
     reasons: tuple[str, ...]
@@ -66,7 +66,7 @@ class PromotionDecision:
 
 
 def decide_promotion(evidence: Evidence) -> PromotionDecision:
-    """Choose the champion; keeps the incumbent unless something is shown to be better."""
+    """Choose the champion by the rules above; the incumbent stays unless one is proven better."""
     reasons = list(evidence.notes)
     baseline = _best(_of_rung(evidence, "baseline"))
     lacking = _lacking(evidence, baseline)
@@ -118,7 +118,7 @@ def _lacking(evidence: Evidence, baseline: Measured | None) -> str:
 
 
 def _fitted_again(evidence: Evidence, incumbent: Measured, reasons: list[str]) -> Measured | None:
-    """The rule of thumb that serves, fitted on later rows and not reliably worse for it."""
+    """The serving rule of thumb fitted on later rows; None where that is reliably worse."""
     for rule in _of_rung(evidence, "baseline"):
         if rule.name != incumbent.name or rule.digest == incumbent.digest:
             continue
@@ -144,7 +144,7 @@ def bound_of(evidence: Evidence, found: Comparison) -> float | None:
 def _start(
     evidence: Evidence, baseline: Measured | None, measured: bool, reasons: list[str]
 ) -> Measured | None:
-    """Who serves when nobody does yet, a tenant's own model not considered."""
+    """The model to start with where nothing serves yet: the global one or a baseline."""
     shared = _best(_of_rung(evidence, "global"))
     if shared is None and baseline is None:
         reasons.append("There is no candidate.")
@@ -168,7 +168,7 @@ def _start(
 
 
 def _by_how_sure(evidence: Evidence, start: Measured, other: Measured) -> str:
-    """That the start is the better one by its figure, which may be chance."""
+    """How the two figures differ, for the reason: the better one may be so by chance."""
     shared, rule, sign = (start, other, 1) if start.rung == "global" else (other, start, -1)
     comparison = _comparison(evidence, shared, rule)
     if comparison is None or comparison.difference is None:
@@ -190,9 +190,9 @@ def _winner(
     baseline: Measured | None,
     reasons: list[str],
 ) -> Measured | None:
-    """The best challenger that passes every gate against who serves.
+    """The best challenger that passes every gate against `against`, the model that serves.
 
-    An own one has proven itself against the global model too, so it goes first.
+    An own model has proven itself against the global model too, so it goes before the others.
     """
     passed = []
     others = [model for model in challengers if model.rung != "own"]
@@ -223,7 +223,12 @@ def _own_winners(
     baseline: Measured | None,
     reasons: list[str],
 ) -> list[Measured]:
-    """Own models in their order, up to the first that does not win."""
+    """The own models that win, up to the first in their order that does not.
+
+    A fixed sequence: a model is tested only where all before it have won. A wrong win then begins
+    at the first model that is no better, whose test errs by the whole level: one test, not one per
+    model, so that the level need not be divided.
+    """
     lacking = [str(need) for need in evidence.needs if need.missing]
     if own and lacking:
         reasons.append(f"A model of the tenant's own takes {', '.join(lacking)}.")
@@ -247,7 +252,7 @@ def _own_winners(
 def _most_gained(
     evidence: Evidence, proven: Sequence[Measured], against: Measured
 ) -> Measured | None:
-    """The first own winner, unless a later one gains for certain more than it seems to gain."""
+    """The first own winner, unless a later one's lower bound exceeds the gain of the one before."""
     best, gained = None, float("-inf")
     for model in proven:
         comparison = _comparison(evidence, model, against)
@@ -260,7 +265,7 @@ def _most_gained(
 
 
 def _worse_than_global(evidence: Evidence, own: Measured) -> str:
-    """Why the global model is to be preferred to an own one; empty where it is not."""
+    """Why an own model is not proven better than the global model; empty where it is."""
     for shared in _of_rung(evidence, "global"):
         if shared.value is not None:
             refusal = _unproven(evidence, own, shared)
@@ -376,7 +381,7 @@ def _of_rung(evidence: Evidence, rung: str) -> list[Measured]:
 
 
 def _best(models: Sequence[Measured]) -> Measured | None:
-    """Highest value; of equals the lowest rung, then the one that is declared first."""
+    """The model of the highest value; of equals, the lowest rung, then the first declared."""
     ranked = sorted(models, key=lambda m: (-_value(m), _RUNGS.index(m.rung)))
     return ranked[0] if ranked else None
 

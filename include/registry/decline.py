@@ -40,7 +40,7 @@ class Window:
 
 @dataclass(frozen=True)
 class PromisedFigure:
-    """What a figure was promised to be."""
+    """The value that a figure was expected to have, and how sure that was."""
 
     value: float
     error: float = 0.0  #: standard error by entity; 0 of a given number
@@ -49,9 +49,9 @@ class PromisedFigure:
 
 
 def chance_of_fall(windows: Sequence[Window], expected: PromisedFigure) -> float | None:
-    """How likely the newest windows are all so low by chance; 1 where one of them is not low.
+    """The chance that the newest windows are all so low without a decline; 1 where one is not low.
 
-    None where nothing can be said.
+    None where windows are too few, or how much they swing is unknown.
 
     Args:
         windows: that do not overlap, oldest first.
@@ -62,6 +62,7 @@ def chance_of_fall(windows: Sequence[Window], expected: PromisedFigure) -> float
 
 
 def _chance(windows: Sequence[Window], expected: PromisedFigure, run: int) -> float | None:
+    """The chance for one run: the larger of two, with and without anything shared in a window."""
     newest, before = windows[-run:], windows[:-run]
     observed = Swing.along([window.value for window in before], [window.error for window in before])
     swing = expected.swing.pooled(observed)
@@ -96,35 +97,39 @@ def _chance(windows: Sequence[Window], expected: PromisedFigure, run: int) -> fl
 
 
 def _scaled(variance: float, freedom: float, least: float) -> tuple[Floats, Floats]:
-    """Places and weights of what a variance is that was measured, and is at least so much.
+    """The distribution of a true variance that was measured, as places and their weights.
 
-    Its posterior distribution without other knowledge: scaled inverse chi-square, truncated.
+    It is the posterior without other knowledge: scaled inverse chi-square, cut off below `least`.
     """
     if not variance or math.isinf(freedom):
         return np.array([max(variance, least)]), np.ones(1)
+    # Quantiles at s³ for even steps s in (0, 1), each of weight d(s³) = 3 s² ds: dense where the
+    # variance is large, which is where the chance of a fall comes from.
     steps = (np.arange(_PLACES) + 0.5) / _PLACES
     below = gammainc(freedom / 2, freedom * variance / (2 * least)) if least else 1.0
-    places = gammaincinv(freedom / 2, below * steps**3)  # more of them where it is large
+    places = gammaincinv(freedom / 2, below * steps**3)
     variances = freedom * variance / (2 * np.maximum(places, 1e-300))
     return np.maximum(variances, least), 3 * steps**2 / _PLACES
 
 
 def _all_low(fall: Floats, about: Floats, error: Floats, common: Floats, weight: Floats) -> float:
-    """That all windows are as low as the least low of them, by chance.
+    """The chance that all windows are as low as the least low of them, in standard errors.
 
-    Given the errors they are independent but for what is expected of them; the rest is summed up
+    Windows share the variance and the error of what was expected, and are independent given both.
+    So their chances multiply at each place of either, and the products are averaged over the places
     (the orthant of a multivariate Student distribution; Dunnett and Sobel 1954).
 
     Args:
         fall: per window, below what is expected.
-        about: its standard error, about.
-        error: the same per place of the distribution.
+        about: the fall's standard error per window, without regard to places.
+        error: that standard error per place of the distribution (rows) and window.
         common: per place, the standard error of what is expected.
-        weight: of the places.
+        weight: of each place.
     """
     if not about.min():
         return 0.0
     least = float((fall / about).min()) * about
+    # Gauss–Hermite nodes: how far off the expected value may be, the same for all windows
     off = common[:, None, None] * _NODES[None, :, None]
     chance = ndtr((off - least) / error[:, None, :]).prod(axis=2)
     return float(weight @ (chance @ (_WEIGHTS / _WEIGHTS.sum())))

@@ -1,4 +1,4 @@
-"""What a promotion is decided on, as training measured it and as the ledger keeps it."""
+"""The evidence that a promotion is decided on: measured by training, kept by the ledger."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Comparison:
     uncertainty: Uncertainty | None = None
 
     def bound(self, level: float) -> float | None:
-        """The one-sided lower bound at `level`; None where nothing can be decided by it.
+        """The one-sided lower bound at `level`; None where the comparison decides nothing.
 
-        That is where it rests on one window, and how much windows swing is not known.
+        A comparison on one window decides nothing while the swing between windows is unknown.
         """
         if self.difference is None or self.low is None:
             return None
@@ -57,7 +57,7 @@ class Comparison:
         return self.difference - self.uncertainty.half_width(level)
 
     def with_swing(self, swing: Swing) -> Comparison:
-        """With bounds that know, from other windows too, how much the difference swings."""
+        """The comparison with bounds that count the swing known from other windows."""
         if self.uncertainty is None or self.difference is None or not swing.freedom:
             return self
         uncertainty = replace(self.uncertainty, elsewhere=swing)
@@ -95,7 +95,7 @@ class TenantEffect:
 
 @dataclass(frozen=True)
 class GroupGap:
-    """How far the group that a candidate does worst for is behind the one it does best for."""
+    """A candidate's gap between the group it does best for and the group it does worst for."""
 
     candidate: str
     best: str
@@ -111,7 +111,7 @@ class GroupGap:
     def refused(self) -> bool:
         """Whether the gap is larger than allowed by more than chance.
 
-        Of one window that is said of the window itself: who is treated worse there has been.
+        With one window, that is a statement about the window itself: what was unfair there, was.
         """
         return self.largest is not None and self.low is not None and self.low > self.largest
 
@@ -122,7 +122,7 @@ class GroupGap:
 
 @dataclass(frozen=True)
 class Need:
-    """Something that a model of the tenant's own takes, e.g. `training rows`: 88 of 300."""
+    """A requirement of a tenant's own model, e.g. 88 of 300 `training rows`."""
 
     what: str
     has: int
@@ -130,7 +130,7 @@ class Need:
 
     @property
     def missing(self) -> int:
-        """How many more it takes; 0 where there are enough."""
+        """How many more are needed; 0 where there are enough."""
         return max(0, self.needed - self.has)
 
     def __str__(self) -> str:

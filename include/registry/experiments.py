@@ -66,7 +66,7 @@ class Experiment:
 
     @property
     def name(self) -> str:
-        """What the promotions ledger calls it."""
+        """The experiment's trigger in the promotions ledger."""
         return f"{EXPERIMENT}-{self.number}"
 
     @property
@@ -82,7 +82,7 @@ class Experiment:
         return self.started_as_of <= as_of and not over
 
     def overlaps(self, start: datetime, end: datetime | None) -> bool:
-        """Whether it is in force at some instant of `[start, end)`; None is for ever."""
+        """Whether the experiment is in force at some instant of `[start, end)`; None has no end."""
         first = max(start, self.started_as_of)
         return self.in_force(first) and (end is None or first < end)
 
@@ -94,10 +94,10 @@ class Experiments(Protocol):
         """Every experiment, oldest first."""
 
     def add(self, tenant: TenantRef, experiment: Experiment) -> Experiment:
-        """Write that an experiment starts, unless there is one of its number; return that one."""
+        """Write that an experiment starts, unless its number is taken; return the one on record."""
 
     def end(self, tenant: TenantRef, experiment: Experiment, ending: Ending) -> Experiment:
-        """Write that it ended, unless it did before; return it as it stands."""
+        """Write that the experiment ended, unless it has; return the experiment on record."""
 
 
 def running(tried: Sequence[Experiment]) -> Experiment | None:
@@ -110,7 +110,7 @@ def running(tried: Sequence[Experiment]) -> Experiment | None:
 
 
 def in_force(tried: Sequence[Experiment], as_of: datetime) -> Experiment | None:
-    """The experiment whose arms predictions of that instant have: a rerun has those of then."""
+    """The experiment that splits predictions of an instant, also in a rerun of that instant."""
     return next((experiment for experiment in tried if experiment.in_force(as_of)), None)
 
 
@@ -146,13 +146,13 @@ def start(
 
     Args:
         as_of: not before the newest predictions: the past was not split.
-        probabilities: whether both must score with such, as rules of thumb do not.
+        probabilities: whether both must score with probabilities, which rules of thumb do not.
 
     Raises:
         ConfigError: nothing serves, `as_of` is too early, or the two cannot be compared.
         UnknownNameError: there is no such version.
-        IntegrityError: the challenger is not whole.
-        TenantryError: one is running, or the challenger is withdrawn.
+        IntegrityError: a file of the challenger is gone or was changed.
+        TenantryError: an experiment is running, or the challenger is withdrawn.
     """
     where = f"{tenant.id}/{use_case}"
     with promotions.exclusive(tenant, use_case):

@@ -10,7 +10,7 @@ from typing import Any
 from include.registry.promotions import Promotion
 from include.tenants.namespace import is_global
 
-#: What a version was trained on, of all that its lineage holds.
+#: The parts of a version's lineage that say what the version was trained on.
 _TRAINED_ON = (
     *("as_of", "trigger", "tables", "windows", "rows", "seed", "code_revision"),
     "feature_fingerprint",
@@ -21,7 +21,7 @@ _TRAINED_ON = (
 class Period:
     """One version's time as champion, in the time of the data: `[since, until)`.
 
-    It is empty where a later decision took its place at the same instant.
+    The period is empty where another decision of the same instant took its place.
     """
 
     since: datetime
@@ -33,7 +33,7 @@ def periods(decided: Sequence[Promotion]) -> list[Period]:
     """The periods of a ledger, oldest first.
 
     Args:
-        decided: as `Promotions.history` gives them.
+        decided: every decision, oldest first (`Promotions.history`).
     """
     promoted = [promotion for promotion in decided if promotion.promoted]
     following = [*(promotion.as_of for promotion in promoted[1:]), None]
@@ -45,7 +45,7 @@ def periods(decided: Sequence[Promotion]) -> list[Period]:
 
 
 def within(found: Sequence[Period], start: datetime, end: datetime) -> list[Period]:
-    """The periods that have a part of `[start, end)`."""
+    """The periods that overlap `[start, end)`."""
     return [
         period
         for period in found
@@ -54,10 +54,10 @@ def within(found: Sequence[Period], start: datetime, end: datetime) -> list[Peri
 
 
 def trained_on(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What a version was made from, of its card's lineage.
+    """The data and code that a version was made from, by its card's lineage.
 
-    A global model that serves a tenant as it is was made from nothing of that tenant's: what its
-    lineage names, it was judged on.
+    A global model that a tenant took over unchanged was made from nothing of that tenant's. The
+    rows that its lineage names are those it was judged on.
     """
     lineage, parent = card["lineage"], card["parent_version"]
     made_from = {name: lineage[name] for name in _TRAINED_ON if name in lineage}
@@ -67,6 +67,6 @@ def trained_on(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def copied(card: Mapping[str, Any]) -> bool:
-    """Whether the version is a global one, as it is, that a tenant took over."""
+    """Whether the version is a global model that a tenant took over unchanged."""
     adopted = card["rung"] == "global" and bool(card["parent_version"])
     return adopted and not is_global(card["tenant"])

@@ -1,4 +1,4 @@
-"""Looks for what single tenants have in the bytes of a model that all of them get.
+"""Looks for single tenants' data in the bytes of a model that all tenants get.
 
 A model for all should hold nothing that fewer than three tenants have: no item, no id, no text.
 Whether it does is not taken on trust from whoever fitted it. Here the finished bytes are taken
@@ -52,7 +52,7 @@ class Told:
 
 @dataclass(frozen=True)
 class Look:
-    """What a model for all is looked through for."""
+    """The texts that a model for all tenants is searched for, and those that are no leak."""
 
     #: From the evaluation of the training to all texts of all tenants that it read.
     told: Callable[[Mapping[str, Any]], Iterable[Told]]
@@ -63,9 +63,13 @@ class Look:
     def find(
         self, contents: Sequence[Sequence[bytes]], document: Mapping[str, Any]
     ) -> list[tuple[str, ...]]:
-        """Per model, given as its files, the columns of which it holds what too few tenants have.
+        """Per model, the columns whose texts the model holds though too few tenants have them.
 
-        A model that cannot be looked through is said to hold `(what, cannot, be, read)`.
+        A model that cannot be taken apart gets an entry that says so in place of a column.
+
+        Args:
+            contents: the files of each model.
+            document: the evaluation of the training.
         """
         haystacks = [_Haystack.of(files, self.ordinary, self.coded) for files in contents]
         for column_texts in self.told(document):
@@ -98,7 +102,7 @@ class _Haystack:
         return cls(unpacked(files, coded), ordinary)
 
     def look_for(self, column_texts: Told) -> None:
-        """Note which of the texts are here."""
+        """Note which of the texts the model holds."""
         texts = column_texts.texts.cast(pa.string()).drop_null()
         whole = texts.filter(pc.is_in(texts, value_set=self._whole)).to_pylist()
         self._exact.update(whole)
@@ -107,7 +111,7 @@ class _Haystack:
             self._columns.setdefault(text, set()).add(column_texts.column)
 
     def leaks(self, fewest: int) -> tuple[str, ...]:
-        """Columns of which a text is here that fewer tenants have."""
+        """The columns of texts that the model holds and that fewer than `fewest` tenants have."""
         wide = [text for text in self._exact if len(self._tenants[text]) >= fewest]
         nobodys = "\0".join(wide)
         rare = [
@@ -147,7 +151,7 @@ def reason(name: str, columns: Sequence[str], fewest: int) -> str:
 
 
 def _unmistakable(texts: pa.Array) -> pa.Array:
-    """The texts that do not come about by chance."""
+    """The texts that bytes do not hold by chance."""
     size = pc.binary_length(texts)
     long = pc.greater_equal(size, _WINDOW)
     texts, size = texts.filter(long), size.filter(long)
@@ -197,10 +201,10 @@ def _texts(part: object) -> Iterator[str]:
 
 
 def check_read(tenants: Iterable[str], known: Collection[str]) -> None:
-    """Refuse a look that would pass somebody over.
+    """Refuse to search a model where the texts of one of its tenants are out of reach.
 
     Raises:
-        IntegrityError: the training read tables of somebody who is none of the known tenants.
+        IntegrityError: the training read tables of somebody who is not among the known tenants.
     """
     missing = len(set(tenants) - set(known))
     if missing:

@@ -26,7 +26,7 @@ _HOPELESS: Final = 100.0
 
 @dataclass(frozen=True)
 class LifecycleFacts:
-    """What is known of one tenant's use case."""
+    """The facts about one tenant's use case that its stage follows from."""
 
     version: str = ""  #: that serves; empty where none does
     rung: str = ""
@@ -45,7 +45,7 @@ class LifecycleFacts:
 
 @dataclass(frozen=True)
 class LifecycleStage:
-    """Where it stands, with reasons."""
+    """The stage of a tenant's use case, with reasons."""
 
     name: StageName
     reasons: tuple[str, ...]
@@ -70,7 +70,7 @@ def stage_of(facts: LifecycleFacts) -> LifecycleStage:
 
 
 def what_would_have_to_change(facts: LifecycleFacts) -> tuple[str, ...]:
-    """What stands between the tenant and a model of its own, or would end that model's time."""
+    """The conditions for the tenant's own model to serve, or the one that would end its time."""
     if facts.rung == "own" and not facts.held:
         floor = "its floor" if facts.floor is None else f"{facts.floor:.4f}, its floor"
         return (
@@ -91,7 +91,7 @@ def what_would_have_to_change(facts: LifecycleFacts) -> tuple[str, ...]:
 
 
 def facts_of(decided: Sequence[Promotion]) -> LifecycleFacts:
-    """The facts in a ledger.
+    """The facts that a tenant's decisions hold.
 
     Args:
         decided: as `Promotions.history` gives them, oldest first.
@@ -132,9 +132,9 @@ def _held(decided: Sequence[Promotion]) -> str:
 
 
 def challenges(decided: Sequence[Promotion], version: str) -> int:
-    """How often own models have been compared with this version, in vain.
+    """How often own models have challenged this version in vain.
 
-    A rule of thumb that was only fitted again is the incumbent that it was.
+    A rule of thumb that was only fitted again is still the same incumbent.
     """
     versions = {version}
     for decision in reversed(decided):
@@ -161,15 +161,19 @@ def swing_before(
     as_of: datetime,
     reach: timedelta,
 ) -> Swing:
-    """How much a comparison swings, by those of the same two at earlier trainings.
+    """How much a comparison's difference swings, by comparisons of the same two models before.
 
-    Each is about windows of its own. Where that is one, it is their differences that tell, that of
-    `found` among them. What knows of other windows already is left as it is.
+    Earlier comparisons count where their windows do not overlap later ones. Comparisons on several
+    windows each know a swing, and those are pooled. Comparisons on one window know none, and their
+    differences, that of `found` included, are the sample. A comparison that knows a swing of other
+    windows already needs none: the answer is an unknown swing.
 
     Args:
+        decided: the tenant's decisions, oldest first.
         version: the incumbent.
-        as_of: of the training that `found` is from.
-        reach: of labels; trainings within it are about the same time.
+        found: the comparison at hand.
+        as_of: the instant of the training that `found` is from.
+        reach: how far ahead labels look; trainings that are closer are about the same time.
     """
     ours = found.uncertainty
     if ours is None or found.difference is None or not found.windows or ours.elsewhere.freedom:
@@ -190,7 +194,7 @@ def swing_before(
 
 
 def _same(decision: Promotion, comparison: Comparison) -> Comparison | None:
-    """The comparison of the same two at an earlier training, on as many windows."""
+    """The comparison of the same two models at an earlier training, on as many windows."""
     for document in decision.evidence.get("comparisons", ()):
         read = Comparison.read(document)
         if (read.candidate, read.against) == (comparison.candidate, comparison.against):
@@ -203,7 +207,7 @@ _MOMENT: Final = timedelta(seconds=1)
 
 
 def _fitted_again(decision: Promotion) -> bool:
-    """Whether what was promoted is the rule of thumb that served before, on later rows."""
+    """Whether the promoted model is the rule of thumb that served before, fitted again."""
     before = decision.evidence.get("incumbent")
     names = [
         candidate["name"]
@@ -221,7 +225,7 @@ def _evidence(decision: Promotion) -> Evidence | None:
 
 
 def _closest(evidence: Evidence, digest: str) -> Comparison | None:
-    """The own model's comparison with who serves whose lower bound is highest."""
+    """Of the own models' comparisons with the champion, the one with the highest lower bound."""
     serving = [candidate.key for candidate in evidence.candidates if candidate.digest == digest]
     if evidence.incumbent is not None and evidence.incumbent.digest == digest:
         serving = [evidence.incumbent.key]
@@ -236,7 +240,11 @@ def _closest(evidence: Evidence, digest: str) -> Comparison | None:
 
 
 def _proof(facts: LifecycleFacts, closest: Comparison) -> str:
-    """What the paired comparison lacks, and how many rows would settle it."""
+    """What the paired comparison lacks, and how many entities would settle it.
+
+    Half an interval's width falls with the root of the number of entities n. So a width that is s
+    times as large as the difference takes n s² entities, as long as the difference stays.
+    """
     if closest.difference is None or closest.low is None:
         return f"{closest.candidate} has to be measured on a later window"
     rests = "" if closest.entities is None else f" on {closest.entities:,} entities"
@@ -275,7 +283,7 @@ def _proof(facts: LifecycleFacts, closest: Comparison) -> str:
 
 
 def _by_time(closest: Comparison, level: float) -> bool:
-    """Whether the bound is that far off for the swing between windows, entities aside."""
+    """Whether the swing between windows keeps the bound below 0, and the entities do not."""
     uncertainty = closest.uncertainty
     if uncertainty is None or not uncertainty.known:
         return False
@@ -284,6 +292,6 @@ def _by_time(closest: Comparison, level: float) -> bool:
 
 
 def _rounded(count: int) -> int:
-    """To two digits, upwards: the estimate is no better than that."""
+    """The count to two digits, upwards: the estimate is no better than that."""
     unit = int(10 ** max(0, len(str(count)) - 2))
     return -(-count // unit) * unit

@@ -1,7 +1,7 @@
-"""What is recorded of versions, read from MLflow's tables: importing MLflow takes seconds.
+"""Reads the records of versions straight from MLflow's tables, as importing MLflow takes seconds.
 
-For commands that print a ledger. The tables are those of the release that is pinned; the tests
-compare with what MLflow itself answers.
+Commands that print a ledger use this module. The tables are those of the pinned release; tests
+compare the answers with those of MLflow itself.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Recorded = tuple[Mapping[str, str], ModelVersion]
 
 @dataclass(frozen=True)
 class MlflowRecords:
-    """`ModelRecords` of MLflow's database; those of a model are read once and then kept."""
+    """`ModelRecords` of MLflow's database; the versions of a model are read once and then kept."""
 
     tracking_uri: str  #: SQLAlchemy URL of MLflow's Postgres database
     lake: LakeFiles
@@ -64,7 +64,7 @@ class MlflowRecords:
         return by_number[version]
 
     def _all(self, tenant: TenantRef, use_case: str) -> dict[str, Recorded]:
-        """By number, oldest first."""
+        """A model's versions by number, oldest first."""
         if (tenant, use_case) not in self._known:
             self._known[tenant, use_case] = {
                 number: recorded
@@ -97,7 +97,7 @@ def connect(tracking_uri: str) -> psycopg.Connection[Any]:
 
 
 def ours(tenant: TenantRef, use_case: str, number: str, tags: Mapping[str, str]) -> Recorded | None:
-    """Our tags and our version in those of MLflow's; None where somebody made it by hand."""
+    """Our tags and our version from MLflow's tags; None for a version that was made by hand."""
     own_tags = {k.removeprefix(TAG): v for k, v in tags.items() if k.startswith(TAG)}
     version = from_tags(tenant.id, use_case, number, own_tags)
     return (

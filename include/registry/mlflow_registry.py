@@ -154,7 +154,7 @@ class MlflowRegistry:
         return Lake(self.artifact_root).get(tenant, stored)
 
     def _recorded(self, tenant: TenantRef, use_case: str, version: str) -> Recorded:
-        """Tags and version of that number. Raises: UnknownNameError, listing those there are."""
+        """A version and its tags. Raises: UnknownNameError, listing the versions there are."""
         with self._scope(tenant) as client:
             registered = _if_there(lambda: client.get_model_version(model_name(use_case), version))
         recorded = None if registered is None else _ours(tenant, use_case, registered)
@@ -164,7 +164,7 @@ class MlflowRegistry:
         return recorded
 
     def _all(self, client: mlflow.MlflowClient, tenant: TenantRef, use_case: str) -> list[Recorded]:
-        """Our versions with their tags, oldest first; one made by hand lacks the tags."""
+        """Our versions with their tags, oldest first; versions made by hand lack those tags."""
         versions: list[MlflowVersion] = []
         page = None
         while True:

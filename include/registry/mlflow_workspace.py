@@ -1,7 +1,7 @@
-"""A tenant's whole workspace in MLflow's database: what there is, where it points, and its end.
+"""Counts, moves and erases a tenant's whole workspace in MLflow's database.
 
-MLflow soft-deletes and keeps; what is erased has to be gone, and a tenant that comes again begins
-at version 1. So this is SQL, led by the database's own foreign keys.
+MLflow only marks rows as deleted. Erased rows have to be gone, and a tenant that comes back begins
+at version 1, so this module deletes with SQL, along the database's own foreign keys.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ def folders_in_force(tracking_uri: str, tenant: TenantRef) -> frozenset[str]:
 
 
 def count(tracking_uri: str, tenant: TenantRef) -> tuple[int, int]:
-    """How many versions and runs the workspace holds."""
+    """The number of versions and the number of runs that the workspace holds."""
     with _database(tracking_uri) as connection:
         row = connection.execute(_COUNTED, {"workspace": workspace(tenant)}).fetchone()
     return (int(row[0]), int(row[1])) if row else (0, 0)
 
 
 def erase(tracking_uri: str, tenant: TenantRef) -> int:
-    """Delete the workspace with everything in it, in one transaction; returns how many rows."""
+    """Delete the workspace with everything in it, in one transaction; returns the rows deleted."""
     name = workspace(tenant)
     with _database(tracking_uri) as connection:
         children: dict[str, list[tuple[str, list[str], list[str]]]] = defaultdict(list)
@@ -92,11 +92,11 @@ def erase(tracking_uri: str, tenant: TenantRef) -> int:
 
 
 def readdress(tracking_uri: str, tenant: TenantRef, before: str, after: str) -> int:
-    """Let every address that begins with a folder's begin with another's; returns how many did.
+    """Replace a folder's address at the beginning of every file's; returns the rows changed.
 
     Args:
-        before: `file://…` of the folder that the tenant's part of the lake was.
-        after: of the one that it is.
+        before: `file://…` of the folder that held the tenant's part of the lake.
+        after: `file://…` of the folder that holds it now.
     """
     changed = 0
     with _database(tracking_uri) as connection:
@@ -118,7 +118,7 @@ def _delete(
     condition: sql.Composable,
     name: str,
 ) -> int:
-    """Delete rows after all that point at them."""
+    """Delete a table's rows, after all rows that point at them."""
     rows = 0
     for child, columns, referred in children.get(table, ()):
         pointing = sql.SQL("({}) IN (SELECT {} FROM {} WHERE {})").format(

@@ -33,8 +33,8 @@ def page(card: Mapping[str, Any]) -> str:
     """The page of a card.
 
     Args:
-        card: as `registry.card.card` writes it; with `served` and `decisions`, where the ledger
-            was asked, too.
+        card: as `registry.card.card` writes it, optionally with `served` and `decisions` from the
+            ledger.
     """
     model = f"{card['tenant']}.{card['use_case']}"
     judged, lineage = card.get("judged") or {}, card["lineage"]
@@ -207,7 +207,7 @@ def _model(card: Mapping[str, Any]) -> str:
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    """The mappings in a list; none where it is something else, as in a version made elsewhere."""
+    """The mappings in a list; none where the value is no list, as in a version made elsewhere."""
     listed = value if isinstance(value, (list, tuple)) else ()
     return [element for element in listed if isinstance(element, Mapping)]
 
@@ -224,7 +224,7 @@ def _estimate(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _facts(facts: Iterable[Row]) -> _Table:
-    """A table without a head, of the facts that are known."""
+    """A table without a head, of the facts that have a value."""
     return _table((), [fact for fact in facts if fact[1] not in (None, "")])
 
 

@@ -1,7 +1,7 @@
-"""Outcomes: what became of each entity that a challenger was scored for, from 0 to 1.
+"""Outcomes of the entities that a challenger was scored for, each a number from 0 to 1.
 
-Those of an instant are kept once and whole. Per experiment, and per pair of versions, an entity
-counts once, by the instant that was kept first; it goes by a pseudonym.
+The outcomes of an instant are kept once and whole. Per experiment, and per pair of versions, an
+entity counts once, by the instant that was kept first. Entities go by pseudonyms.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from include.tenants.namespace import TenantRef
 
 
 class ArmOutcome(NamedTuple):
-    """The outcome of an entity in an experiment, by what its arm answered."""
+    """The outcome of an entity in an experiment, by the answer of the entity's arm."""
 
     entity: str
     challenger: bool  #: whether it is of the challenger's arm
@@ -31,7 +31,7 @@ class PairOutcome(NamedTuple):
 
 @dataclass(frozen=True)
 class InstantOutcomes:
-    """What is known of one instant of a use case."""
+    """The outcomes of one instant of a use case."""
 
     as_of: datetime
     experiment: int | None = None  #: number of the one it was served in
@@ -46,7 +46,7 @@ class Outcomes(Protocol):
     def keep(
         self, tenant: TenantRef, use_case: str, outcomes: InstantOutcomes, measured_as_of: datetime
     ) -> bool:
-        """Keep what is known of an instant, and say so; False where it was kept before."""
+        """Keep the outcomes of an instant; False where that instant was kept before."""
 
     def measured(self, tenant: TenantRef, use_case: str) -> list[datetime]:
         """Instants whose outcomes were kept."""

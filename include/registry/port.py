@@ -34,7 +34,7 @@ class ModelVersion:
 
 @dataclass(frozen=True)
 class NewVersion:
-    """What is registered: bytes, lineage and evidence."""
+    """A version to be registered: bytes, lineage and evidence."""
 
     key: str  #: identity of the training; registering the same key again returns the same version
     rung: str
@@ -51,7 +51,7 @@ class NewVersion:
     judged: Mapping[str, Any] = field(default_factory=dict)
 
     def at(self, tenant: TenantRef, use_case: str, version: str) -> ModelVersion:
-        """What is recorded of it under a number."""
+        """The record of the new version under a number."""
         return ModelVersion(
             tenant=tenant.id,
             use_case=use_case,
@@ -67,7 +67,7 @@ class NewVersion:
 
 
 class ModelRecords(Protocol):
-    """What is recorded of every tenant's versions, each within its own scope."""
+    """The records of every tenant's versions, each within the tenant's own scope."""
 
     def get(self, tenant: TenantRef, use_case: str, version: str) -> ModelVersion:
         """The version. Raises: UnknownNameError, listing the versions there are."""
@@ -84,10 +84,10 @@ class ModelRecords(Protocol):
 
 
 class Registry(ModelRecords, Protocol):
-    """Versions, aliases and artifacts of every tenant, each within its own scope."""
+    """Versions, aliases and artifacts of every tenant, each within the tenant's own scope."""
 
     def register(self, tenant: TenantRef, use_case: str, new: NewVersion) -> ModelVersion:
-        """Store a version once; killed half-way and called again, there is still only one."""
+        """Store a version once, also where a call was killed half-way and is made again."""
 
     def alias(self, tenant: TenantRef, use_case: str, name: str) -> ModelVersion | None:
         """The version behind `champion` or `challenger`, if any."""
@@ -103,8 +103,8 @@ class Registry(ModelRecords, Protocol):
         """The model's bytes, verified before anyone parses them.
 
         Raises:
-            IntegrityError: the digest is not the recorded one, the file is gone or lies outside
-                the tenant's folder, or the version is another tenant's.
+            IntegrityError: the digest differs from the recorded digest, the file is gone or lies
+                outside the tenant's folder, or the version is another tenant's.
         """
 
     def reference(self, tenant: TenantRef, version: ModelVersion) -> bytes:
@@ -127,7 +127,7 @@ def check_alias(name: str) -> str:
 
 
 def check_same(tenant: TenantRef, given: ModelVersion, recorded: ModelVersion) -> ModelVersion:
-    """What is recorded. Raises: IntegrityError where the caller holds something else."""
+    """The recorded version. Raises: IntegrityError where the caller's version differs."""
     if given != recorded:
         raise IntegrityError(
             f"{given.tenant}/{given.use_case}@{given.version} is not what the registry of tenant "

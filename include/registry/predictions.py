@@ -1,7 +1,8 @@
-"""Predictions: what the versions of a tenant answered at an instant, to whom and in which arm.
+"""Predictions: the answers of a tenant's versions at an instant, to whom and in which arm.
 
-Scoring writes them; experiments, monitoring and the pipeline read them. Of one instant of one use
-case they are replaced whole or not at all, with what the challenger would have answered.
+Scoring writes predictions; experiments, monitoring and the pipeline read them. The predictions of
+one instant and use case are replaced whole or not at all, together with those that the challenger
+would have made.
 """
 
 from __future__ import annotations
@@ -53,19 +54,19 @@ class Predictions(Protocol):
         feature_fingerprint: str,
         shadow: Part | None = None,
     ) -> None:
-        """Make `parts` and the shadow all there is of the instant."""
+        """Replace all predictions of the instant by `parts` and the shadow."""
 
     def served(self, tenant: TenantRef, use_case: str, as_of: datetime) -> list[Prediction]:
-        """What was answered at an instant, by whichever version."""
+        """The predictions that were served at an instant, by whichever version."""
 
     def shadow(self, tenant: TenantRef, use_case: str, as_of: datetime) -> list[Prediction]:
-        """What the challenger would have answered to everybody."""
+        """The predictions that the challenger would have made for everybody."""
 
     def instants(self, tenant: TenantRef, use_case: str, until: datetime) -> list[datetime]:
         """Instants at which anybody was served, up to `until`, in order."""
 
     def challenged(self, tenant: TenantRef, use_case: str, until: datetime) -> list[datetime]:
-        """Those at which a challenger was scored or served, up to `until`, in order."""
+        """Instants at which a challenger was scored or served, up to `until`, in order."""
 
     def newest(
         self, tenant: TenantRef, use_case: str, experiment: int | None = None

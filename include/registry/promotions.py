@@ -48,7 +48,7 @@ class Promotion:
 
     @property
     def for_good(self) -> bool:
-        """Whether what it withdrew can never be put back: consent to it was withdrawn."""
+        """Whether the versions it withdrew can never be put back, as consent was withdrawn."""
         return self.trigger.startswith(CONSENT)
 
 
@@ -56,7 +56,7 @@ class Promotions(Protocol):
     """The port to the promotions of every tenant: they are added and read, never changed."""
 
     def record(self, tenant: TenantRef, promotion: Promotion) -> Promotion:
-        """Write a decision unless there is one for its training; return the one that stands."""
+        """Write a decision unless its training has one; return the decision on record."""
 
     def find(
         self, tenant: TenantRef, use_case: str, as_of: datetime, trigger: str
@@ -68,7 +68,8 @@ class Promotions(Protocol):
     ) -> Promotion | None:
         """The promotion that is in force at `as_of` (the newest of all when None), if any.
 
-        None is at an instant whose version was withdrawn for good since, whatever served then.
+        No promotion is in force where its version was withdrawn for good since, whatever served
+        then.
         """
 
     def gone(self, tenant: TenantRef, use_case: str) -> frozenset[str]:
@@ -88,7 +89,7 @@ class Promotions(Protocol):
 
 
 def withdrawn(decided: Sequence[Promotion]) -> dict[str, str]:
-    """Versions that were withdrawn and not put back since, each with what it was withdrawn for.
+    """Versions that were withdrawn and not put back since, each with the reason.
 
     Args:
         decided: as `Promotions.history` gives them.
@@ -102,7 +103,7 @@ def withdrawn(decided: Sequence[Promotion]) -> dict[str, str]:
 
 
 def withdrawn_for_good(decided: Sequence[Promotion]) -> dict[str, str]:
-    """Versions that consent was withdrawn to, and that nothing puts back: each with why."""
+    """Versions made of data whose consent was withdrawn, which stay so, each with the reason."""
     reasons: dict[str, str] = {}
     for promotion in decided:
         if promotion.for_good:

@@ -1,8 +1,8 @@
-"""A version of the registry as the promotions ledger knows it: nothing else is loaded.
+"""Reads a version from the registry only where the version is what the promotions ledger records.
 
-A registry's own record of a digest can be changed together with the file, and what it says of a
-version's descent without any. What a decision was about stands in the ledger, so whoever loads a
-model compares with that.
+Whoever can change a file can change the registry's digest of that file, too, and a version's parent
+without touching any file. The ledger records digest and parent of every decision and is never
+changed, so every model is compared with the ledger before anybody loads it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def promoted(tenant: TenantRef, decision: Promotion, registry: Registry) -> Mode
     """The version that a decision is about.
 
     Raises:
-        IntegrityError: the registry holds another artifact under its number.
+        IntegrityError: the registry holds another artifact under the version's number.
     """
     version = registry.get(tenant, decision.use_case, decision.version)
     return _checked(version, {decision.digest}, (decision,))
@@ -34,9 +34,9 @@ def registered(
     registry: Registry,
     decided: Sequence[Promotion],
 ) -> ModelVersion:
-    """A version by its number, which has to be what the ledger knows of it.
+    """A version by its number, compared with the ledger.
 
-    A number that the ledger never speaks of is taken as the registry has it.
+    A version that no decision mentions is returned as the registry has it.
 
     Args:
         decided: as `Promotions.history` gives them.
@@ -50,9 +50,9 @@ def registered(
 
 
 def as_told(version: ModelVersion, decided: Sequence[Promotion]) -> ModelVersion:
-    """The version with the parent that the ledger has of it, whatever the registry says by now.
+    """The version with the parent that the ledger records, whatever the registry says by now.
 
-    Of a version that the ledger says nothing of, the registry's.
+    A version that no decision mentions keeps the parent that the registry has.
 
     Args:
         decided: as `Promotions.history` gives them.
@@ -77,16 +77,17 @@ def made_of(decided: Sequence[Promotion], number: str) -> set[str]:
 
 
 def _part(decision: Promotion, number: str) -> str | None:
-    """What a decision calls what it says of a version begins with; None where it says nothing."""
+    """The prefix of a decision's evidence on a version; None where it has none."""
     if decision.promoted and decision.version == number:
         return ""
     return "challenger_" if decision.evidence.get("challenger") == number else None
 
 
 def digests(decided: Sequence[Promotion], number: str) -> set[str]:
-    """What a version can be, by the decisions that speak of it; empty where none does.
+    """The digests that a version may have, by the decisions on it; empty where there are none.
 
-    That of its promotion; of one that only ever challenged, that of the challenge.
+    A version that ever served has the digest of its promotions; one that only challenged, those of
+    its challenges.
     """
     serving = {one.digest for one in decided if one.version == number and one.digest}
     if serving:

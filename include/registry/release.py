@@ -1,4 +1,4 @@
-"""What somebody says to suspected target leakage, and what follows: a version released, or not."""
+"""Carries out somebody's answer to suspected target leakage: a version is released, or is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from include.tenants.namespace import TenantRef
 
 @dataclass(frozen=True)
 class Answered:
-    """What came of an answer."""
+    """The effect of an answer."""
 
     answer: Answer
     origins: tuple[str, ...]
@@ -42,10 +42,11 @@ def dismiss(
     promotions: Promotions,
     incidents: Incidents,
 ) -> Answered:
-    """Say that what is suspected is what it seems, and let the version serve that was held back.
+    """Dismiss the open suspicions, and let the version serve that they held back.
 
-    It is not suspected again as long as it is mapped as it is. Only who serves since the decision
-    that held the version back can be replaced by it, as it was compared with nobody else.
+    Their origins are not suspected again as long as the sources map them as now. The version is
+    released only where the same champion serves as when the version was held back, since it was
+    compared with no other.
 
     Args:
         at: now.
@@ -84,7 +85,7 @@ def confirm(
     promotions: Promotions,
     incidents: Incidents,
 ) -> Answered:
-    """Say that it is a leak: what reads it is held back until the source is mapped otherwise.
+    """Confirm the open suspicions: models that read them stay back until the sources change.
 
     Raises:
         ConfigError: there is no reason, or nothing open.

@@ -1,6 +1,7 @@
-"""Back to a version that served before: one more row in the ledger, and the alias follows.
+"""Goes back to a version that served before: one more row in the ledger, and the alias follows.
 
-Whoever is left behind is withdrawn: no training promotes it again, nor a model of the same bytes.
+The version that is left behind is withdrawn: no training promotes that version again, nor a model
+of the same bytes.
 """
 
 from __future__ import annotations
@@ -37,16 +38,17 @@ def roll_back(
 
     Args:
         to: a version that was promoted before, also one that was withdrawn since; the newest
-            earlier one that can take over when None. The one that serves changes nothing.
+            earlier one that can take over when None. The version that serves already changes
+            nothing.
         as_of: end of the newest interval; older intervals keep the version that served them.
         by: who asked for it.
         dry_run: only look who would serve: the decision that first put it there.
 
     Raises:
         UnknownNameError: the version was never promoted.
-        TenantryError: there is none to go back to, it comes from a global version that is
-            withdrawn, or none can take over.
-        IntegrityError: its files are not what was promoted.
+        TenantryError: there is no version to go back to, none can take over, or the version comes
+            from a global version that is withdrawn.
+        IntegrityError: the version's files are not those that were promoted.
     """
     where = f"{tenant.id}/{use_case}"
     with promotions.exclusive(tenant, use_case):
@@ -118,10 +120,10 @@ def move(
     """Write that `to` serves instead of `current`, within `Promotions.exclusive`.
 
     Args:
-        decided: the tenant's decisions as they are.
+        decided: the tenant's decisions so far, oldest first.
         to: a decision that promoted the version, whose evidence stands again.
-        withdrawn: `current` when None.
-        trigger: `next_trigger` when empty.
+        withdrawn: the versions that the move withdraws; that of `current` when None.
+        trigger: the new decision's trigger; `next_trigger` when empty.
     """
     return promotions.record(
         tenant,
@@ -140,7 +142,7 @@ def move(
 
 
 def next_trigger(decided: Sequence[Promotion], kind: str = ROLLBACK) -> str:
-    """`rollback-1`, `rollback-2`, …: what tells rollbacks of one instant apart."""
+    """The next of `rollback-1`, `rollback-2`, …, which tell decisions of one instant apart."""
     return f"{kind}-{1 + sum(not decision.trained for decision in decided)}"
 
 

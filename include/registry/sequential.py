@@ -43,7 +43,7 @@ _LARGEST_BET: Final = 0.5
 
 @dataclass(frozen=True)
 class Observation:
-    """What became of one entity in one batch: known by now, and better the higher."""
+    """The outcome of one entity in one batch; higher is better."""
 
     batch: str  #: when it became known, sorting in the order of time, e.g. in ISO 8601
     entity: str
@@ -55,7 +55,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class ExperimentDecision:
-    """What happens to the experiment, and what is known of the difference by now."""
+    """Whether the experiment goes on or how it ends, with the difference as estimated so far."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -69,11 +69,11 @@ class ExperimentDecision:
 def decide_experiment(
     observations: Sequence[Observation], policy: Policy, salt: str = ""
 ) -> ExperimentDecision:
-    """Go on, or end it, by everything observed so far.
+    """Let the experiment go on or end, by everything observed so far.
 
-    An entity counts once, by its first outcome: what the same one does again tells little that is
-    new, and would count as if it did. The order within a batch is that of a hash, and whatever was
-    concluded after some window stands, so the answer does not depend on how often anybody looked.
+    An entity counts once, by its first outcome: later ones tell little that is new, and would count
+    as if they did. Entities of one batch are ordered by a hash, and the first conclusion of all
+    stands whatever came later, so the answer does not depend on how often anybody looked.
 
     Args:
         salt: of the experiment; orders the entities of one batch.
@@ -110,6 +110,7 @@ def decide_experiment(
         "better": _first(np.array(looks, np.int64)[lowest > 0]),
         "alike": _first(np.array(looks, np.int64)[alike]),
     }
+    # The first end that was reached stands; everything said below is about the moment `at` it was.
     at = min([*(end for end in ends.values() if end is not None), len(once) - 1])
     figures = (float(middle[at]), float(low[at]), float(high[at]))
     text = "challenger − champion {:+.4f} ({:g} % at all times {:+.4f} to {:+.4f})".format(
@@ -147,14 +148,22 @@ def confidence_sequence(terms: Values, policy: Policy) -> tuple[Values, Values, 
 def mean_sequence(terms: Values, reach: float, alpha: float) -> tuple[Values, Values, Values]:
     """Weighted mean of terms within ±`reach`, lower and upper bound after each.
 
-    Either bound is crossed by the truth, ever, with a chance of at most alpha / 2. Bounds only
-    tighten: what was excluded once stays excluded.
+    The truth ever crosses either bound with a chance of at most alpha / 2. Bounds only tighten: a
+    value that was excluded once stays excluded.
+
+    The idea (Waudby-Smith and Ramdas 2024, theorem 2): a gambler bets on each term against a
+    claimed mean, with the wealth exp(sum of bet × (term − mean) − cost). If the claim is true, the
+    expected wealth never grows, so it ever reaches 2 / alpha with a chance of at most alpha / 2
+    (Ville's inequality). The interval holds the means whose gambler has not become that rich,
+    either way. The invariant: a bet, and the mean that its cost is measured from, know only earlier
+    terms.
     """
     unit = (terms + reach) / (2 * reach)  # to [0, 1]
     count = np.arange(1, len(unit) + 1)
     doubt = math.log(2 / alpha)
     mean = (0.5 + np.cumsum(unit)) / (count + 1)
     spread = (0.25 + np.cumsum((unit - mean) ** 2)) / (count + 1)
+    # shifted by one: what the bet and its cost at a term may know
     mean_before = np.concatenate([[0.5], mean[:-1]])
     spread_before = np.concatenate([[0.25], spread[:-1]])
     bet = np.minimum(np.sqrt(2 * doubt / (spread_before * count * np.log(1 + count))), _LARGEST_BET)
@@ -172,7 +181,7 @@ def _first(places: npt.NDArray[np.int64]) -> int | None:
 
 
 def _over(windows: npt.NDArray[np.int64]) -> list[int]:
-    """The last entity of each window that is over, as a later one has begun."""
+    """The place of the last entity of each window that is over, since a later window has begun."""
     newest = np.maximum.accumulate(windows)
     return np.flatnonzero(np.diff(newest) > 0).tolist()
 
@@ -180,7 +189,10 @@ def _over(windows: npt.NDArray[np.int64]) -> list[int]:
 def _by_window(
     terms: Values, windows: npt.NDArray[np.int64], end: int, look: int, policy: Policy
 ) -> float:
-    """Half-width by window at a look, the first of which is at one window: infinite."""
+    """Half the interval's width by window, at a look; infinite at the first look, of one window.
+
+    Looks spend the level between them, so that the bound holds at all of them (`level_of`).
+    """
     part = terms[: end + 1]
     influence = (part - part.mean()) / len(part)
     sure = two_way(influence, np.arange(len(part)), windows[: end + 1])
@@ -188,7 +200,12 @@ def _by_window(
 
 
 def _terms(challenger: npt.NDArray[np.bool_], outcome: Values, policy: Policy) -> Values:
-    """Per entity a term whose mean is the difference, given who was drawn for which arm."""
+    """One term per entity, whose expectation is the difference of the arms.
+
+    Each outcome is divided by the chance of the arm it was drawn for, with a sign. Subtracting the
+    mean of the outcomes before it, which does not know the draw, changes no expectation and lowers
+    the variance.
+    """
     count = np.arange(len(outcome))
     start = (policy.lowest + policy.highest) / 2
     before = (start + np.concatenate([[0.0], np.cumsum(outcome)[:-1]])) / (count + 1)
@@ -197,7 +214,7 @@ def _terms(challenger: npt.NDArray[np.bool_], outcome: Values, policy: Policy) -
 
 
 def _first_outcomes(observations: Sequence[Observation], salt: str) -> list[Observation]:
-    """One per entity, in the order of batches and, within one, of a hash."""
+    """The first observation of each entity, by batch and, within a batch, by a hash."""
     first: dict[str, Observation] = {}
     for observation in observations:
         earlier = first.get(observation.entity)

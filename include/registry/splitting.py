@@ -1,4 +1,4 @@
-"""Who sees which arm of an experiment: by a stable hash of the entity, without a table of who is.
+"""Assigns entities to the arms of an experiment, by a stable hash and without a table of them.
 
 The same entity is in the same arm in every process, on every machine and in every version of
 Python. Experiments with different salts split independently of each other (Kohavi, Tang and Xu

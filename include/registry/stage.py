@@ -1,4 +1,4 @@
-"""The decision who serves, and its consequences, in an order that survives being killed anywhere.
+"""Decides which version serves and carries that out, in an order that survives a kill anywhere.
 
 1. Register the winner, and the tenant's best own model that lost, both by a key of their training.
 2. Write the decision into the ledger, once: from here on it stands.
@@ -70,8 +70,8 @@ def register(
     Args:
         feature_fingerprint: of the feature service the candidates were trained on.
         by: who asked for the training.
-        look: of models for all: through what single tenants have. Those that hold any of it are
-            not considered, and the owner gets an incident.
+        look: for models that all tenants get: the search for single tenants' data. A model that
+            holds any is not considered, and the owner gets an incident.
 
     Raises:
         IntegrityError: a file is not what training wrote, or is no model.
@@ -120,7 +120,7 @@ def _decide(
     feature_fingerprint: str,
     look: Look | None,
 ) -> Promotion:
-    """The decision, with every version it speaks of registered."""
+    """The decision about a training, after every version it names has been registered."""
     document = json.loads(lake.get(tenant, trained.evaluation))
     refused = dict(_withdrawn(tenant, trained, registry, promotions))
     if look is not None:
@@ -207,7 +207,7 @@ def _decide(
 def _suspicions(
     tenant: TenantRef, trained: Trained, document: Mapping[str, Any], incidents: Incidents
 ) -> Standing:
-    """What the training suspects to carry the outcome, and nobody has dismissed."""
+    """The training's suspicions of target leakage that nobody has dismissed."""
     suspicions = of_document(document)
     if not suspicions:
         return Standing((), ())
@@ -222,7 +222,7 @@ def _held_back(
     refused: Mapping[Candidate, str],
     serving: Promotion | None,
 ) -> Mapping[Candidate, str]:
-    """The candidates that wait for somebody's answer, none with a note of its own."""
+    """The candidates that wait for somebody's answer, each with an empty note."""
     considered = {f"{one.rung}/{one.name}": one for one in trained.candidates if one not in refused}
     fitted = "global" if is_global(tenant.id) else "own"
     keys = held_back(tuple(considered), suspicions, fitted=fitted, serves=serving is not None)
@@ -236,7 +236,7 @@ def _tell(
     waiting: ModelVersion | None,
     incidents: Incidents,
 ) -> None:
-    """Open the incident, or bring it up to date; close one that is not brought up any more."""
+    """Open the incident or bring it up to date; close incidents whose suspicions are gone."""
     before = [
         incident
         for incident in suspected(incidents, tenant, trained.use_case)
@@ -254,7 +254,7 @@ def _tell(
 def _waiting(
     candidate: Candidate, version: ModelVersion, document: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What is needed to promote the version that is held back, should somebody say so."""
+    """The facts that promote the version that is held back, should somebody release it."""
     return {
         HELD: {
             "version": version.version,
@@ -269,12 +269,12 @@ def _waiting(
 
 
 def _made_of(document: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Ids of the tenants whose rows a global training read, which outlive its evaluation."""
+    """Ids of the tenants whose rows a global training read, kept longer than its evaluation is."""
     return {"made_of": sorted({str(table["tenant"]) for table in document.get("tables", ())})}
 
 
 def promoted_from(tenant: TenantRef, version: ModelVersion, as_of: datetime) -> Promotion:
-    """A promotion, not recorded, of a version that no training was decided for."""
+    """A promotion, not yet recorded, of a version that is not the result of a decided training."""
     model = {"rung": version.rung, "name": version.name, "digest": version.digest, "value": None}
     return Promotion(
         tenant=tenant.id,
@@ -301,7 +301,7 @@ def promoted_from(tenant: TenantRef, version: ModelVersion, as_of: datetime) -> 
 def _withdrawn(
     tenant: TenantRef, trained: Trained, registry: Registry, promotions: Promotions
 ) -> Mapping[Candidate, str]:
-    """The candidates that must not serve, each with a sentence why."""
+    """The candidates that a withdrawal keeps from serving, each with a sentence why."""
     decided = promotions.outline(tenant, trained.use_case)
     gone = Withdrawn.of(tenant, trained.use_case, decided, promotions)
     refused = {}
@@ -320,7 +320,7 @@ def _leaking(
     lake: Lake,
     incidents: Incidents,
 ) -> Mapping[Candidate, str]:
-    """The candidates that hold what too few tenants have, each with a sentence why."""
+    """The candidates that hold data of too few tenants, each with a sentence why."""
     candidates = trained.candidates
     files = [
         [lake.get(tenant, stored) for stored in (candidate.artifact, candidate.reference)]
@@ -346,9 +346,9 @@ def _without(evidence: Evidence, refused: Mapping[Candidate, str]) -> Evidence:
 
 
 def _figures(winner: Candidate, document: Mapping[str, Any]) -> dict[str, Any]:
-    """The champion's metric and its interval, which monitoring holds later figures against.
+    """The champion's metric, interval and swing, which monitoring holds later figures against.
 
-    And how much it swings from window to window, so that a single later one can be judged.
+    The swing from window to window is there so that a single later window can be judged.
     """
     measured = document["models"][f"{winner.rung}/{winner.name}"]
     figures = {"value": winner.metric, "low": winner.metric_low, "high": winner.metric_high}
@@ -356,7 +356,7 @@ def _figures(winner: Candidate, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _decision(evidence: Evidence, serving: Promotion | None) -> PromotionDecision:
-    """The decision on the evidence, unless it is about another incumbent than the one serving."""
+    """The decision on the evidence; nothing is promoted where its incumbent no longer serves."""
     judged = evidence.incumbent
     if judged is not None and (serving is None or serving.digest != judged.digest):
         now = f"version {serving.version}" if serving else "nothing"
@@ -411,7 +411,7 @@ def new_version(
     feature_fingerprint: str,
     decision: Sequence[str] = (),
 ) -> NewVersion:
-    """A candidate as it is registered, with what its training's evaluation says of it.
+    """A candidate as a version to be registered, with its figures from the training's evaluation.
 
     Args:
         document: the evaluation.
@@ -452,8 +452,8 @@ def follow_ledger(
 ) -> None:
     """Move the aliases to the newest promotion and the newest challenger in the ledger.
 
-    A decision about the past, taken by a backfill, therefore moves nothing that is newer. An alias
-    of a version that was withdrawn for good stands for none where no other takes its place.
+    A backfill's decision about the past therefore moves no newer alias. An alias of a version that
+    was withdrawn for good is deleted where no other version takes its place.
     """
     champion = promotions.champion_at(tenant, use_case)
     wanted = {

@@ -1,8 +1,8 @@
-"""Suspected target leakage: what training found, what people said to it, and whom that holds back.
+"""Suspected target leakage: what training found, how people answered, and what that holds back.
 
-What a suspicion is about is an origin (a column, an attribute, an event) as the tenants' sources
-are mapped. Somebody either *dismisses* it, as the origin is what it seems, or *confirms* it. That
-stands for every later training in which the origin is mapped as it was.
+A suspicion is about an origin (a column, an attribute, an event) as the tenants' sources map it.
+Somebody either *dismisses* the suspicion, as the origin is what it seems, or *confirms* it. The
+answer stands for every later training in which the origin is mapped as it was.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class SuspicionAnswer:
-    """What somebody said to a suspicion."""
+    """Somebody's answer to a suspicion."""
 
     origin: str
     mappings: tuple[str, ...]
@@ -46,7 +46,7 @@ class SuspicionAnswer:
     at: str  #: ISO 8601
 
     def covers(self, suspicion: Suspicion) -> bool:
-        """Whether it is about this origin, mapped no other way than then."""
+        """Whether the answer is about this origin, mapped no other way than then."""
         return self.origin == suspicion.origin and set(suspicion.mappings) <= set(self.mappings)
 
 
@@ -59,7 +59,7 @@ class Standing:
 
     @property
     def all(self) -> tuple[Suspicion, ...]:
-        """Both."""
+        """The suspicions without an answer, then the confirmed ones."""
         return (*self.new, *self.confirmed)
 
 
@@ -67,7 +67,7 @@ def of_document(document: Mapping[str, Any]) -> tuple[Suspicion, ...]:
     """The suspicions within an evaluation document.
 
     Raises:
-        ConfigError: they are none.
+        ConfigError: the document holds no usable suspicions.
     """
     try:
         return tuple(
@@ -79,10 +79,10 @@ def of_document(document: Mapping[str, Any]) -> tuple[Suspicion, ...]:
 
 
 def standing(suspicions: Iterable[Suspicion], verdicts: Sequence[SuspicionAnswer]) -> Standing:
-    """What is left of the suspicions after what was said to them; of several the last counts.
+    """The suspicions that nobody has dismissed; of several answers to one, the last counts.
 
     Args:
-        verdicts: oldest first.
+        verdicts: the answers, oldest first.
     """
     new, confirmed = [], []
     for suspicion in suspicions:
@@ -97,11 +97,11 @@ def standing(suspicions: Iterable[Suspicion], verdicts: Sequence[SuspicionAnswer
 def held_back(
     keys: Sequence[str], suspicions: Sequence[Suspicion], *, fitted: str, serves: bool
 ) -> frozenset[str]:
-    """Which candidates must not be promoted as long as the suspicions stand.
+    """The candidates that must not be promoted as long as the suspicions stand.
 
-    Those that read what is suspected. Where nothing serves yet, a tenant still starts on the global
-    model as it is, which has learnt from others, or on a rule of thumb that reads something else;
-    where there is neither, on one that does.
+    These are the candidates that read a suspected origin. Where nothing serves yet, a tenant still
+    starts on the unchanged global model, which has learnt from others, or on a rule of thumb that
+    reads other origins; without either, on a rule of thumb that reads a suspected one.
 
     Args:
         keys: all candidates, such as `own/lightgbm`.
@@ -127,7 +127,7 @@ def sentence(suspicions: Sequence[Suspicion], held: Iterable[str]) -> str:
 
 
 def held_versions(decided: Sequence[Promotion]) -> dict[str, Mapping[str, Any]]:
-    """Versions that were held back and never promoted since: each with what is known of it.
+    """Versions held back and not promoted since, each with the facts that a release needs.
 
     Args:
         decided: as `Promotions.history` gives them.
@@ -147,13 +147,13 @@ def held_versions(decided: Sequence[Promotion]) -> dict[str, Mapping[str, Any]]:
 
 
 def check_free(owner: TenantRef, decided: Sequence[Promotion], version: str) -> None:
-    """Refuse a version that is held back, before it comes to serve anybody another way.
+    """Refuse a version that is held back, before another way leads to its serving anybody.
 
     Args:
         decided: as `Promotions.history` gives them.
 
     Raises:
-        ConfigError: it is held back.
+        ConfigError: the version is held back.
     """
     held = held_versions(decided)
     if version in held:

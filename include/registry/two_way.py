@@ -49,7 +49,7 @@ class Swing:
     chance: float = 0.0  #: of the variance, what few entities make by chance
 
     def pooled(self, other: Swing) -> Swing:
-        """Both together, weighted by what each rests on."""
+        """The two swings as one, each weighted by its degrees of freedom."""
         freedom = self.freedom + other.freedom
         if not freedom:
             return Swing()
@@ -62,7 +62,11 @@ class Swing:
 
     @classmethod
     def among(cls, figures: Sequence[float], errors: Sequence[float] = ()) -> Swing:
-        """Of figures of blocks that weigh alike, and their standard errors by entity."""
+        """The swing of one figure per block, all blocks weighing alike.
+
+        Args:
+            errors: each figure's standard error by entity, which is what chance alone makes.
+        """
         if len(figures) < 2:
             return cls()
         chance = float(np.mean(np.square(errors))) if len(errors) else 0.0
@@ -70,10 +74,10 @@ class Swing:
 
     @classmethod
     def along(cls, figures: Sequence[float], errors: Sequence[float] = ()) -> Swing:
-        """Likewise, of blocks one after another whose level may have changed for good.
+        """The swing of one figure per block, in order of time, where the level may have moved.
 
-        By the squares of their differences (von Neumann 1941), which a change of level hardly
-        touches; the degrees of freedom are those of such a sum.
+        Half the mean square of successive differences estimates the variance (von Neumann 1941): a
+        change of level touches one difference only. The degrees of freedom are those of that sum.
         """
         count = len(figures)
         if count < 2:
@@ -84,7 +88,7 @@ class Swing:
 
     @classmethod
     def read(cls, found: Mapping[str, Any] | None) -> Swing:
-        """From a promotion's evidence; not known where that has none."""
+        """The swing as a promotion's evidence keeps it; unknown where the evidence has none."""
         return cls() if found is None else cls(**found)
 
 
@@ -93,7 +97,7 @@ UNKNOWN: Final = Swing()
 
 @dataclass(frozen=True)
 class Uncertainty:
-    """What the variance of one figure is made of; errors are standard errors."""
+    """The parts of one figure's variance; every error is a standard error."""
 
     by_entity: float
     entities: float  #: that the error by entity effectively rests on (Satterthwaite 1946)
@@ -105,7 +109,11 @@ class Uncertainty:
 
     @property
     def swing(self) -> Swing:
-        """How much the figure varies from block to block, by its own blocks."""
+        """How much the figure varies from block to block, by its own blocks.
+
+        The variance of a mean of `blocks` equal blocks, times their number, is that of one block.
+        Entities that come back add the same to every block, so they make no difference of blocks.
+        """
         chance = max(0.0, self.by_entity**2 - self.returning**2) * self.blocks
         return Swing(self.by_block**2 * self.blocks, self.freedom, chance)
 
@@ -115,9 +123,9 @@ class Uncertainty:
         return self.freedom + self.elsewhere.freedom > 0
 
     def half_width(self, level: float = PLAIN) -> float:
-        """Of the interval that misses with a chance of `level` on either side.
+        """Half the width of the interval that misses with a chance of `level` on either side.
 
-        Where only one block is there and no swing is known, it is about that block alone. It is
+        With a single block and no swing known, the interval is about that block alone. It is
         infinite where effectively one entity makes the figure.
         """
         if self.entities < _FEWEST:
@@ -126,17 +134,21 @@ class Uncertainty:
         alone = by_entity * self.by_entity
         if not self.known:
             return alone
+        # Each part of the error keeps the quantile of its own degrees of freedom, and the parts,
+        # which are independent, add up as squares (Howe 1974). Never narrower than by entity alone.
         both = self.swing.pooled(self.elsewhere)
         by_block = _quantile(both.freedom, level) * math.sqrt(both.variance / self.blocks)
         return max(alone, math.hypot(by_block, by_entity * self.returning))
 
     def chance_above(self, distance: float) -> float:
-        """One-sided p-value of a figure at `distance` from what is tested; 0.5 at none.
+        """The one-sided p-value of a figure that lies `distance` above the tested value; 0.5 at 0.
 
-        The level at which the interval's end would lie there.
+        It is the level at which the interval's end would lie exactly at the tested value.
         """
         if distance <= 0:
             return 1 - self.chance_above(-distance) if distance < 0 else 0.5
+        # Bisection: the interval narrows as the level rises, and throughout the loop its half width
+        # is above `distance` at `low` and at most that at `high`.
         low, high = 0.0, 0.5
         for _ in range(60):
             middle = (low + high) / 2
@@ -145,33 +157,39 @@ class Uncertainty:
 
     @classmethod
     def read(cls, found: Mapping[str, Any] | None) -> Uncertainty | None:
-        """From a promotion's evidence; None where that has none."""
+        """The uncertainty as a promotion's evidence keeps it; None where the evidence has none."""
         if found is None:
             return None
         return cls(**{**found, "elsewhere": Swing(**found["elsewhere"])})
 
 
 def two_way(influence: Floats, entity: npt.ArrayLike, block: Codes) -> Uncertainty:
-    """The uncertainty of a figure.
+    """The uncertainty of a figure, from what each row adds to it.
 
     Args:
-        influence: per row, how much it moves the figure: what the figure would lose without it.
-        entity: per row.
-        block: per row, as `blocks_of` numbers them.
+        influence: per row, what the figure would lose without that row; sums up to about 0.
+        entity: per row, whose it is.
+        block: per row, its block of time, as `blocks_of` numbers them.
     """
     entities, blocks = _codes(entity), _codes(block)
     count, number = int(entities.max(initial=-1)) + 1, int(blocks.max(initial=-1)) + 1
+    # A sum of independent parts has the sum of their squares as its variance. The parts are
+    # entities (`whole`), then entities within a block (`inside`): the difference is due to entities
+    # that come back in other blocks.
     by_entity = np.bincount(entities, influence, count)
     cells = np.bincount(_codes(entities * number + blocks), influence)
     squares = by_entity**2
     whole = float(squares.sum()) * _correction(count)
     inside = float((cells**2).sum()) * _correction(len(cells))
+    # how many equal entities would make as uncertain a variance (Satterthwaite 1946)
     fourth = float((squares**2).sum())
     effective = float(squares.sum()) ** 2 / fourth if fourth else float(count)
     shares = np.bincount(blocks, minlength=number) / max(len(blocks), 1)
     heavy = 1 / float((shares**2).sum()) if number else 0.0
     between = 0.0
     if number > 1:
+        # Without a block of share h the figure moves by the block's influence / (1 − h). The sum of
+        # these squares × (n − 1) / n, not centred, is CV3, never too small on average.
         left_out = np.bincount(blocks, influence, number) / (1 - shares)
         between = float((left_out**2).sum()) * (number - 1) / number
     returning = max(0.0, whole - inside) if number > 1 else 0.0
@@ -186,9 +204,9 @@ def two_way(influence: Floats, entity: npt.ArrayLike, block: Codes) -> Uncertain
 
 
 def blocks_of(instants: npt.NDArray[np.datetime64], reach: timedelta) -> Codes:
-    """A number per row; what is looked at within `reach` of a block's start is of that block.
+    """The number of each row's block of time: instants less than `reach` after the block's first.
 
-    Labels reach that far, so that what is closer shares the days its labels are about.
+    Labels look `reach` ahead, so instants that are closer than that share days of their labels.
     """
     distinct, place_of = np.unique(instants, return_inverse=True)
     codes, start, number = np.zeros(len(distinct), np.int64), None, -1
@@ -209,5 +227,5 @@ def _correction(count: int) -> float:
 
 
 def _quantile(freedom: float, level: float) -> float:
-    """Student's, above which lies `level`."""
+    """The quantile of Student's t above which lies a share of `level`."""
     return float(stdtrit(freedom, 1 - level))

@@ -1,7 +1,7 @@
 """Takes files apart down to the texts and bytes in them, however they are packed.
 
-JSON, base64, zip (so npz and skops too), npy, Parquet, gzip and zstandard, in each other, to a
-depth and a size. What cannot be taken apart is said to be so, and not passed over.
+JSON, base64, zip (so npz and skops too), npy, Parquet, gzip and zstandard are read, also in each
+other, down to a limit of depth and size. Whatever cannot be taken apart is reported in `unread`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TREES: Final = "tree\nversion="
 
 @dataclass
 class Unpacked:
-    """What stands in some files."""
+    """The texts and bytes of some files."""
 
     texts: set[str] = field(default_factory=set)  #: each a value or a key
     contents: list[bytes] = field(default_factory=list)  #: everything, as bytes
@@ -47,7 +47,7 @@ def unpacked(files: Sequence[bytes], coded: Collection[str] = ()) -> Unpacked:
     """The texts and bytes in some files.
 
     Args:
-        coded: columns of Parquet whose texts stand for something else, and are no texts.
+        coded: columns of Parquet whose texts are codes; they do not count as texts.
     """
     result = Unpacked()
     for content in files:

@@ -1,4 +1,4 @@
-"""Which versions must not serve: those that were rolled back from, and what came from them."""
+"""The versions that must not serve: those that were withdrawn, and their descendants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from include.tenants.namespace import TenantRef, global_ref, is_global
 
 @dataclass(frozen=True)
 class Withdrawn:
-    """What is withdrawn for one tenant and use case, as the promotions say now."""
+    """The withdrawn versions of one tenant and use case, as the promotions say now."""
 
     tenant: str
     use_case: str
@@ -35,12 +35,12 @@ class Withdrawn:
         decided: Sequence[Promotion],
         promotions: Promotions,
     ) -> Withdrawn:
-        """As the tenant's decisions say, and those about global models, which are read on demand.
+        """The versions that a tenant's decisions withdrew; global ones are read on demand.
 
-        A withdrawal counts from the moment it is written, whatever instant a run is about.
+        A withdrawal counts from the moment that it is written, whatever instant a run is about.
 
         Args:
-            decided: the tenant's, as `Promotions.history` or `outline` gives them.
+            decided: the tenant's decisions, as `Promotions.history` or `outline` gives them.
         """
         own = withdrawn(decided)
         for_good = withdrawn_for_good(decided)
@@ -63,17 +63,17 @@ class Withdrawn:
         )
 
     def plus(self, version: ModelName) -> Withdrawn:
-        """As if that global version was withdrawn, too."""
+        """The same, as if that global version were withdrawn, too."""
         return replace(self, also=self.also | {str(version)})
 
     def why(self, version: ModelVersion, registry: Registry) -> str:
-        """Why a registered version must not serve; empty where it may."""
+        """Why a registered version must not serve; empty where the version may."""
         if version.version in self.own:
             return f"{ModelName.of(version)} was withdrawn"
         return self.why_model(version.digest, version.parent_version, registry)
 
     def why_model(self, digest: str, parent_version: str, registry: Registry) -> str:
-        """Why a model must not serve whatever number it gets: for its bytes or its descent."""
+        """Why a model must not serve, by its bytes or its descent; empty where the model may."""
         if digest in self.digests:
             same = ModelName(self.tenant, self.use_case, self.digests[digest])
             return f"it is {same} once more, which was withdrawn"
@@ -93,9 +93,9 @@ class Withdrawn:
 
 
 def lost_for_good(version: ModelVersion, registry: Registry, promotions: Promotions) -> str:
-    """Why a version must not be used any more, at whatever instant; empty where it may.
+    """Why a version must not be used any more, at whatever instant; empty where it may be.
 
-    Consent was withdrawn to something it was made of, or to what it came from.
+    Consent was withdrawn to data that the version, or a version it descends from, was made of.
     """
     for name in map(ModelName.parse, ancestors(version.parent_version, registry)):
         if not is_global(name.tenant):
@@ -106,7 +106,7 @@ def lost_for_good(version: ModelVersion, registry: Registry, promotions: Promoti
 
 
 def earlier(decided: Sequence[Promotion], current: Promotion) -> list[Promotion]:
-    """The versions that served before, without the current one: as last promoted, newest first."""
+    """The latest promotion of every version that served before the current one, newest first."""
     served = [decision for decision in decided if decision.promoted and decision.version]
     newest = {decision.version: decision for decision in served}
     newest_first = dict.fromkeys(decision.version for decision in reversed(served))
@@ -120,9 +120,10 @@ def newest_usable(
     gone: Withdrawn,
     registry: Registry,
 ) -> tuple[Promotion | None, tuple[str, ...]]:
-    """The first candidate that can take over, and why those before it cannot.
+    """The first candidate that can take over, and why the candidates before it cannot.
 
-    It is not withdrawn, reads the features as the current version does, and is whole.
+    A candidate can that is not withdrawn, reads the same features as the current version, and is
+    whole.
     """
     passed: list[str] = []
     for candidate in candidates:
@@ -149,10 +150,10 @@ def newest_usable(
 def check_whole(
     tenant: TenantRef, version: ModelVersion, digest: str, registry: Registry
 ) -> ModelVersion:
-    """The version, with model and reference there and as they were promoted.
+    """The version, after a check that its model and reference are there and as promoted.
 
     Raises:
-        IntegrityError: they are not.
+        IntegrityError: a file is gone, or differs from what was promoted.
     """
     if version.digest != digest:
         raise IntegrityError(

@@ -21,7 +21,7 @@ FALSE_REFUSALS: Final = 0.025
 
 @dataclass(frozen=True)
 class Harm:
-    """Whom a candidate makes worse, worst first."""
+    """The tenants for whom a candidate is worse, worst first."""
 
     hurt: tuple[TenantEffect, ...]  #: reliably, the number of tenants considered: a refusal
     #: Beyond their own interval, as chance alone does to some of so many: named, not a refusal.
@@ -30,7 +30,10 @@ class Harm:
 
 
 def find_harm(effects: Sequence[TenantEffect], candidate: str, minimum_entities: int) -> Harm:
-    """Test every tenant's effect of `candidate`, small tenants pooled."""
+    """Test the effect of `candidate` on every tenant, small tenants pooled.
+
+    The rate of wrong refusals holds over all tests together (`error_rates.discoveries`).
+    """
     ours = sorted((e for e in effects if e.candidate == candidate), key=lambda e: e.tenant)
     measured = [e for e in ours if e.difference is not None and e.high is not None]
     small = [e for e in measured if e.entities is not None and e.entities < minimum_entities]

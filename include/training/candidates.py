@@ -1,16 +1,16 @@
-"""The models of a tenant's own, from what it shares with all to what is its alone.
+"""Fits a tenant's own models, in a ladder from mostly global to the tenant's rows alone.
 
 `residual` adds to the global model what the tenant's rows tell (see `updating`), `recalibrated`
 brings the global model's level to the tenant's, and the estimators alone know nothing but the
 tenant. In clinical prediction the same ladder is known as updating by closed testing (Vergouwe et
-al. 2017). They stand in the order in which a promotion tests them, the one with the most power
-first.
+al. 2017). The models stand in the order in which a promotion tests them, the one with the most
+power first.
 
-Whether one is better than who serves shows on later windows. A tenant's last ones alone are too few
-rows to show it, so that training itself is gone through as time went by: each later window is
-scored by a candidate fitted on nothing but what was known before it (rolling origin; Tashman 2000;
-prequential, Dawid 1984). Other than that it is the very recipe by which the candidate proper is
-fitted on all training rows. That one is judged on the holdout, beside the others.
+Only later windows show whether a model is better than the incumbent, and the holdout alone has too
+few rows of a tenant to show that. So the training windows are used as well, as time went by: each
+later window is scored by a model that the same recipe fitted on nothing but the rows known before
+that window (rolling origin; Tashman 2000; prequential, Dawid 1984). The candidate itself is fitted
+on all training rows, and judged on the holdout.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Parent:
 
 @dataclass(frozen=True)
 class Later:
-    """Rows of later training windows, and what a candidate fitted before them says."""
+    """Rows of later training windows, and the scores of a model that was fitted before them."""
 
     rows: LabelledRows
     scores: Scores
@@ -68,7 +68,7 @@ class Later:
 
 @dataclass(frozen=True)
 class OwnModel:
-    """One of the tenant's own models, and how its recipe did while time went by."""
+    """One of the tenant's own models, and its recipe's scores of later training windows."""
 
     name: str
     model: Model
@@ -79,7 +79,7 @@ class OwnModel:
 
 @dataclass(frozen=True)
 class _Recipe:
-    """From rows and their windows to a model; None where there is nothing to be learnt."""
+    """A way from rows and their windows to a model; None where there is nothing to learn."""
 
     name: str  #: empty where it is that of the kind of model
     fit: Callable[[LabelledRows, TrainingWindows], tuple[Model, tuple[Any, ...]] | None]
@@ -111,16 +111,17 @@ def compare(
     holdout: LabelledRows | None,
     since: datetime | None = None,
 ) -> Comparison:
-    """An own model against another one, on later training windows and on the holdout.
+    """Compare an own model with another model, on later training windows and on the holdout.
 
-    The other has often learnt from those training windows, which only makes it look better there
-    than it is. That is no harm with a model of many tenants; with the tenant's own it would hide
-    everything, so that only windows after its training count.
+    The other model has often learnt from those training windows, and looks better there than it is.
+    That matters little for a model of many tenants. An own model's lead would hide everything, so
+    against an own model only windows after its training count.
 
     Args:
+        one: the own model.
         key: of the other model, e.g. `incumbent/lightgbm`.
-        holdout: None where either model has learnt from its time.
-        since: until when the other one learnt from the tenant alone; None where it did not.
+        holdout: None where either model has learnt from the holdout's time.
+        since: until when the other model learnt from this tenant alone; None where it never did.
     """
     parts = []
     for later in one.later:
@@ -148,7 +149,7 @@ def compare(
 
 
 def some_entities(rows: LabelledRows, seed: int) -> LabelledRows:
-    """The rows of so many entities, drawn by lot, as make at most `ENOUGH_ROWS`; often of all."""
+    """All rows, or those of entities drawn at random that have at most `ENOUGH_ROWS` together."""
     if len(rows) <= ENOUGH_ROWS:
         return rows
     entities, of, count = np.unique(rows.entity, return_inverse=True, return_counts=True)
@@ -161,9 +162,10 @@ def some_entities(rows: LabelledRows, seed: int) -> LabelledRows:
 def blocks(
     instants: Sequence[datetime], horizon: timedelta
 ) -> tuple[tuple[tuple[datetime, ...], tuple[datetime, ...]], ...]:
-    """Pairs of what is learnt from and what is judged later, no label in both.
+    """Pairs of the snapshots to learn from and the later ones to judge, no label in both.
 
-    At most `BLOCKS`, even ones, and nothing of the first quarter is judged.
+    There are at most `BLOCKS` pairs, with about as many snapshots to judge in each. No snapshot of
+    the first quarter is judged.
     """
     judged = [
         at for at in instants[int(np.ceil(FIRST * len(instants))) :] if instants[0] + horizon <= at
@@ -219,7 +221,7 @@ def _recipes(use_case: UseCase, parent: Parent | None) -> list[_Recipe]:
 def _later(
     use_case: UseCase, recipe: _Recipe, training: LabelledRows, windows: TrainingWindows
 ) -> list[Later]:
-    """What the recipe, fitted as time went by, said of later training windows."""
+    """The recipe's scores of later training windows, fitted before each of them."""
     if not (recipe.through_time and judged_by_rows(use_case, training)):
         return []
     later, training = [], some_entities(training, use_case.seed)
@@ -235,7 +237,7 @@ def _later(
 
 
 def judged_by_rows(use_case: UseCase, training: LabelledRows) -> bool:
-    """Whether training windows can be judged like later ones: thinned rows are none as it was."""
+    """Whether training windows can be judged like later ones, as thinned rows cannot."""
     return not use_case.lists and use_case.task != "ranking" and bool((training.weight == 1).all())
 
 

@@ -1,4 +1,4 @@
-"""Who contends without being fitted here: baselines, and registered models as they are."""
+"""Makes contenders without fitting a model: baselines, and registered models unchanged."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ TRAINED_UNTIL: Final = "trained_until"
 def baselines(
     use_case: UseCase, data: Dataset | None = None, contributors: Contributors | None = None
 ) -> list[Contender]:
-    """The use case's baselines as models; those that learn from rows, where there are enough.
+    """The use case's baselines as models; baselines that learn from rows need enough of them.
 
     Args:
-        contributors: of many tenants' baselines: whom what they keep has to have.
+        contributors: for baselines of many tenants: how many must share what a baseline keeps.
     """
     if use_case.lists:
         if data is None or len(data.training) == 0:
@@ -68,7 +68,7 @@ def baselines(
 
 
 def learnt_until(incumbent: Version) -> datetime | None:
-    """Until when the incumbent learnt from this tenant alone; None where it never did."""
+    """The end of the labels that an own incumbent learnt from; None for any other incumbent."""
     version, model = incumbent
     until = model.parameters.get(TRAINED_UNTIL)
     if version.rung != "own":
@@ -84,7 +84,7 @@ def as_is(
     as_of: datetime,
     notes: list[str],
 ) -> list[Contender]:
-    """A registered model as a contender, or nothing and a note why not."""
+    """A registered model as the one contender; or no contender, and a note why in `notes`."""
     registered, model = version
     which = f"{registered.tenant}/{registered.use_case}@{registered.version}"
     if registered.feature_fingerprint != use_case.fingerprint:

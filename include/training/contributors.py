@@ -1,4 +1,4 @@
-"""What a training of many tenants may write down: the one place where that is decided.
+"""Decides what a training of many tenants may write down.
 
 Who reads what of a global model, and what it may hold:
 
@@ -32,7 +32,7 @@ from include.training.rows import LabelledRows
 
 
 def without_extremes(model: Model) -> Model:
-    """The model without what its trees keep of single values."""
+    """The model without the single values that its trees keep."""
     if isinstance(model.predictor, ExtremesPredictor):
         return replace(model, predictor=model.predictor.without_extremes())
     return model
@@ -55,7 +55,7 @@ def known_texts(
 def known_categories(
     rows: LabelledRows, told: Sequence[str | None], contributors: Contributors
 ) -> list[str | None]:
-    """The category of each row's item, None where too few tenants say so of that item."""
+    """The category of each row's item; None where too few tenants give the item that category."""
     pairs = [
         (item, category) if category else None
         for item, category in zip(rows.item.tolist(), told, strict=True)

@@ -56,7 +56,7 @@ class Pinned:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a training works on."""
+    """The rows of a training, and the windows they come from."""
 
     training: LabelledRows
     holdout: LabelledRows
@@ -78,9 +78,9 @@ def read_events(use_case: UseCase, pinned: Pinned, lake: Lake, as_of: datetime) 
 def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: Lake) -> Dataset:
     """Rows of every tenant in `sources`, cut into training and holdout.
 
-    The windows follow the tenant whose data reaches furthest, so that the snapshots are the same
-    instants for all; a tenant whose data ends before a label does gives no rows there. Each
-    tenant's spine is kept in its own part of the lake, for whoever makes the set again.
+    The windows follow the tenant whose data reaches furthest, so that snapshots are the same
+    instants for all tenants. A tenant whose data ends before a label does gives no rows there. Each
+    tenant's spine is kept in the tenant's part of the lake, so that the set can be made again.
     """
     #: One tenant's rows are read once; of many tenants, one at a time is in memory.
     alone = _inputs(use_case, sources[0], as_of, lake) if len(sources) == 1 else None
@@ -127,7 +127,7 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
 def labelled_rows(
     use_case: UseCase, pinned: Pinned, instants: Sequence[datetime], as_of: datetime, lake: Lake
 ) -> LabelledRows | None:
-    """Every row of the snapshots whose label the tenant's data can tell at `as_of`, if any."""
+    """Every row of the snapshots whose labels are known at `as_of`; None where there are none."""
     read = _inputs(use_case, pinned, as_of, lake)
     span = _span(use_case, read.events, as_of)
     if span is None:
@@ -145,14 +145,14 @@ def _intact(use_case: UseCase, pinned: Pinned, at: datetime) -> bool:
 
 
 def _of(use_case: UseCase, pinned: Pinned) -> UseCase:
-    """The use case with what the tenant's sources mean by no rows."""
+    """The use case, with the meaning that absent rows have in the tenant's sources."""
     return use_case.with_absent(unknown=absent_is_unknown(use_case, pinned.tenant))
 
 
 def _grouped(
     use_case: UseCase, pinned: Pinned, rows: LabelledRows, as_of: datetime, lake: Lake
 ) -> LabelledRows:
-    """The rows with each entity's group as it was at the row's instant, where fairness asks."""
+    """The rows with each entity's group at the row's instant, where the tenant compares groups."""
     override = pinned.tenant.use_cases.get(use_case.name)
     if override is None or override.fairness is None or use_case.task == "association":
         return rows
@@ -196,7 +196,7 @@ def _inputs(use_case: UseCase, pinned: Pinned, as_of: datetime, lake: Lake) -> I
 
 @dataclass(frozen=True)
 class _Labelled:
-    """Spine rows of some snapshots, and what became of them."""
+    """Spine rows of some snapshots, and their outcomes."""
 
     spine: pa.Table
     snapshot: npt.NDArray[np.datetime64]
@@ -233,9 +233,9 @@ class _Frame:
     def rows(
         self, parts: Sequence[tuple[Sequence[datetime], bool]]
     ) -> tuple[list[LabelledRows], TrainingSet, pa.Table]:
-        """Labelled rows of each part's snapshots; the one training set of them all, and its spine.
+        """Labelled rows of each part's snapshots, and the training set of all parts with its spine.
 
-        A part is its snapshots, and whether only some of the negatives are kept.
+        A part is a list of snapshots, and whether only some of its negatives are kept.
         """
         labelled = [self._labelled(instants, thin=thin) for instants, thin in parts]
         spine = pa.concat_tables([part.spine for part in labelled])

@@ -80,8 +80,10 @@ def evaluate(
     """Measure every contender, and the incumbent, on the same rows.
 
     Args:
-        fairness: which groups the tenant compares; `holdout.sensitive` holds them.
-        among: items that lists may hold; those that somebody has had where None.
+        notes: why a model is not among the contenders.
+        per_tenant: whether to compare with the incumbent for every tenant, as of global models.
+        fairness: the groups that the tenant compares; `holdout.sensitive` holds them.
+        among: items that lists may hold; None for all items that somebody has had.
     """
     everyone = [*contenders, *([incumbent] if incumbent else [])]
     scores = {one.key: answers(one.model, holdout, among) for one in everyone if one.fresh}
@@ -130,7 +132,7 @@ def evaluate(
 
 
 def answers(model: Model, rows: LabelledRows, among: Collection[str] | None = None) -> Answers:
-    """What the model says: a score per row, or a list per group, of items `among` these."""
+    """The model's answers: a score per row, or a list per group, of items `among` these."""
     if not model.lists:
         return model.predict(rows.features)
     table = model.recommend(rows.history, TOP, among)
@@ -144,7 +146,7 @@ def answers(model: Model, rows: LabelledRows, among: Collection[str] | None = No
 def document(
     evaluation: Evaluation, everyone: Sequence[Contender], facts: Mapping[str, Any]
 ) -> bytes:
-    """The evaluation as JSON that is the same for the same inputs."""
+    """The evaluation as JSON; the same inputs give the same bytes."""
     models = {
         model.key: {
             "rung": model.rung,
@@ -172,7 +174,7 @@ def document(
 def _pairs(
     contenders: Sequence[Contender], incumbent: Contender | None
 ) -> Iterator[tuple[Contender, Contender]]:
-    """Every candidate against the incumbent, the baselines and the global model."""
+    """Each candidate with the incumbent; models also with the baselines and the global model."""
     for candidate in contenders:
         if incumbent:
             yield candidate, incumbent

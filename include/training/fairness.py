@@ -86,10 +86,10 @@ def gap(
     largest: float | None,
     reach: timedelta,
 ) -> GroupGap | None:
-    """How far the worst group is behind the best; None where fewer than two can be compared.
+    """The gap between the best group and the worst; None where fewer than two can be compared.
 
     Args:
-        largest: what the tenant allows; None where it only wants to know.
+        largest: the gap that the tenant allows; None where the tenant only wants to know it.
     """
     valued = [(one.value, one.group) for one in groups if one.decides and one.value is not None]
     if len(valued) < 2:

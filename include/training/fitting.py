@@ -49,7 +49,7 @@ def fit_best(
 
     Args:
         tried: estimator → settings.
-        contributors: of a model that other tenants get: whom what it keeps has to have.
+        contributors: for a model that other tenants get: how many must share what it keeps.
     """
     if use_case.lists:
         return Fitted(*fit_lists(use_case, training, windows, contributors=contributors))

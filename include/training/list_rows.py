@@ -1,7 +1,7 @@
-"""What models that answer with lists learn from: labelled rows as what was had, wanted, together.
+"""Turns labelled rows into the tables that list models learn from.
 
-What entities had by the last training snapshot, and what they had in its window. Snapshots at which
-nobody was there are passed over.
+These are the items that entities had by the last training snapshot, the items they had in the
+window after it, and baskets. Snapshots without rows are passed over.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ _ONCE: Final = 1.0
 
 
 def looked_at(rows: LabelledRows, windows: TrainingWindows) -> list[datetime]:
-    """The training snapshots at which somebody was there, oldest first."""
+    """The training snapshots that have rows, oldest first."""
     attended = set(np.unique(rows.as_of).tolist())
     return [at for at in windows.training if at.replace(tzinfo=None) in attended]
 
 
 def liked(*tables: pa.Table) -> bool:
-    """Whether anybody liked anything, which EASE has to have to learn from."""
+    """Whether any item has a positive weight, without which EASE has nothing to learn from."""
     return any((table[WEIGHT].to_numpy() > 0).any() for table in tables)
 
 
 def had(rows: LabelledRows, history: ItemHistory) -> pa.Table:
-    """What each entity had: `entity_id, item_id, weight, recency`."""
+    """The items that each entity had: `entity_id, item_id, weight, recency`."""
     table = rows.history
     weight, recency = np.full(table.num_rows, _ONCE), np.zeros(table.num_rows)
     if history.weight:
@@ -55,7 +55,7 @@ def had(rows: LabelledRows, history: ItemHistory) -> pa.Table:
 
 
 def wanted(rows: LabelledRows) -> pa.Table:
-    """What each entity had in the window that followed, likewise."""
+    """The items that each entity had in the window that followed, in the same columns."""
     _, first = np.unique(rows.group, return_index=True)
     pairs = [(str(rows.group[row]), item) for row in first.tolist() for item in rows.wanted[row]]
     return pa.table(
@@ -69,7 +69,7 @@ def wanted(rows: LabelledRows) -> pa.Table:
 
 
 def baskets_of(rows: LabelledRows) -> pa.Table:
-    """What lay together: `group_id, item_id, event_timestamp`, the latter that of its snapshot."""
+    """The baskets: `group_id, item_id, event_timestamp`, the latter that of the snapshot."""
     return pa.table(
         {
             "group_id": pa.array(rows.entity, pa.string()),
@@ -82,7 +82,7 @@ def baskets_of(rows: LabelledRows) -> pa.Table:
 def categories_of(
     rows: LabelledRows, history: ItemHistory, contributors: Contributors | None
 ) -> dict[str, str]:
-    """The category of each item that has one, the latest told."""
+    """The category of each item that has a category; of several the last."""
     if not history.category:
         return {}
     categories = rows.features[history.category].to_pylist()
@@ -98,7 +98,7 @@ def history_of(use_case: UseCase) -> ItemHistory:
 
 
 def columns_of(use_case: UseCase) -> tuple[str, ...]:
-    """Features that the models read: the weight, else the first, as a model has to read some."""
+    """The features that list models read: the weight, else the first, as one is required."""
     history = history_of(use_case)
     return (history.weight,) if history.weight else use_case.columns[:1]
 

@@ -45,7 +45,7 @@ def fit_lists(
 
     Args:
         parent: the global model, to whose similarities those of the tenant are drawn.
-        contributors: of a model that other tenants get: whom its items and pairs have to have.
+        contributors: for a model that other tenants get: how many must share items and pairs.
 
     Raises:
         QualityError: there are no rows, or no items of enough contributors.
@@ -66,7 +66,7 @@ def list_baselines(
     """The use case's baselines by name, those that learn from rows fitted on them.
 
     Args:
-        contributors: see `fit_lists`; a baseline that is left without items is none.
+        contributors: see `fit_lists`; a baseline that is left without items is left out.
     """
     if not len(training):
         return {}
@@ -101,7 +101,7 @@ def _popular(
     windows: TrainingWindows,
     contributors: Contributors | None,
 ) -> Popularity:
-    """What was had lately: in the window of the last training snapshot, or by then."""
+    """The popularity of items in the window of the last training snapshot, or before it."""
     at = looked_at(training, windows)[-1]
     last = training.at([at])
     if use_case.task == "association":

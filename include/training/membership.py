@@ -1,14 +1,14 @@
-"""Who counts in what several tenants are told together, so that no change of members tells on one.
+"""Chooses whose data counts in shared sums, so that no change of members gives one tenant away.
 
-Who is told a sum before and after a single tenant joined or left knows by subtraction what that
+Whoever sees a sum before and after a single tenant joined or left knows by subtraction what that
 tenant gave (a differencing attack; Denning, "Secure statistical databases with random sample
-queries", ACM TODS 5, 1980). So of all memberships that were ever told anything, any two are either
-the same or differ by three tenants at least: whoever asks, and may have come or gone itself, faces
-two others in every difference.
+queries", ACM TODS 5, 1980). The invariant: any two memberships that a sum was ever published of are
+the same, or differ by three tenants at least. Then a reader, who may have come or gone, too, faces
+two other tenants in every difference.
 
-Consent that is withdrawn counts at once. Then the members are those of an earlier, smaller
-membership; or two others rest with the one that left, until enough have come; or there are none. A
-newcomer waits until it is one of three.
+Withdrawn consent counts at once. Then the members are those of an earlier, smaller membership; or
+two other tenants pause with the one that left, until enough have come; or there are none. A
+newcomer waits until three have come.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ APART: Final = 3
 def settled(
     consenting: Collection[str], told: Sequence[frozenset[str]], fewest: int
 ) -> frozenset[str]:
-    """The largest membership of consenting tenants that tells on nobody; empty where none does.
+    """The largest membership of consenting tenants that gives nobody away; empty without any.
 
     Args:
-        told: every membership that anything was told of.
-        fewest: members without which nothing is told, so that it does not matter who they are.
+        told: every membership of which a sum was published before.
+        fewest: members that a published sum needs; smaller memberships are not published.
     """
     now = frozenset(consenting)
     earlier = [members for members in told if members <= now]
@@ -52,8 +52,8 @@ def settle(
     """`settled` with the memberships on record, to which the answer is added.
 
     Args:
-        purpose: what is told, e.g. `catalogue-recommendation`; memberships of different purposes
-            are no matter to each other.
+        purpose: the sums' use, e.g. `catalogue-recommendation`; memberships of different purposes
+            are independent.
         owner: the platform, in whose folder the record lies.
     """
     folder = f"members/{purpose}"

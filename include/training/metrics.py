@@ -1,4 +1,4 @@
-"""Metrics of predictions with 95 % intervals, for which neither entities nor times are many.
+"""Metrics of predictions with 95 % intervals that count entities and times, not rows.
 
 Rows of one entity are not independent (it appears in several snapshots), nor are those of one time
 (what happens then happens to all): see `registry.two_way`. Paired differences are those of the two
@@ -39,7 +39,7 @@ Statistic = Callable[[Weights], float]
 
 @dataclass(frozen=True)
 class Lists:
-    """What a list model answered: group → item ids, best first. A group without one got nothing."""
+    """The lists of a list model: group → item ids, best first; groups without a list are absent."""
 
     items: Mapping[str, Sequence[str]]
 
@@ -124,9 +124,10 @@ class Intervals:
 def estimated(
     rows: LabelledRows, metric: str, value: float, influence: Weights, block: npt.NDArray[np.int64]
 ) -> Estimate:
-    """A value with its interval.
+    """A value with its interval, from the rows' influences.
 
-    Without one where a class has fewer than two entities, or one entity makes nearly all of it.
+    There is no interval where a class has fewer than two entities, or where one entity makes nearly
+    all of the value.
     """
     if metric in OF_CLASSES:
         classes = [rows.entity[rows.label == 1], rows.entity[rows.label != 1]]
@@ -142,7 +143,7 @@ def estimated(
 
 
 def judge(metric: str, rows: LabelledRows, scores: Answers) -> Judged | None:
-    """The metric, and of each row its influence on it; None where it is undefined."""
+    """The metric and each row's influence on it; None where the metric is undefined."""
     if not len(rows):
         return None
     if metric in ROWS and not isinstance(scores, Lists):
@@ -237,7 +238,7 @@ def _group_values(metric: str, rows: LabelledRows, scores: Scores) -> dict[str, 
 
 
 def _list_values(metric: str, rows: LabelledRows, lists: Lists) -> dict[str, npt.NDArray[Any]]:
-    """`_group_values` where the answers are lists, which may hold what is no row."""
+    """`_group_values` for lists, which may hold items that have no row."""
     _, first = np.unique(rows.group, return_index=True)
     first = first[rows.relevant[first] > 0]
     value = np.zeros(len(first))

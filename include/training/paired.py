@@ -26,7 +26,7 @@ Vector = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PairedRows:
-    """Rows of one later window, and what two models say of them."""
+    """Rows of one later window, and the scores that two models give them."""
 
     rows: LabelledRows
     ours: Scores
@@ -35,7 +35,7 @@ class PairedRows:
 
 @dataclass(frozen=True)
 class Paired:
-    """The difference of two models over some windows, and what it rests on."""
+    """The difference of two models over some windows, with its counts of entities and windows."""
 
     estimate: Estimate  #: ours − theirs; all None where the metric is undefined
     entities: int
@@ -66,6 +66,11 @@ def compare(metric: str, parts: Sequence[PairedRows], reach: timedelta) -> Paire
 def _auc_difference(
     parts: Sequence[PairedRows], rows: LabelledRows, block: npt.NDArray[np.int64]
 ) -> Estimate:
+    """The difference of two models' AUC, each window weighted by its pairs of unlike rows.
+
+    The AUC is the mean placement of the positives among the negatives. A row's influence is its
+    placement less the mean, divided by the rows of its class (DeLong's structural components).
+    """
     differences: list[tuple[int, float, Vector]] = []  # pairs, difference, influences on that
     for part in parts:
         positive = part.rows.label == 1
@@ -81,7 +86,8 @@ def _auc_difference(
     if pairs == 0:
         return NOTHING
     value = sum(number * mean for number, mean, _ in differences) / pairs
-    # within its window, and that window's own share in how far the windows differ
+    # A row moves its own window's difference (`within`), and each window moves the mean of all by
+    # how far it differs from that mean, spread evenly over the window's rows.
     influence = [
         number / pairs * (within + (mean - value) / len(within))
         for number, mean, within in differences
@@ -90,7 +96,11 @@ def _auc_difference(
 
 
 def _placements(positive: npt.NDArray[np.bool_], scores: Scores) -> Vector:
-    """Of each row, the share of rows of the other class that it is on the right side of."""
+    """Per row, the share of the other class's rows that its score is on the right side of.
+
+    A row's rank among all less its rank within its class counts the other class's rows below it;
+    ties count half.
+    """
     ranks = stats.rankdata(scores)
     placement = np.empty(len(scores))
     up, down = int(positive.sum()), int((~positive).sum())

@@ -1,7 +1,7 @@
-"""A version made once more from what is recorded of it, and compared with what it was.
+"""Makes a version again from its record, and compares the result with the original.
 
-The same functions train as did then, on a lake that answers with the recorded table versions and
-that keeps what they write apart.
+The same functions train as did then. Their lake reads the recorded table versions, and keeps what
+they write apart.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from include.use_cases.spines import event_columns, scoring_spine
 
 @dataclass(frozen=True)
 class DigestCheck:
-    """One thing that was compared."""
+    """One comparison of a recorded value with the value made again."""
 
     what: str
     recorded: str
@@ -53,13 +53,13 @@ class DigestCheck:
 
     @property
     def same(self) -> bool:
-        """Whether it is what it was."""
+        """Whether the two values are the same."""
         return self.recorded == self.found
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What became of the attempt."""
+    """The result of making a version again."""
 
     model: str  #: `store-367/churn@3`
     rung: str
@@ -122,10 +122,10 @@ def reproduce(
         code_revision: of the code that runs.
 
     Raises:
-        IntegrityError: something it was made from is gone, or not what was recorded; or the
-            registry holds another artifact than the ledger knows.
-        IsolationError: a tenant whose events it was made from has withdrawn its consent.
-        UnknownNameError: such a tenant is none any more.
+        IntegrityError: data that the version was made from is gone, or not what was recorded; or
+            the registry holds another artifact than the ledger records.
+        IsolationError: a tenant whose events the version was made from has withdrawn its consent.
+        UnknownNameError: such a tenant does not exist any more.
     """
     name = str(ModelName.of(version))
     decided = promotions.history(owner, version.use_case)
@@ -270,9 +270,9 @@ class _Again:
         )
 
     def _tenant(self, tenant_id: str) -> TenantConfig:
-        """The tenant as it is, with what the record says of then.
+        """The tenant as declared now, with timezone, sources and minimum of rows as recorded.
 
-        Its file may ask for more rows by now than there were.
+        The tenant's file may by now ask for more rows than the training had.
         """
         if tenant_id not in self.fleet:
             raise UnknownNameError("tenant", tenant_id, self.fleet, "the folder of tenants")
@@ -314,7 +314,7 @@ class _Again:
         return next((one for one in trained.candidates if (one.rung, one.name) == ours), None)
 
     def _sets(self, evaluation: Mapping[str, Any]) -> Iterator[DigestCheck]:
-        """The training sets, and what in a recipe is not as it was."""
+        """The checks of the training sets, and of every part of a recipe that differs."""
         made = {made_set["recipe"]["tenant"]: made_set for made_set in evaluation["training_sets"]}
         for recorded in self.lineage.get("training_sets", ()):
             tenant = recorded["recipe"]["tenant"]

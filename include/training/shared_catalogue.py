@@ -1,10 +1,10 @@
-"""The shared catalogue: what sells at several tenants, for one that has hardly sold anything.
+"""The shared catalogue: items that sell at several tenants, for a tenant that hardly sold any.
 
-What a global training keeps stays in the platform's folder: how many entities of which tenant had
-an item. What a tenant is shown is made of it without the tenant itself: items that two *others*
-sell, to enough entities, in bands of a power of two, and within a band in an order that has nothing
-to do with sales. So whether it sells an item itself, and how often, changes nothing of what it is
-shown, and a guessed item tells it nothing of any single other tenant.
+A global training counts how many entities of which tenant had an item; the counts stay in the
+platform's folder. A tenant is shown items that two *other* tenants sell, to enough entities, in
+bands of a power of two, and within a band in an order that has nothing to do with sales. So the
+tenant's own sales change nothing of what the tenant is shown, and guessing an item tells the tenant
+nothing about any single other tenant.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ Sold = dict[str, dict[str, int]]
 def shared_catalogue(
     use_case: UseCase, training: LabelledRows, members: Collection[str] | None = None
 ) -> Sold:
-    """What entities of each tenant went on to have after the last snapshot.
+    """Per item and tenant, the number of entities that had the item after the last snapshot.
 
-    Items of two tenants or more; empty unless the use case ranks items for newcomers.
+    Only items of two tenants or more count; empty unless the use case ranks items for newcomers.
 
     Args:
         training: of the tenants that consented.

@@ -68,10 +68,10 @@ def train(
     """Candidates of one tenant: baselines, the global champion as it is, and models of its own.
 
     Args:
-        built: pins the table versions and `as_of`.
-        incumbent: who serves now; measured beside the candidates.
+        built: the features, with the table versions and `as_of` that they pin.
+        incumbent: the version that serves now, which is measured beside the candidates.
         global_champion: the global model, where there is one.
-        logs: of vectors that were scored before: beside what is computed for them now they show
+        logs: earlier scorings. Their vectors, beside those computed for the same rows now, show
             values that changed once the outcome was known.
     """
     if built.tenant != tenant.id:
@@ -110,7 +110,7 @@ def train_global(
     left_out: int = 0,
     lost: Mapping[str, tuple[LostDays, ...]] = MappingProxyType({}),
 ) -> Trained:
-    """The model of all tenants that consented to one pool, whoever of them has data.
+    """The model of all tenants that consented to one pool and have data.
 
     Args:
         owner: of the global models: a region's, or that of all regions.
@@ -228,7 +228,7 @@ class _Run:
         )
 
     def _catalogue(self) -> Sold:
-        """What sells where, of tenants whose joining or leaving tells on nobody."""
+        """The shared catalogue, of members whose change gives no single tenant away."""
         giving = {source.tenant.id for source in self.sources}
         purpose = f"catalogue-{self.use_case.name}"
         members = settle(giving, purpose, OTHERS, owner=self.owner, lake=self.lake)
@@ -243,7 +243,7 @@ class _Run:
         return f"training/{self.use_case.name}/{self.as_of:%Y-%m-%dT%H%M%S}-{self.trigger}"
 
     def _needs(self, gates: Gates) -> tuple[Need, ...]:
-        """What a model takes, and what there is."""
+        """What a model needs of rows, classes and days, and how much of each there is."""
         rows, windows = self.data.training, self.data.windows
         days = (windows.known_until - windows.training[0]).days if windows.training else 0
         needs = [Need("training rows", len(rows), gates.minimum_rows)]
@@ -254,7 +254,7 @@ class _Run:
         return (*needs, Need("days of history", days, gates.minimum_days))
 
     def _lacking(self, needs: Sequence[Need]) -> str:
-        """What is missing for a model; empty where nothing is."""
+        """Why no model can be trained, in words; empty where one can."""
         if len(self.data.holdout) == 0:
             return "the history is too short for a later window to judge it by"
         for need in needs:
@@ -276,7 +276,7 @@ class _Run:
         return self._dated(fit_best(self.use_case, *arguments).model)
 
     def _fit_own(self, contenders: Sequence[Contender]) -> tuple[OwnModel, ...]:
-        """Every own model, on the global one where that is there."""
+        """Every own model, built on the global model where there is one."""
         shared = next((contender for contender in contenders if contender.rung == "global"), None)
         parent = Parent(shared.model, shared.parent_version) if shared else None
         models = own_models(self.use_case, self.data.training, self.data.windows, parent)
@@ -295,9 +295,9 @@ class _Run:
         since: datetime | None,
         earlier: Earlier,
     ) -> Iterator[Comparison]:
-        """The comparisons, those of own models over later training windows too.
+        """The comparisons; own models are compared over later training windows, too.
 
-        Those of models as they are know how these swing in training windows.
+        Comparisons of unchanged models get the swing that these have in training windows.
         """
         through_time = {f"own/{model.name}": model for model in own if model.later}
         against = {contender.key: contender for contender in others}
@@ -317,7 +317,7 @@ class _Run:
     def _swings(
         self, contender: Contender, evaluation: Evaluation, earlier: Earlier
     ) -> Mapping[str, Any]:
-        """What later windows of the model are to be judged with."""
+        """The errors and swings by which later windows of the model are to be judged."""
         estimate = evaluation.estimates[contender.key][self.use_case.metric]
         held = self.data.holdout
         scored = contender.fresh and len(held) and not contender.model.lists
@@ -344,10 +344,10 @@ class _Run:
     def _reference(self, contender: Contender, name: str, recent: pa.Table | None) -> StoredObject:
         """Features and prediction of the window the model was judged on.
 
-        Of lists it is what was there at the training instead, as it is asked for lists: the holdout
-        has several histories of one entity, or baskets where items are asked about. Entities and
-        items stand there as numbers: drift statistics have to know which rows are the same one's,
-        and nobody has to know whose.
+        For models that answer with lists, the rows are those to be scored at the training instead:
+        the holdout has several histories of one entity, or baskets where items are asked about.
+        Entities and items are numbers: drift statistics have to know which rows belong together,
+        and nobody has to know to whom.
         """
         held = self.data.holdout
         names = list(self.use_case.feature_columns)
@@ -432,7 +432,7 @@ class _Run:
 
 
 def _lost_notes(windows: TrainingWindows, lost: Sequence[LostDays]) -> list[str]:
-    """What was left out as its labels reach into lost days."""
+    """A note on the snapshots that were left out, as their labels reach into lost days."""
     if not windows.left_out:
         return []
     days = ", ".join(f"{at:%Y-%m-%d}" for at in windows.left_out)

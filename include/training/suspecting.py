@@ -1,4 +1,4 @@
-"""What target leakage is looked for in: labelled rows, their events, fresh rows, earlier logs."""
+"""Collects the material that is searched for target leakage: rows, events, fresh rows, logs."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _MEASURES: Final = ("amount", "quantity")
 
 @dataclass(frozen=True)
 class Material:
-    """What one training read."""
+    """The data that one training read."""
 
     use_case: UseCase
     data: Dataset
@@ -61,7 +61,7 @@ def suspect(
     recent: pa.Table | None,
     logs: Sequence[Scored] = (),
 ) -> list[dict[str, Any]]:
-    """Every suspicion of the training, as the evaluation keeps it (`registry.suspicions`)."""
+    """Every suspicion of the training, as the evaluation keeps them (`registry.suspicions`)."""
     suspicions = []
     for suspected in look(material, recent, logs):
         models = tuple(c.key for c in contenders if _reads(material.use_case, c, suspected.columns))
@@ -80,7 +80,7 @@ def look(
 
     Args:
         recent: features of the rows that are to be scored next; None where there are none.
-        logs: of vectors that were scored before.
+        logs: earlier scorings, whose vectors are compared with those computed now.
     """
     data = material.data
     parts = [rows for rows in (data.training, data.holdout) if len(rows)]
@@ -92,7 +92,7 @@ def look(
 
 
 def mapping_of(tenant: TenantConfig, origin: str) -> str:
-    """Digest of how the tenant's sources map an origin; changes when any of that does."""
+    """Digest of how the tenant's sources map an origin; any change of the mapping changes it."""
     return digest(
         [origin, *(part for source in tenant.sources for part in _read_as(source, origin))]
     )
@@ -122,7 +122,7 @@ def _read_as(source: Source, origin: str) -> Iterator[list[Any]]:
 
 
 def parse_kind(origin: str) -> str:
-    """Of an attribute's origin, whose it is; else empty."""
+    """The entity kind of an attribute's origin; empty for other origins."""
     return origin.partition(".")[0] if "." in origin and " " not in origin else ""
 
 
@@ -136,7 +136,7 @@ def _reads(use_case: UseCase, contender: Contender, columns: Sequence[str]) -> b
 
 
 def _fresh(material: Material, rows: LabelledRows) -> Mapping[str, Sequence[Fresh]]:
-    """What young and final events say to each row, by the measures that features read."""
+    """The measures of each row's young and final events, by origin."""
     use_case = material.use_case
     if use_case.items or use_case.request or use_case.judged[0] not in _KINDS:
         return {}
@@ -212,7 +212,7 @@ def _mean_and_presence(origin: str, parts: Floats) -> tuple[Fresh, Fresh]:
 
 
 def _logged(material: Material, logs: Sequence[Scored]) -> Logged | None:
-    """Vectors of earlier instants beside what is computed for them now, where that may differ."""
+    """Logged vectors beside those computed for the same rows now; None where none may differ."""
     use_case, windows = material.use_case, material.data.windows
     if len(material.sources) != 1:
         return None
@@ -253,7 +253,7 @@ def _logged(material: Material, logs: Sequence[Scored]) -> Logged | None:
 
 
 def _may_differ(lake: Lake, pinned: Pinned, log: Scored) -> bool:
-    """Whether the tables have changed since in what was known when it was made."""
+    """Whether the tables have changed, since the log, in rows that were known at its instant."""
     return not all(
         lake.same_until(pinned.tenant.ref, now.table, then.version, now.version, log.as_of)
         for then, now in ((log.events, pinned.events), (log.attributes, pinned.attributes))

@@ -30,7 +30,7 @@ from include.use_cases.declaration import UseCase
 
 @dataclass(frozen=True)
 class Earlier:
-    """What models say of training windows."""
+    """The scores that models give to rows of training windows."""
 
     use_case: UseCase
     rows: LabelledRows  #: that the fixed models are asked about
@@ -47,7 +47,10 @@ class Earlier:
         contenders: Sequence[Contender],
         own: Sequence[OwnModel],
     ) -> Earlier:
-        """Ask every contender that can be asked; nobody where training windows are no windows."""
+        """Score training windows with every contender that can.
+
+        Empty where training rows cannot be judged like later ones (`judged_by_rows`).
+        """
         if not len(training) or not judged_by_rows(use_case, training):
             return cls(use_case, training, {}, {})
         rows = some_entities(training, use_case.seed)
@@ -67,7 +70,7 @@ class Earlier:
         return cls(use_case, rows, fixed, later)
 
     def informed(self, found: Comparison) -> Comparison:
-        """A comparison that knows how much the two models' difference swings."""
+        """The comparison, with bounds that know how much the two models' difference swings."""
         ours, theirs = (self.fixed.get(key) for key in (found.candidate, found.against))
         if ours is None or theirs is None:
             return found
@@ -78,7 +81,7 @@ class Earlier:
     def told(
         self, key: str, estimate: Estimate, holdout: LabelledRows, scores: Scores | None
     ) -> Swings:
-        """What later figures of a model are to be judged with.
+        """The errors and swings by which later figures of a model are to be judged.
 
         Args:
             estimate: of the deciding metric on the holdout.
@@ -98,7 +101,7 @@ class Earlier:
         return Swings(own.by_entity if own else None, own.blocks if own else 0.0, metric, gaps)
 
     def _gaps(self, rows: LabelledRows, scores: Scores) -> Swing:
-        """Of the log odds of outcomes less those of what was predicted."""
+        """The swing of the calibration gap: log odds of the outcomes less those predicted."""
         if self.use_case.task != "classification" or not len(rows):
             return Swing()
         measured = list(gaps(rows, scores, self.use_case))
@@ -107,7 +110,7 @@ class Earlier:
 
 @dataclass(frozen=True)
 class Swings:
-    """What the ledger keeps of the champion for judging later windows by."""
+    """The champion's errors and swings that the ledger keeps, for judging later windows."""
 
     error: float | None  #: standard error by entity of its metric on the holdout
     blocks: float  #: of time that the holdout was, effectively
@@ -120,9 +123,10 @@ class Swings:
 
 
 def gaps(rows: LabelledRows, scores: Scores, use_case: UseCase) -> Iterator[tuple[float, float]]:
-    """Per block the log odds of outcomes less those predicted, with the error that chance makes.
+    """Per block, the log odds of the outcome rate less those of the mean prediction, and its error.
 
-    Where both lie within 0 and 1.
+    Blocks whose rate or mean prediction is 0 or 1 are left out. The error is the binomial one, by
+    the delta method: 1 / √(n p (1 − p)).
     """
     block = blocks_of(rows.as_of, use_case.reach)
     for number in np.unique(block).tolist():

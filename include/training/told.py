@@ -1,4 +1,4 @@
-"""All that tenants say in texts, as a training read it: for the look at a model for all."""
+"""Reads all texts of the tenants that a training read, to search a model for all tenants."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def told(
         tenants: by id.
 
     Raises:
-        IntegrityError: it read tables of somebody else, or they are gone.
+        IntegrityError: the training read tables of a tenant that is not among `tenants`, or a table
+            is gone.
     """
     tables = document["tables"]
     check_read((table["tenant"] for table in tables), tenants)

@@ -1,4 +1,4 @@
-"""Fits what a tenant's rows add to a model that is not its own: a recalibration, or a residual.
+"""Fits what a tenant's rows add to another's model: a recalibration, or a residual.
 
 Both are shrunk towards the model they start from, by a fixed amount: with nothing to learn they
 leave it nearly as it is, so that what is learnt from a few hundred rows does little harm (van
@@ -88,7 +88,7 @@ def fit_recalibrated(use_case: UseCase, base: Model, rows: LabelledRows) -> Mode
 def fit_residual(
     use_case: UseCase, base: Model, rows: LabelledRows, windows: TrainingWindows, horizon: timedelta
 ) -> Model | None:
-    """The base with a shrunken linear part and a few trees on top, or None where nothing is.
+    """The base with a shrunken linear part and a few trees on top; None where neither is fitted.
 
     The number of trees is the one that did best on the inner window, none included.
     """
@@ -140,7 +140,7 @@ def _rounds(
 
 
 def _losses(use_case: UseCase, rows: LabelledRows, margin: Scores) -> Vector:
-    """What boosting is to lower on the inner window: per row, of a ranking as a whole."""
+    """The loss on the inner window, per row; for a ranking one figure, the metric's negative."""
     if use_case.task == "ranking":
         return np.array([-(measure(use_case.metric, rows, margin) or 0.0)])
     return np.asarray((np.logaddexp(0, margin) - rows.label * margin) * rows.weight)
@@ -224,5 +224,5 @@ def _taken_at(rows: LabelledRows, instants: Sequence[datetime]) -> npt.NDArray[n
 
 
 def _varied(rows: LabelledRows) -> bool:
-    """Whether there is anything to tell apart."""
+    """Whether the rows have more than one label."""
     return len(rows) > 0 and bool((rows.label != rows.label[0]).any())

@@ -46,8 +46,8 @@ def plan(
 ) -> TrainingWindows:
     """The windows for a training at `as_of`, given the data's first and last event.
 
-    Whole days without data at the end are days of which nothing is known, not days on which
-    everybody stayed away: the windows move back by them. So they do around lost days.
+    Whole days without data at the end are unknown days, not days on which everybody stayed away:
+    the windows move back by them. They also move around lost days.
 
     Args:
         lost: of the events that labels are made of.
@@ -81,7 +81,10 @@ def _steps(
     lost: Sequence[LostDays],
     skipped: set[datetime],
 ) -> tuple[datetime, ...]:
-    """The newest `count` snapshots whose labels are known, oldest first; `skipped` gets others."""
+    """The newest `count` snapshots whose labels are known, oldest first.
+
+    The set `skipped` gets those whose labels reach into lost days.
+    """
     instants: list[datetime] = []
     at = newest
     while len(instants) < count and at >= oldest:

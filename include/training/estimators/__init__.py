@@ -38,7 +38,7 @@ class RowEstimator(Protocol):
         """The model of all rows.
 
         Args:
-            contributors: of a model that other tenants get: whom what it names has to have.
+            contributors: for a model that other tenants get: how many must share what it names.
         """
 
 
@@ -56,8 +56,8 @@ class ListEstimator(Protocol):
         """The model, with settings chosen on the inner window, and what each of them reached.
 
         Args:
-            parent: the global model, for estimators that draw a tenant's towards it.
-            contributors: of a model that other tenants get: whom its items have to have.
+            parent: the global model, for estimators that draw a tenant's model towards it.
+            contributors: for a model that other tenants get: how many must share its items.
         """
 
 

@@ -31,7 +31,7 @@ def fit_lists(
     parent: Model | None = None,
     contributors: Contributors | None = None,
 ) -> tuple[Model, Trials]:
-    """The model of the baskets; a parent changes nothing of it."""
+    """The model of the baskets; a parent makes no difference."""
     looked = looked_at(training, windows)
     baskets, until = baskets_of(training), looked[-1] + use_case.reach
     if contributors is not None:

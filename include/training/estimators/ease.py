@@ -49,7 +49,7 @@ def fit_lists(
     parent: Model | None = None,
     contributors: Contributors | None = None,
 ) -> tuple[Model, Trials]:
-    """The model, drawn to the global one's similarities where that is there."""
+    """The model; its similarities are drawn to those of the global model, where there is one."""
     prior = (
         parent.predictor.ease if parent and isinstance(parent.predictor, EasePredictor) else None
     )

@@ -40,7 +40,7 @@ def fit(
 
 
 def recorrected(use_case: UseCase, base: Model, rows: LabelledRows) -> Model:
-    """Another forecast with its trees as they are, and answers and intervals as `rows` call for."""
+    """The forecast `base` with the same trees, and answers and intervals corrected by `rows`."""
     predictor = cast(ForecastPredictor, base.predictor)
     return replace(base, predictor=forecast_fit.corrected(predictor, _observed(rows)))
 
@@ -61,7 +61,7 @@ def _rule(baseline: Baseline) -> Rule:
 
 
 def _most(use_case: UseCase) -> float | None:
-    """A horizon has no more days than it is long, and one where it begins within a day."""
+    """The largest count of days in a horizon, one more where it begins within a day; else None."""
     if use_case.label.value != "days":
         return None
     return float(-(-use_case.label.horizon // timedelta(days=1)) + 1)

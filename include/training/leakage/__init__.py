@@ -83,7 +83,7 @@ def find(
 
 
 def _reasons(side: Side, looks: Looks) -> Iterator[str]:
-    """What speaks against an origin, by every look but completion."""
+    """Every reason to suspect an origin, but for those of completion."""
     yield from too_strong(side)
     if side.origin != TIMING:
         yield from too_sure(side)

@@ -16,7 +16,11 @@ _TAILS: Final = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 
 def too_sure(side: Side) -> Iterator[str]:
-    """Says so where a part of a feature's values has but one outcome, against all expectation."""
+    """A reason where rows with some value of a feature have one outcome, against expectation.
+
+    The expected number of the other outcome comes from everything else. It must be large, in rows
+    and as a share; the number that is seen must be next to nothing.
+    """
     table = side.table
     if not table.binary:
         return
@@ -46,7 +50,7 @@ def _chance(score: Floats, label: Floats) -> Floats:
 
 
 def _regions(column: Floats) -> Iterator[tuple[Flags, str]]:
-    """Parts of a feature's values, none of which is told: those go into reasons."""
+    """Parts of a feature's values, in words that name no value, as they go into reasons."""
     missing, usual = np.isnan(column), usual_value(column)
     present = column[~missing]
     yield missing, "missing"

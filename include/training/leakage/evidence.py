@@ -12,7 +12,7 @@ from include.training.leakage.power import Codes, Floats
 
 @dataclass(frozen=True)
 class Fresh:
-    """What events say to a row, those younger than the label's horizon and older ones; or NaN."""
+    """A measure of each row's events: of those younger than the label's horizon, of older ones."""
 
     what: str
     young: Floats
@@ -31,7 +31,7 @@ class Logged:
 
 @dataclass(frozen=True)
 class Looks:
-    """What there is beside the labelled rows."""
+    """The material beside the labelled rows, as far as there is any."""
 
     recent: pa.Table | None = None  #: features of rows whose outcome nobody knows yet
     #: Origin → what its events say to each of the rows, in their order.

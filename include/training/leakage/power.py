@@ -16,7 +16,7 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class InfluenceEstimate:
-    """A figure, and each row's part in its error."""
+    """A figure, and each row's influence on it."""
 
     value: float
     influence: Floats
@@ -25,24 +25,25 @@ class InfluenceEstimate:
         return InfluenceEstimate(self.value - other.value, self.influence - other.influence)
 
     def times(self, factor: float) -> InfluenceEstimate:
-        """Scaled, the sign included."""
+        """The figure and its influences times a factor."""
         return InfluenceEstimate(factor * self.value, factor * self.influence)
 
     def above(self, bound: float, entity: Codes, errors: float) -> bool:
-        """Whether it is more than that by so many standard errors."""
+        """Whether the figure exceeds `bound` by more than `errors` standard errors, by entity."""
         spread = np.sqrt((np.bincount(entity, self.influence) ** 2).sum())
         return bool(self.value > bound and self.value - bound > errors * spread)
 
 
 def power(label: Floats, score: Floats, binary: bool) -> InfluenceEstimate:
-    """Somers' D of the label given a score: 2 AUC − 1, or of a total the rank correlation.
+    """How well a score ranks a label, from −1 to 1; a missing score counts as the median.
 
-    A score that is missing stands in the middle of all.
+    For two classes Somers' D of the label, 2 AUC − 1; for totals Spearman's rank correlation.
     """
     present = score[~np.isnan(score)]
     score = np.where(np.isnan(score), np.median(present) if len(present) else 0.0, score)
     if not binary:
         x, y = standard(rankdata(score)), standard(rankdata(label))
+        # influence on a correlation of standardised x and y: xy − ρ (x² + y²) / 2
         rho = float((x * y).mean())
         return InfluenceEstimate(rho, (x * y - rho * (x**2 + y**2) / 2) / len(x))
     positive = label == 1

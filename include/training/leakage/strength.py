@@ -20,7 +20,7 @@ ALONE: Final = 3
 
 
 def too_strong(side: Side) -> Iterator[str]:
-    """Says so where an origin explains more than an honest one of its kind may."""
+    """A reason where an origin explains more than an honest one of its kind may."""
     if _allowed(side) == EXPLAINS_ALL and not side.table.binary:
         return  # sums of what goes on are as regular as trade is
     for words, share in explained(side):
@@ -33,13 +33,17 @@ def too_strong(side: Side) -> Iterator[str]:
 
 
 def explained(side: Side) -> Iterator[tuple[str, InfluenceEstimate]]:
-    """Share of what the rest leaves unexplained, by its best feature and by all together."""
+    """The share that an origin explains of what the rest leaves unexplained.
+
+    Twice: by the origin's best feature alone, and by all its features together with the rest.
+    """
     table = side.table
     left = (table.target - side.expected) ** 2
     strongest = table.strongest(side.names)[:ALONE]
     alone = min((_best(side, name) for name in strongest), key=lambda answer: _error(side, answer))
     whole = monotone(side.whole, table.target)
     for words, answer in (("alone", alone), ("with all else", whole)):
+        # influence on a ratio of two sums, by the delta method
         gained = left - (table.target - answer) ** 2
         share = float(gained.sum() / left.sum()) if left.any() else 0.0
         yield words, InfluenceEstimate(share, (gained - share * left) / (left.sum() or 1.0))

@@ -45,7 +45,7 @@ class Table:
 
     @classmethod
     def of(cls, use_case: UseCase, rows: LabelledRows) -> Table | None:
-        """None where there is too little to say anything, or where models read no features."""
+        """The table of labelled rows; None where they are too few, or models read no features."""
         binary = use_case.task != "regression"
         rarer = min((rows.label == 1).sum(), (rows.label != 1).sum()) if binary else len(rows)
         if use_case.lists or rarer < FEWEST:
@@ -94,7 +94,8 @@ class Table:
         return self.values[:, self.columns.index(name)]
 
     def fitted(self, names: Sequence[str]) -> Floats:
-        """What a ridge regression on these features says of the target of every row."""
+        """The target of every row, as predicted by a ridge regression on these features."""
+        # cross products are summed up once per table: a subset of features takes a part of them
         places = [self.columns.index(name) for name in names]
         chosen = np.flatnonzero(np.isin(self.of_column, places))
         if not len(chosen):
@@ -112,7 +113,7 @@ class Table:
         return [names[place] for place in np.argsort(-agreed, kind="stable")]
 
     def power(self, score: Floats, rows: Flags) -> InfluenceEstimate:
-        """Of a score over some rows; the others have no part in it."""
+        """The power of a score over some rows; the influence of the others is 0."""
         estimate = power(self.label[rows], score[rows], self.binary)
         influence = np.zeros(len(score))
         influence[rows] = estimate.influence
@@ -133,7 +134,7 @@ class Side:
 
     @classmethod
     def of(cls, use_case: UseCase, table: Table, origin: str, names: tuple[str, ...]) -> Side:
-        """An origin against what is not made of it."""
+        """An origin's features beside all features that are not made of it."""
         others = [name for name in table.columns if name not in names]
         if origin.startswith(EVENT):
             seen, read = counted(use_case.features), origins(use_case.features)
@@ -144,7 +145,10 @@ class Side:
 
 
 def monotone(score: Floats, target: Floats) -> Floats:
-    """The rising or falling function of the score that is closest to the target."""
+    """The rising or the falling function of the score that is closest to the target, by row.
+
+    Both are isotonic regressions over the means of equal scores; the better one is taken.
+    """
     place = np.unique(score, return_inverse=True)[1]
     weight = np.bincount(place).astype(np.float64)
     mean = np.bincount(place, target) / weight
@@ -164,7 +168,12 @@ def _varies(column: Floats) -> bool:
 
 
 def _design(column: Floats, tenant: Codes) -> Floats:
-    """Ranks among the tenant's rows from −1 to 1, their squares, and whether there is no value."""
+    """A feature's columns in the regression: rank, its square, and whether a value is missing.
+
+    Ranks are among the tenant's rows, from −1 to 1, so that tenants of different size compare.
+    Missing values stand at 0. The mean of the square, 1/3, is subtracted: neither column then says
+    what an intercept would.
+    """
     missing = np.isnan(column)
     rank, square = np.zeros(len(column)), np.zeros(len(column))
     for number in np.unique(tenant):
@@ -178,7 +187,7 @@ def _design(column: Floats, tenant: Codes) -> Floats:
 
 
 def usual_value(column: Floats) -> float:
-    """The most frequent value; NaN where it is that there is none."""
+    """The most frequent value; NaN where values are missing more often than any is there."""
     values, counts = np.unique(column[~np.isnan(column)], return_counts=True)
     missing = int(np.isnan(column).sum())
     return float(values[np.argmax(counts)]) if len(values) and counts.max() > missing else np.nan

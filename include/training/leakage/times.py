@@ -32,7 +32,7 @@ REWRITTEN: Final = 0.02
 
 
 def fresher(side: Side, found: Sequence[Fresh]) -> Iterator[str]:
-    """Says so where events tell the outcome while they are young, and final ones do not."""
+    """A reason where young events tell the outcome, and older ones, which are final, do not."""
     table = side.table
     for measure in found:
         both = ~np.isnan(measure.young) & ~np.isnan(measure.final)
@@ -51,7 +51,10 @@ def fresher(side: Side, found: Sequence[Fresh]) -> Iterator[str]:
 
 
 def changed_with_age(side: Side) -> Iterator[str]:
-    """Says so where a feature tells the outcome of new rows and not of old ones, or so turned."""
+    """A reason where a feature tells the outcome of new rows and not of old ones, or the reverse.
+
+    The loss must be large by itself, and beyond what everything else loses between the same rows.
+    """
     table = side.table
     if table.instant.max() < 1:
         return
@@ -76,7 +79,11 @@ def changed_with_age(side: Side) -> Iterator[str]:
 
 
 def rewritten(side: Side, logged: Logged) -> Iterator[str]:
-    """Says so where a feature was changed after it was scored, and the change tells the outcome."""
+    """A reason where a feature changed after it was scored, and the change tells the outcome.
+
+    Three scores are tried: by how much the value changed, whether it did, and what the value of now
+    tells more than the one of then.
+    """
     binary = side.table.binary
     for name in side.names:
         if name not in logged.then.column_names or name not in logged.now.column_names:
@@ -103,7 +110,11 @@ def rewritten(side: Side, logged: Logged) -> Iterator[str]:
 
 
 def lacking(table: Table, recent: pa.Table | None) -> dict[str, str]:
-    """Features that rows without an outcome lack and that tell it, each with the reason."""
+    """Features that tell the outcome by being there, and that rows without an outcome lack.
+
+    Each with the reason. Labelled rows of the newer half of instants are the measure, the emptiest
+    instant among them included: rows of any one instant may be few.
+    """
     if recent is None or not recent.num_rows:
         return {}
     reasons = {}
