@@ -1,21 +1,21 @@
-"""Which candidate serves from now on: a pure decision over measured evidence, with its reasons.
+"""Decides which candidate serves from now on: a pure function of measured evidence, with reasons.
 
 Rules, in order:
 
-1. Without an incumbent, the better of the best baseline and the global model starts, by what they
-   came to on the holdout and without a proof, as somebody has to; where nothing could be measured,
-   the global model does, and the first declared baseline where there is none.
-2. Whatever else wants to serve must have the lower bound of its paired comparison with who serves
-   above zero, and must itself beat the best baseline.
-3. A model of the tenant's own must moreover have the rows, labels and days that it takes, and the
-   same proof against the global model. Its bounds are those of what one decision may err by, so
-   that an incumbent is wrongly replaced by an own model with a chance of at most
-   `false_promotions`, over all the challenges it will ever face (`error_rates.level_of`). Of
-   several own models the first is tested first, and the next one only where it has won: a fixed
-   sequence, for which the level need not be divided (Maurer, Hothorn and Lehmacher 1995; Westfall
-   and Krishen 2001).
-4. A rule of thumb that serves is replaced by itself, fitted again on what was learnt since, unless
-   that is reliably worse. It stays the same incumbent, however often (`lifecycle.challenges`).
+1. Without an incumbent, the better of the best baseline and the global model starts, by the figures
+   on the holdout and without a proof, as something has to serve. Where nothing could be measured,
+   the global model starts, or the first declared baseline where there is no global model.
+2. Any other model must have the lower bound of its paired comparison with the incumbent above zero,
+   and must itself beat the best baseline.
+3. A tenant's own model must also have the rows, labels and days that such a model needs, and the
+   same proof against the global model. Its bounds are at the level that this one decision may err
+   by. That level is such that an own model wrongly replaces an incumbent with a chance of at most
+   `false_promotions`, over all the challenges the incumbent will ever face
+   (`error_rates.level_of`). Of several own models the first is tested first, and each next one only
+   where those before it have won: a fixed sequence, for which the level need not be divided
+   (Maurer, Hothorn and Lehmacher 1995; Westfall and Krishen 2001).
+4. A rule of thumb that serves is replaced by itself, fitted again on later rows, unless that is
+   reliably worse. It stays the same incumbent, however often (`lifecycle.challenges`).
 5. A global model that is reliably worse for any one tenant than the incumbent is refused
    (`worst_tenant`).
 """

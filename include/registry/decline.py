@@ -1,10 +1,10 @@
-"""Whether what serves has become worse than was expected of it, window after window.
+"""Tests whether the champion has become worse than expected, window after window.
 
-One odd week is none, however many entities it has: all of them had it. So the newest windows are
-judged together, and each of them has to be low: of two it takes large falls, of four smaller ones
-that stay (runs rules; Western Electric 1956; Champ and Woodall 1987). That all of them are low by
-chance follows from how much windows swing, as known at promotion and from the windows before them;
-where it is not known nothing is said.
+One odd week proves nothing, however many entities it has: the week was odd for all of them. So the
+newest windows are judged together, and each of them has to be low: two windows have to fall far,
+four may fall less (runs rules; Western Electric 1956; Champ and Woodall 1987). The chance that all
+of them are low without a decline follows from how much windows swing, as known at promotion and
+from the windows before. Without a known swing there is no answer.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from include.registry.two_way import UNKNOWN, Swing
 
 Floats = npt.NDArray[np.float64]
 
-#: How many of the newest windows are judged together; either test has half of the level.
+#: Numbers of newest windows that are judged together; each of the two tests has half the level.
 RUNS: Final = (2, 4)
-#: Places at which the distributions of what all windows of a run have in common are summed up.
+#: Places at which the distribution of a variance that windows share is summed up.
 _PLACES: Final = 80
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(15)
 
 
 @dataclass(frozen=True)
 class Window:
-    """A figure of one window; it rises with quality."""
+    """A figure of one window; higher is better."""
 
     value: float
     error: float  #: standard error by entity
-    entities: float | None = None  #: that the error effectively rests on; many where None
+    entities: float | None = None  #: effective number behind the error; None for very many
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class PromisedFigure:
 
     value: float
     error: float = 0.0  #: standard error by entity; 0 of a given number
-    blocks: float = math.inf  #: of time that it is the mean of
-    swing: Swing = UNKNOWN  #: of the figure from window to window, as known then
+    blocks: float = math.inf  #: blocks of time that the value is the mean of
+    swing: Swing = UNKNOWN  #: of the figure from window to window, as known at promotion
 
 
 def chance_of_fall(windows: Sequence[Window], expected: PromisedFigure) -> float | None:
@@ -72,7 +72,7 @@ def _chance(windows: Sequence[Window], expected: PromisedFigure, run: int) -> fl
     if fall.min() <= 0:
         return 1.0
     chance = np.array([window.error**2 for window in newest])
-    # what windows share, of which there is a distribution: above what chance makes in them alone
+    # first, with the swing: what windows share is the variance between them beyond that of chance
     variance, weight = _scaled(swing.variance, swing.freedom, swing.chance)
     shared = variance - swing.chance
     beyond = max(0.0, swing.variance - swing.chance)
@@ -83,7 +83,7 @@ def _chance(windows: Sequence[Window], expected: PromisedFigure, run: int) -> fl
         np.sqrt(shared / expected.blocks + expected.error**2),
         weight,
     )
-    # as if windows shared nothing, and few entities made the error: never surer than that
+    # second, with the error by entity alone and its few degrees of freedom: never surer than that
     entities = min(math.inf if window.entities is None else window.entities for window in newest)
     scale, weight = _scaled(1.0, max(entities - 1, 1.0), 0.0)
     alone = _all_low(

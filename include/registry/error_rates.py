@@ -12,11 +12,11 @@ HALF_WIDTH: Final = _NORMAL.inv_cdf(0.975)
 
 
 def level_of(total: float, challenge: int) -> float:
-    """What the `challenge`-th test (from 1 on) may err by, so that all of them err by `total`.
+    """The level of the `challenge`-th test (from 1 on), so that all tests together err by `total`.
 
     Alpha-spending (DeMets and Lan 1994; Foster and Stine 2008) by 1 / (k (k + 1)), which sums up to
-    1 over all k: half at once, a sixth at the second, a twelfth at the third. By the union bound it
-    holds whatever the tests have in common, and however many there are to come.
+    1 over all k: half for the first test, a sixth for the second, a twelfth for the third. By the
+    union bound `total` holds whatever the tests have in common, and however many are to come.
     """
     return total / (challenge * (challenge + 1))
 
@@ -38,10 +38,11 @@ def chance_of_worse(difference: float, high: float) -> float:
 
 
 def discoveries(p_values: Sequence[float], rate: float) -> list[bool]:
-    """Which hypotheses fall, so that at most `rate` of those that do fell wrongly, on average.
+    """The hypotheses to reject, such that on average at most `rate` of the rejections are wrong.
 
-    Where none should fall, any does with a chance of at most `rate` (Benjamini and Hochberg 1995;
-    tests on different tenants' rows are independent given the models).
+    Benjamini and Hochberg (1995): reject up to the largest p-value that lies below its rank's share
+    of `rate`. If all hypotheses are true, the chance of any rejection is at most `rate`. Tests on
+    different tenants' rows are independent given the models.
     """
     ordered = sorted(p_values)
     passed = [

@@ -1,7 +1,7 @@
-"""A/B experiments of a tenant: which ran when, between whom, and why they ended.
+"""A/B experiments of a tenant: when they ran, between which versions, and why they ended.
 
-The history can only be added to: one row when an experiment starts, one when it ends. In between,
-each entity sees the arm that its hash says.
+Experiments are only ever added to: one row at the start, one at the end. In between, the hash of
+each entity says which arm it sees.
 """
 
 from __future__ import annotations

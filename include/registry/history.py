@@ -1,4 +1,4 @@
-"""Who served when: the ledger as periods, each with the decision that began it."""
+"""Turns the promotions ledger into periods: which version served when, by which decision."""
 
 from __future__ import annotations
 

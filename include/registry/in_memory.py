@@ -1,4 +1,4 @@
-"""The in-memory registry: what the port means, in plain dictionaries. The reference in tests."""
+"""The registry in plain dictionaries: the port's meaning, and the reference in tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where estimates and their intervals stand in a drawing; `interval_chart.svg.jinja` draws it."""
+"""Computes a chart of estimates with intervals, which `interval_chart.svg.jinja` draws."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Chart:
 
 
 def chart(title: str, intervals: Sequence[ChartedInterval]) -> Chart:
-    """The intervals on an axis around ours; what is far off stands at its edge."""
+    """The intervals on an axis around our own; estimates that are far off stand at its edge."""
     if not intervals:
         return Chart(title, (), (), 0)
     first, last, step = _axis(*_range(intervals))
@@ -87,7 +87,7 @@ def chart(title: str, intervals: Sequence[ChartedInterval]) -> Chart:
 
 
 def _range(intervals: Sequence[ChartedInterval]) -> tuple[float, float]:
-    """The ends of everything that is not far off from ours."""
+    """The lowest and the highest end of all intervals that are not far off from our own."""
     ends = [x for one in intervals for x in (one.value, one.low, one.high) if x is not None]
     ours = next((interval for interval in intervals if interval.ours), None)
     if ours is None or ours.low is None or ours.high is None or ours.high <= ours.low:

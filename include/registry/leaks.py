@@ -1,20 +1,21 @@
 """Looks for single tenants' data in the bytes of a model that all tenants get.
 
-A model for all should hold nothing that fewer than three tenants have: no item, no id, no text.
-Whether it does is not taken on trust from whoever fitted it. Here the finished bytes are taken
-apart (`unpacking`), and every text of every tenant that gave rows is looked up in them:
+A model for all tenants should hold nothing that fewer than three tenants have: no item, no id, no
+text. This module does not trust the training code for that. The finished bytes are taken apart
+(`unpacking`), and every text of every tenant that gave rows is looked up in them:
 
-- as a whole, among the texts that stand in it: items, words, categories, values;
-- anywhere in it, where the text is one that chance does not bring about: eight bytes or more with
+- as a whole, among the texts of the model: items, words, categories, values;
+- anywhere in the bytes, for texts that bytes do not hold by chance: eight bytes or more with
   letters and something else among them, or sixteen bytes.
 
-A text that enough tenants have anywhere, as whatever, is nobody's, nor is a part of one. What the
-declarations themselves say (names of features, events, settings) cannot be told from a text of the
-same letters and is passed over. Numbers are looked for as texts only: in a tree's threshold nobody
-can tell whose number it is.
+A text that enough tenants have, in whichever column, is nobody's, and neither is a part of such a
+text. The words of declarations (names of features, events, settings) look the same as a tenant's
+text of the same letters and are left out. Numbers are looked up as texts only: nobody can tell
+whose number a tree's threshold is.
 
-All texts go by once, a tenant and column at a time. Whether one can be in the bytes at all is
-answered from sorted windows of eight bytes; few have to be searched for.
+All texts are read once, a tenant and column at a time. Sorted windows of eight bytes tell at once
+that most texts cannot be in the bytes: the first and the last eight bytes of a text have to be
+among the windows. Only the few texts that pass are searched for.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _SHOWN: Final = 5  #: columns that a reason names
 
 @dataclass(frozen=True)
 class Told:
-    """Distinct texts of one tenant, of one column of its tables."""
+    """The distinct texts of one column of a tenant's tables."""
 
     tenant: str
     column: str

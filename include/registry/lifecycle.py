@@ -1,4 +1,4 @@
-"""Where a tenant's model stands, why, and what would have to change for its own model to serve.
+"""The stage of a tenant's model, the reasons, and what has to change for its own model to serve.
 
 no data → global → shadow → own → back to global. A shadow is a challenger of the tenant's own that
 is registered and scored, and not served. Before there is a global model, a baseline serves.
@@ -28,17 +28,17 @@ _HOPELESS: Final = 100.0
 class LifecycleFacts:
     """The facts about one tenant's use case that its stage follows from."""
 
-    version: str = ""  #: that serves; empty where none does
+    version: str = ""  #: the champion's; empty where nothing serves
     rung: str = ""
-    serves_because: tuple[str, ...] = ()  #: reasons of the decision that put it there
+    serves_because: tuple[str, ...] = ()  #: reasons of the decision that promoted the champion
     serves_since: str = ""  #: day of that decision
-    left_own: bool = False  #: whether it took the place of an own model, by going back
+    left_own: bool = False  #: whether a rollback from an own model put the champion there
     challenger: str = ""  #: version of the own model that lost last, registered and not serving
     metric: str = ""
-    floor: float | None = None  #: lower bound of its metric at promotion
+    floor: float | None = None  #: lower bound of the champion's metric at promotion
     needs: tuple[Need, ...] = ()  #: of own models, at the last training
-    closest: Comparison | None = None  #: of the own model that came closest to who serves
-    challenges: int = 0  #: that who serves has withstood so far
+    closest: Comparison | None = None  #: of the own model that came closest to the champion
+    challenges: int = 0  #: that the champion has withstood so far
     false_promotions: float = 0.05
     held: str = ""  #: version that suspected target leakage holds back since the last training
 

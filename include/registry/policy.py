@@ -13,8 +13,8 @@ class Policy:
     """When an experiment ends."""
 
     share: float  #: of entities that see the challenger
-    #: Chance that an experiment without any difference is ever stopped for harm, or promoted; to be
-    #: promoted, also where windows differ by what all of one share.
+    #: Chance that an experiment without any difference is ever stopped for harm, or promoted. For
+    #: a promotion it also holds where all entities of a window share what happens in it.
     alpha: float = 0.05
     lowest: float = 0.0  #: an outcome's bounds
     highest: float = 1.0

@@ -10,12 +10,12 @@ means of bounded random variables by betting", theorem 2; Howard, Ramdas, McAuli
 "Time-uniform, nonparametric, nonasymptotic confidence sequences"): it holds at all times at once,
 however often anybody looks, and whenever anybody stops.
 
-It takes entities for independent, as who was sent where by chance they are: it is about the windows
-of time that were. That is enough to stop harm that is being done. Who is promoted serves in windows
-to come, and what happens in one week to all of them may make an arm better in that week only: to
-promote, or to say that nothing differs, the difference has to hold by window, too
-(`registry.two_way`). That bound is looked at when a window is over, and alpha-spending over the
-looks makes it hold at all of them (`error_rates.level_of`).
+The confidence sequence treats entities as independent, which the random assignment makes them: it
+is a statement about the windows of time that were observed. That is enough to stop harm that is
+being done. A promoted version serves in windows to come, and an event of one week that all entities
+share may make an arm better in that week only. So to promote, or to say that nothing differs, the
+difference has to hold by window, too (`registry.two_way`). That second bound is looked at whenever
+a window is over, and alpha-spending makes it hold at all looks (`error_rates.level_of`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Observation:
     entity: str
     challenger: bool  #: whether it saw the challenger, as the hash said beforehand
     outcome: float  #: within the policy's bounds: a hit 0 or 1, or 1 − the Brier score
-    #: The block of time that its outcome is about: labels of one horizon are one.
+    #: The block of time that the outcome is about; labels of one horizon share a block.
     window: str = ""
 
 

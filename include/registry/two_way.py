@@ -1,4 +1,4 @@
-"""How sure a figure is, when neither the rows of one entity nor those of one time are independent.
+"""The uncertainty of a figure whose rows depend on each other by entity and by time.
 
 A promotion, a holiday or the weather moves all series of a chain in the same week, so a thousand of
 them in one week are one week. A figure's influences (one per row, summing up to about 0) are added
@@ -8,14 +8,15 @@ up by entity and by block of time, and each sum gives a variance:
 - by block, the jackknife that leaves out one block at a time (CV3 of MacKinnon, Nielsen and Webb
   2023; never too small on average, Hansen 2025), with Student's t on the blocks: they are few
   (Bester, Conley and Hansen 2011);
-- what entities add that come back in several blocks, by entity less by entity within a block. By
-  block and this together are the two-way variance of Cameron, Gelbach and Miller (2011) and
-  Thompson (2011).
+- by entities that come back in several blocks: the variance by entity, less that by entity within
+  a block. This and the variance by block together are the two-way variance of Cameron, Gelbach and
+  Miller (2011) and Thompson (2011).
 
 Each part keeps the quantile of its own degrees of freedom (as in Howe 1974), and the interval is
 never narrower than the one by entity alone.
 
-One block has no variance. Then, or beside few, a `Swing` that is known from other blocks stands in.
+A single block has no variance between blocks. A `Swing` that is known from other blocks then stands
+in for it, and is pooled with it where blocks are few.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ Codes = npt.NDArray[np.int64]
 
 #: One-sided level of a 95 % interval.
 PLAIN: Final = 0.025
-#: Effective entities that a variance can rest on: of fewer, Student's t makes an interval of more
-#: than 160 standard errors, and soon of more than a number can say.
+#: Least effective number of entities for a variance: with fewer, Student's t makes an interval of
+#: more than 160 standard errors, and soon of more than a float can hold.
 _FEWEST: Final = 1.5
 
 
@@ -46,7 +47,7 @@ class Swing:
 
     variance: float = 0.0
     freedom: float = 0.0  #: degrees of freedom of the variance; 0 where it is not known
-    chance: float = 0.0  #: of the variance, what few entities make by chance
+    chance: float = 0.0  #: the part of the variance that comes from few entities by chance
 
     def pooled(self, other: Swing) -> Swing:
         """The two swings as one, each weighted by its degrees of freedom."""
@@ -100,12 +101,12 @@ class Uncertainty:
     """The parts of one figure's variance; every error is a standard error."""
 
     by_entity: float
-    entities: float  #: that the error by entity effectively rests on (Satterthwaite 1946)
+    entities: float  #: effective number behind the error by entity (Satterthwaite 1946)
     returning: float  #: error by entities that come back in another block
     by_block: float  #: 0 where there is one block
-    blocks: float  #: effectively: 1 / sum of squared shares, the number of equally heavy ones
+    blocks: float  #: effective number of blocks: 1 / sum of squared shares of the rows
     freedom: float  #: degrees of freedom of `by_block`; 0 where there is one block
-    elsewhere: Swing = UNKNOWN  #: of the figure from block to block, as other blocks tell
+    elsewhere: Swing = UNKNOWN  #: the figure's swing as known from other blocks
 
     @property
     def swing(self) -> Swing:

@@ -1,8 +1,9 @@
-"""How a model does for each group of entities that a tenant names, with care for small ones.
+"""Measures a model for each group of entities that a tenant names, with care for small groups.
 
-A group below `minimum_entities` is told, and decides nothing. The gap is between the best and the
-worst of the other groups as the whole holdout ranks them (taking the extremes anew for the interval
-would make a gap of chance alone), by entity and by time (`registry.two_way`).
+A group below `minimum_entities` is reported, and decides nothing. The gap is between the best and
+the worst of the other groups as the whole holdout ranks them (choosing the extremes anew for the
+interval would make a gap of chance alone). Its interval is by entity and by time
+(`registry.two_way`).
 Rates of who is picked are Fairlearn's (Weerts et al., "Fairlearn: Assessing and Improving Fairness
 of AI Systems", 2023). The group itself is never a feature.
 """

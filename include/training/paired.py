@@ -1,9 +1,9 @@
 """Two models on the same later windows: the difference of the deciding metric, with its interval.
 
-Of the area under the ROC curve positives are compared with the negatives of their own window only,
-since every window may have been scored by another model, and the variance is that of the placement
-values (DeLong, DeLong and Clarke-Pearson 1988), which are influences as those of other metrics are:
-summed up by entity and by block of time (`registry.two_way`).
+For the area under the ROC curve, positives are compared with the negatives of their own window
+only, since every window may have been scored by another model. The variance is that of the
+placement values (DeLong, DeLong and Clarke-Pearson 1988); like the influences of other metrics they
+are summed up by entity and by block of time (`registry.two_way`).
 """
 
 from __future__ import annotations

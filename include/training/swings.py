@@ -1,11 +1,11 @@
 """How much figures swing from one block of time to the next, where the holdout is one block.
 
 Whatever all rows of a time share moves a figure from window to window. A holdout of one or two
-windows does not tell how much; training windows do, a year of them. Models that are here as they
-are (rules of thumb, the global one, who serves) are asked about the training windows, those of the
-tenant's own have been judged on later ones as time went by (see `candidates`). A model that has
-learnt from a window looks better there than it is, but about as much in every window: for its level
-such windows are worth nothing, for how it swings they are.
+windows does not tell how much; a year of training windows does. Models that are not fitted in this
+training (rules of thumb, the global model, the incumbent) score the training windows; the tenant's
+own models have scores of later windows from before they learnt of them (see `candidates`). A model
+that has learnt from a window looks better there than it is, but about equally so in every window:
+such windows say nothing about the model's level, and are good for its swing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A module per estimator, of its name in `use_cases.declaration.ESTIMATORS`, that fits it.
+"""One module per estimator, named as in `use_cases.declaration.ESTIMATORS`, that fits it.
 
-What is fitted on rows has `SETTINGS` and `fit`; what answers with lists has `fit_lists`. Neither
-knows the clock: the same rows give the same model, bit by bit.
+Estimators that score rows have `SETTINGS` and `fit`; those that answer with lists have `fit_lists`.
+Neither reads the clock: the same rows give the same model, bit by bit.
 """
 
 from __future__ import annotations

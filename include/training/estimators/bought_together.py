@@ -1,4 +1,4 @@
-"""What lies in the same baskets: shrunk lift, its settings chosen on the last window."""
+"""Items bought together, by shrunken lift; settings are chosen on the last window."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""EASE, blended with what is about lately and with the kinds of things an entity likes.
+"""EASE, blended with recent popularity and with the categories that an entity likes.
 
-Settings are chosen by how well lists from what entities had by the last training snapshot hold what
-they had in its window, and the model then learns from both. Where nobody liked anything, lists hold
-what is about lately.
+Settings are chosen by how well lists, made from the items that entities had by the last training
+snapshot, hold the items that they had in its window. The model then learns from both. Where no item
+has a positive weight, lists hold the recently popular items.
 """
 
 from __future__ import annotations

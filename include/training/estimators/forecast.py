@@ -1,7 +1,7 @@
 """Forecasts of totals from labelled rows: a use case's baselines as rules, its trees beside them.
 
-Of a total's baselines the first is the seasonal naive forecast, the last is the level that entities
-are told apart by; a baseline's `then` stands in where its column is unknown.
+The first baseline of a total is the seasonal naive forecast; the last is the level by which
+entities are told apart. A baseline's `then` is the column to use where the first is unknown.
 """
 
 from __future__ import annotations

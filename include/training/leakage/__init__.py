@@ -1,28 +1,32 @@
 """Looks for target leakage: what a model can know in training, and will not know when it serves.
 
-A column that carries its outcome makes every figure of a holdout look well, since the holdout has
-the column too (Kaufman, Rosset, Perlich and Stitelman 2012). Nothing in the rows proves that it
-does, but it gives itself away. Features are looked at by what they are made of, their origins
-(`features.origins`), as a leaking column spoils all of them; each beside all that does without it:
+A column that carries its outcome makes every figure of a holdout look good, since the holdout has
+the column too (Kaufman, Rosset, Perlich and Stitelman 2012). Nothing in the rows proves a leak, but
+leaks give themselves away. A leaking column spoils every feature made of it, so features are
+examined together by their origin (`features.origins`): one origin's features against everything
+else, in six ways:
 
-strength    it explains a good part of what everything else leaves unexplained; of an event, that
-            is all that does not count it among others
-certainty   where it has some value the outcome is sure, and everything else leaves it open
-freshness   it tells the outcome by events that are younger than the label's horizon, and not by
-            older ones, whose values are final: an honest measure is a habit, and tells by both
-age         it tells the outcome of new rows and not of old ones, or the other way round, and the
-            rest does not change so
-completion  rows that have no outcome yet lack it, as labelled rows did not when they were new
-vintage     what was logged when rows were scored is not what is computed for them now, and only
-            that tells the outcome
+strength    the origin explains a good part of what everything else leaves unexplained; for an
+            event, everything else is every feature that does not count it among others
+certainty   where the origin has some value the outcome is sure, and everything else leaves it open
+freshness   the origin's events tell the outcome while they are younger than the label's horizon,
+            and older ones, whose values are final, do not: an honest measure is a habit, and tells
+            by both
+age         the origin tells the outcome of new rows and not of old ones, or the other way round,
+            and everything else does not change so
+completion  rows without an outcome yet lack the origin's values, and labelled rows did not lack
+            them when they were new
+vintage     the value that was logged when rows were scored differs from the value computed for
+            them now, and only the change tells the outcome
 
-What happened at all, when and to whom (`TIMING`), and a total's own column tell of the future by
-what they are. There, only what cannot be true is suspect.
+Some origins tell of the future honestly: whether, when and to whom anything happened (`TIMING`),
+and the column that a total is the sum of. There, only the impossible is suspect.
 
 "Everything else" is a ridge regression on the features' ranks and, of its scores, the best monotone
-function, on all rows at once: that flatters it, and so protects honest features. No other model is
-fitted. Errors are those of whole entities, whose rows are not independent (influence functions; for
-the AUC DeLong, DeLong and Clarke-Pearson 1988; clustered, Obuchowski 1997).
+function, on the very rows that are judged. That flatters everything else, and so protects honest
+features. No other model is fitted. Errors are those of whole entities, whose rows are not
+independent (influence functions; for the AUC DeLong, DeLong and Clarke-Pearson 1988; clustered,
+Obuchowski 1997).
 """
 
 from __future__ import annotations
