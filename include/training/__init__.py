@@ -1,7 +1,7 @@
 """Training: candidates from past snapshots, measured together on a later one.
 
-`train` and `train_global` are the stage; `is_due` says whether it is time; `windows` cuts time,
-`dataset` fills it with rows, `fitting` makes candidates and `metrics` judges them.
+`train` and `train_global` are the stage; `is_due` says whether to train. `windows` cuts time into
+snapshots, `dataset` makes their rows, `fitting` fits candidates and `metrics` judges them.
 """
 
 from include.training.due import Due, TrainingState, is_due

@@ -52,7 +52,7 @@ LEVEL_METRICS: Final = ("brier_skill",)
 
 @dataclass(frozen=True)
 class Parent:
-    """The global model that own ones build on."""
+    """The global model that own models build on."""
 
     model: Model
     version: str  #: e.g. `global/churn@3`
@@ -81,7 +81,7 @@ class OwnModel:
 class _Recipe:
     """A way from rows and their windows to a model; None where there is nothing to learn."""
 
-    name: str  #: empty where it is that of the kind of model
+    name: str  #: empty for the name of the model's kind
     fit: Callable[[LabelledRows, TrainingWindows], tuple[Model, tuple[Any, ...]] | None]
     parent_version: str = ""
     through_time: bool = True  #: whether it is worth the fits to judge it on training windows

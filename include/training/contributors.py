@@ -11,7 +11,7 @@ Who reads what of a global model, and what it may hold:
 | tails of unusual rows (ECOD) | the platform | numbers that enough tenants reach, to two digits |
 | reference window | the platform | rows under numbers for names; texts of enough tenants |
 | evaluation, card | the platform | figures per tenant, under their names |
-| catalogue in the evaluation | who sells little, by its own rule | see `catalogue` |
+| catalogue in the evaluation | who sells little, by its own rule | see `shared_catalogue` |
 
 The rule itself is `include.models.contributors`; models apply it to what they count.
 """

@@ -1,4 +1,4 @@
-"""Whether a tenant's use case is due for training: a pure answer with its reason."""
+"""Decides whether a tenant's use case is due for training: a pure function, with a reason."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What the decision needs to know about one tenant and use case."""
+    """The facts that the decision about one tenant and use case needs."""
 
     last_decided_at: datetime | None  #: `as_of` of the last promotion decision
     retrain_every: timedelta
-    champion: bool  #: there is one, built on the features as they are declared now
+    champion: bool  #: whether a champion reads the features as they are declared now
     global_version: str  #: the global champion's version; empty where there is none
     considered_global: str  #: the global version that the last decision looked at
     rows: int  #: accepted events

@@ -201,7 +201,7 @@ def _compared(estimate: Estimate, candidate: Contender, other: Contender) -> Com
 
 
 def unmeasured(use_case: UseCase, holdout: LabelledRows) -> str:
-    """Why the deciding metric means nothing on these rows; empty where it does."""
+    """Why the deciding metric means nothing on these rows; empty where it means something."""
     if not len(holdout):
         return "the holdout has no rows"
     if use_case.items or use_case.lists:
@@ -283,7 +283,7 @@ def _segments(
 def _groups(
     use_case: UseCase, holdout: LabelledRows, scores: Mapping[str, Answers], fairness: Fairness
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], list[GroupGap]]:
-    """Per model its figures by group, as segments, and the gap between best and worst."""
+    """Per model the figures by group, as segments; and the gaps between best and worst group."""
     segments: dict[str, dict[str, dict[str, Any]]] = {}
     gaps = []
     for key, answered in scores.items():

@@ -31,7 +31,7 @@ GLOBAL_SETTINGS: Final[Mapping[str, tuple[Settings, ...]]] = {
 
 @dataclass(frozen=True)
 class Fitted:
-    """The chosen model, and what every setting reached on the inner window."""
+    """The chosen model, and the figure of every setting on the inner window."""
 
     model: Model
     trials: tuple[Mapping[str, Any], ...]

@@ -1,6 +1,6 @@
-"""Fits models that answer with lists, and the rules of thumb they must beat.
+"""Fits models that answer with lists, and the rules of thumb that these must beat.
 
-All that they learn from is over before the first holdout snapshot.
+Everything that they learn from ends before the first holdout snapshot.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def fit_lists(
     parent: Model | None = None,
     contributors: Contributors | None = None,
 ) -> tuple[Model, Trials]:
-    """The use case's list model, and what each setting reached on the inner window.
+    """The use case's list model, and the figure of each setting on the inner window.
 
     Args:
         parent: the global model, to whose similarities those of the tenant are drawn.
@@ -63,7 +63,7 @@ def list_baselines(
     windows: TrainingWindows,
     contributors: Contributors | None = None,
 ) -> dict[str, Model]:
-    """The use case's baselines by name, those that learn from rows fitted on them.
+    """The use case's baselines by name, fitted on the rows where they learn from rows.
 
     Args:
         contributors: see `fit_lists`; a baseline that is left without items is left out.

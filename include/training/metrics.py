@@ -78,10 +78,10 @@ def measure(metric: str, rows: LabelledRows, scores: Answers) -> float | None:
 
 
 class Intervals:
-    """The entities and the blocks of time of `rows`, shared by every model measured on them.
+    """Estimates on `rows`, whose entities and blocks of time are found once for all models.
 
     Args:
-        reach: how long after a snapshot its labels are about; snapshots within it are one block.
+        reach: how far ahead of a snapshot labels look; snapshots within that are one block.
     """
 
     def __init__(self, rows: LabelledRows, reach: timedelta) -> None:
@@ -171,7 +171,7 @@ def statistic_of(metric: str, rows: LabelledRows, scores: Answers) -> Statistic:
 
 
 def mean_of(value: npt.NDArray[np.float64], row: npt.NDArray[np.int64]) -> Statistic:
-    """Mean of values, each weighted by the draws of the row it belongs to."""
+    """The mean of values, each weighted as the row that carries it."""
 
     def statistic(weights: Weights) -> float:
         weight = weights[row]

@@ -77,7 +77,7 @@ class Reproduction:
 
 @dataclass(frozen=True)
 class RecordedLake(Lake):
-    """The lake as a training saw it: newest are the recorded versions, and writes go elsewhere."""
+    """The lake as a training saw it: recorded versions are the newest, and writes go elsewhere."""
 
     scratch: Lake = field(kw_only=True)
     recorded: Mapping[tuple[str, str], TableVersion] = field(kw_only=True)  #: (tenant, table) → it
@@ -86,7 +86,7 @@ class RecordedLake(Lake):
         """The version that the training read.
 
         Raises:
-            IntegrityError: it read none of that table.
+            IntegrityError: the training did not read that table.
         """
         recorded = self.recorded.get((tenant.id, table))
         if recorded is None:
@@ -98,7 +98,7 @@ class RecordedLake(Lake):
         return self.scratch.put(tenant, path, content, rows)
 
     def get(self, tenant: TenantRef, stored: StoredObject) -> bytes:
-        """What was written here, else what the lake holds."""
+        """The object as written here, else as the lake holds it."""
         written = self.scratch.file_path(tenant, stored.path).is_file()
         return self.scratch.get(tenant, stored) if written else super().get(tenant, stored)
 
@@ -114,7 +114,7 @@ def reproduce(
     lake: Lake,
     code_revision: str,
 ) -> Reproduction:
-    """Make a version again: train it, or look where it was taken from.
+    """Make a version again: train it, or for a copied version read the original.
 
     Args:
         owner: whose version it is; of a global one, the owner of those.
@@ -190,7 +190,7 @@ class _Again:
     folder: Path
 
     def compare(self, name: str, code_revision: str) -> Reproduction:
-        """Train, and set what came out beside what is recorded."""
+        """Train, and compare the result with the record."""
         tables = list(map(_table, self.lineage["tables"]))
         recorded = {(table.tenant, table.table): table for table in tables}
         lake = RecordedLake(self.real.root, scratch=Lake(self.folder), recorded=recorded)
@@ -294,11 +294,11 @@ class _Again:
         )
 
     def _lost(self, tenant_id: str) -> tuple[LostDays, ...]:
-        """What the training left out of the tenant's days."""
+        """The tenant's lost days that the training left out."""
         return tuple(unpack(days) for days in self.lineage.get("lost", {}).get(tenant_id, ()))
 
     def _global_champion(self) -> Version | None:
-        """The global version that the training could build on, where it looked at one."""
+        """The global version that the training could build on; None where there was none."""
         judged = json.loads(self.registry.card(self.owner, self.version)).get("judged") or {}
         names = [self.version.parent_version, *judged.get("parents", ())]
         for name in filter(None, names):

@@ -1,4 +1,4 @@
-"""Labelled rows: features, label and what metrics need to know about each row."""
+"""Labelled rows: features, label and the keys that metrics need for each row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LabelledRows:
     features: pa.Table  #: numeric and text features, no keys
     label: npt.NDArray[np.float64]  #: 0 or 1, or an amount
     weight: npt.NDArray[np.float64]  #: how many rows this one stands for
-    entity: npt.NDArray[np.str_]  #: tenant and entity: what the bootstrap resamples
+    entity: npt.NDArray[np.str_]  #: tenant and entity; rows of one depend on each other
     item: npt.NDArray[np.str_]  #: what is ranked; empty where nothing is
     group: npt.NDArray[np.str_]  #: entity and instant: one ranking
     relevant: npt.NDArray[np.int64]  #: items the group's outcome holds; 0 unless ranked
@@ -78,7 +78,7 @@ class LabelledRows:
 
     @property
     def history(self) -> pa.Table:
-        """What list models read: `entity_id` (the group), `item_id`, `as_of` and the features."""
+        """The rows for list models: `entity_id` (the group), `item_id`, `as_of` and features."""
         keys = {
             "entity_id": pa.array(self.group, pa.string()),
             "item_id": pa.array(self.item),

@@ -1,7 +1,7 @@
-"""The training stage: one tenant's candidates, or the global model of those who consented.
+"""The training stage: one tenant's candidates, or the global model of consenting tenants.
 
-What is promoted later is what was measured here: nothing is fitted again after the holdout. Own
-models are moreover judged on later windows within training (see `candidates`).
+A promoted model is the very model that was measured here: nothing is fitted again after the
+holdout. Own models are also judged on later windows within training (see `candidates`).
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class _Run:
     sources: tuple[Pinned, ...]
     data: Dataset
     lake: Lake
-    #: Whom anything has to have that other tenants get; None where nobody else does.
+    #: How many must share what other tenants get; None where no other tenant gets anything.
     contributors: Contributors | None = None
 
     def finish(
@@ -383,7 +383,7 @@ class _Run:
         return self.lake.put_table(self.owner, f"{self._folder}/{name}.parquet", table)
 
     def _facts(self) -> dict[str, Any]:
-        """Lineage: what the training was made from."""
+        """The lineage: data, code and settings of the training."""
         windows = self.data.windows
         lost = {
             source.tenant.id: [pack(days) for days in source.lost]

@@ -197,7 +197,11 @@ def _probe(name: str, use_case: UseCase, stream: EventStream, origin: str) -> Fe
 
 
 def _mean_and_presence(origin: str, parts: Floats) -> tuple[Fresh, Fresh]:
-    """Mean and presence, from sums, given values and events over one and over all horizons."""
+    """The mean of a measure and its share of events that have it, of young and of final events.
+
+    Args:
+        parts: per row, sum, events with the measure and all events, each over one and all horizons.
+    """
     young, whole = parts[:, ::2], parts[:, 1::2]
     answers = []
     for total, given, events in (young.T, (whole - young).T):

@@ -1,4 +1,4 @@
-"""What a look for target leakage reads beside the labelled rows, and what it finds."""
+"""Input of the search for target leakage beside the labelled rows, and its result."""
 
 from __future__ import annotations
 

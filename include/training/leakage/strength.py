@@ -1,4 +1,4 @@
-"""Strength: what an origin explains of what everything else leaves unexplained."""
+"""Strength: an origin explains too much of the variance that everything else leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Freshness, age, completion and vintage: what is known of a row depends on when that is."""
+"""Freshness, age, completion and vintage: leaks that show in when a value became known."""
 
 from __future__ import annotations
 
