@@ -27,7 +27,7 @@ from include.features.expressions import (
     Ratio,
     features_of,
 )
-from include.features.requests import PREFIX, Request, column_of
+from include.features.requests import PREFIX, RequestColumns, column_of
 from include.features.views import FeatureService, FeatureView
 from include.tenants.config import TenantConfig
 
@@ -70,7 +70,7 @@ def of_view(view: FeatureView) -> dict[str, Reach]:
     return {name: _combined(expression, known) for name, expression in view.outputs.items()}
 
 
-def of_request(request: Request, features: Mapping[str, Reach]) -> dict[str, Reach]:
+def of_request(request: RequestColumns, features: Mapping[str, Reach]) -> dict[str, Reach]:
     """Of the columns of a request. Whether a text is new depends on all of history.
 
     Args:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Literal, Protocol
 
-from include.registry.decline import Expected, Window, chance_of_fall
+from include.registry.decline import PromisedFigure, Window, chance_of_fall
 from include.registry.two_way import UNKNOWN, Swing
 from include.use_cases.drift_policy import DriftPolicy
 
@@ -65,7 +65,7 @@ class Performance:
         by_entity = self.promoted_error
         if by_entity is None:
             by_entity = (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975))
-        expected = Expected(self.promoted, by_entity, self.promoted_blocks, self.swing)
+        expected = PromisedFigure(self.promoted, by_entity, self.promoted_blocks, self.swing)
         newest = Window(self.live, self.live_error, self.effective)
         found = chance_of_fall([*self.before, newest], expected)
         return 1.0 if found is None else found
@@ -117,7 +117,7 @@ class Calibration:
     def p_value(self) -> float:
         """One-sided; 1 where this is the only window, or the swing of windows is not known."""
         sign = -1.0 if self.shift > 0 else 1.0  # whichever way, it is a fall of this
-        expected = Expected(
+        expected = PromisedFigure(
             sign * self.promoted, self.promoted_error, self.promoted_blocks, self.swing
         )
         newest = Window(self.live, self.live_error)
@@ -134,7 +134,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DriftEvidence:
     """Everything a verdict rests on."""
 
     model_version: str  #: empty when no model serves
@@ -184,7 +184,7 @@ class RetrainDecision:
     reason: str
 
 
-def judge_drift(evidence: Evidence, policy: DriftPolicy) -> Verdict:
+def judge_drift(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
     """Judge a window: lost data first, then too few rows, then the model and the data."""
     if evidence.data_loss:
         return Verdict("data_loss", None, ("data of the interval, or part of it, never arrived",))

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from include.monitoring.windows import AS_OF, Sample, read_samples
+from include.monitoring.windows import AS_OF, WindowSample, read_samples
 
 #: A multiple of 2, 3, 4, 5, 6 and 10, so that all these quantiles are among the cuts.
 _CUTS: Final = 60
@@ -145,7 +145,7 @@ class WindowProfile:
         )
 
 
-def profile(sample: Sample, level: str = "") -> Profile:
+def profile(sample: WindowSample, level: str = "") -> Profile:
     """The sketch of one column."""
     values = sample.values
     if values.dtype.kind == "f":

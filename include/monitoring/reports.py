@@ -12,8 +12,8 @@ from typing import Any
 from include.handoffs import Scored
 from include.monitoring import verdict_page
 from include.monitoring.decisions import Calibration, Performance, Verdict
-from include.monitoring.gate import Comparison
-from include.monitoring.windows import Windows
+from include.monitoring.gate import WindowComparison
+from include.monitoring.windows import WindowPair
 from include.pages import atop
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
@@ -22,7 +22,7 @@ from include.use_cases.drift_policy import DriftPolicy
 
 def numbers(
     verdict: Verdict,
-    comparison: Comparison | None,
+    comparison: WindowComparison | None,
     performance: Performance | None,
     calibration: Calibration | None,
     unjudged: Mapping[str, str],
@@ -94,8 +94,8 @@ def draw(
     tenant: TenantRef,
     scored: Scored,
     verdict: Verdict,
-    comparison: Comparison,
-    windows: Windows,
+    comparison: WindowComparison,
+    windows: WindowPair,
     policy: DriftPolicy,
     lake: Lake,
     *,
@@ -119,7 +119,9 @@ def draw(
     if not drawn:
         return "", None
     count = evidently_report.count_drifted(shown, *sides)
-    about = verdict_page.Judged(tenant.id, scored.use_case, scored.version, since, scored.as_of)
+    about = verdict_page.VerdictSubject(
+        tenant.id, scored.use_case, scored.version, since, scored.as_of
+    )
     head = verdict_page.head(about, verdict, comparison, policy, unjudged)
     page = atop(drawn, head)
     path = lake.put(tenant, f"{_stem(scored)}.html", page.encode()).path

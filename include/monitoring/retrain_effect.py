@@ -26,7 +26,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Effect:
+class RetrainEffect:
     """The effect of a retrain on the live metric, which rises with quality."""
 
     name: EffectName
@@ -44,7 +44,7 @@ class Effect:
         """Whether no further window will change it."""
         return self.method == "same labels" and len(self.windows) >= WINDOWS
 
-    def replaces(self, known: Effect | None) -> bool:
+    def replaces(self, known: RetrainEffect | None) -> bool:
         """Whether the effect says more than the one that is known.
 
         More windows replace fewer, and a comparison on the same labels one over time.
@@ -61,7 +61,7 @@ class Effect:
         return document
 
     @classmethod
-    def read(cls, name: EffectName, document: Mapping[str, Any]) -> Effect:
+    def read(cls, name: EffectName, document: Mapping[str, Any]) -> RetrainEffect:
         """The effect that `document` was made of."""
         windows = tuple(Measurement(**_with_instant(one)) for one in document["windows"])
         return cls(name=name, **{**_with_instant(document), "windows": windows})

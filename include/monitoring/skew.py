@@ -44,7 +44,7 @@ OnlineReader = Callable[[Spine, datetime], tuple[pa.Table, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
-class Sample:
+class ReplaySample:
     """Some vectors of one log."""
 
     scored: Scored
@@ -137,7 +137,7 @@ def replay(
 
 def _samples(
     tenant: TenantConfig, scored: Scored, earlier: Sequence[Scored], seed: int, lake: Lake
-) -> list[Sample]:
+) -> list[ReplaySample]:
     """Samples of some earlier logs, oldest first, and of the run's own log, last."""
     draw = np.random.default_rng([seed, _seconds(scored.as_of)])
     likes = sorted(
@@ -154,20 +154,20 @@ def _samples(
     return [*found, _sample(tenant, scored, seed, lake)]
 
 
-def _sample(tenant: TenantConfig, scored: Scored, seed: int, lake: Lake) -> Sample:
+def _sample(tenant: TenantConfig, scored: Scored, seed: int, lake: Lake) -> ReplaySample:
     if not scored.version:  # nobody used these vectors
-        return Sample(scored, (), pa.table({}))
+        return ReplaySample(scored, (), pa.table({}))
     vectors = lake.get_table(tenant.ref, scored.features)
     draw = np.random.default_rng([seed, _seconds(scored.as_of)])
     size = min(ROWS, vectors.num_rows)
     rows = np.sort(draw.choice(vectors.num_rows, size, replace=False))
-    return Sample(scored, tuple(rows.tolist()), vectors.take(pa.array(rows, pa.int64())))
+    return ReplaySample(scored, tuple(rows.tolist()), vectors.take(pa.array(rows, pa.int64())))
 
 
 def _computed(
     tenant: TenantConfig,
     service: FeatureService,
-    samples: Sequence[Sample],
+    samples: Sequence[ReplaySample],
     versions: tuple[TableVersion, TableVersion],
     lake: Lake,
 ) -> list[pa.Table]:
@@ -190,7 +190,7 @@ def _computed(
 
 
 def _comparable(
-    tenant: TenantConfig, service: FeatureService, sample: Sample, lake: Lake
+    tenant: TenantConfig, service: FeatureService, sample: ReplaySample, lake: Lake
 ) -> list[str]:
     """The features of either side whose events are still there, as far back as they look.
 
@@ -212,7 +212,7 @@ def _comparable(
 def _causes(
     tenant: TenantConfig,
     service: FeatureService,
-    sample: Sample,
+    sample: ReplaySample,
     differing: Sequence[Mismatch],
     now: tuple[TableVersion, TableVersion],
     lake: Lake,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from include.monitoring.decisions import Verdict
-from include.monitoring.gate import Comparison
+from include.monitoring.gate import WindowComparison
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.windows import PREDICTION
 from include.pages import render
@@ -19,7 +19,7 @@ from include.use_cases.drift_policy import DriftPolicy
 
 
 @dataclass(frozen=True)
-class Judged:
+class VerdictSubject:
     """The window and the model that a verdict is about."""
 
     tenant: str
@@ -30,9 +30,9 @@ class Judged:
 
 
 def head(
-    about: Judged,
+    about: VerdictSubject,
     verdict: Verdict,
-    comparison: Comparison,
+    comparison: WindowComparison,
     policy: DriftPolicy,
     unjudged: Mapping[str, str],
 ) -> str:

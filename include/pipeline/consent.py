@@ -23,7 +23,7 @@ from include.pipeline.fallback import best_baseline
 from include.pipeline.runs import GlobalRun, Run, last_checked
 from include.registry import consent
 from include.registry.ancestry import ModelName, ancestors
-from include.registry.blast_radius import Effect
+from include.registry.blast_radius import ChampionChange
 from include.registry.port import ModelVersion
 from include.registry.promotions import Promotion
 from include.registry.recorded import as_told, made_of
@@ -49,7 +49,7 @@ class Withdrawals:
     #: Names of the global versions that are withdrawn for good, or are about to be.
     gone: set[str] = field(default_factory=set)
 
-    def reach(self, cases: Iterable[str] | None = None) -> Iterator[Effect]:
+    def reach(self, cases: Iterable[str] | None = None) -> Iterator[ChampionChange]:
         """Withdraw what is not consented to any more, of all use cases or of some.
 
         One owner that cannot be reached holds up no other.
@@ -76,13 +76,13 @@ class Withdrawals:
         owners = {global_owner(region) for region in regions} | self.platform.lake.global_owners()
         return [GLOBAL, *sorted(owners, key=lambda owner: owner.id)]
 
-    def withdraw_global(self, owner: TenantRef, use_case: str) -> Effect:
+    def withdraw_global(self, owner: TenantRef, use_case: str) -> ChampionChange:
         """Of one owner of global models, whatever was made of data it may not have any more."""
         lake, registry = self.platform.lake, self.platform.registry
         promotions = self.platform.stores.promotions
         there = lake.file_path(owner, "models").is_dir()  # which every version lies in
         if not there and not promotions.outline(owner, use_case):
-            return Effect(owner.id, use_case, "not affected", "", "", "")
+            return ChampionChange(owner.id, use_case, "not affected", "", "", "")
         self.gone.update(_names(owner, use_case, promotions.gone(owner, use_case)))
         decided = promotions.history(owner, use_case)
         unread: list[str] = []
@@ -115,13 +115,13 @@ class Withdrawals:
         )
         return _but(unread, effect)
 
-    def _withdraw_at(self, tenant: TenantConfig) -> Callable[[TenantRef, str], Effect]:
+    def _withdraw_at(self, tenant: TenantConfig) -> Callable[[TenantRef, str], ChampionChange]:
         """Of one tenant, what came from a withdrawn global version. No other tenant is named in its
         ledger."""
 
-        def withdraw(owner: TenantRef, use_case: str) -> Effect:
+        def withdraw(owner: TenantRef, use_case: str) -> ChampionChange:
             if use_case not in {ModelName.parse(name).use_case for name in self.gone}:
-                return Effect(owner.id, use_case, "not affected", "", "", "")
+                return ChampionChange(owner.id, use_case, "not affected", "", "", "")
 
             def lost(version: ModelVersion) -> str:
                 for name in ancestors(version.parent_version, self.platform.registry):
@@ -162,12 +162,12 @@ class Withdrawals:
             return set()
 
     def _tried(
-        self, owner: TenantRef, case: str, withdraw: Callable[[TenantRef, str], Effect]
-    ) -> Effect:
+        self, owner: TenantRef, case: str, withdraw: Callable[[TenantRef, str], ChampionChange]
+    ) -> ChampionChange:
         try:
             return withdraw(owner, case)
         except TENANT_ERRORS as error:
-            return Effect(owner.id, case, "failed", "", "", str(error))
+            return ChampionChange(owner.id, case, "failed", "", "", str(error))
 
 
 def withdraw(
@@ -176,7 +176,7 @@ def withdraw(
     platform: Platform,
     by: str = "system",
     dry_run: bool = False,
-) -> list[Effect]:
+) -> list[ChampionChange]:
     """Withdraw whatever a tenant's data went into, whether or not it still has a file.
 
     Run again, it does what is left. Effects that are not `complete` say what could not be reached.
@@ -185,7 +185,7 @@ def withdraw(
     return list(work.reach())
 
 
-def reach_all(platform: Platform, cases: Iterable[str] | None = None) -> list[Effect]:
+def reach_all(platform: Platform, cases: Iterable[str] | None = None) -> list[ChampionChange]:
     """Withdraw whatever is not consented to any more, by the tenants' files as they are.
 
     Raises:
@@ -283,7 +283,7 @@ def before_scoring(run: Run) -> None:
     )
 
 
-def _but(unread: Sequence[str], effect: Effect) -> Effect:
+def _but(unread: Sequence[str], effect: ChampionChange) -> ChampionChange:
     """The effect, which is not complete where something could not be looked at."""
     if not unread:
         return effect

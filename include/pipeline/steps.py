@@ -36,12 +36,13 @@ from include.models.model import row_scores
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
 from include.pipeline import (
+    automatic_rollback,
     consent,
-    decay,
-    evaluate,
     experiments,
+    live_evidence,
     lookback,
     losses,
+    retrain_outcome,
     serving,
     translate,
     when_to_train,
@@ -258,14 +259,14 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
     lost = losses.of_run(run)
     data_loss = bool(losses.in_interval(run, lost))
     if not data_loss:  # without data everybody seems to have stayed away
-        evaluate.measure_matured(run, scoring, lost)
+        live_evidence.measure_matured(run, scoring, lost)
         experiments.look(run, scoring, lost)
     champion = scores = past = maturity = model = None
     reference: dict[datetime, tuple[LostDays, ...]] = {}
     if scoring.version:  # judged is what was scored, whatever has come to serve since
         version, model = serving.version(run.platform, ref, use_case.name, scoring.version)
-        champion = evaluate.champion(run, version)
-        instants, then = evaluate.judged_on(run, version)
+        champion = live_evidence.champion(run, version)
+        instants, then = live_evidence.judged_on(run, version)
         known = losses.known_losses(use_case, run.tenant, then, lost)
         reference = dict.fromkeys(instants, known)
         vectors = run.platform.lake.get_table(ref, scoring.features)
@@ -298,7 +299,7 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
         since=run.interval.start,
     )
     if not data_loss:
-        decay.roll_back_decayed(run)
+        automatic_rollback.roll_back_decayed(run)
     return monitored
 
 
@@ -325,7 +326,7 @@ def outcome(
     run: Run, features: FeaturesBuilt | None = None, registry: Registered | None = None
 ) -> Registered:
     """What a retrain came to, in the retrain ledger; one that failed half-way says so."""
-    return evaluate.record_outcome(run, features, registry)
+    return retrain_outcome.record_outcome(run, features, registry)
 
 
 def global_training(run: GlobalRun) -> Trained:

@@ -44,7 +44,7 @@ from include.use_cases.spines import event_columns, scoring_spine
 
 
 @dataclass(frozen=True)
-class Check:
+class DigestCheck:
     """One thing that was compared."""
 
     what: str
@@ -64,8 +64,10 @@ class Reproduction:
     model: str  #: `store-367/churn@3`
     rung: str
     how: str  #: in a sentence
-    checks: tuple[Check, ...]  #: what has to be the same
-    circumstances: tuple[Check, ...] = ()  #: what explains a difference, and is none by itself
+    checks: tuple[DigestCheck, ...]  #: what has to be the same
+    circumstances: tuple[
+        DigestCheck, ...
+    ] = ()  #: what explains a difference, and is none by itself
 
     @property
     def identical(self) -> bool:
@@ -139,7 +141,7 @@ def reproduce(
         for one in baselines(use_case):
             if (one.name, one.digest) == (version.name, version.digest):  # others learn from rows
                 how = "made from its declaration, which is all a baseline is"
-                checks = (Check("model", version.digest, one.digest),)
+                checks = (DigestCheck("model", version.digest, one.digest),)
                 return Reproduction(name, version.rung, how, checks)
     declared = use_case.fingerprint
     if version.feature_fingerprint != declared:
@@ -147,7 +149,7 @@ def reproduce(
             f"not trained: its features are declared differently now; check out the code revision "
             f"{lineage.get('code_revision', 'unknown')}"
         )
-        checks = (Check("feature service", version.feature_fingerprint, declared),)
+        checks = (DigestCheck("feature service", version.feature_fingerprint, declared),)
         return Reproduction(name, version.rung, how, checks)
     with scratch(owner.id) as folder:
         again = _Again(owner, version, use_case, lineage, fleet, registry, promotions, lake, folder)
@@ -169,7 +171,9 @@ def _copied(
     registry.artifact(owner, version)  # both are what their records say
     registry.artifact(world, source)
     how = f"it is {parent} as it is; `tenantry reproduce {parent}` trains that again"
-    return Reproduction(name, version.rung, how, (Check("model", version.digest, source.digest),))
+    return Reproduction(
+        name, version.rung, how, (DigestCheck("model", version.digest, source.digest),)
+    )
 
 
 @dataclass(frozen=True)
@@ -197,20 +201,24 @@ class _Again:
         checks = [
             *self._sets(evaluation),
             *(
-                Check(part, _text(self.lineage[part]), _text(evaluation[part]))
+                DigestCheck(part, _text(self.lineage[part]), _text(evaluation[part]))
                 for part in ("windows", "rows")
             ),
-            Check("model", self.version.digest, made.artifact.digest if made else "not trained"),
+            DigestCheck(
+                "model", self.version.digest, made.artifact.digest if made else "not trained"
+            ),
         ]
         if made is not None and self.lineage["rows"]["holdout"]:
             checks.append(
-                Check("reference window", self.version.reference_digest, made.reference.digest)
+                DigestCheck(
+                    "reference window", self.version.reference_digest, made.reference.digest
+                )
             )
         circumstances = [
-            Check("code revision", str(self.lineage.get("code_revision")), code_revision),
-            Check("seed", str(self.lineage.get("seed")), str(evaluation["seed"])),
+            DigestCheck("code revision", str(self.lineage.get("code_revision")), code_revision),
+            DigestCheck("seed", str(self.lineage.get("seed")), str(evaluation["seed"])),
             *(
-                Check(library, str(self.lineage.get("libraries", {}).get(library)), str(now))
+                DigestCheck(library, str(self.lineage.get("libraries", {}).get(library)), str(now))
                 for library, now in sorted(evaluation["libraries"].items())
             ),
         ]
@@ -304,20 +312,20 @@ class _Again:
         ours = (self.version.rung, self.version.name)
         return next((one for one in trained.candidates if (one.rung, one.name) == ours), None)
 
-    def _sets(self, evaluation: Mapping[str, Any]) -> Iterator[Check]:
+    def _sets(self, evaluation: Mapping[str, Any]) -> Iterator[DigestCheck]:
         """The training sets, and what in a recipe is not as it was."""
         found = {one["recipe"]["tenant"]: one for one in evaluation["training_sets"]}
         for one in self.lineage.get("training_sets", ()):
             tenant = one["recipe"]["tenant"]
             other = found.pop(tenant, None)
             digest = other["digest"] if other else "none"
-            yield Check(f"training set of {tenant}", one["digest"], digest)
+            yield DigestCheck(f"training set of {tenant}", one["digest"], digest)
             for part, value in one["recipe"].items():
                 if other and other["recipe"].get(part) != value:
                     now = other["recipe"].get(part)
-                    yield Check(f"its {part.replace('_', ' ')}", _text(value), _text(now))
+                    yield DigestCheck(f"its {part.replace('_', ' ')}", _text(value), _text(now))
         for tenant, other in found.items():
-            yield Check(f"training set of {tenant}", "none", other["digest"])
+            yield DigestCheck(f"training set of {tenant}", "none", other["digest"])
 
     def _recorded_sets(self) -> Sequence[RecordedSet]:
         return [unpack(one) for one in self.lineage.get("training_sets", ())]

@@ -35,16 +35,16 @@ from include.storage.lake import Lake
 from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.candidates import OwnModel, Parent, compare, own_models
-from include.training.catalogue import CATALOGUE, OTHERS, Sold, shared_catalogue
 from include.training.contenders import TRAINED_UNTIL, Version, as_is, baselines, learnt_until
 from include.training.contributors import known_texts
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
 from include.training.membership import settle
+from include.training.shared_catalogue import CATALOGUE, OTHERS, Sold, shared_catalogue
 from include.training.suspecting import Material, suspect
 from include.training.swings import Earlier
-from include.training.windows import Windows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import Gates, UseCase
 from include.use_cases.losses import absent_is_unknown, told
 
@@ -426,7 +426,7 @@ class _Run:
         }
 
 
-def _lost_notes(windows: Windows, lost: Sequence[LostDays]) -> list[str]:
+def _lost_notes(windows: TrainingWindows, lost: Sequence[LostDays]) -> list[str]:
     """What was left out as its labels reach into lost days."""
     if not windows.left_out:
         return []

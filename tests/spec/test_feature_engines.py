@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.features import in_memory, vectorized
-from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.conditions import (
     Condition,
     at_least,
@@ -37,6 +36,7 @@ from include.features.declarations import (
     EventStream,
 )
 from include.features.expressions import Difference, Feature, Log1p, Ratio
+from include.features.services import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.spine import Spine
 from include.features.vectorized import cells
 from include.features.views import FeatureService, FeatureView

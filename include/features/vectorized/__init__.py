@@ -35,7 +35,7 @@ from include.features.spine import Spine
 from include.features.time_order import Integers
 from include.features.vectorized.attributes import attribute_feature
 from include.features.vectorized.columns import EventColumns
-from include.features.vectorized.history import History, histories
+from include.features.vectorized.history import EventHistory, histories
 from include.features.vectorized.reductions import Numbers, reduce
 from include.features.vectorized.spine_index import SpineIndex
 from include.features.views import FeatureService, FeatureView
@@ -93,7 +93,7 @@ def _aggregated(
     ties = any(aggregation.function in ("first", "last") for aggregation, _ in wanted)
     found: dict[tuple[Aggregation, timedelta], Numbers] = {}
 
-    def answer(block: tuple[slice, Callable[[], History]]) -> None:
+    def answer(block: tuple[slice, Callable[[], EventHistory]]) -> None:
         rows, history = block
         for pair, numbers in reduce(history(), wanted).items():
             if pair not in found:

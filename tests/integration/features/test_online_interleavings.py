@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.features import in_memory
-from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
+from include.features.services import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.runtime.postgres import Postgres

@@ -17,7 +17,7 @@ from include.pipeline import consent
 from include.pipeline.consent import Withdrawals, reach_all, withdraw
 from include.pipeline.consents import Consents
 from include.registry import experiments
-from include.registry.blast_radius import Effect
+from include.registry.blast_radius import ChampionChange
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.policy import Policy
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
@@ -114,12 +114,14 @@ class Region:
         stores = replace(in_postgres(), promotions=PROMOTIONS)
         return Platform(self.lake, self.registry, stores, nobody)
 
-    def reach(self, **changes: Any) -> dict[str, Effect]:
+    def reach(self, **changes: Any) -> dict[str, ChampionChange]:
         """Carry withdrawn consent wherever it has to go; the effects by the tenant's short name."""
         work = Withdrawals(Consents.now(), self.platform, **changes)
         return self.short(work.reach([CASE]))
 
-    def short(self, effects: Iterator[Effect] | Sequence[Effect]) -> dict[str, Effect]:
+    def short(
+        self, effects: Iterator[ChampionChange] | Sequence[ChampionChange]
+    ) -> dict[str, ChampionChange]:
         """Effects of this region, by the tenant's short name."""
         ends = f"-{self.name}"
         return {one.tenant.removesuffix(ends): one for one in effects if ends in one.tenant}

@@ -20,9 +20,9 @@ from include.features.declarations import (
     EventStream,
 )
 from include.features.description.catalogue_page import Catalogue, as_json, catalogue
-from include.features.description.changes import Change, compare, parse
+from include.features.description.changes import ViewChange, compare, parse
 from include.features.expressions import Feature, Ratio
-from include.features.library import Entry
+from include.features.library import LibraryEntry
 from include.features.views import FeatureView
 
 DAY = timedelta(days=1)
@@ -43,11 +43,11 @@ VIEW = FeatureView(
 
 def written(*views: FeatureView, used_by: dict[str, list[str]] | None = None) -> Catalogue:
     """The views as they would be read back from `docs/features.json`."""
-    found = catalogue((Entry(view, "a_module") for view in views), used_by or {})
+    found = catalogue((LibraryEntry(view, "a_module") for view in views), used_by or {})
     return parse(as_json(found), "here")
 
 
-def change(after: FeatureView) -> Change:
+def change(after: FeatureView) -> ViewChange:
     """The one change from `VIEW`."""
     (found,) = compare(written(VIEW), written(after))
     return found

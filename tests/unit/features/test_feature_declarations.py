@@ -12,7 +12,6 @@ import pytest
 
 from include.errors import ConfigError, IsolationError, UnknownNameError
 from include.features import in_memory, vectorized
-from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.conditions import Condition, at_least, below, between, equals, none_of, one_of
 from include.features.declarations import (
     ALL_HISTORY,
@@ -35,6 +34,7 @@ from include.features.expressions import (
     Ratio,
 )
 from include.features.library.users import SPEND
+from include.features.services import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
