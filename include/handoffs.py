@@ -142,7 +142,6 @@ class FeaturesBuilt:
     attributes: TableVersion
     training_due: bool
     training_reason: str  #: why training is due, or why it is not
-    pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
     #: Items of the shared catalogue that were offered, best first, where the tenant's own sell too
     #: little to be ranked by it.
     catalogue: tuple[str, ...] = ()
@@ -169,7 +168,6 @@ class Recipe:
     attributes: TableVersion
     known_at: datetime
     spine_digest: str
-    pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
 
 
 @dataclass(frozen=True)
@@ -257,7 +255,6 @@ class Scored:
     events: TableVersion
     attributes: TableVersion
     rows: int
-    pool: str = ""  #: of shared views: digest of the list of the consenting tenants' tables
     exposure: tuple[GroupExposure, ...] = ()  #: where the use case declares groups of items
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from include.handoffs import Checked, Ingested, Interval
 from include.incidents import Incident
 from include.ingestion.slices import Rejected, Slice
 from include.pipeline import translate
-from include.quality.checks import Result, SetAside
+from include.quality.checks import FailedRow, Result
 from include.quality.incidents import DATA_LOSS
 from include.quality.inspection import check
 from include.quality.needs import DataNeeds
@@ -128,7 +128,7 @@ class Shop:
         """Checks of an interval that were not met, as `suite:check`."""
         return {f"{one.suite}:{one.check}" for one in self.results(interval) if not one.success}
 
-    def set_aside(self) -> list[SetAside]:
+    def set_aside(self) -> list[FailedRow]:
         """Rows set aside of all sources."""
         return [
             row

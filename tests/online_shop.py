@@ -12,7 +12,6 @@ import pyarrow as pa
 from include.features.conditions import equals
 from include.features.declarations import (
     ALL_HISTORY,
-    ITEM,
     USER,
     Aggregation,
     AttributeLookup,
@@ -46,15 +45,6 @@ SPEND = FeatureView(
         Aggregation("count", None, (7 * DAY,), (equals("item.category", "drinks"),), "drinks"),
     ),
     attributes=(AttributeLookup("user", "segment"),),
-    ttl=2 * DAY,
-)
-POPULARITY = FeatureView(
-    "popularity",
-    ITEM,
-    EventStream(("Order Completed",)),
-    (Aggregation("count", windows=(7 * DAY,)),),
-    scope="shared",
-    minimum_tenants=2,
     ttl=2 * DAY,
 )
 SHOP = FeatureService("shop", (SPEND,))

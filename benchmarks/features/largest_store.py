@@ -118,7 +118,6 @@ def _reading(
             attributes=pinned.attributes,
             known_at=known_at,
             lake=lake,
-            pool=pinned.pool,
         )
         return training_set.build(use_case.features, spine, found).table
 

@@ -41,23 +41,23 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from benchmarks.quality.ladder_figures import share
-from include.models.measures import Measured as Figures
+from include.models.measures import EntityMetric as Figures
 from include.models.measures import measure_lists, measure_rows
-from include.monitoring.decisions import Evidence as DriftEvidence
+from include.monitoring.decisions import DriftEvidence as DriftEvidence
 from include.monitoring.decisions import Performance, judge_drift
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import earlier
 from include.registry.decay import RollbackFacts, decide_rollback
 from include.registry.decision import decide_promotion
-from include.registry.decline import Expected, Window
+from include.registry.decline import PromisedFigure, Window
 from include.registry.error_rates import HALF_WIDTH
 from include.registry.evidence import Comparison, Evidence, Measured
 from include.registry.lifecycle import swing_before
 from include.registry.promotions import Promotion
 from include.registry.two_way import Swing, blocks_of
 from include.training.metrics import Answers, Estimate, Intervals, Lists
-from include.training.paired import Judged, compare
-from include.training.rows import Rows, repeated
+from include.training.paired import PairedRows, compare
+from include.training.rows import LabelledRows, repeated
 from include.use_cases.drift_policy import DriftPolicy
 
 Kind = Literal["equal", "better", "unchanged", "decayed"]
@@ -130,16 +130,16 @@ class Chain:
         return np.asarray(span.sum(axis=1) / np.sqrt(self.template.reach))
 
     @cached_property
-    def _windows(self) -> dict[int, tuple[Rows, Answers, Answers]]:
+    def _windows(self) -> dict[int, tuple[LabelledRows, Answers, Answers]]:
         return {}
 
-    def window(self, day: int) -> tuple[Rows, Answers, Answers]:
+    def window(self, day: int) -> tuple[LabelledRows, Answers, Answers]:
         """Rows of a snapshot, and what champion and challenger say."""
         if day not in self._windows:
             self._windows[day] = self._drawn(day)
         return self._windows[day]
 
-    def _drawn(self, day: int) -> tuple[Rows, Answers, Answers]:
+    def _drawn(self, day: int) -> tuple[LabelledRows, Answers, Answers]:
         one, count = self.template, self.template.entities
         draw = np.random.default_rng([self.seed, 3, day])
         shock = self.swing * one.noise * self.shared(day)
@@ -178,11 +178,11 @@ class Chain:
         ]
         return rows, lists[0], lists[1]
 
-    def _rows(self, day: int, label: Vector) -> Rows:
+    def _rows(self, day: int, label: Vector) -> LabelledRows:
         count = len(label)
         text, entity = np.full(count, ""), np.arange(count).astype(str)
         at = np.datetime64((START + day * DAY).replace(tzinfo=None), "us")
-        return Rows(
+        return LabelledRows(
             pa.table({"x": np.zeros(count)}),
             label,
             np.ones(count),
@@ -196,7 +196,7 @@ class Chain:
             text,
         )
 
-    def judged(self, known: int) -> list[tuple[Rows, Answers, Answers]]:
+    def judged(self, known: int) -> list[tuple[LabelledRows, Answers, Answers]]:
         """The windows of a training on a day: the newest label ends then."""
         last = known - self.template.reach
         return [self.window(last - back) for back in self.template.judged]
@@ -207,13 +207,13 @@ def difference(chain: Chain, known: int) -> Comparison:
     one, parts = chain.template, chain.judged(known)
     reach = one.reach * DAY
     if one.metric_is_of_lists:
-        stacked = Rows.stacked([rows for rows, _, _ in parts])
+        stacked = LabelledRows.stacked([rows for rows, _, _ in parts])
         found = Intervals(stacked, reach).difference(
             one.metric, *(_merged([part[side] for part in parts]) for side in (2, 1))
         )
         windows = len(np.unique(blocks_of(stacked.as_of, reach)))
     else:
-        told = [Judged(rows, theirs, ours) for rows, ours, theirs in parts]  # type: ignore[arg-type]
+        told = [PairedRows(rows, theirs, ours) for rows, ours, theirs in parts]  # type: ignore[arg-type]
         paired = compare(one.metric, told, reach)
         found, windows = paired.estimate, paired.windows
     figures = (found.value, found.low, found.high)
@@ -272,7 +272,7 @@ def watched(chain: Chain) -> dict[str, dict[str, int]]:
     """In which week of the year a rollback, or a verdict of decay, comes first; 0: never."""
     one, reach, policy = chain.template, chain.template.reach * DAY, DriftPolicy()
     parts = chain.judged(FIRST)
-    rows, said = Rows.stacked([part[0] for part in parts]), [part[1] for part in parts]
+    rows, said = LabelledRows.stacked([part[0] for part in parts]), [part[1] for part in parts]
     answers: Answers = _merged(said) if one.metric_is_of_lists else np.concatenate(said)  # type: ignore[arg-type]
     promise = Intervals(rows, reach).estimate(one.metric, answers)
     found = {name: {"rollback": 0, "decay": 0} for name in ("two-way", "by entity")}
@@ -325,12 +325,12 @@ def _lived(chain: Chain) -> Iterator[LiveMetric]:
         yield LiveMetric(at, chain.template.metric, "1", *figures, at, measured.effective)
 
 
-def _promised(promise: Estimate) -> tuple[float, Expected]:
+def _promised(promise: Estimate) -> tuple[float, PromisedFigure]:
     """The floor at promotion, and what windows are held against."""
     assert promise.value is not None
     sure = promise.uncertainty
     assert sure is not None
-    expected = Expected(promise.value, sure.by_entity, sure.blocks, sure.swing)
+    expected = PromisedFigure(promise.value, sure.by_entity, sure.blocks, sure.swing)
     return promise.value - sure.half_width(), expected
 
 

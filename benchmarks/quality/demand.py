@@ -39,7 +39,7 @@ from include.training.dataset import Pinned, labelled_rows
 from include.training.estimators.forecast import naive_model, recorrected
 from include.training.fitting import SETTINGS, fit
 from include.training.metrics import Estimate, Statistic, Weights
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 
 DEMAND: Final = use_cases.get("demand")
 #: The same, of every product instead of a sample.
@@ -57,7 +57,7 @@ NAIVE: Final = "seasonal_naive"
 class Answers:
     """Later rows of one tenant, the forecasts of each model and the intervals of the served one."""
 
-    rows: Rows
+    rows: LabelledRows
     scores: Mapping[str, Scores]
     bounds: Mapping[str, Scores]
 
@@ -65,7 +65,7 @@ class Answers:
     def stacked(cls, parts: Sequence[Answers]) -> Answers:
         """The parts below each other."""
         return cls(
-            Rows.stacked([one.rows for one in parts]),
+            LabelledRows.stacked([one.rows for one in parts]),
             {m: np.concatenate([one.scores[m] for one in parts]) for m in parts[0].scores},
             {b: np.concatenate([one.bounds[b] for one in parts]) for b in parts[0].bounds},
         )
@@ -119,7 +119,7 @@ def _stores(fleet: Sequence[TenantConfig], cut: datetime, lake: Lake) -> list[tu
 
 def _fitted(sources: Sequence[Pinned], cut: datetime, lake: Lake) -> Model:
     parts = [labelled_rows(DEMAND, one, _training(cut), cut, lake) for one in sources]
-    rows = Rows.stacked([one for one in parts if one is not None])
+    rows = LabelledRows.stacked([one for one in parts if one is not None])
     return fit(DEMAND, "forecast", SETTINGS["forecast"][0], rows)
 
 

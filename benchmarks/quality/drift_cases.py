@@ -25,7 +25,7 @@ from evidently.metrics import DriftedColumnsCount
 
 from include.monitoring.profiles import profile
 from include.monitoring.statistics import compare
-from include.monitoring.windows import Sample
+from include.monitoring.windows import WindowSample
 
 THRESHOLD: Final = 0.2
 #: The fixed sample: rows of the reference and of the current window.
@@ -125,8 +125,8 @@ def cases(seed: int) -> Iterator[Case]:
 
 def gate(case: Case) -> tuple[float, bool]:
     """PSI and verdict from the two sketches."""
-    before = profile(Sample(case.before, len(case.before)))
-    after = profile(Sample(case.after, len(case.after)))
+    before = profile(WindowSample(case.before, len(case.before)))
+    after = profile(WindowSample(case.after, len(case.after)))
     (found,) = compare({case.name: before}, {case.name: after}, THRESHOLD, 0.001)
     return found.psi, found.drifted
 

@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.quality.wheels import data_file
-from include.models.measures import Measured, measure_rows
-from include.monitoring.decisions import Evidence, Performance, judge_drift
-from include.monitoring.gate import Comparison, compare_windows
+from include.models.measures import EntityMetric, measure_rows
+from include.monitoring.decisions import DriftEvidence, Performance, judge_drift
+from include.monitoring.gate import WindowComparison, compare_windows
 from include.monitoring.matured import calibration
 from include.monitoring.profiles import profile_window
 from include.monitoring.windows import bounded
@@ -54,7 +54,7 @@ def watch(seed: int = 1) -> Control:
     policy = DriftPolicy(seed=seed)
     reference = profile_window(bounded(_window(before, 2015), policy.sample_rows, seed), ("id",))
     promoted = _auc(before)
-    compared: list[Comparison] = []
+    compared: list[WindowComparison] = []
     alarms, areas = [], []
     draw = np.random.default_rng(seed)
     for year in (2016, 2017, 2018):
@@ -75,12 +75,14 @@ def watch(seed: int = 1) -> Control:
     )
 
 
-def _evidence(found: Comparison, promoted: Measured, live: Measured, entities: int) -> Evidence:
+def _evidence(
+    found: WindowComparison, promoted: EntityMetric, live: EntityMetric, entities: int
+) -> DriftEvidence:
     at = datetime(2016, 1, 1, tzinfo=UTC)
     rates = promoted.rates
     if rates is None or live.rates is None:
         raise AssertionError("the prediction is a probability, and the outcome yes or no")
-    return Evidence(
+    return DriftEvidence(
         "1",
         False,
         found.reference_entities,
@@ -107,7 +109,7 @@ def _window(rows: pa.Table, year: int) -> pa.Table:
     return table.append_column("prediction", rows["predicted_probability"])
 
 
-def _auc(rows: pa.Table) -> Measured:
+def _auc(rows: pa.Table) -> EntityMetric:
     names = rows["id"].cast(pa.string()).to_pylist()
     outcome = rows["employed"].to_numpy().astype(np.float64)
     found = measure_rows("auc", names, outcome, rows["predicted_probability"].to_numpy())

@@ -20,9 +20,9 @@ import pyarrow as pa
 from sklearn.linear_model import LogisticRegression
 
 from benchmarks.quality.tables import Drift, Table, TablePlan, draw_table
-from include.models.measures import Measured, log_odds, measure_rows
-from include.monitoring.decisions import Evidence, Performance, Verdict, judge_drift
-from include.monitoring.gate import Comparison, compare_windows, explain
+from include.models.measures import EntityMetric, log_odds, measure_rows
+from include.monitoring.decisions import DriftEvidence, Performance, Verdict, judge_drift
+from include.monitoring.gate import WindowComparison, compare_windows, explain
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import calibration
 from include.monitoring.profiles import WindowProfile, profile_window
@@ -45,7 +45,7 @@ class Window:
 
     as_of: datetime
     profile: WindowProfile
-    measured: Measured | None
+    measured: EntityMetric | None
 
 
 @dataclass
@@ -144,8 +144,8 @@ class Tenant:
             self._judged.append(window)
         return verdict
 
-    def _evidence(self, found: Comparison, window: Window, season: bool) -> Evidence:
-        base = Evidence(
+    def _evidence(self, found: WindowComparison, window: Window, season: bool) -> DriftEvidence:
+        base = DriftEvidence(
             "1",
             False,
             found.reference_entities,
@@ -304,14 +304,14 @@ def weekends(rows: int, tenants: int, seed: int) -> dict[str, int]:
     return counted
 
 
-def _weeks(day: Any, label: Any, scores: Any) -> list[Measured]:
+def _weeks(day: Any, label: Any, scores: Any) -> list[EntityMetric]:
     """The metric of each week that has one."""
     weeks = (day // 7 == one for one in np.unique(day // 7))
     found = (_measure(label[mask], scores[mask]) for mask in weeks)
     return [one for one in found if one is not None]
 
 
-def _swing(parts: Iterable[Sequence[Measured] | Sequence[Later]]) -> Swing:
+def _swing(parts: Iterable[Sequence[EntityMetric] | Sequence[Later]]) -> Swing:
     """How much weeks swing, each part around its own level."""
     pooled = Swing()
     for part in parts:
@@ -319,7 +319,7 @@ def _swing(parts: Iterable[Sequence[Measured] | Sequence[Later]]) -> Swing:
     return pooled
 
 
-def _gap(measured: Measured) -> Later | None:
+def _gap(measured: EntityMetric) -> Later | None:
     """Log odds of outcomes less those predicted."""
     rates = measured.rates
     if rates is None or not 0 < rates.outcome < 1:
@@ -328,6 +328,6 @@ def _gap(measured: Measured) -> Later | None:
     return Later(log_odds(rates.outcome) - log_odds(rates.expected), error)
 
 
-def _measure(label: Any, scores: Any) -> Measured | None:
+def _measure(label: Any, scores: Any) -> EntityMetric | None:
     names = [str(number) for number in range(len(label))]
     return measure_rows("auc", names, np.asarray(label, dtype=np.float64), scores)

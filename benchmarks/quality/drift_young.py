@@ -35,8 +35,8 @@ from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import TableVersion
 from include.models.model import Model
-from include.monitoring.decisions import Evidence, Verdict, judge_drift
-from include.monitoring.gate import Comparison, Gate, compare_windows
+from include.monitoring.decisions import DriftEvidence, Verdict, judge_drift
+from include.monitoring.gate import Gate, WindowComparison, compare_windows
 from include.monitoring.maturity import Equalized, Maturity
 from include.monitoring.profiles import WindowProfile
 from include.monitoring.windows import PREDICTION
@@ -217,7 +217,7 @@ class Linear:
 class Judged:
     """A window: the verdict, and what it would be were maturity not looked at."""
 
-    comparison: Comparison
+    comparison: WindowComparison
     verdict: Verdict
     blind: Verdict
 
@@ -297,9 +297,9 @@ class Watch:
             )
         return Judged(found, self._verdict(found), self._verdict(blind))
 
-    def _verdict(self, found: Comparison) -> Verdict:
+    def _verdict(self, found: WindowComparison) -> Verdict:
         sizes = found.reference_entities, found.current_entities
-        evidence = Evidence(
+        evidence = DriftEvidence(
             "1", False, *sizes, found.columns, found.prediction, skipped=found.skipped
         )
         return judge_drift(evidence, self.policy)

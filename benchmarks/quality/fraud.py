@@ -42,7 +42,7 @@ from include.models.model import Model
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.training.contenders import baselines
-from include.training.rows import Rows, repeated
+from include.training.rows import LabelledRows, repeated
 from include.use_cases.spines import request_spine
 
 DECLARED = use_cases.get("fraud")
@@ -145,11 +145,11 @@ def shuttle() -> Figures:
     return report("Shuttle", FRAUD, _unrelated(features, label[tested]), scores)
 
 
-def _unrelated(features: pa.Table, label: np.ndarray) -> Rows:
+def _unrelated(features: pa.Table, label: np.ndarray) -> LabelledRows:
     count = len(label)
     names = np.arange(count).astype(np.str_)
     nothing = np.full(count, "")
-    return Rows(
+    return LabelledRows(
         features,
         label,
         np.ones(count),

@@ -23,8 +23,8 @@ from include.training.contenders import baselines
 from include.training.dataset import Dataset, Pinned, labelled_rows
 from include.training.fitting import fit_best
 from include.training.metrics import Intervals
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import UseCase
 
 Figures = dict[str, Any]
@@ -75,7 +75,7 @@ class Judged:
     """Later rows, and what each model says of them: the fitted one first, then the baselines."""
 
     use_case: UseCase
-    rows: Rows
+    rows: LabelledRows
     scores: Mapping[str, Scores]
     model: Model
     data: Dataset
@@ -129,7 +129,7 @@ def judge(
     rows = labelled_rows(use_case, pinned, later, end, lake)
     if training is None or rows is None:
         raise ValueError("no row has a label")
-    windows = Windows(tuple(earlier), tuple(later), cut)
+    windows = TrainingWindows(tuple(earlier), tuple(later), cut)
     data = Dataset(training, rows, windows)
     fitted = fit_best(use_case, training, windows, use_case.reach)
     models = {fitted.model.kind: fitted.model}
@@ -139,7 +139,11 @@ def judge(
 
 
 def report(
-    title: str, use_case: UseCase, rows: Rows, scores: Mapping[str, Scores], levels: bool = False
+    title: str,
+    use_case: UseCase,
+    rows: LabelledRows,
+    scores: Mapping[str, Scores],
+    levels: bool = False,
 ) -> Figures:
     """Every metric of every model and how much the first one is better, printed and returned.
 

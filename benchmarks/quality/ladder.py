@@ -41,8 +41,8 @@ from include.registry.evidence import Comparison, Evidence, Measured
 from include.training.candidates import OwnModel, Parent, compare, own_models
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
 from include.training.metrics import measure
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import Gates, UseCase
 
 #: Share of the mechanism's variance that is the tenant's own; tenants take turns.
@@ -145,9 +145,9 @@ def global_model(case: UseCase, seed: int, tenants: int) -> Model:
         rows_of(draw_table(plan(seed, tenant, POOLED_ROWS, sample=2)), tenant)
         for tenant in range(tenants)
     ]
-    rows = Rows.stacked(parts)
+    rows = LabelledRows.stacked(parts)
     instants = tuple(START + STEP * window for window in range(TRAINING + HOLDOUT))
-    windows = Windows(instants, (), instants[-1] + STEP)
+    windows = TrainingWindows(instants, (), instants[-1] + STEP)
     return fit_best(case, rows, windows, STEP, GLOBAL_SETTINGS).model
 
 
@@ -160,14 +160,14 @@ def plan(
     return TablePlan(seed, rows, deviation, len(FEATURES), tenant=tenant, sample=sample, days=days)
 
 
-def rows_of(table: Table, tenant: int) -> Rows:
+def rows_of(table: Table, tenant: int) -> LabelledRows:
     """A table's rows as training reads them: one entity each, of snapshots 18 days apart."""
     count = len(table.label)
     start = np.datetime64(START.replace(tzinfo=None), "us")
     as_of = start + (table.day // STEP.days) * np.timedelta64(STEP)
     entity = np.array([f"{tenant}/{number}" for number in range(count)])
     text = np.full(count, "")
-    return Rows(
+    return LabelledRows(
         features=table.features,
         label=table.label.astype(np.float64),
         weight=np.ones(count),
@@ -216,7 +216,7 @@ def retrained(case: UseCase, shared: Model, seed: int, tenant: int) -> Iterator[
 def judge(
     case: UseCase,
     shared: Model,
-    rows: Rows,
+    rows: LabelledRows,
     instants: Sequence[datetime],
     fresh: Table,
     where: tuple[int, int, float, int],
@@ -225,7 +225,9 @@ def judge(
 ) -> Outcome:
     """Train, decide, and hold the decision against the fresh window."""
     training, holdout = rows.at(instants[:TRAINING]), rows.at(instants[TRAINING:])
-    windows = Windows(tuple(instants[:TRAINING]), tuple(instants[TRAINING:]), instants[-1] + STEP)
+    windows = TrainingWindows(
+        tuple(instants[:TRAINING]), tuple(instants[TRAINING:]), instants[-1] + STEP
+    )
     own = own_models(case, training, windows, Parent(shared, "global/churn@1"))
     told = evidence(case, shared, own, holdout, challenge)
     alone = replace(told, comparisons=tuple(map(by_entity, told.comparisons)))
@@ -251,7 +253,7 @@ def judge(
 
 
 def evidence(
-    case: UseCase, shared: Model, own: Sequence[OwnModel], holdout: Rows, challenge: int
+    case: UseCase, shared: Model, own: Sequence[OwnModel], holdout: LabelledRows, challenge: int
 ) -> Evidence:
     """What training hands over, without the intervals that decide nothing."""
 

@@ -38,7 +38,7 @@ from include.simulate.truth import Truth
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.training.metrics import Intervals, mean_of
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import TOP
 
 MATCHING: Final = use_cases.get("matching")
@@ -55,7 +55,7 @@ Floats = npt.NDArray[np.float64]
 class Judged:
     """Later snapshots of one tenant: scores, and what is true of the rows."""
 
-    rows: Rows
+    rows: LabelledRows
     scores: dict[str, Scores]
     chance: Floats  #: that the profile applies for the job once it sees it
     exposure: dict[str, tuple[float, float]]  #: of group b: share of candidates, and of exposure
@@ -110,7 +110,7 @@ def _judged(world: World, plan: TenantPlan, lake: Lake) -> Judged:
     return Judged(rows.where(shown), kept, chances, exposure, len(rows))
 
 
-def _with_parity(rows: Rows, scores: Scores, groups: list[str]) -> Scores:
+def _with_parity(rows: LabelledRows, scores: Scores, groups: list[str]) -> Scores:
     """Scores that bring up the lists with parity: per snapshot as the scoring stage makes them."""
     fair = np.full(len(rows), -np.inf)
     for at in np.unique(rows.as_of):
@@ -124,7 +124,7 @@ def _with_parity(rows: Rows, scores: Scores, groups: list[str]) -> Scores:
 
 
 def _rankings(
-    rows: Rows, scores: Scores, there: npt.NDArray[np.int64]
+    rows: LabelledRows, scores: Scores, there: npt.NDArray[np.int64]
 ) -> list[npt.NDArray[np.int64]]:
     """The rows of each list among these, best first."""
     order = there[np.lexsort((rows.item[there], -scores[there], rows.group[there]))]
@@ -134,7 +134,7 @@ def _rankings(
     return [order[start:end] for start, end in pairwise([*starts.tolist(), len(order)])]
 
 
-def _exposure(rows: Rows, scores: Scores, groups: list[str]) -> tuple[float, float]:
+def _exposure(rows: LabelledRows, scores: Scores, groups: list[str]) -> tuple[float, float]:
     """Group b's share of the candidates, and of the exposure in lists of ten."""
     lists = [one[:TOP] for one in _rankings(rows, scores, np.arange(len(rows)))]
     place = np.concatenate([np.arange(1, len(one) + 1) for one in lists])
@@ -143,7 +143,7 @@ def _exposure(rows: Rows, scores: Scores, groups: list[str]) -> tuple[float, flo
     return found.candidates, found.exposure
 
 
-def _chances(rows: Rows, truth: Truth) -> Floats:
+def _chances(rows: LabelledRows, truth: Truth) -> Floats:
     """The true chance of each row's profile to apply for its job, should it see it."""
     users = {user: at for at, user in enumerate(truth.users["user_id"].to_pylist())}
     items = {item: at for at, item in enumerate(truth.items["item_id"].to_pylist())}
@@ -156,7 +156,7 @@ def _chances(rows: Rows, truth: Truth) -> Floats:
 
 def _figures(title: str, parts: list[Judged]) -> Figures:
     """Metrics, true chances and exposure of every model over the parts."""
-    rows = Rows.stacked([one.rows for one in parts])
+    rows = LabelledRows.stacked([one.rows for one in parts])
     names = list(parts[0].scores)
     scores = {name: np.concatenate([one.scores[name] for one in parts]) for name in names}
     chance = np.concatenate([one.chance for one in parts])
@@ -194,7 +194,9 @@ def _figures(title: str, parts: list[Judged]) -> Figures:
     return figures
 
 
-def _true(rows: Rows, scores: Scores, chance: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
+def _true(
+    rows: LabelledRows, scores: Scores, chance: Floats
+) -> tuple[Floats, npt.NDArray[np.int64]]:
     """Mean true chance of each list's ten, and one row of it that carries its weight."""
     lists = _rankings(rows, scores, np.arange(len(rows)))
     value = np.array([chance[one[:TOP]].mean() for one in lists])

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from include.handoffs import LostDays
-from include.monitoring.decisions import Evidence, judge_drift
+from include.monitoring.decisions import DriftEvidence, judge_drift
 from include.monitoring.gate import compare_windows
 from include.monitoring.profiles import WindowProfile, profile_window
 from include.quality.expectation import DAY, Series
@@ -261,7 +261,7 @@ def _judged(reference: WindowProfile, current: WindowProfile, policy: DriftPolic
     found = compare_windows(
         reference, WindowProfile(there, current.entities, current.weekdays), policy
     )
-    evidence = Evidence(
+    evidence = DriftEvidence(
         "1",
         False,
         found.reference_entities,

@@ -43,13 +43,13 @@ from include.features import stage as features
 from include.features.declarations import USER, AttributeLookup
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import FeaturesBuilt, Interval
-from include.simulate.faults import Drift, Duplicates, Fault, Late, Leak, Outage, Shock
+from include.simulate.faults import Drift, Duplicates, Fault, Late, Leak, Shock, SimulatedOutage
 from include.simulate.world import TenantPlan, World
 from include.storage.canonical import ATTRIBUTES
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.training.dataset import build
-from include.training.leakage import Found
+from include.training.leakage import SuspectedOrigin
 from include.training.stage import train
 from include.training.suspecting import Material, look
 from include.use_cases.declaration import UseCase
@@ -110,7 +110,7 @@ HONEST: Final[tuple[tuple[Fault, ...], ...]] = (
     (Duplicates(0.1), Shock(230, 7, 3.0)),
     (),
     (Drift("prior", 200, 0.7, over=60),),
-    (Outage(150, 5),),
+    (SimulatedOutage(150, 5),),
 )
 CUTS: Final = tuple(
     datetime(2017, month, day, 4, tzinfo=UTC) for month, day in ((10, 16), (12, 25))
@@ -121,7 +121,7 @@ CUTS: Final = tuple(
 class Looked:
     """What one training suspects."""
 
-    found: tuple[Found, ...]
+    found: tuple[SuspectedOrigin, ...]
     rows: int
 
     def suspects(self, origin: str) -> bool:

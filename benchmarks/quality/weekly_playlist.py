@@ -40,8 +40,8 @@ from include.training.evaluation import answers
 from include.training.fitting import fit_best
 from include.training.lists import list_baselines
 from include.training.metrics import Intervals, Lists
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 
 PLAYLIST: Final = use_cases.get("weekly_playlist")
 SEEDS: Final = (1, 2, 3)
@@ -54,7 +54,7 @@ OURS: Final = "ease"
 class Judged:
     """Later weeks of one tenant, and the lists of every model."""
 
-    rows: Rows  #: one per list that was asked for
+    rows: LabelledRows  #: one per list that was asked for
     lists: dict[str, Lists]
     categories: dict[str, str]  #: item → category
     novelty: dict[str, float]  #: item → bits
@@ -88,7 +88,7 @@ def _judged(world: World, plan: TenantPlan, lake: Lake) -> Judged:
     rows = labelled_rows(PLAYLIST, pin(tenant, lake), later, world.instant(DAYS), lake)
     if training is None or rows is None:
         raise ValueError(f"{tenant.id}: no row has a label")
-    windows = Windows(tuple(earlier), tuple(later), cut)
+    windows = TrainingWindows(tuple(earlier), tuple(later), cut)
     model = fit_best(PLAYLIST, training, windows, PLAYLIST.reach).model
     ours = cast(EasePredictor, model.predictor)
     models: dict[str, Model] = {
@@ -119,7 +119,7 @@ def _judged(world: World, plan: TenantPlan, lake: Lake) -> Judged:
 
 def _figures(title: str, parts: list[Judged]) -> Figures:
     """Metrics of every model over the parts, printed and returned."""
-    rows = Rows.stacked([one.rows for one in parts])
+    rows = LabelledRows.stacked([one.rows for one in parts])
     names = list(parts[0].lists)
     lists = {
         name: Lists({group: x for one in parts for group, x in one.lists[name].items.items()})
@@ -167,7 +167,7 @@ def _variety(part: Judged, name: str) -> tuple[float, float, float]:
     return float(np.mean(kinds)), spread, float(np.mean(novelty))
 
 
-def _once(rows: Rows) -> list[int]:
+def _once(rows: LabelledRows) -> list[int]:
     """The first row of each list that was asked for."""
     found: list[int] = np.unique(rows.group, return_index=True)[1].tolist()
     return found

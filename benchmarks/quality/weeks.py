@@ -35,7 +35,7 @@ from include.training import TrainingState, is_due, train, train_global
 from include.training.contenders import baselines
 from include.training.dataset import Pinned, labelled_rows
 from include.training.metrics import Intervals
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
 
@@ -90,7 +90,7 @@ def measure(use_case: UseCase, lake: Lake) -> dict[str, object]:
         lake,
         "1",
     )
-    parts: list[tuple[Rows, dict[str, np.ndarray]]] = []
+    parts: list[tuple[LabelledRows, dict[str, np.ndarray]]] = []
     rungs: dict[str, str] = {}
     for tenant in fleet:
         served = Served(tenant)
@@ -198,7 +198,7 @@ def _pin(tenant: TenantConfig, lake: Lake) -> Pinned:
     )
 
 
-def _baseline_scores(use_case: UseCase, name: str, rows: Rows) -> np.ndarray:
+def _baseline_scores(use_case: UseCase, name: str, rows: LabelledRows) -> np.ndarray:
     return next(b for b in baselines(use_case) if b.name == name).model.predict(rows.features)
 
 
@@ -208,10 +208,10 @@ def _shown(served: Served) -> str:
 
 def _report(
     use_case: UseCase,
-    parts: list[tuple[Rows, dict[str, np.ndarray]]],
+    parts: list[tuple[LabelledRows, dict[str, np.ndarray]]],
     rungs: dict[str, str],
 ) -> dict[str, object]:
-    rows = Rows.stacked([part for part, _ in parts])
+    rows = LabelledRows.stacked([part for part, _ in parts])
     models = list(parts[0][1])
     scores = {m: np.concatenate([found[m] for _, found in parts]) for m in models}
     everyone = np.ones(len(rows), dtype=bool)

@@ -25,7 +25,7 @@ from include.tenants.loader import tenants_folder
 from include.tenants.namespace import GLOBAL
 
 if TYPE_CHECKING:
-    from include.registry.blast_radius import Effect
+    from include.registry.blast_radius import ChampionChange
 
 
 def withdraw_consent(
@@ -70,7 +70,7 @@ def withdraw_consent(
 
 
 def _print_withdrawal(
-    tenant: str, path: Path | None, changed: bool, effects: Sequence[Effect], dry_run: bool
+    tenant: str, path: Path | None, changed: bool, effects: Sequence[ChampionChange], dry_run: bool
 ) -> None:
     if changed:
         console.print(f"{path}: consent: false", markup=False, soft_wrap=True)

@@ -37,16 +37,13 @@ def print_preview(console: Console, found: Preview) -> None:
     """Sample, distributions and cost."""
     at = f"{found.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     console.print(f"{found.view} of {found.tenant} at {at}", markup=False, highlight=False)
-    if found.pooled_tenants is not None:
-        console.print(f"over the events of {found.pooled_tenants} consenting tenants")
     if found.sample:
         rows = [{k: _value(v) for k, v in row.items() if k != "as_of"} for row in found.sample]
         print_table(console, _turned(rows), title="Sample")
     print_table(console, [_distribution(one) for one in found.distributions], title="Distribution")
     cost = found.cost
-    pooled = f" and {cost.pooled_events:,} pooled ones" if found.pooled_tenants is not None else ""
     console.print(
-        f"Cost: {cost.events:,} events{pooled} and {cost.attributes:,} attributes read in "
+        f"Cost: {cost.events:,} events and {cost.attributes:,} attributes read in "
         f"{cost.read_seconds:.2f} s, {cost.spine_rows:,} rows computed in "
         f"{cost.compute_seconds:.2f} s; the process took at most {cost.peak_bytes / 1e6:,.0f} MB",
         highlight=False,

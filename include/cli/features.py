@@ -69,7 +69,6 @@ def list_views(
         {
             "view": name,
             "entity": view["entity"],
-            "scope": view["scope"],
             "features": len(view["features"]),
             "used by": ", ".join(view["used_by"]),
             "ttl": view["ttl"],
@@ -183,7 +182,6 @@ def preview(
         config,
         declared,
         parse_instant(as_of) if as_of else datetime.now(UTC),
-        fleet=tuple(fleet().tenants.values()),
         lake=wiring.lake(),
         rows=rows,
     )

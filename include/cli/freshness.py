@@ -13,7 +13,6 @@ from include.features.online.served import Served
 from include.features.online.store import OnlineStore
 from include.features.views import FeatureView
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import global_owner
 
 
 def freshness(
@@ -73,9 +72,4 @@ def _state(view: FeatureView, found: Served | None, at: datetime) -> str:
 def _served(
     tenant: TenantConfig, views: Sequence[FeatureView], online: OnlineStore
 ) -> list[Served]:
-    if not views:
-        return []
-    served = online.freshness(tenant.ref)
-    if any(view.scope == "shared" for view in views):
-        served += online.freshness(global_owner(tenant.region))
-    return served
+    return online.freshness(tenant.ref) if views else []

@@ -24,8 +24,6 @@ Reading = Literal["number", "text"]
 Origin = Literal["event", "property", "attribute", "local"]
 
 JOIN_KEYS: Final = ("user_id", "account_id", "item_id", "group_id")
-#: Whose event it is: what shared views count, and nobody else may read.
-TENANT_COLUMN: Final = "tenant_id"
 _TEXT_COLUMNS: Final = ("event", "event_id", *JOIN_KEYS)
 _NUMBER_COLUMNS: Final = ("quantity", "amount")
 LOCAL_COLUMNS: Final = ("local_hour", "local_weekday")
@@ -62,7 +60,7 @@ class Column:
 def parse_column(name: object, where: str) -> Column:
     """The column called `name`; raises `UnknownNameError` naming `where` it was used."""
     if isinstance(name, str):
-        if name in (*_TEXT_COLUMNS, *_NUMBER_COLUMNS, TENANT_COLUMN):
+        if name in (*_TEXT_COLUMNS, *_NUMBER_COLUMNS):
             return Column(name, "event", name)
         if name in LOCAL_COLUMNS:
             return Column(name, "local", name)

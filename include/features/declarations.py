@@ -7,7 +7,7 @@ Meaning, the same on every engine and fixed by `tests/spec`:
 - An event with a null join key, and a spine row with one, match nothing.
 - Values that are null, NaN or infinite are skipped by every function that reads a value.
 - Of nothing, `count`, `distinct_count`, `days_active` and `sum` are 0; everything else is null.
-- Events are ordered by (event_timestamp, event_id, source), pooled ones then by tenant_id.
+- Events are ordered by (event_timestamp, event_id, source).
 - An attribute is what was valid and known: of the facts with `valid_from <= as_of` and
   `created_timestamp <= as_of`, the one with the latest (valid_from, created_timestamp, event_id,
   source).

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from include.errors import ConfigError, IsolationError, UnknownNameError
 from include.features.spine import Spine
-from include.features.views import FeatureService, FeatureView, columns_read
+from include.features.views import FeatureService, columns_read
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
 from include.storage.entities import ENTITY_COLUMNS
 
@@ -28,15 +28,12 @@ class Engine(Protocol):
         events: pa.Table,
         attributes: pa.Table,
         timezone: str,
-        shared: pa.Table | None = None,
     ) -> pa.Table:
         """One row per spine row, in its order: join keys, `as_of`, then `service.columns`.
 
         `events` and `attributes` are one tenant's canonical tables, of which the columns in
         `required_columns` are enough; (source, event_id) identifies a row. `timezone` is the
-        tenant's. `shared` are the events of all tenants that consented, which shared views read;
-        (tenant_id, source, event_id) identifies a row, and None is none. The result's schema
-        metadata holds `feature_service` and `feature_fingerprint`.
+        tenant's. The result's schema metadata holds `feature_service` and `feature_fingerprint`.
 
         Raises:
             ConfigError: the spine lacks a join key, or the time zone is none.
@@ -50,46 +47,28 @@ class RequiredColumns:
 
     events: tuple[str, ...]
     attributes: tuple[str, ...]
-    shared: tuple[str, ...]
 
 
 def required_columns(service: FeatureService) -> RequiredColumns:
     """What must be read from the lake to compute `service`, in canonical order."""
-    own = [view for view in service.views if view.scope == "tenant"]
-    pooled = [view for view in service.views if view.scope == "shared"]
-    read = [column for view in own for column in columns_read(view)]
-    looked_up = any(column.origin == "attribute" for column in read)
+    read = [column for view in service.views for column in columns_read(view)]
+    wanted = {"source", "event_id", "event", "event_timestamp", "created_timestamp"}
+    wanted |= set(service.join_keys)
+    wanted |= {column.field for column in read if column.origin == "event"}
+    wanted |= {"properties" for column in read if column.origin == "property"}
+    looked_up = [column for column in read if column.origin == "attribute"]
+    wanted |= {ENTITY_COLUMNS[column.entity] for column in looked_up}
     facts = tuple(n for n in ATTRIBUTES.names if n not in ("tenant_id", "month"))
     return RequiredColumns(
-        events=_event_columns(own),
-        attributes=facts if looked_up or any(view.attributes for view in own) else (),
-        shared=("tenant_id", *_event_columns(pooled)) if pooled else (),
+        events=tuple(name for name in EVENTS.names if name in wanted),
+        attributes=facts if looked_up or any(view.attributes for view in service.views) else (),
     )
-
-
-def _event_columns(views: list[FeatureView]) -> tuple[str, ...]:
-    wanted = {"source", "event_id", "event", "event_timestamp", "created_timestamp"}
-    for view in views:
-        read = columns_read(view)
-        wanted |= set(view.entity.join_keys)
-        wanted |= {column.field for column in read if column.origin == "event"}
-        wanted |= {"properties" for column in read if column.origin == "property"}
-        wanted |= {ENTITY_COLUMNS[c.entity] for c in read if c.origin == "attribute"}
-    return tuple(name for name in EVENTS.names if name in wanted)
 
 
 def checked_events(service: FeatureService, events: pa.Table) -> pa.Table:
     """The required columns in canonical types, without the rows that have no usable instant."""
     _check_one_tenant(events)
     return _checked(events, required_columns(service).events, EVENTS, "event_timestamp")
-
-
-def checked_shared(service: FeatureService, shared: pa.Table | None) -> pa.Table:
-    """`checked_events` of the pooled events; an empty table where there are none."""
-    names = required_columns(service).shared
-    if shared is None:
-        shared = EVENTS.empty_table()
-    return _checked(shared, names, EVENTS, "event_timestamp")
 
 
 def checked_attributes(service: FeatureService, attributes: pa.Table) -> pa.Table:

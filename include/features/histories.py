@@ -27,12 +27,9 @@ class Histories:
     #: Event name → length, of all names that were ever known; none where no source had begun.
     events: Mapping[str, timedelta]
     attributes: Mapping[str, timedelta]  #: likewise, e.g. `item.category`
-    shared: timedelta = NOTHING  #: of the pooled events
 
     def of_events(self, reach: Reach) -> timedelta:
         """The shortest history of the events that a column reads; of what never comes, any."""
-        if reach.shared:
-            return self.shared
         known = [self.events[name] for name in reach.events if name in self.events]
         return min(known, default=max(self.events.values(), default=NOTHING))
 
@@ -51,7 +48,6 @@ def histories(inputs: Inputs, at: datetime, until: datetime) -> Histories:
     return Histories(
         _event_histories(inputs.events, at, until),
         _attribute_histories(inputs.attributes, at, until),
-        _pooled_history(inputs.shared, at),
     )
 
 
@@ -65,11 +61,7 @@ def shortened(inputs: Inputs, at: datetime, lengths: Histories) -> Inputs:
             pc.equal(events["event"], event), pc.greater_equal(events["event_timestamp"], since)
         )
         keep = pc.or_(keep, there)
-    shared = inputs.shared
-    if shared is not None:
-        since = pa.scalar(at - lengths.shared, TIMESTAMP)
-        shared = shared.filter(pc.greater_equal(shared["event_timestamp"], since))
-    return replace(inputs, events=events.filter(keep), shared=shared)
+    return replace(inputs, events=events.filter(keep))
 
 
 def _known(events: pa.Table, at: datetime) -> pa.Table:
@@ -117,10 +109,3 @@ def _attribute_histories(
         f"{entity}.{name}": max(at - first, NOTHING)
         for entity, name, first in zip(*columns, strict=True)
     }
-
-
-def _pooled_history(shared: pa.Table | None, at: datetime) -> timedelta:
-    if shared is None:
-        return NOTHING
-    first = pc.min(_known(shared, at)["event_timestamp"]).as_py()
-    return NOTHING if first is None else at - first

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
+from operator import itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,7 +26,6 @@ from include.features.declarations import (
 from include.features.engine import (
     checked_attributes,
     checked_events,
-    checked_shared,
     finished,
     tenant_zone,
 )
@@ -90,7 +90,6 @@ def compute(
     events: pa.Table,
     attributes: pa.Table,
     timezone: str,
-    shared: pa.Table | None = None,
 ) -> pa.Table:
     """See `Engine.compute`."""
     spine.check_serves(service)
@@ -98,11 +97,10 @@ def compute(
     for fact in checked_attributes(service, attributes).to_pylist():
         facts[fact["entity"], fact["entity_id"]].append(fact)
     own = _events(checked_events(service, events), facts, tenant_zone(timezone))
-    pooled = _events(checked_shared(service, shared), {}, tenant_zone("UTC"))
     rows = spine.table.to_pylist()
     columns: dict[str, list[Value]] = {name: [] for name in service.columns}
     for view in service.views:
-        by_entity = _by_entity(view, own if view.scope == "tenant" else pooled)
+        by_entity = _by_entity(view, own)
         for row in rows:
             key = tuple(row[name] for name in view.entity.join_keys)
             for name, value in _row(view, by_entity.get(key, []), row, facts).items():
@@ -113,8 +111,7 @@ def compute(
 
 def _events(table: pa.Table, facts: Facts, zone: ZoneInfo) -> list[_Event]:
     rows = table.to_pylist()
-    order = ("event_timestamp", "event_id", "source", "tenant_id")
-    rows.sort(key=lambda row: tuple(row[name] for name in order if name in row))
+    rows.sort(key=itemgetter("event_timestamp", "event_id", "source"))
     return [
         _Event(
             row,
@@ -184,12 +181,7 @@ def _row(
     for aggregation in (*view.aggregations, *view.inputs):
         meant = [e for e in past if all(_holds(c, e) for c in aggregation.where)]
         for window in aggregation.windows:
-            value = _aggregated(aggregation, window, meant, as_of)
-            within = _within(meant, window, as_of)
-            tenants = {e.row.get("tenant_id") for e in within if _tells(e, aggregation)}
-            if view.scope == "shared" and len(tenants) < view.minimum_tenants:
-                value = None
-            values[aggregation.feature(window)] = value
+            values[aggregation.feature(window)] = _aggregated(aggregation, window, meant, as_of)
     for lookup in view.attributes:
         values[lookup.feature] = _attribute(lookup, row, facts)
     for derived in view.derived:
@@ -202,12 +194,6 @@ def _attribute(lookup: AttributeLookup, row: dict[str, Any], facts: Facts) -> Va
     known = facts.get((lookup.entity_kind, entity_id), [])
     value = _valid(known, lookup.name, row[AS_OF], row[AS_OF])
     return read_text(value) if lookup.reading == "text" else read_number(value)
-
-
-def _tells(event: _Event, aggregation: Aggregation) -> bool:
-    """Whether the event has what the aggregation reads."""
-    column, reading = aggregation.source, aggregation.reading
-    return column is None or reading is None or event.read(column, reading) is not None
 
 
 def _within(events: list[_Event], window: timedelta, as_of: datetime) -> list[_Event]:

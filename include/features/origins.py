@@ -14,7 +14,7 @@ from include.features.columns import Column, parse_column
 from include.features.conditions import Condition
 from include.features.declarations import Aggregation
 from include.features.expressions import features_of
-from include.features.requests import Request, column_of
+from include.features.requests import RequestColumns, column_of
 from include.features.views import FeatureService, FeatureView
 
 #: That an event happened, when, and to whom.
@@ -23,7 +23,9 @@ TIMING: Final = "event_timestamp"
 EVENT: Final = "event "
 
 
-def origins(service: FeatureService, request: Request | None = None) -> dict[str, frozenset[str]]:
+def origins(
+    service: FeatureService, request: RequestColumns | None = None
+) -> dict[str, frozenset[str]]:
     """Feature column → its origins; none is empty.
 
     An origin is a column as a declaration writes it (`amount`, `properties.discount`,

@@ -53,7 +53,7 @@ def evaluate(view: FeatureView, primitives: Mapping[str, Values], rows: int) -> 
     """
     with np.errstate(all="ignore"):
         columns = {
-            column: _column(expression, primitives, rows, integer=view.columns[column] == "integer")
+            column: _column(expression, primitives, rows)
             for column, expression in view.outputs.items()
         }
     if rows > _FEW:
@@ -66,18 +66,13 @@ def nulls(view: FeatureView, rows: int) -> dict[str, pa.Array]:
     return {name: pa.nulls(rows, TYPES[kind]) for name, kind in view.columns.items()}
 
 
-def _column(
-    expression: Expression, values: Mapping[str, Values], rows: int, *, integer: bool
-) -> Values | pa.Array:
+def _column(expression: Expression, values: Mapping[str, Values], rows: int) -> Values:
     if isinstance(expression, Feature):
         return values[expression.name]
     numbers = calculate(expression, values)
     if numbers.shape != (rows,):  # of constants alone
         numbers = np.broadcast_to(numbers, (rows,))
-    if not integer:
-        return numbers
-    missing = np.isnan(numbers)  # a count that is only told where enough tenants are behind it
-    return pa.array(np.where(missing, 0, numbers).astype(np.int64), mask=missing)
+    return numbers
 
 
 def calculate(expression: Expression, values: Mapping[str, Values]) -> Floats:
@@ -101,7 +96,7 @@ def calculate(expression: Expression, values: Mapping[str, Values]) -> Floats:
     return np.where(np.isfinite(result), result, np.nan)
 
 
-def _arrays(columns: Mapping[str, Values | pa.Array], rows: int) -> dict[str, pa.Array]:
+def _arrays(columns: Mapping[str, Values], rows: int) -> dict[str, pa.Array]:
     """`_array` of each; those of one type are slices of one array, which is made faster."""
     found: dict[str, pa.Array] = {}
     alike: dict[str, dict[str, Integers | Floats]] = {}
@@ -116,10 +111,8 @@ def _arrays(columns: Mapping[str, Values | pa.Array], rows: int) -> dict[str, pa
     return found
 
 
-def _array(values: Values | pa.Array) -> pa.Array:
+def _array(values: Values) -> pa.Array:
     """An Arrow array whose bytes under nulls are zeros."""
-    if isinstance(values, pa.Array):
-        return values
     if isinstance(values, Texts):
         return values.dictionary.take(pa.array(values.codes, mask=values.codes < 0))
     if values.dtype == np.int64:

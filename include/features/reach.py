@@ -27,7 +27,7 @@ from include.features.expressions import (
     Ratio,
     features_of,
 )
-from include.features.requests import PREFIX, Request, column_of
+from include.features.requests import PREFIX, RequestColumns, column_of
 from include.features.views import FeatureService, FeatureView
 from include.tenants.config import TenantConfig
 
@@ -44,7 +44,6 @@ class Reach:
     window: timedelta  #: how far back; `ALL_HISTORY` where there is no bound
     events: tuple[str, ...] = ()  #: names of the events that it reads
     attributes: tuple[str, ...] = ()  #: that these look up, e.g. `item.category`
-    shared: bool = False  #: the events are those of a pool of tenants
     #: Power of the length of history that it is proportional to where nothing else changes.
     degree: int = 0
 
@@ -55,7 +54,6 @@ class Reach:
             window=max(self.window, other.window),
             events=tuple(dict.fromkeys((*self.events, *other.events))),
             attributes=tuple(dict.fromkeys((*self.attributes, *other.attributes))),
-            shared=self.shared or other.shared,
         )
 
 
@@ -72,7 +70,7 @@ def of_view(view: FeatureView) -> dict[str, Reach]:
     return {name: _combined(expression, known) for name, expression in view.outputs.items()}
 
 
-def of_request(request: Request, features: Mapping[str, Reach]) -> dict[str, Reach]:
+def of_request(request: RequestColumns, features: Mapping[str, Reach]) -> dict[str, Reach]:
     """Of the columns of a request. Whether a text is new depends on all of history.
 
     Args:
@@ -96,7 +94,7 @@ def retention_problems(tenant: TenantConfig, service: FeatureService) -> list[st
         f"{window_name(kept) if not kept.microseconds else kept}; keep them longer, shorten the "
         "window, or leave out the use case"
         for view in service.views
-        if view.scope == "tenant" and view.longest_window > kept
+        if view.longest_window > kept
     ]
 
 
@@ -117,7 +115,6 @@ def _of_aggregation(view: FeatureView, aggregation: Aggregation, window: timedel
         window,
         view.stream.events,
         tuple(dict.fromkeys(one.name for one in read if one.origin == "attribute")),
-        view.scope == "shared",
         int(window == ALL_HISTORY and aggregation.function in _EXTENSIVE),
     )
 

@@ -13,7 +13,7 @@ from include.features.columns import parse_column
 from include.features.engine import tenant_zone
 from include.features.expressions import features_of
 from include.features.outputs import calculate
-from include.features.requests import ENTITY, PREFIX, Request, column_of
+from include.features.requests import ENTITY, PREFIX, RequestColumns, column_of
 from include.features.spine import AS_OF
 from include.features.vectorized.columns import EventColumns
 from include.storage.canonical import ATTRIBUTES, TIMESTAMP
@@ -21,7 +21,9 @@ from include.storage.canonical import ATTRIBUTES, TIMESTAMP
 Floats = npt.NDArray[np.float64]
 
 
-def with_request(request: Request, table: pa.Table, events: pa.Table, timezone: str) -> pa.Table:
+def with_request(
+    request: RequestColumns, table: pa.Table, events: pa.Table, timezone: str
+) -> pa.Table:
     """A table of features with the request's columns before `as_of`, in the same order.
 
     Args:

@@ -25,7 +25,7 @@ ENTITY: Final = "group_id"
 
 
 @dataclass(frozen=True)
-class Request:
+class RequestColumns:
     """The columns, all of them numbers.
 
     A column `amount` of the event becomes `request__amount`. Of a text such as

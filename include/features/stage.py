@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from include.features.inputs import Inputs
 from include.features.request_columns import with_request
-from include.features.requests import Request
+from include.features.requests import RequestColumns
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.handoffs import StoredObject
@@ -23,7 +23,7 @@ def build(
     *,
     as_of: datetime,
     lake: Lake,
-    request: Request | None = None,
+    request: RequestColumns | None = None,
 ) -> StoredObject:
     """Features for every row of a scoring spine, in its order.
 

@@ -26,7 +26,7 @@ class TrainingSet:
     """Features of a spine with what they were made from.
 
     `table` is `(rows, keys + 1 + features)`: texts, `as_of`, then int64, float64 and text. Its
-    schema says which integers can be null, its metadata holds service, fingerprint and recipe.
+    schema says that integers cannot be null, its metadata holds service, fingerprint and recipe.
     """
 
     table: pa.Table
@@ -43,14 +43,9 @@ class TrainingSet:
         return table
 
     def to_pandas(self) -> pd.DataFrame:
-        """`to_arrow` as a frame: int64, or Int64 where nulls are possible, float64, categories."""
+        """`to_arrow` as a frame: int64, float64, categories."""
         table = self.to_arrow()
-        mapper = {pa.int64(): pd.Int64Dtype()}.get
-        columns = {
-            field.name: table[field.name].to_pandas(types_mapper=mapper if field.nullable else None)
-            for field in table.schema
-        }
-        frame = pd.DataFrame(columns)
+        frame = pd.DataFrame({name: table[name].to_pandas() for name in table.column_names})
         frame.attrs = {
             key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()
         }
@@ -70,9 +65,8 @@ def build(service: FeatureService, spine: pa.Table, inputs: Inputs) -> TrainingS
         attributes=attributes,
         known_at=inputs.known_at,
         spine_digest=digest(rows.table),
-        pool=inputs.pool,
     )
-    table = _typed(inputs.compute(service, rows), service, recipe)
+    table = _typed(inputs.compute(service, rows), recipe)
     return TrainingSet(table, recipe, digest(table))
 
 
@@ -101,16 +95,9 @@ def digest(table: pa.Table) -> str:
     return total.hexdigest()
 
 
-def _typed(table: pa.Table, service: FeatureService, recipe: Recipe) -> pa.Table:
+def _typed(table: pa.Table, recipe: Recipe) -> pa.Table:
     """The engine's table with a schema that says what cannot be null, and with its recipe."""
-    certain = {
-        name
-        for view in service.views
-        if view.scope == "tenant"
-        for name, kind in view.columns.items()
-        if kind == "integer"
-    }
-    fields = [field.with_nullable(field.name not in certain) for field in table.schema]
+    fields = [field.with_nullable(not pa.types.is_integer(field.type)) for field in table.schema]
     metadata = {**(table.schema.metadata or {}), b"recipe": json.dumps(pack(recipe)).encode()}
     return table.cast(pa.schema(fields, metadata)).combine_chunks()
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
-from include.features.columns import TENANT_COLUMN, Column, Reading
-from include.features.conditions import Condition, at_least, present
+from include.features.columns import Column
 from include.features.declarations import (
     ALL_HISTORY,
-    FUNCTIONS,
     Aggregation,
     AttributeLookup,
     Derived,
@@ -29,7 +25,6 @@ from include.features.declarations import (
 from include.features.expressions import (
     Expression,
     Feature,
-    OnlyIf,
     check_size,
     features_of,
     replaced,
@@ -38,21 +33,10 @@ from include.features.expressions import meaning as expression_meaning
 from include.features.fingerprints import aggregation_meaning, digest, unordered, versioned
 from include.storage.entities import ENTITY_COLUMNS
 
-#: Of a shared view that tenants are answered from: two, and whoever reads it.
-FEWEST_TENANTS: Final = 3
-#: Functions whose value is, or numbers, single events or values of somebody's.
-_SINGLED_OUT: Final = ("min", "max", "first", "last", "time_since_first", "time_since_last")
-
 
 @dataclass(frozen=True)
 class FeatureView:
-    """Features of one entity: aggregations of an event stream, and attributes.
-
-    A **shared** view aggregates the events of every tenant that consented to pooling. It has only
-    features in which no single event or tenant stands out: no attribute, no first, last, smallest
-    or largest value or instant; and each is null unless `minimum_tenants` of them have
-    such events in the window, with a value where one is read. Its local time is UTC.
-    """
+    """Features of one entity: aggregations of an event stream, and attributes."""
 
     name: str
     entity: Entity
@@ -61,8 +45,6 @@ class FeatureView:
     derived: tuple[Derived, ...] = ()
     inputs: tuple[Aggregation, ...] = ()  #: read by `derived` alone; they give no columns
     attributes: tuple[AttributeLookup, ...] = ()
-    scope: Literal["tenant", "shared"] = "tenant"
-    minimum_tenants: int = FEWEST_TENANTS
     #: How old the online store's materialization may be when it answers; None: not served online.
     ttl: timedelta | None = None
     owner: str = ""
@@ -75,16 +57,12 @@ class FeatureView:
         self._check_parts(where)
         if not self.aggregations and not self.derived and not self.attributes:
             raise ConfigError(f"{where} declares no feature")
-        if self.scope not in ("tenant", "shared"):
-            raise UnknownNameError("scope", self.scope, ("tenant", "shared"), where)
         if self.ttl is not None:
             check_duration(self.ttl, f"{where}: ttl")
         self._check_stream(where)
         self._check_attributes(where)
         self._check_names(where)
         _ = self._primitives
-        if self.scope == "shared":
-            self._check_shared(where)
 
     def computed(self) -> Iterator[tuple[Aggregation, timedelta]]:
         """Every distinct primitive that engines compute, by name `aggregation.feature(window)`."""
@@ -93,7 +71,7 @@ class FeatureView:
     @cached_property
     def outputs(self) -> dict[str, Expression]:
         """Output column → what it is in terms of primitives and attributes."""
-        named = {a.feature(w): self._gated(a.expression(w), a, w) for a, w in self._declared()}
+        named = {a.feature(w): a.expression(w) for a, w in self._declared()}
         named |= {lookup.feature: Feature(lookup.feature) for lookup in self.attributes}
         columns = {self.column(n): named[n] for n in self._plain}
         for derived in self.derived:
@@ -140,8 +118,6 @@ class FeatureView:
         if self.attributes:
             told = ([a.entity_kind, a.name, a.reading] for a in self.attributes)
             parts.append(["attributes", *told])
-        if self.scope == "shared":
-            parts.append(["shared", self.minimum_tenants, "of those with a value"])
         return versioned(parts)
 
     @property
@@ -155,7 +131,7 @@ class FeatureView:
     def _primitives(self) -> dict[str, Aggregation]:
         found: dict[str, Aggregation] = {}
         for aggregation, window in self._declared():
-            for part in (*aggregation.primitives(window), *self._support(aggregation, window)):
+            for part in aggregation.primitives(window):
                 name = part.feature(part.windows[0])
                 if found.setdefault(name, part) != part:
                     raise ConfigError(
@@ -182,18 +158,6 @@ class FeatureView:
             for window in aggregation.windows:
                 yield aggregation, window
 
-    def _support(self, aggregation: Aggregation, window: timedelta) -> tuple[Aggregation, ...]:
-        """In a shared view, how many tenants an aggregation is made of."""
-        if self.scope == "tenant":
-            return ()
-        return (support(aggregation, window),)
-
-    def _gated(self, expression: Expression, of: Aggregation, window: timedelta) -> Expression:
-        if self.scope == "tenant":
-            return expression
-        tenants = Feature(support(of, window).feature(window))
-        return OnlyIf(expression, tenants, self.minimum_tenants)
-
     def _check_parts(self, where: str) -> None:
         parts: tuple[tuple[str, object, type], ...] = (
             ("aggregations", self.aggregations, Aggregation),
@@ -207,12 +171,11 @@ class FeatureView:
         single: tuple[tuple[str, object, tuple[type, ...]], ...] = (
             ("entity", self.entity, (Entity,)),
             ("stream", self.stream, (EventStream, type(None))),
-            ("minimum_tenants", self.minimum_tenants, (int,)),
             ("owner", self.owner, (str,)),
             ("description", self.description, (str,)),
         )
         for name, value, kinds in single:
-            if not isinstance(value, kinds) or isinstance(value, bool):
+            if not isinstance(value, kinds):
                 raise ConfigError(f"{where}: {name} is of type {kinds[0].__name__}, got {value!r}")
 
     def _check_stream(self, where: str) -> None:
@@ -224,8 +187,6 @@ class FeatureView:
             raise ConfigError(f"{where} aggregates nothing of its stream; leave the stream out")
         for column in columns_read(self):
             self.stream.check_column(column, where)
-        if TENANT_COLUMN in {c.name for c in columns_read(self)}:
-            raise ConfigError(f"{where} cannot read {TENANT_COLUMN!r}")
         kept = self.stream.retention
         for aggregation, window in self._declared():
             reach = 2 * window if aggregation.function == "trend" else window
@@ -266,26 +227,6 @@ class FeatureView:
             kinds[derived.name] = "number"  # for those declared after it
             expanded[derived.name] = replaced(derived.expression, expanded)
             check_size(expanded[derived.name], place)
-
-    def _check_shared(self, where: str) -> None:
-        foreign = [key for key in self.entity.join_keys if key != "item_id"]
-        if foreign:
-            raise ConfigError(
-                f"{where} is shared, and {', '.join(foreign)} means somebody else at every "
-                "tenant; only the item and tenant entities can be shared"
-            )
-        if self.minimum_tenants < 2:
-            raise ConfigError(f"{where}: minimum_tenants is at least 2, got {self.minimum_tenants}")
-        origins = {column.origin for column in columns_read(self)}
-        if self.attributes or "attribute" in origins:
-            raise ConfigError(f"{where} is shared and cannot read attributes")
-        for aggregation in (*self.aggregations, *self.inputs):
-            if aggregation.function in _SINGLED_OUT:
-                raise ConfigError(
-                    f"{where} is shared and cannot have {aggregation.function!r}, which tells one "
-                    f"tenant's data to others; it can have "
-                    f"{', '.join(f for f in FUNCTIONS if f not in _SINGLED_OUT)}"
-                )
 
 
 @dataclass(frozen=True)
@@ -331,16 +272,3 @@ def columns_read(view: FeatureView) -> tuple[Column, ...]:
         if aggregation.source is not None:
             columns.append(aggregation.source)
     return tuple(columns)
-
-
-def support(aggregation: Aggregation, window: timedelta) -> Aggregation:
-    """How many tenants have events that the aggregation sees, with the value it reads."""
-    where, label = aggregation.where, aggregation.label
-    if aggregation.value is not None:
-        where += (_has_value(aggregation.value, aggregation.reading),)
-        label = f"of_{digest([label, aggregation.value, aggregation.reading])}"
-    return Aggregation("distinct_count", TENANT_COLUMN, (window,), where, label)
-
-
-def _has_value(column: str, reading: Reading | None) -> Condition:
-    return at_least(column, -sys.float_info.max) if reading == "number" else present(column)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from include.errors import SourceError
 from include.ingestion.beneath import has_magic
-from include.ingestion.grants import Limits
+from include.ingestion.grants import SourceLimits
 
 COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst")
 _CHUNK: Final = 1 << 20
@@ -32,7 +32,7 @@ _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 class Allowance:
     """What may come out of one file, all that is packed in it taken together."""
 
-    def __init__(self, stored: int, limits: Limits) -> None:
+    def __init__(self, stored: int, limits: SourceLimits) -> None:
         self.most = min(limits.decoded_bytes, max(_FREE, stored * limits.expansion))
         self.used = 0
 
@@ -64,7 +64,9 @@ class Bounded(io.RawIOBase):
 
 
 @contextmanager
-def decompressed(stream: BinaryIO, name: str, stored: int, limits: Limits) -> Iterator[BinaryIO]:
+def decompressed(
+    stream: BinaryIO, name: str, stored: int, limits: SourceLimits
+) -> Iterator[BinaryIO]:
     """The text of a file, decompressed where its name ends in one of `COMPRESSED`.
 
     Args:
@@ -86,7 +88,9 @@ def decompressed(stream: BinaryIO, name: str, stored: int, limits: Limits) -> It
         yield cast(BinaryIO, unpacked)
 
 
-def members(archive: BinaryIO, pattern: str, limits: Limits) -> Iterator[tuple[str, BinaryIO]]:
+def members(
+    archive: BinaryIO, pattern: str, limits: SourceLimits
+) -> Iterator[tuple[str, BinaryIO]]:
     """Name and content of an archive's members that a path or glob stands for, by name."""
     allowance = Allowance(archive.seek(0, io.SEEK_END), limits)
     with zipfile.ZipFile(cast(Any, _Sparing(archive))) as opened:

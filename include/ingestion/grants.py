@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from include.errors import ConfigError, IsolationError
 from include.redaction import redacted, shown_address
 from include.storage.scratch import scratch_folder
-from include.tenants.fields import Model, TenantId
+from include.tenants.fields import StrictModel, TenantId
 from include.tenants.loader import tenants_folder
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -53,7 +53,7 @@ def _check_root(value: str) -> str:
     return value
 
 
-class Limits(Model):
+class SourceLimits(StrictModel):
     """What one file of a source may cost. Seconds, bytes, rows."""
 
     connect_seconds: float = Field(default=10.0, gt=0)  #: name server, connection and login
@@ -70,7 +70,7 @@ class Limits(Model):
     files: int = Field(default=100_000, gt=0)  #: that one path stands for
 
 
-class Grant(Model):
+class Grant(StrictModel):
     """What is allowed, as the operator writes it."""
 
     #: Folders; `{home}`, `{tenants}` and `{tenant}` stand for themselves.
@@ -90,12 +90,12 @@ EMBEDDED: Final = Grant(
 )
 
 
-class SourcesFile(Model):
+class SourcesFile(StrictModel):
     """The whole document."""
 
     default: Grant = EMBEDDED  #: for every tenant
     tenants: dict[TenantId, Grant] = Field(default_factory=dict)  #: what one has in addition
-    limits: Limits = Limits()
+    limits: SourceLimits = SourceLimits()
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Grants:
     names: frozenset[str]  #: hosts that may be private
     networks: tuple[Network, ...]  #: addresses that may be private
     connections: frozenset[str]
-    limits: Limits
+    limits: SourceLimits
     never: tuple[Path, ...]  #: folders nothing is read from
     guarded: tuple[Path, ...]  #: folders nothing is read from by way of a root around them
     parents: tuple[Parents, ...]

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from include.errors import IsolationError, SourceError
-from include.ingestion.grants import Grants, Limits
+from include.ingestion.grants import Grants, SourceLimits
 from include.ingestion.places import Opened as Opened  # readers pass it on
 from include.ingestion.places import opened_files
 from include.redaction import shown_address
@@ -30,7 +30,7 @@ class Opener:
         self._connect = connect
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> SourceLimits:
         """What a file, or a statement, may cost."""
         return self._grants.limits
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from include.errors import SourceError
-from include.ingestion.grants import Limits
+from include.ingestion.grants import SourceLimits
 from include.ingestion.parquet_pages import Pages, PagesOf
 
 BATCH_ROWS: Final = 65_536
@@ -39,7 +39,7 @@ _LISTED: Final = 12  #: bytes that a value in a list takes beside its own
 
 
 @dataclass(frozen=True)
-class Texts:
+class TextLengths:
     """The lengths, in bytes, of what a dictionary holds."""
 
     shortest: int
@@ -47,14 +47,14 @@ class Texts:
 
 
 #: What each dictionary holds, by row group and leaf.
-TextsOf = dict[tuple[int, int], Texts]
+TextsOf = dict[tuple[int, int], TextLengths]
 
 
 @dataclass
 class Decoded:
     """What has come out of a file so far."""
 
-    limits: Limits
+    limits: SourceLimits
     stored: int  #: bytes of the file
     total: int = 0
     rows: int = 0
@@ -144,7 +144,7 @@ def dictionaries(
         and metadata.schema.column(leaf).max_repetition_level == 0
         and "." not in metadata.schema.column(leaf).path
     }
-    found: dict[tuple[int, int], Texts] = {}
+    found: dict[tuple[int, int], TextLengths] = {}
     if not names:
         return found
     with pq.ParquetFile(
@@ -167,13 +167,15 @@ def dictionaries(
     return found
 
 
-def _lengths(column: pa.Array) -> Texts:
+def _lengths(column: pa.Array) -> TextLengths:
     dictionary = column.dictionary if pa.types.is_dictionary(column.type) else column
     lengths = pc.min_max(pc.binary_length(dictionary.cast(pa.large_binary())))
-    return Texts(lengths["min"].as_py() or 0, lengths["max"].as_py() or 0)
+    return TextLengths(lengths["min"].as_py() or 0, lengths["max"].as_py() or 0)
 
 
-def _bytes_of_a_value(column: Any, kind: Any, pages: Pages, texts: Texts | None) -> tuple[int, int]:
+def _bytes_of_a_value(
+    column: Any, kind: Any, pages: Pages, texts: TextLengths | None
+) -> tuple[int, int]:
     """How many bytes a value takes for certain, and how many it may take, decoded."""
     if kind.physical_type == "FIXED_LEN_BYTE_ARRAY":
         width = max(1, kind.length)

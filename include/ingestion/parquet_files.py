@@ -15,7 +15,7 @@ from include.errors import SourceError
 from include.handoffs import Interval
 from include.ingestion.columns import ENDS, require
 from include.ingestion.conditions import is_integer, listed
-from include.ingestion.grants import Limits
+from include.ingestion.grants import SourceLimits
 from include.ingestion.lines import NOT_UTF8
 from include.ingestion.parquet_budget import (
     BUFFER_BYTES,
@@ -38,7 +38,7 @@ def read_parquet(
     source: Source,
     columns: list[str],
     interval: Interval,
-    limits: Limits,
+    limits: SourceLimits,
 ) -> Iterator[pa.Table]:
     """Tables of the columns, without most rows that cannot be the interval's.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
 from include.errors import SourceError
-from include.ingestion.grants import Limits
+from include.ingestion.grants import SourceLimits
 
 _DATA: Final = (0, 3)  #: `PageType`, of both versions
 _LEAST_READ: Final = 512  #: of a header; one with statistics of long texts takes more
@@ -59,7 +59,11 @@ def check_footer(stream: BinaryIO) -> None:
 
 
 def pages_of(
-    stream: BinaryIO, metadata: Any, groups: Sequence[int], leaves: Sequence[int], limits: Limits
+    stream: BinaryIO,
+    metadata: Any,
+    groups: Sequence[int],
+    leaves: Sequence[int],
+    limits: SourceLimits,
 ) -> PagesOf:
     """What the pages say that reading would unpack.
 
@@ -86,7 +90,7 @@ def pages_of(
     return found
 
 
-def _read_page(stream: BinaryIO, at: int, pages: Pages, limits: Limits) -> int:
+def _read_page(stream: BinaryIO, at: int, pages: Pages, limits: SourceLimits) -> int:
     """Take account of the page at a position. Returns: where the next one begins."""
     header, length = _header(stream, at)
     kind, size, stored = (_number(header, number) for number in (1, 2, 3))

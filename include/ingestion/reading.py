@@ -24,7 +24,7 @@ from include.tenants.config import Source
 from include.tenants.connectors import Connector
 
 
-class Reader(Protocol):
+class SourceReader(Protocol):
     """The module of a kind of connector."""
 
     def read(
@@ -86,9 +86,9 @@ def read_source(
         raise SourceError(f"{_problem(connector)}: {_reason(error, connector)}") from None
 
 
-def reader_of(connector: Connector) -> Reader:
+def reader_of(connector: Connector) -> SourceReader:
     """The module that reads connectors of this kind."""
-    return cast(Reader, import_module(f"include.ingestion.connectors.{connector.type}"))
+    return cast(SourceReader, import_module(f"include.ingestion.connectors.{connector.type}"))
 
 
 def _problem(connector: Connector) -> str:

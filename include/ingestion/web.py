@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from include.errors import IsolationError, SourceError
-from include.ingestion.grants import Grants, Limits
+from include.ingestion.grants import Grants, SourceLimits
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Result = TypeVar("Result")
@@ -196,7 +196,7 @@ def _ask(line: _Line, parts: SplitResult, headers: dict[str, str]) -> http.clien
         raise SourceError(f"the server's answer is no HTTP ({type(error).__name__})") from None
 
 
-def _receive(answer: http.client.HTTPResponse, target: BinaryIO, limits: Limits) -> None:
+def _receive(answer: http.client.HTTPResponse, target: BinaryIO, limits: SourceLimits) -> None:
     if answer.status != 200:
         raise SourceError(f"the server answered {answer.status}")
     if (answer.getheader("Content-Encoding") or "identity").lower() != "identity":

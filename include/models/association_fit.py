@@ -148,7 +148,7 @@ class _Lists:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenAssociation:
     """The settings whose lists hit most often, and how often those of each candidate did."""
 
     settings: AssociationSettings
@@ -164,7 +164,7 @@ def choose(
     categories: pa.Table | None = None,
     top: int = 10,
     contributors: Contributors | None = None,
-) -> Chosen:
+) -> ChosenAssociation:
     """Fit each candidate on what was bought before the last window, and see what it hits in it.
 
     Args:
@@ -191,7 +191,7 @@ def choose(
         if not len(hits):
             raise QualityError("no basket of the validation window holds two items")
         rates[settings] = float(hits.mean())
-    return Chosen(max(rates, key=lambda settings: rates[settings]), rates)
+    return ChosenAssociation(max(rates, key=lambda settings: rates[settings]), rates)
 
 
 def asked(baskets: pa.Table) -> pa.Table:

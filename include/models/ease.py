@@ -188,7 +188,7 @@ def fit(
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenEase:
     """The settings with the best lists, and how good those of each candidate were."""
 
     settings: EaseSettings
@@ -203,7 +203,7 @@ def choose(
     prior: Ease | None = None,
     top: int = 10,
     contributors: Contributors | None = None,
-) -> Chosen:
+) -> ChosenEase:
     """Fit each candidate on what was had before, and see which lists what was had later.
 
     Args:
@@ -226,7 +226,7 @@ def choose(
         lists = replace(fitted[base], settings=settings).recommend(before, top)
         values = ndcg(lists, _unseen(later, before) if settings.seen == "drop" else later, top)
         found[settings] = float(values.mean()) if len(values) else 0.0
-    return Chosen(max(found, key=lambda settings: found[settings]), found)
+    return ChosenEase(max(found, key=lambda settings: found[settings]), found)
 
 
 def _without(gram: Matrix, shared: Matrix, ridge: float) -> Matrix:

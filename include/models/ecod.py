@@ -33,7 +33,7 @@ _KNOTS: Final = 1_000
 
 
 @dataclass(frozen=True)
-class Distribution:
+class EmpiricalDistribution:
     """Known values, ascending, each with how many are below it and how many at most it."""
 
     values: Floats
@@ -41,7 +41,7 @@ class Distribution:
     at_most: Floats
 
     @classmethod
-    def of(cls, values: Floats) -> Distribution:
+    def of(cls, values: Floats) -> EmpiricalDistribution:
         """The distribution of the finite values."""
         known, counts = np.unique(values[np.isfinite(values)], return_counts=True)
         at_most = np.cumsum(counts).astype(np.float64)
@@ -65,7 +65,7 @@ class _Together:
     at_most: Floats
 
     @classmethod
-    def of(cls, parts: Sequence[Distribution]) -> _Together:
+    def of(cls, parts: Sequence[EmpiricalDistribution]) -> _Together:
         """The distributions of columns, in their order."""
         lengths = np.array([len(one.values) for one in parts]) + 1
         ahead = np.array([-np.inf]), np.zeros(1), np.zeros(1)
@@ -111,7 +111,7 @@ class EcodPredictor:
     """
 
     columns: tuple[str, ...]
-    distributions: tuple[Distribution, ...]
+    distributions: tuple[EmpiricalDistribution, ...]
     sums: Floats  #: of rows it learnt from, ascending from 0
     ranks: Floats  #: how many of these rows had at most each sum
 
@@ -171,7 +171,7 @@ class EcodPredictor:
         if not fits or not len(values) == len(below) == len(at_most) == ends[-1]:
             raise IntegrityError("the distributions of an ECOD model do not fit its columns")
         parts = [
-            Distribution(values[a:b], below[a:b], at_most[a:b])
+            EmpiricalDistribution(values[a:b], below[a:b], at_most[a:b])
             for a, b in zip(starts, ends, strict=True)
         ]
         if not all(map(_in_order, parts)) or not _rising(sums, ranks):
@@ -182,10 +182,10 @@ class EcodPredictor:
 def fit(values: Floats, columns: tuple[str, ...], parameters: Mapping[str, Any]) -> Model:
     """The model of rows of shape `(rows, columns)`; the same rows give the same one, bit by bit."""
     finite = np.where(np.isfinite(values), values, np.nan)
-    parts = tuple(Distribution.of(finite[:, at]) for at in range(len(columns)))
+    parts = tuple(EmpiricalDistribution.of(finite[:, at]) for at in range(len(columns)))
     nothing = np.zeros(1)
     unranked = EcodPredictor(columns, parts, nothing, nothing)
-    found = Distribution.of(unranked._parts(finite).sum(axis=1))
+    found = EmpiricalDistribution.of(unranked._parts(finite).sum(axis=1))
     above = found.values > 0
     sums = np.concatenate([nothing, found.values[above]])
     ranks = np.concatenate(
@@ -214,7 +214,7 @@ def _kept(count: int) -> npt.NDArray[np.int64]:
     return np.unique(np.concatenate([tail, even, count - 1 - tail]))
 
 
-def _in_order(one: Distribution) -> bool:
+def _in_order(one: EmpiricalDistribution) -> bool:
     return bool(
         (np.diff(one.values) > 0).all()
         and (one.below >= 0).all()

@@ -31,7 +31,7 @@ TOP: Final = 10
 
 
 @dataclass(frozen=True)
-class Measured:
+class EntityMetric:
     """A metric of one model on one set of entities."""
 
     value: float
@@ -57,19 +57,19 @@ class Measured:
 
 def measure_rows(
     metric: str, entities: Sequence[str], outcome: Floats, score: Floats
-) -> Measured | None:
+) -> EntityMetric | None:
     """A row measure; None where the metric means nothing, as with outcomes all alike."""
     judged = ROWS[metric](outcome, score) if len(outcome) else None
     if judged is None:
         return None
-    return Measured(judged[0], tuple(entities), judged[1], _rates(outcome, score))
+    return EntityMetric(judged[0], tuple(entities), judged[1], _rates(outcome, score))
 
 
 def measure_lists(
     metric: str,
     lists: Mapping[str, Sequence[str]],
     wanted: Mapping[tuple[str, str], Collection[str]],
-) -> Measured | None:
+) -> EntityMetric | None:
     """A list measure: the mean over what was wanted of those who have a list.
 
     Args:
@@ -82,10 +82,10 @@ def measure_lists(
     values = np.array([LISTS[metric](lists[key[1]], wanted[key]) for key in asked])
     entities, of = np.unique([key[0] for key in asked], return_inverse=True)
     moved = np.bincount(of, values - values.mean()) / len(values)
-    return Measured(float(values.mean()), tuple(entities.tolist()), moved)
+    return EntityMetric(float(values.mean()), tuple(entities.tolist()), moved)
 
 
-def difference(ours: Measured, theirs: Measured) -> tuple[float, float] | None:
+def difference(ours: EntityMetric, theirs: EntityMetric) -> tuple[float, float] | None:
     """How much better ours is, with standard error; None unless both are of the same entities."""
     if ours.entities != theirs.entities:
         return None

@@ -1,8 +1,8 @@
-"""Monitoring: has the current window changed against what the champion was judged on, and what now.
+"""Monitoring: whether the current window differs from the reference, and what follows from it.
 
-`monitor` is the stage. `statistics` measures, `decisions` judges (pure, with reasons), `ledger`
-keeps every decision and what became of it, `live` measures models once labels mature,
-`evidently_report` draws.
+`monitor` is the stage. `statistics` measures, `decisions` judges (pure, with reasons), and `live`
+measures models once labels mature. `drift_records`, `retrains`, `live_metrics` and `skew_findings`
+are the ports to what is kept; `evidently_report` draws.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ __all__ = ["Champion", "monitor"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the stage on first use: the triggerer needs the light `ledger` only."""
+    """Import the stage on first use: the triggerer needs the light `retrains` only."""
     if name in __all__:
         from include.monitoring import stage
 

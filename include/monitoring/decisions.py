@@ -1,4 +1,4 @@
-"""What the evidence means and what to do about it: pure, and every answer carries its reasons."""
+"""Decisions about drift and retrains: pure functions of the evidence, which return reasons."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Literal, Protocol
 
-from include.registry.decline import Expected, Window, chance_of_fall
+from include.registry.decline import PromisedFigure, Window, chance_of_fall
 from include.registry.two_way import UNKNOWN, Swing
 from include.use_cases.drift_policy import DriftPolicy
 
@@ -53,19 +53,19 @@ class Performance:
     effective: float = math.inf  #: labels that `live_error` rests on
     before: Sequence[Window] = ()  #: earlier windows of the same model, oldest first, none overlaps
     swing: Swing = UNKNOWN  #: of the metric from window to window, as known at promotion
-    promoted_error: float | None = None  #: by entity; None in ledgers older than it
+    promoted_error: float | None = None  #: by entity; None where an experiment promoted it
     promoted_blocks: float = 1.0  #: of time that `promoted` is the mean of
 
     @property
     def p_value(self) -> float:
-        """How likely such a fall is by chance, of entities and of windows.
+        """The chance of such a fall where nothing changed, by entities and by windows.
 
         1 where only this window is there, or how much windows swing is not known.
         """
         by_entity = self.promoted_error
         if by_entity is None:
             by_entity = (self.high - self.low) / (2 * NormalDist().inv_cdf(0.975))
-        expected = Expected(self.promoted, by_entity, self.promoted_blocks, self.swing)
+        expected = PromisedFigure(self.promoted, by_entity, self.promoted_blocks, self.swing)
         newest = Window(self.live, self.live_error, self.effective)
         found = chance_of_fall([*self.before, newest], expected)
         return 1.0 if found is None else found
@@ -90,7 +90,7 @@ class Performance:
 
 @dataclass(frozen=True)
 class Calibration:
-    """By how much outcomes are more frequent than predicted, in log odds: calibration in the large.
+    """Calibration in the large: how much more frequent outcomes are than predicted, in log odds.
 
     A change of the base rate alone moves neither a feature nor a ranking metric by much, but makes
     every probability wrong (label shift; Z. Lipton, Y.-X. Wang and A. Smola, ICML 2018).
@@ -115,9 +115,9 @@ class Calibration:
 
     @property
     def p_value(self) -> float:
-        """One-sided; 1 where only this window is there, or how much they swing is not known."""
+        """One-sided; 1 where this is the only window, or the swing of windows is not known."""
         sign = -1.0 if self.shift > 0 else 1.0  # whichever way, it is a fall of this
-        expected = Expected(
+        expected = PromisedFigure(
             sign * self.promoted, self.promoted_error, self.promoted_blocks, self.swing
         )
         newest = Window(self.live, self.live_error)
@@ -134,7 +134,7 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DriftEvidence:
     """Everything a verdict rests on."""
 
     model_version: str  #: empty when no model serves
@@ -150,7 +150,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the evidence says."""
+    """A verdict about a window, with its reasons."""
 
     name: VerdictName
     score: float | None  #: the largest PSI of a judged column or the prediction
@@ -164,7 +164,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RetrainFacts:
-    """What is known when a verdict has been reached. Days and distances are in `as_of` time."""
+    """The facts that a retrain is decided on. Days and distances are in `as_of` time."""
 
     as_of: datetime
     verdict: Verdict
@@ -178,14 +178,14 @@ class RetrainFacts:
 
 @dataclass(frozen=True)
 class RetrainDecision:
-    """`retrain` now, `wait` for the next window, or `suppress`: not on this data."""
+    """`retrain` now, `wait` for the next window, or `suppress`: the data is no ground for one."""
 
     answer: Answer
     reason: str
 
 
-def judge_drift(evidence: Evidence, policy: DriftPolicy) -> Verdict:
-    """Volume first, then whether there is enough to judge, then model and data."""
+def judge_drift(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
+    """Judge a window: lost data first, then too few rows, then the model and the data."""
     if evidence.data_loss:
         return Verdict("data_loss", None, ("data of the interval, or part of it, never arrived",))
     if not evidence.model_version:
@@ -300,7 +300,7 @@ def _input_reasons(columns: Sequence[Compared], policy: DriftPolicy) -> list[str
 
 
 def _held(withheld: Mapping[str, str]) -> tuple[str, ...]:
-    """That some columns are not judged, with the commonest reason."""
+    """One reason: how many columns are not judged, and the commonest cause. Empty if all are."""
     if not withheld:
         return ()
     counts = Counter(withheld.values())

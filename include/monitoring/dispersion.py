@@ -1,4 +1,4 @@
-"""How far apart a reference's own instants are: what all entities share is no evidence of drift.
+"""Dispersion: how far apart a reference's own instants are, as shared changes are no drift.
 
 A holiday, a delivery or one large basket moves many entities at once, so a column may differ from
 week to week by far more than independent entities would let it. Where the reference has several
@@ -55,7 +55,7 @@ def with_dispersion(
 
 
 def _dispersion(apart: Sequence[Distance]) -> float:
-    """The largest ratio where there is more than chance in it, else 1."""
+    """The largest chi-square per degree of freedom if it is more than chance makes, else 1."""
     told = [one for one in apart if one.bins > 1]
     if not told or min(one.p_value for one in told) > _LEVEL / len(told):
         return 1.0
@@ -63,7 +63,7 @@ def _dispersion(apart: Sequence[Distance]) -> float:
 
 
 def _parts(table: pa.Table) -> list[pa.Array]:
-    """Which rows belong to each instant, or week."""
+    """One mask per instant, or per week, of the rows that belong to it."""
     if AS_OF not in table.column_names or not table.num_rows:
         return []
     instants = table[AS_OF].combine_chunks()

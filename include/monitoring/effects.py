@@ -19,7 +19,13 @@ import pyarrow as pa
 from include.models.measures import difference
 from include.monitoring import live
 from include.monitoring.live_metrics import LiveMetrics, known_metrics
-from include.monitoring.retrain_effect import WINDOWS, Effect, EffectName, Measurement, Method
+from include.monitoring.retrain_effect import (
+    WINDOWS,
+    EffectName,
+    Measurement,
+    Method,
+    RetrainEffect,
+)
 from include.monitoring.retrains import Retrains
 from include.registry.predictions import Prediction
 from include.registry.two_way import Swing, Uncertainty
@@ -41,8 +47,8 @@ def judge_effect(
     metric: str,
     after: Sequence[Measurement],
     before: Sequence[Measurement] = (),
-) -> Effect:
-    """Helped or hurt where the 95 % interval of the gain leaves 0 out; nothing by one window.
+) -> RetrainEffect:
+    """The effect: helped or hurt where the 95 % interval of the gain leaves 0 out.
 
     Args:
         after: windows that do not overlap: gains over the old version, or the metric.
@@ -64,7 +70,9 @@ def judge_effect(
     elif low > 0 or high < 0:
         name = "helped" if low > 0 else "hurt"
     labels = sum(one.labels for one in after)
-    return Effect(name, method, metric, gain, low, high, after[-1].as_of, labels, tuple(after))
+    return RetrainEffect(
+        name, method, metric, gain, low, high, after[-1].as_of, labels, tuple(after)
+    )
 
 
 def apart(
@@ -101,7 +109,7 @@ def unsettled(tenant: TenantRef, use_case: str, retrains: Retrains) -> list[Prom
     ]
 
 
-def _measured(effect: Effect | None) -> tuple[Measurement, ...]:
+def _measured(effect: RetrainEffect | None) -> tuple[Measurement, ...]:
     """The windows on the same labels that an effect rests on."""
     return effect.windows if effect and effect.method == "same labels" else ()
 
@@ -118,7 +126,7 @@ def settle_with_old_scores(
     metric: str,
     as_of: datetime,
     reach: timedelta = timedelta(0),
-) -> Effect | None:
+) -> RetrainEffect | None:
     """Measure both versions on the predictions of `as_of`, and enter the effect as known by now.
 
     Args:
@@ -157,7 +165,7 @@ def settle_from_history(
     *,
     retrains: Retrains,
     live_metrics: LiveMetrics,
-) -> list[Effect]:
+) -> list[RetrainEffect]:
     """Enter effects by live metrics known at `as_of`, of retrains without one on the same labels.
 
     The first figures of the new version are held against the last ones of the old.

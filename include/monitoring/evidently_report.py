@@ -29,7 +29,7 @@ from evidently.metrics import DriftedColumnsCount
 from evidently.presets import DataDriftPreset
 
 from include.monitoring.statistics import ColumnDrift
-from include.monitoring.windows import Sample
+from include.monitoring.windows import WindowSample
 
 _METHOD: Final = "PSI on the reference's deciles"
 #: Identifiers that Evidently draws at random for every rendering.
@@ -55,7 +55,9 @@ class Count:
 
 
 def count_drifted(
-    compared: Sequence[ColumnDrift], reference: Mapping[str, Sample], current: Mapping[str, Sample]
+    compared: Sequence[ColumnDrift],
+    reference: Mapping[str, WindowSample],
+    current: Mapping[str, WindowSample],
 ) -> Count | None:
     """The count over the columns that both windows fill; None when there is none."""
     shown = _shown(compared, reference, current)
@@ -68,8 +70,8 @@ def count_drifted(
 
 def render(
     compared: Sequence[ColumnDrift],
-    reference: Mapping[str, Sample],
-    current: Mapping[str, Sample],
+    reference: Mapping[str, WindowSample],
+    current: Mapping[str, WindowSample],
     as_of: datetime,
     reasons: Mapping[str, str],
 ) -> str:
@@ -95,8 +97,8 @@ def render(
 def _run(
     metric: Any,
     shown: Sequence[ColumnDrift],
-    reference: Mapping[str, Sample],
-    current: Mapping[str, Sample],
+    reference: Mapping[str, WindowSample],
+    current: Mapping[str, WindowSample],
     as_of: datetime | None,
 ) -> Any:
     token = _judged.set({c.column: c for c in shown})
@@ -134,7 +136,9 @@ register_stattest(
 
 
 def _shown(
-    compared: Sequence[ColumnDrift], reference: Mapping[str, Sample], current: Mapping[str, Sample]
+    compared: Sequence[ColumnDrift],
+    reference: Mapping[str, WindowSample],
+    current: Mapping[str, WindowSample],
 ) -> list[ColumnDrift]:
     return [
         c
@@ -151,7 +155,7 @@ def _methods(shown: Sequence[ColumnDrift]) -> dict[str, Any]:
     }
 
 
-def _dataset(samples: Mapping[str, Sample], shown: Sequence[ColumnDrift]) -> Dataset:
+def _dataset(samples: Mapping[str, WindowSample], shown: Sequence[ColumnDrift]) -> Dataset:
     columns = {c.column: _harmless(samples[c.column]) for c in shown}
     numeric = [n for n in columns if samples[n].values.dtype.kind == "f"]
     definition = DataDefinition(
@@ -161,8 +165,8 @@ def _dataset(samples: Mapping[str, Sample], shown: Sequence[ColumnDrift]) -> Dat
     return Dataset.from_pandas(pd.DataFrame(columns), definition)
 
 
-def _harmless(sample: Sample) -> pd.Series[Any]:
-    """The values; Evidently writes texts into its page's script as they are."""
+def _harmless(sample: WindowSample) -> pd.Series[Any]:
+    """The values with texts made harmless, as Evidently writes them into its page's script."""
     if sample.values.dtype.kind == "f":
         return pd.Series(sample.values)
     return pd.Series([v if v is None else _without_markup(v) for v in sample.values], dtype=object)

@@ -36,7 +36,7 @@ Past = Callable[[datetime], pa.Table | None]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class WindowComparison:
     """The current window against the reference, with what the season explains."""
 
     columns: tuple[ColumnDrift, ...]
@@ -58,7 +58,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Gate:
-    """What a champion's windows of one use case are held against."""
+    """The comparison of a champion's windows with its reference, for one use case."""
 
     tenant: TenantRef
     use_case: str
@@ -92,13 +92,13 @@ class Gate:
 
     def of_equal_maturity(
         self,
-        found: Comparison,
+        found: WindowComparison,
         reference: WindowProfile,
         current: WindowProfile,
         maturity: Maturity,
         read: Callable[[], pa.Table],
         window: pa.Table,
-    ) -> Comparison:
+    ) -> WindowComparison:
         """`found`, with what moved for history's sake compared again; see `maturity`.
 
         Args:
@@ -122,12 +122,12 @@ class Gate:
 
     def explained(
         self,
-        found: Comparison,
+        found: WindowComparison,
         reference: WindowProfile,
         current: WindowProfile,
         as_of: datetime,
         past: Past | None,
-    ) -> Comparison:
+    ) -> WindowComparison:
         """`found`, with what only changed with the season marked as such; see `explain`."""
         if past is not None:
             self._build(reference, as_of, past)
@@ -148,7 +148,7 @@ class Gate:
         )
 
     def _build(self, reference: WindowProfile, as_of: datetime, past: Past) -> None:
-        """Profile the windows that would tell, as far as nobody did and the history reaches."""
+        """Profile the wanted windows that have no profile yet, where the history reaches them."""
         for instant in season.wanted(reference, as_of, self.trained_as_of):
             there = self.records.windows(self.tenant, self.use_case, instant, instant)
             table = None if there else past(instant)
@@ -159,7 +159,7 @@ class Gate:
 
 def compare_windows(
     reference: WindowProfile, current: WindowProfile, policy: DriftPolicy
-) -> Comparison:
+) -> WindowComparison:
     """Every column that both windows have, against each other."""
     before = weighed_against(reference, current)
     names, skipped = comparable(before.columns, current.columns)
@@ -178,18 +178,18 @@ def compare_windows(
             policy.prediction_threshold,
             policy.prediction_level,
         )
-    return Comparison(columns, prediction, skipped, before.entities, current.entities)
+    return WindowComparison(columns, prediction, skipped, before.entities, current.entities)
 
 
 def compare_equally(
-    found: Comparison,
+    found: WindowComparison,
     reference: WindowProfile,
     current: WindowProfile,
     equal: tuple[WindowProfile, WindowProfile] | None,
     lengths: Mapping[str, Lengths],
     maturity: Maturity,
     policy: DriftPolicy,
-) -> Comparison:
+) -> WindowComparison:
     """`found`, where a column of unequal maturity drifted with all of these compared once more.
 
     Args:
@@ -230,7 +230,7 @@ def compare_equally(
     drifted = {one.column: one.psi for one in found.judged if one.drifted}
 
     def told(one: ColumnDrift) -> ColumnDrift:
-        """What is neither drift nor much closer is left to chance, as without a history."""
+        """A column that is no drift is explained if equal histories bring it much closer."""
         alike = one.column in again and one.psi <= drifted.get(one.column, 0.0) / 2
         if one.drifted or not alike:
             return one
@@ -245,7 +245,7 @@ def compare_equally(
 
 
 def explain(
-    found: Comparison,
+    found: WindowComparison,
     reference: WindowProfile,
     current: WindowProfile,
     windows: Sequence[StoredWindow],
@@ -254,7 +254,7 @@ def explain(
     trained_as_of: datetime,
     as_of: datetime,
     policy: DriftPolicy,
-) -> Comparison:
+) -> WindowComparison:
     """`found`, with the columns that only changed with the season marked as explained.
 
     A prediction is also explained by features that are: it is made of them. Windows of the same

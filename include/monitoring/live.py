@@ -1,4 +1,4 @@
-"""How well earlier predictions did, once their labels have matured: model and baseline."""
+"""Live measurement: how well model and baseline did, once labels of predictions have matured."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from include.errors import ConfigError, UnknownNameError
-from include.models.measures import LISTS, ROWS, TOP, Measured, measure_lists, measure_rows
+from include.models.measures import LISTS, ROWS, TOP, EntityMetric, measure_lists, measure_rows
 from include.monitoring.live_metrics import LiveMetric, LiveMetrics
 from include.registry.experiments import CHALLENGER_ARM
 from include.registry.predictions import Prediction, Predictions
 from include.tenants.namespace import TenantRef
 
 Rows: TypeAlias = Sequence[Prediction]
-Judge: TypeAlias = Callable[[Rows], Measured | None]
+Judge: TypeAlias = Callable[[Rows], EntityMetric | None]
 
 
 def awaiting_labels(
@@ -121,7 +121,7 @@ def judge_of(metric: str, labels: pa.Table) -> Judge:
     return lambda rows: _measure_rows(metric, rows, known)
 
 
-def _measure_rows(metric: str, rows: Rows, known: Mapping[str, float]) -> Measured | None:
+def _measure_rows(metric: str, rows: Rows, known: Mapping[str, float]) -> EntityMetric | None:
     joined = sorted((row for row in rows if row.entity_id in known), key=lambda row: row.entity_id)
     entities = [row.entity_id for row in joined]
     outcome = np.array([known[entity] for entity in entities], dtype=np.float64)

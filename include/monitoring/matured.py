@@ -1,4 +1,4 @@
-"""What matured labels say about the champion: its live metric, and the rate of outcomes."""
+"""Matured labels: the champion's live metric and the rate of outcomes beside its promises."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _CALIBRATION: Final = "calibration"
 
 @dataclass(frozen=True)
 class Champion:
-    """What the model that serves was judged on when it was promoted."""
+    """The model that serves, with the figures it was promoted by."""
 
     version: str
     as_of: datetime  #: until when its training knew the data
@@ -62,7 +62,7 @@ class Champion:
 
 @dataclass(frozen=True)
 class Matured:
-    """What is known of the newest predictions whose labels have matured."""
+    """The newest predictions whose labels have matured, judged."""
 
     performance: Performance | None = None
     calibration: Calibration | None = None
@@ -78,7 +78,7 @@ def matured(
     drift: DriftRecords,
     live_metrics: LiveMetrics,
 ) -> Matured:
-    """What the newest live figures that are known at `as_of` say, beside those of the season."""
+    """Judge the newest live figures known at `as_of`, beside those of the season."""
     metric = champion.metric
     if not metric or not all(map(math.isfinite, (champion.low, champion.high))):
         return _unjudged(f"version {champion.version} was promoted without a measured interval")
@@ -138,7 +138,7 @@ def _unjudged(reason: str) -> Matured:
 
 
 def earlier(figures: Sequence[LiveMetric], reach: timedelta) -> list[LiveMetric]:
-    """Of figures, oldest first, those of windows before the newest one's, a reach apart."""
+    """The figures of windows before the newest one, a reach apart, oldest first."""
     found: list[LiveMetric] = []
     for one in reversed(figures):
         newer = found[-1] if found else figures[-1]

@@ -35,7 +35,7 @@ _DAY: Final = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Lengths:
-    """How long the history of what a column reads was, at the reference and now."""
+    """Lengths of the history that a column reads: at the reference, and now."""
 
     before: timedelta
     now: timedelta
@@ -72,7 +72,7 @@ class Maturity:
         return f"{grows} with the length of history by construction"
 
     def unequal(self, column: str, lengths: Lengths) -> bool:
-        """Whether the column means another thing at the two lengths of history."""
+        """Whether the column means something else at the two lengths of history."""
         reach = self.reaches.get(column)
         return (
             reach is not None
@@ -111,7 +111,7 @@ def can_be_equal(lengths: Lengths) -> bool:
 
 
 def explanation(lengths: Lengths) -> str:
-    """Why a change is none that is gone with equal histories."""
+    """The reason not to call a change drift that disappears with equal histories."""
     return f"as history grew from {days(lengths.before)} to {days(lengths.now)}"
 
 

@@ -1,4 +1,4 @@
-"""What is kept of a window: per column a small sketch that any later window can be compared with.
+"""Profiles of windows: per column a small sketch that any later window can be compared with.
 
 A numeric column is kept as its values where it has few, else as 60 quantiles, to six digits, each
 with how many rows lie exactly at it and how many between it and the one before. Heavy values are
@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from include.monitoring.windows import AS_OF, Sample, read_samples
+from include.monitoring.windows import AS_OF, WindowSample, read_samples
 
 #: A multiple of 2, 3, 4, 5, 6 and 10, so that all these quantiles are among the cuts.
 _CUTS: Final = 60
@@ -55,7 +55,7 @@ class Profile:
 
     @property
     def mean(self) -> float:
-        """Of the numbers, those between two cuts taken as halfway; NaN where there is none."""
+        """Mean of the numbers, those between two cuts taken as halfway; NaN where there is none."""
         known = self.rows - self.nulls
         if not known or self.kind != "numbers":
             return math.nan
@@ -145,7 +145,7 @@ class WindowProfile:
         )
 
 
-def profile(sample: Sample, level: str = "") -> Profile:
+def profile(sample: WindowSample, level: str = "") -> Profile:
     """The sketch of one column."""
     values = sample.values
     if values.dtype.kind == "f":
@@ -172,7 +172,7 @@ def profile_window(
 
 
 def weighed_against(reference: WindowProfile, current: WindowProfile) -> WindowProfile:
-    """The reference with what it weighs as evidence beside this window.
+    """The reference with its weight as evidence beside this window.
 
     Without the entity's key it may repeat the same few entities: it then weighs no more than the
     window does.
@@ -206,7 +206,7 @@ def _of_numbers(values: npt.NDArray[Any], entities: int, level: str) -> Profile:
 
 
 def _short(numbers: Counts) -> Counts:
-    """To six significant digits: every window alike, and less than half as long to keep."""
+    """The numbers to six significant digits, which take less than half the space."""
     size = np.where(np.abs(numbers) < 1e-200, 1.0, np.abs(numbers))
     digits = 5 - np.floor(np.log10(size)).astype(int)
     fine, coarse = 10.0 ** np.maximum(digits, 0), 10.0 ** np.maximum(-digits, 0)

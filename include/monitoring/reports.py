@@ -1,4 +1,4 @@
-"""What is left to read of a verdict: its numbers as JSON and, at times, Evidently's page."""
+"""Reports of a verdict: its numbers as JSON and, at times, Evidently's page."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from include.handoffs import Scored
 from include.monitoring import verdict_page
 from include.monitoring.decisions import Calibration, Performance, Verdict
-from include.monitoring.gate import Comparison
-from include.monitoring.windows import Windows
+from include.monitoring.gate import WindowComparison
+from include.monitoring.windows import WindowPair
 from include.pages import atop
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
@@ -22,7 +22,7 @@ from include.use_cases.drift_policy import DriftPolicy
 
 def numbers(
     verdict: Verdict,
-    comparison: Comparison | None,
+    comparison: WindowComparison | None,
     performance: Performance | None,
     calibration: Calibration | None,
     unjudged: Mapping[str, str],
@@ -57,7 +57,7 @@ def numbers(
 
 
 def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON knows no infinity: the limit of a column with a single bin becomes null."""
+    """The values with null for infinity, such as the limit of a column with a single bin."""
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()
@@ -67,7 +67,7 @@ def _finite(values: Mapping[str, Any]) -> dict[str, Any]:
 def is_due(
     verdict: Verdict, drawn_at: datetime | None, as_of: datetime, every: timedelta | None
 ) -> bool:
-    """Whether a page is drawn unasked: on a breach, and so long after the last one."""
+    """Whether a page is drawn unasked: on a breach, and `every` so often after the last page."""
     if verdict.name == "drift":
         return True
     return every is not None and drawn_at is not None and as_of - drawn_at >= every
@@ -80,7 +80,7 @@ def write(
     details: Mapping[str, Any],
     lake: Lake,
 ) -> None:
-    """Keep the numbers, at `path_of`."""
+    """Write the numbers to `path_of`."""
     text = json.dumps({"verdict": verdict.name, **details}, indent=1, sort_keys=True)
     lake.put(tenant, path_of(scored), text.encode())
 
@@ -94,8 +94,8 @@ def draw(
     tenant: TenantRef,
     scored: Scored,
     verdict: Verdict,
-    comparison: Comparison,
-    windows: Windows,
+    comparison: WindowComparison,
+    windows: WindowPair,
     policy: DriftPolicy,
     lake: Lake,
     *,
@@ -119,7 +119,9 @@ def draw(
     if not drawn:
         return "", None
     count = evidently_report.count_drifted(shown, *sides)
-    about = verdict_page.Judged(tenant.id, scored.use_case, scored.version, since, scored.as_of)
+    about = verdict_page.VerdictSubject(
+        tenant.id, scored.use_case, scored.version, since, scored.as_of
+    )
     head = verdict_page.head(about, verdict, comparison, policy, unjudged)
     page = atop(drawn, head)
     path = lake.put(tenant, f"{_stem(scored)}.html", page.encode()).path

@@ -17,7 +17,7 @@ WINDOWS: Final = 4
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was gained in one window, or what the metric was there."""
+    """The gain of one window, or the metric there."""
 
     as_of: datetime
     value: float
@@ -26,8 +26,8 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Effect:
-    """What a retrain did to the live metric, which rises with quality."""
+class RetrainEffect:
+    """The effect of a retrain on the live metric, which rises with quality."""
 
     name: EffectName
     method: Method
@@ -44,8 +44,8 @@ class Effect:
         """Whether no further window will change it."""
         return self.method == "same labels" and len(self.windows) >= WINDOWS
 
-    def replaces(self, known: Effect | None) -> bool:
-        """Whether it says more than what is known.
+    def replaces(self, known: RetrainEffect | None) -> bool:
+        """Whether the effect says more than the one that is known.
 
         More windows replace fewer, and a comparison on the same labels one over time.
         """
@@ -61,8 +61,8 @@ class Effect:
         return document
 
     @classmethod
-    def read(cls, name: EffectName, document: Mapping[str, Any]) -> Effect:
-        """What `document` made."""
+    def read(cls, name: EffectName, document: Mapping[str, Any]) -> RetrainEffect:
+        """The effect that `document` was made of."""
         windows = tuple(Measurement(**_with_instant(one)) for one in document["windows"])
         return cls(name=name, **{**_with_instant(document), "windows": windows})
 

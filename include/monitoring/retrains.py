@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, Protocol
 
 from include.errors import UnknownNameError
-from include.monitoring.retrain_effect import Effect
+from include.monitoring.retrain_effect import RetrainEffect
 from include.tenants.namespace import TenantRef
 
 Decision = Literal["retrain", "wait", "suppress"]
@@ -40,7 +40,7 @@ class RetrainRequest:
     outcome: str = ""  #: `promoted`, `kept`, `untrained`, `failed`, or empty until finished
     #: `before`, `after` and `helped` once finished, see `outcome_details`.
     outcome_details: Mapping[str, Any] = field(default_factory=dict)
-    effect: Effect | None = None  #: on the live metric; None until something is known
+    effect: RetrainEffect | None = None  #: on the live metric; None until something is known
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Retrains(Protocol):
         """
 
     def enter_effect(
-        self, tenant: TenantRef, use_case: str, as_of: datetime, effect: Effect
+        self, tenant: TenantRef, use_case: str, as_of: datetime, effect: RetrainEffect
     ) -> bool:
         """Enter what a promoted retrain did to the live metric; see `Effect.replaces`.
 

@@ -1,4 +1,4 @@
-"""Is a change just the season? What differs from the reference is compared with its like.
+"""Season: a column that differs from the reference is compared with its like of other times.
 
 A window is first compared with the champion's reference. A column that differs from it counts as
 unchanged where it looks like the same weeks a year before, or, if the reference holds no window of
@@ -53,7 +53,7 @@ def same_season(windows: Sequence[StoredWindow], as_of: datetime) -> list[Stored
 
 
 def around(trained_as_of: datetime) -> tuple[datetime, datetime]:
-    """Between which instants `same_weekday` looks."""
+    """The two instants between which `same_weekday` looks."""
     return trained_as_of - _BEFORE, trained_as_of + _AFTER
 
 
@@ -78,7 +78,7 @@ def lacks_weekday(reference: WindowProfile, as_of: datetime) -> bool:
 
 
 def wanted(reference: WindowProfile, as_of: datetime, trained_as_of: datetime) -> list[datetime]:
-    """Instants whose windows would tell, for who can still build them; a few, newest first."""
+    """A few instants, newest first, whose windows would show the season if they can be built."""
     year = [as_of - YEAR + timedelta(days=days) for days in (7, 0, -7)]
     if not lacks_weekday(reference, as_of):
         return year
@@ -98,7 +98,7 @@ def excuse(
     policy: DriftPolicy,
     as_of: datetime,
 ) -> tuple[ColumnDrift, ...]:
-    """The columns, those that changed with the season only marked as explained and undrifted."""
+    """The columns; those that only changed with the season are marked as explained, undrifted."""
     day = _DAYS[_weekday(as_of)]
     likes = [(one, f"as in the same weeks of {one.as_of:%Y}") for one in year]
     likes += [(one, f"as on other {day}s") for one in weekday]

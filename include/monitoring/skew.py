@@ -44,7 +44,7 @@ OnlineReader = Callable[[Spine, datetime], tuple[pa.Table, tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
-class Sample:
+class ReplaySample:
     """Some vectors of one log."""
 
     scored: Scored
@@ -53,7 +53,7 @@ class Sample:
 
     @property
     def spine(self) -> pa.Table:
-        """Join keys and `as_of`, without what an event said of itself."""
+        """Join keys and `as_of`, without columns that an event said of itself."""
         names = self.vectors.column_names
         return self.vectors.select([n for n in names if n in (*JOIN_KEYS, "as_of")])
 
@@ -74,19 +74,16 @@ def replay(
     seed: int,
     lake: Lake,
     findings: SkewFindings,
-    pool: str = "",
     online: OnlineReader | None = None,
     fingerprint: str = "",
 ) -> Replayed:
     """Compute a sample of logged vectors again, and record every feature that differs.
 
     The findings come with an incident per instant with a difference, which a later replay without
-    one closes. A rerun draws the same sample. Rows that neighbours have loaded or erased since, so
-    that shared views would tell more or less now, make no difference.
+    one closes. A rerun draws the same sample.
 
     Args:
         earlier: logs of earlier instants; of those made by the same declarations, some are drawn.
-        pool: what shared views see now, see `inputs.record_pool`.
         fingerprint: of the declarations as they are, where these are more than the service.
 
     Raises:
@@ -96,22 +93,20 @@ def replay(
         raise IsolationError(f"vectors of {scored.tenant} cannot be replayed for {tenant.id}")
     samples = [one for one in _samples(tenant, scored, earlier, seed, lake) if one.rows]
     features = tuple(service.columns)
-    pooled = {n for view in service.views if view.scope == "shared" for n in view.columns}
     if not samples:
         return Replayed(tenant.id, scored.use_case, scored.as_of, (), 0, 0, len(features), ())
     now = (lake.version(tenant.ref, "events"), lake.version(tenant.ref, "attributes"))
-    again = _computed(tenant, service, samples, now, pool, lake)
+    again = _computed(tenant, service, samples, now, lake)
     found: list[SkewFinding] = []
     online_rows = 0
     for sample, vectors in zip(samples, again, strict=True):
         compared = _comparable(tenant, service, sample, lake)
         differing = compare(sample.vectors, vectors, compared)
         defined = sample.scored.feature_fingerprint == (fingerprint or service.fingerprint)
-        causes = _causes(tenant, service, sample, differing, now, pool, lake, defined)
+        causes = _causes(tenant, service, sample, differing, now, lake, defined)
         found += [
             sample.finding(one, "offline", cause)
             for one, cause in zip(differing, causes, strict=True)
-            if not (cause == "past" and one.feature in pooled)
         ]
         if online is not None:
             answer, views = online(Spine(sample.spine), sample.scored.as_of)
@@ -142,8 +137,8 @@ def replay(
 
 def _samples(
     tenant: TenantConfig, scored: Scored, earlier: Sequence[Scored], seed: int, lake: Lake
-) -> list[Sample]:
-    """Of some earlier logs, oldest first, and of the run's own, last."""
+) -> list[ReplaySample]:
+    """Samples of some earlier logs, oldest first, and of the run's own log, last."""
     draw = np.random.default_rng([seed, _seconds(scored.as_of)])
     likes = sorted(
         (one for one in earlier if one.feature_fingerprint == scored.feature_fingerprint),
@@ -159,22 +154,21 @@ def _samples(
     return [*found, _sample(tenant, scored, seed, lake)]
 
 
-def _sample(tenant: TenantConfig, scored: Scored, seed: int, lake: Lake) -> Sample:
+def _sample(tenant: TenantConfig, scored: Scored, seed: int, lake: Lake) -> ReplaySample:
     if not scored.version:  # nobody used these vectors
-        return Sample(scored, (), pa.table({}))
+        return ReplaySample(scored, (), pa.table({}))
     vectors = lake.get_table(tenant.ref, scored.features)
     draw = np.random.default_rng([seed, _seconds(scored.as_of)])
     size = min(ROWS, vectors.num_rows)
     rows = np.sort(draw.choice(vectors.num_rows, size, replace=False))
-    return Sample(scored, tuple(rows.tolist()), vectors.take(pa.array(rows, pa.int64())))
+    return ReplaySample(scored, tuple(rows.tolist()), vectors.take(pa.array(rows, pa.int64())))
 
 
 def _computed(
     tenant: TenantConfig,
     service: FeatureService,
-    samples: Sequence[Sample],
+    samples: Sequence[ReplaySample],
     versions: tuple[TableVersion, TableVersion],
-    pool: str,
     lake: Lake,
 ) -> list[pa.Table]:
     """Each sample's vectors, computed in one go."""
@@ -185,7 +179,6 @@ def _computed(
         attributes=versions[1],
         known_at=max(sample.scored.as_of for sample in samples),
         lake=lake,
-        pool=pool,
     )
     spine = pa.concat_tables([sample.spine.replace_schema_metadata(None) for sample in samples])
     vectors = inputs.compute(service, Spine(spine))
@@ -197,7 +190,7 @@ def _computed(
 
 
 def _comparable(
-    tenant: TenantConfig, service: FeatureService, sample: Sample, lake: Lake
+    tenant: TenantConfig, service: FeatureService, sample: ReplaySample, lake: Lake
 ) -> list[str]:
     """The features of either side whose events are still there, as far back as they look.
 
@@ -219,14 +212,13 @@ def _comparable(
 def _causes(
     tenant: TenantConfig,
     service: FeatureService,
-    sample: Sample,
+    sample: ReplaySample,
     differing: Sequence[Mismatch],
     now: tuple[TableVersion, TableVersion],
-    pool: str,
     lake: Lake,
     defined: bool,
 ) -> list[Cause]:
-    """Why each feature differs; the versions that were read then tell past and engine apart.
+    """The cause of each difference; the versions read then tell past and engine apart.
 
     Args:
         defined: whether the vectors were made by the declarations as they are.
@@ -237,10 +229,10 @@ def _causes(
     if not defined:
         return ["definition"] * len(differing)
     then = (scored.events, scored.attributes)
-    if (then, scored.pool) == (now, pool):
+    if then == now:
         return ["engine"] * len(differing)
     try:
-        (vectors,) = _computed(tenant, service, [sample], then, scored.pool, lake)
+        (vectors,) = _computed(tenant, service, [sample], then, lake)
     except IntegrityError:
         return ["unknown"] * len(differing)
     still = {

@@ -21,7 +21,7 @@ class OnlineVectors:
 
     def __init__(self, tenant: TenantConfig, service: FeatureService, online: OnlineStore) -> None:
         self._tenant, self._online = tenant, online
-        self._views = [v for v in service.views if v.ttl is not None and v.scope == "tenant"]
+        self._views = [v for v in service.views if v.ttl is not None]
 
     def __call__(self, spine: Spine, as_of: datetime) -> tuple[pa.Table, tuple[str, ...]]:
         """The spine's rows with the features of the views that are materialized up to `as_of`.

@@ -14,7 +14,7 @@ from include.errors import ConfigError
 from include.handoffs import Monitored, Scored
 from include.monitoring import effects, reports
 from include.monitoring.decisions import (
-    Evidence,
+    DriftEvidence,
     RetrainDecision,
     RetrainFacts,
     Verdict,
@@ -22,7 +22,7 @@ from include.monitoring.decisions import (
     judge_drift,
 )
 from include.monitoring.drift_records import DriftRecords, DriftVerdict
-from include.monitoring.gate import Comparison, Gate, Past, compare_windows
+from include.monitoring.gate import Gate, Past, WindowComparison, compare_windows
 from include.monitoring.live_metrics import LiveMetrics
 from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.maturity import Maturity
@@ -204,7 +204,7 @@ def _compare(
     past: Past | None,
     maturity: Maturity,
     drift: DriftRecords,
-) -> Comparison:
+) -> WindowComparison:
     """The comparison, after which the window's own profile is kept for later ones."""
     gate = Gate(tenant, scored.use_case, champion.version, champion.as_of, keys, policy, drift)
     reference = gate.reference(champion.read)
@@ -230,9 +230,9 @@ def _compare(
 
 
 def _evidence(
-    champion: Champion | None, data_loss: bool, comparison: Comparison | None, known: Matured
-) -> Evidence:
-    return Evidence(
+    champion: Champion | None, data_loss: bool, comparison: WindowComparison | None, known: Matured
+) -> DriftEvidence:
+    return DriftEvidence(
         champion.version if champion else "",
         data_loss,
         comparison.reference_entities if comparison else 0,

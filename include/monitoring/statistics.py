@@ -1,4 +1,4 @@
-"""How far two windows are apart, column by column, with the sample size in mind.
+"""Statistics of drift: how far two windows are apart, column by column, given the sample size.
 
 The population stability index (PSI) of a column over B bins is sum((p - q) * ln(p / q)). With n
 current and m reference rows of one distribution, PSI * n * m / (n + m) is about chi-square with
@@ -60,7 +60,7 @@ class Distance:
 
     @property
     def p_value(self) -> float:
-        """How likely so much change is when nothing changed; 1 where there is only one bin."""
+        """The chance of so much change when nothing changed; 1 where there is only one bin."""
         return float(chdtrc(self.bins - 1, self.statistic)) if self.bins > 1 else 1.0
 
     def significant_from(self, level: float) -> float:

@@ -64,7 +64,7 @@ class StormFacts:
 
 @dataclass(frozen=True)
 class StormJudgement:
-    """`calm`: drift is the tenant's own; `storm`: it is not; `over`: the open one ends today."""
+    """`calm`: drift is the tenant's own; `storm`: it is shared; `over`: the storm ends today."""
 
     answer: Answer
     base_rate: float

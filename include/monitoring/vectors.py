@@ -1,4 +1,4 @@
-"""Two makings of the same feature vectors, compared: where they differ, and by how much."""
+"""Comparison of the same feature vectors, made twice: where they differ, and by how much."""
 
 from __future__ import annotations
 

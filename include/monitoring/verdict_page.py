@@ -1,4 +1,4 @@
-"""The verdict as a page's head: what was judged, what was found, what was not judged and why.
+"""The head of a drift page: the verdict, and each column with the reason it counts or does not.
 
 It stands above Evidently's drawings, which know columns only: not what they mean together, nor what
 matured labels say.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from include.monitoring.decisions import Verdict
-from include.monitoring.gate import Comparison
+from include.monitoring.gate import WindowComparison
 from include.monitoring.statistics import ColumnDrift
 from include.monitoring.windows import PREDICTION
 from include.pages import render
@@ -19,8 +19,8 @@ from include.use_cases.drift_policy import DriftPolicy
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a verdict is about."""
+class VerdictSubject:
+    """The window and the model that a verdict is about."""
 
     tenant: str
     use_case: str
@@ -30,9 +30,9 @@ class Judged:
 
 
 def head(
-    about: Judged,
+    about: VerdictSubject,
     verdict: Verdict,
-    comparison: Comparison,
+    comparison: WindowComparison,
     policy: DriftPolicy,
     unjudged: Mapping[str, str],
 ) -> str:
@@ -53,7 +53,7 @@ def head(
 
 
 def told(column: ColumnDrift, policy: DriftPolicy) -> str:
-    """Why a column counts as drifted, or does not."""
+    """The reason why a column counts as drifted, or does not."""
     threshold = policy.prediction_threshold if column.column == PREDICTION else policy.threshold
     if column.drifted:
         return f"drifted: PSI {column.psi:.2f} reaches the limit of {column.limit:.2f}"

@@ -1,4 +1,4 @@
-"""The two windows a verdict compares: bounded samples of their columns, and what they weigh.
+"""The two windows that a verdict compares: bounded samples of columns, with their weights.
 
 A row is rarely a fact of its own. The same users stand in every snapshot of a reference, and a
 ranking repeats a user's features on each of the user's candidate items. A column that is constant
@@ -25,7 +25,7 @@ AS_OF: Final = "as_of"
 
 
 @dataclass(frozen=True)
-class Sample:
+class WindowSample:
     """Values of one column: floats with NaN for null, or an object array of texts with None."""
 
     values: npt.NDArray[Any]
@@ -40,11 +40,11 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowPair:
     """Both windows over the columns they share, and why other columns are left out."""
 
-    reference: Mapping[str, Sample]
-    current: Mapping[str, Sample]
+    reference: Mapping[str, WindowSample]
+    current: Mapping[str, WindowSample]
     skipped: Mapping[str, str]  #: column → reason
     reference_entities: int
     current_entities: int
@@ -54,7 +54,7 @@ class Windows:
 class Read:
     """The columns of one table, and how they were read."""
 
-    samples: Mapping[str, Sample]
+    samples: Mapping[str, WindowSample]
     levels: Mapping[str, str]  #: column → join key that determines it, or empty
     entities: int
 
@@ -70,7 +70,7 @@ def bounded(table: pa.Table, rows: int, seed: int) -> pa.Table:
 def read_samples(table: pa.Table, keys: Sequence[str], levels: Mapping[str, str]) -> Read:
     """Every feature column, each read at its level of `levels`, or else at the table's own."""
     rows = _Rows(table)
-    found: dict[str, Sample] = {}
+    found: dict[str, WindowSample] = {}
     used: dict[str, str] = {}
     for name in [n for n in table.column_names if n not in (*keys, AS_OF)]:
         level = levels[name] if name in levels else _level((rows,), name, keys)
@@ -80,7 +80,7 @@ def read_samples(table: pa.Table, keys: Sequence[str], levels: Mapping[str, str]
     return Read(found, used, rows.weights(keys[0])[0])
 
 
-def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Windows:
+def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> WindowPair:
     """The columns of two tables of join keys, `as_of` and features, ready to be compared.
 
     A reference without the entity's key hides how often it repeats an entity; it is then taken to
@@ -92,8 +92,8 @@ def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Window
     if keys[0] not in reference.column_names:
         before_all, before_rows = min(before_all, after_all), min(before_rows, after_rows)
     skipped: dict[str, str] = {}
-    before: dict[str, Sample] = {}
-    after: dict[str, Sample] = {}
+    before: dict[str, WindowSample] = {}
+    after: dict[str, WindowSample] = {}
     for name in [n for n in current.column_names if n not in (*keys, AS_OF)]:
         if name not in reference.column_names:
             skipped[name] = "not in the reference"
@@ -109,7 +109,7 @@ def align(reference: pa.Table, current: pa.Table, keys: Sequence[str]) -> Window
             skipped[name] = "numbers in one window, texts in the other"
         else:
             before[name], after[name] = first, second
-    return Windows(before, after, skipped, before_all, after_all)
+    return WindowPair(before, after, skipped, before_all, after_all)
 
 
 class _Rows:
@@ -159,13 +159,13 @@ def _level(tables: Sequence[_Rows], name: str, keys: Sequence[str]) -> str:
     return next((k for k in keys if all(t.determines(k, name) for t in tables)), "")
 
 
-def _sample(rows: _Rows, name: str, level: str, entities: int) -> Sample:
+def _sample(rows: _Rows, name: str, level: str, entities: int) -> WindowSample:
     """One value per `level` and instant, or every row where no key determines the column."""
     values = _values(rows.table[name])
     if not level:
-        return Sample(values, entities)
+        return WindowSample(values, entities)
     first, _ = rows.groups(level)
-    return Sample(values[np.sort(first)], min(entities, rows.weights(level)[0]))
+    return WindowSample(values[np.sort(first)], min(entities, rows.weights(level)[0]))
 
 
 def _weights(table: pa.Table, key: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from include.storage.audit import Verified
 from include.storage.chain import Finding
 from include.storage.checkpoints import Checkpoint
 from include.storage.failures import TENANT_ERRORS
-from include.storage.ownership import Owner
+from include.storage.ownership import TenantOwner
 from include.storage.verification import Report, verify
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef, is_global
@@ -76,7 +76,7 @@ def verify_chains(
     )
 
 
-def _excused(chain: Verified, owner: Owner | None) -> Verified:
+def _excused(chain: Verified, owner: TenantOwner | None) -> Verified:
     erased = owner is not None and (owner.number > 1 or owner.state in ("erasing", "erased"))
     told = () if erased else chain.erasures
     state = f"an owner that is {owner.state}" if owner is not None else "no such owner"

@@ -2,8 +2,8 @@
 
 A tenant consents to an owner of global models for as long as its file says so (`consents_to`). What
 was made of its data when it did, and may not have it any more, is withdrawn for good: each global
-version, what came from it at any tenant, and what shared views keep of it. Whether that is so is
-read from the files as they are, so running it again does what is left and nothing twice.
+version, and what came from it at any tenant. Whether that is so is read from the files as they are,
+so running it again does what is left and nothing twice.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from functools import partial
 
 from include import use_cases
 from include.errors import ConfigError, IntegrityError, TenantryError
-from include.features.online.stage import forget_who_left
 from include.handoffs import StoredObject, Trained
 from include.pipeline.consents import Consents, contributors, unconsented
 from include.pipeline.fallback import best_baseline
 from include.pipeline.runs import GlobalRun, Run, last_checked
 from include.registry import consent
 from include.registry.ancestry import ModelName, ancestors
-from include.registry.blast_radius import Effect
+from include.registry.blast_radius import ChampionChange
 from include.registry.port import ModelVersion
 from include.registry.promotions import Promotion
 from include.registry.recorded import as_told, made_of
@@ -50,7 +49,7 @@ class Withdrawals:
     #: Names of the global versions that are withdrawn for good, or are about to be.
     gone: set[str] = field(default_factory=set)
 
-    def reach(self, cases: Iterable[str] | None = None) -> Iterator[Effect]:
+    def reach(self, cases: Iterable[str] | None = None) -> Iterator[ChampionChange]:
         """Withdraw what is not consented to any more, of all use cases or of some.
 
         One owner that cannot be reached holds up no other.
@@ -65,9 +64,6 @@ class Withdrawals:
                 effect = self._tried(owner, case, self.withdraw_global)
                 if effect.outcome != "not affected":
                     yield effect
-        for region in sorted({owner.region for owner in self.owners()} - {GLOBAL.region}):
-            if not self.dry_run:
-                yield from self._emptied(region)
         for tenant in self.consents.placed.values():
             for case in names:  # also one that it has switched off, and may switch on again
                 effect = self._tried(tenant.ref, case, self._withdraw_at(tenant))
@@ -80,13 +76,13 @@ class Withdrawals:
         owners = {global_owner(region) for region in regions} | self.platform.lake.global_owners()
         return [GLOBAL, *sorted(owners, key=lambda owner: owner.id)]
 
-    def withdraw_global(self, owner: TenantRef, use_case: str) -> Effect:
+    def withdraw_global(self, owner: TenantRef, use_case: str) -> ChampionChange:
         """Of one owner of global models, whatever was made of data it may not have any more."""
         lake, registry = self.platform.lake, self.platform.registry
         promotions = self.platform.stores.promotions
         there = lake.file_path(owner, "models").is_dir()  # which every version lies in
         if not there and not promotions.outline(owner, use_case):
-            return Effect(owner.id, use_case, "not affected", "", "", "")
+            return ChampionChange(owner.id, use_case, "not affected", "", "", "")
         self.gone.update(_names(owner, use_case, promotions.gone(owner, use_case)))
         decided = promotions.history(owner, use_case)
         unread: list[str] = []
@@ -119,27 +115,21 @@ class Withdrawals:
         )
         return _but(unread, effect)
 
-    def _withdraw_at(self, tenant: TenantConfig) -> Callable[[TenantRef, str], Effect]:
-        """Of one tenant, what came from a withdrawn global version or from views shared with one
-        that withdrew. No other tenant is named in its ledger."""
+    def _withdraw_at(self, tenant: TenantConfig) -> Callable[[TenantRef, str], ChampionChange]:
+        """Of one tenant, what came from a withdrawn global version. No other tenant is named in its
+        ledger."""
 
-        def withdraw(owner: TenantRef, use_case: str) -> Effect:
-            shared = any(view.scope == "shared" for view in use_cases.get(use_case).features.views)
-            gone = {ModelName.parse(name).use_case for name in self.gone}
-            if use_case not in gone and not shared:
-                return Effect(owner.id, use_case, "not affected", "", "", "")
-
-            unread: list[str] = []
+        def withdraw(owner: TenantRef, use_case: str) -> ChampionChange:
+            if use_case not in {ModelName.parse(name).use_case for name in self.gone}:
+                return ChampionChange(owner.id, use_case, "not affected", "", "", "")
 
             def lost(version: ModelVersion) -> str:
                 for name in ancestors(version.parent_version, self.platform.registry):
                     if name in self.gone:
                         return f"{name} was withdrawn for good: a tenant took its consent back."
-                if shared and version.rung == "own" and self._saw_who_left(tenant, version, unread):
-                    return "It learnt from shared views; a tenant took its consent to them back."
                 return ""
 
-            effect = consent.withdraw(
+            return consent.withdraw(
                 owner,
                 use_case,
                 lost,
@@ -152,51 +142,32 @@ class Withdrawals:
                 by=self.by,
                 dry_run=self.dry_run,
             )
-            return _but(unread, effect)
 
         return withdraw
-
-    def _saw_who_left(self, tenant: TenantConfig, version: ModelVersion, unread: list[str]) -> bool:
-        """Whether shared views told a version of a tenant's anything about one that left."""
-        pooled = self._contributors(tenant.ref, version, unread) - {tenant.id}
-        return bool(self.consents.refusing(global_owner(tenant.region), pooled))
 
     def _contributors(self, owner: TenantRef, version: ModelVersion, unread: list[str]) -> set[str]:
         """Ids of the tenants whose rows a version was made of or judged on.
 
         Args:
-            unread: is told where the version's card, or a list of tenants, is not what was written:
-                nobody knows whose data that version has, and it must hold up no other.
+            unread: is told where the version's card is not what was written: nobody knows whose
+                data that version has, and it must hold up no other.
         """
         try:
-            lake, registry = self.platform.lake, self.platform.registry
+            registry = self.platform.registry
             registered = registry.get(owner, version.use_case, version.version)
             card = json.loads(registry.card(owner, registered))
-            return contributors(card["lineage"], lake, [one.region for one in self.owners()])
+            return contributors(card["lineage"])
         except IntegrityError as error:
             unread.append(str(error))
             return set()
 
-    def _emptied(self, region: str) -> Iterator[Effect]:
-        owner = global_owner(region)
-        try:
-            emptied = forget_who_left(
-                region, self.consents.members(region), self.platform.stores.online
-            )
-        except TENANT_ERRORS as error:
-            yield Effect(owner.id, "shared views", "failed", "", "", str(error))
-            return
-        if emptied:
-            why = "Forgotten; the next run in the region builds them again."
-            yield Effect(owner.id, "shared views", "withdrawn", "", "", why)
-
     def _tried(
-        self, owner: TenantRef, case: str, withdraw: Callable[[TenantRef, str], Effect]
-    ) -> Effect:
+        self, owner: TenantRef, case: str, withdraw: Callable[[TenantRef, str], ChampionChange]
+    ) -> ChampionChange:
         try:
             return withdraw(owner, case)
         except TENANT_ERRORS as error:
-            return Effect(owner.id, case, "failed", "", "", str(error))
+            return ChampionChange(owner.id, case, "failed", "", "", str(error))
 
 
 def withdraw(
@@ -205,7 +176,7 @@ def withdraw(
     platform: Platform,
     by: str = "system",
     dry_run: bool = False,
-) -> list[Effect]:
+) -> list[ChampionChange]:
     """Withdraw whatever a tenant's data went into, whether or not it still has a file.
 
     Run again, it does what is left. Effects that are not `complete` say what could not be reached.
@@ -214,7 +185,7 @@ def withdraw(
     return list(work.reach())
 
 
-def reach_all(platform: Platform, cases: Iterable[str] | None = None) -> list[Effect]:
+def reach_all(platform: Platform, cases: Iterable[str] | None = None) -> list[ChampionChange]:
     """Withdraw whatever is not consented to any more, by the tenants' files as they are.
 
     Raises:
@@ -312,7 +283,7 @@ def before_scoring(run: Run) -> None:
     )
 
 
-def _but(unread: Sequence[str], effect: Effect) -> Effect:
+def _but(unread: Sequence[str], effect: ChampionChange) -> ChampionChange:
     """The effect, which is not complete where something could not be looked at."""
     if not unread:
         return effect

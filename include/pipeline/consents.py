@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from include import use_cases
-from include.errors import IntegrityError
-from include.features.inputs import pool_tenants
 from include.handoffs import StoredObject
 from include.storage import ownership
 from include.storage.lake import Lake
@@ -68,11 +66,6 @@ class Consents:
         within = global_owner(*regions) if owner == GLOBAL and len(regions) == 1 else owner
         return sorted(one for one in contributors if not self._gives(one, owner, within))
 
-    def members(self, region: str) -> list[str]:
-        """Ids of the tenants whose events the region's shared views may have."""
-        owner = global_owner(region)
-        return [one for one in (*self.tenants, *self.unread) if self._gives(one, owner)]
-
     def _gives(self, tenant_id: str, *owners: TenantRef) -> bool:
         tenant = self.tenants.get(tenant_id)
         if tenant is None:
@@ -80,37 +73,14 @@ class Consents:
         return any(tenant.consents_to(owner) for owner in owners)
 
 
-def contributors(document: Mapping[str, Any], lake: Lake, regions: Iterable[str]) -> set[str]:
-    """Ids of the tenants that a training's evaluation, or a version's lineage, names.
-
-    Args:
-        regions: where lists of pooled tenants may lie.
-
-    Raises:
-        IntegrityError: one of these lists is gone, or is not what was written.
-    """
-    found = {str(table["tenant"]) for table in document.get("tables", ())}
-    pools = {one["recipe"].get("pool", "") for one in document.get("training_sets", ())}
-    for pool in pools - {""}:
-        found.update(_pooled(pool, regions, lake))
-    return found
-
-
-def _pooled(pool: str, regions: Iterable[str], lake: Lake) -> Iterable[str]:
-    unread = IntegrityError(f"there is no region that the list of tenants {pool[:12]}… may lie in")
-    for region in regions:
-        try:
-            return pool_tenants(pool, region, lake)
-        except IntegrityError as error:
-            unread = error
-    raise unread
+def contributors(document: Mapping[str, Any]) -> set[str]:
+    """Ids of the tenants that a training's evaluation, or a version's lineage, names."""
+    return {str(table["tenant"]) for table in document.get("tables", ())}
 
 
 def unconsented(owner: TenantRef, stored: StoredObject, lake: Lake) -> list[str]:
     """Ids of those in a global training's evaluation whose data the owner may not have any more."""
-    regions = [GLOBAL.region, owner.region, *(one.region for one in lake.global_owners())]
-    named = contributors(json.loads(lake.get(owner, stored)), lake, regions)
-    return Consents.now().refusing(owner, named)
+    return Consents.now().refusing(owner, contributors(json.loads(lake.get(owner, stored))))
 
 
 def _unread(fleet: Fleet) -> frozenset[str]:

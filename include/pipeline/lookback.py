@@ -49,7 +49,6 @@ def past(run: Run, scored: Scored, model: Model) -> Past:
             attributes=scored.attributes,
             known_at=instant,
             lake=run.platform.lake,
-            pool=scored.pool,
             also=event_columns(use_case),
         )
         spine = scoring_spine(use_case, found.events, instant)
@@ -74,7 +73,6 @@ def maturity(run: Run, scored: Scored, model: Model) -> Maturity:
             attributes=scored.attributes,
             known_at=run.as_of,
             lake=lake,
-            pool=scored.pool,
             also=("source", *event_columns(use_case)),
         )
         vectors = lake.get_table(run.tenant.ref, scored.features)

@@ -20,7 +20,7 @@ from include.errors import ConfigError, IntegrityError, IsolationError
 from include.registry import mlflow_workspace
 from include.storage import audit, ownership, rows
 from include.storage.lake import Lake
-from include.storage.ownership import Owner
+from include.storage.ownership import TenantOwner
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef, database, lake_prefix
 
@@ -171,7 +171,7 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _owner(tenant: TenantConfig) -> Owner:
+def _owner(tenant: TenantConfig) -> TenantOwner:
     """The tenant's own record; of data that has none, where it lies is entered."""
     owner = ownership.owner_of(tenant.id)
     if owner is None or owner.state == "erased":
@@ -203,7 +203,7 @@ def _refuse_foreign(wanted: Move, lake: Lake) -> None:
         )
 
 
-def _left(owner: Owner) -> TenantRef:
+def _left(owner: TenantOwner) -> TenantRef:
     told = (owner.details or {}).get(_OLD, {})
     return TenantRef(
         owner.tenant, told.get("region", owner.region), told.get("isolation", owner.isolation)

@@ -32,7 +32,7 @@ Truth = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnsweredInstant:
     """What was answered at one instant: served, and by the challenger to everybody."""
 
     as_of: datetime
@@ -83,7 +83,7 @@ def record_outcomes(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> 
         known_at=run.as_of,
     )
     for as_of in waiting:
-        answered = Answered(
+        answered = AnsweredInstant(
             as_of,
             predictions.served(ref, use_case.name, as_of),
             predictions.shadow(ref, use_case.name, as_of),
@@ -95,7 +95,7 @@ def record_outcomes(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> 
 
 
 def outcomes_of(
-    tenant: TenantRef, use_case: UseCase, answered: Answered, truth: Truth
+    tenant: TenantRef, use_case: UseCase, answered: AnsweredInstant, truth: Truth
 ) -> InstantOutcomes:
     """What became of whom a challenger was scored for, where that is known."""
     ours = of_champion(answered.served)
@@ -115,7 +115,7 @@ def pseudonym(tenant: str, use_case: str, entity: str) -> str:
 
 
 def _arms(
-    tenant: TenantRef, use_case: UseCase, answered: Answered, truth: Truth
+    tenant: TenantRef, use_case: UseCase, answered: AnsweredInstant, truth: Truth
 ) -> tuple[ArmOutcome, ...]:
     """Everybody's outcome in an experiment, also of those its arm had nothing to say to."""
     served = _by_entity(answered.served)
@@ -134,7 +134,7 @@ def _arms(
 
 
 def _pairs(
-    tenant: TenantRef, use_case: UseCase, answered: Answered, truth: Truth
+    tenant: TenantRef, use_case: UseCase, answered: AnsweredInstant, truth: Truth
 ) -> tuple[PairOutcome, ...]:
     """Outcomes of both, of the entities that the champion served; in an experiment, of its arm."""
     served, shadow = _by_entity(of_champion(answered.served)), _by_entity(answered.shadow)
@@ -150,7 +150,9 @@ def _pairs(
     )
 
 
-def truth_of(use_case: UseCase, events: pa.Table, found: Answered, known_until: datetime) -> Truth:
+def truth_of(
+    use_case: UseCase, events: pa.Table, found: AnsweredInstant, known_until: datetime
+) -> Truth:
     """The label of every entity that anybody answered, or what it wanted."""
     entities = sorted({row.entity_id for row in (*found.served, *found.shadow)})
     if use_case.task in ("ranking", "association"):

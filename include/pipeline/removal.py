@@ -27,7 +27,7 @@ from include.pipeline import consent, task_history
 from include.pipeline.retention import is_platforms
 from include.registry import mlflow_workspace
 from include.storage import audit, ownership, rows
-from include.storage.ownership import Owner
+from include.storage.ownership import TenantOwner
 from include.storage.places import lake_place
 from include.tenants import yaml_text
 from include.tenants.loader import load_fleet, load_tenant, tenants_folder
@@ -95,7 +95,9 @@ def inventory(tenant_id: str) -> Inventory:
     return Inventory(tenant_id, state, tuple(found), tuple(amounts), tuple(unknown))
 
 
-def remove(tenant_id: str, *, erase: bool, by: str, progress: Progress = lambda _: None) -> Owner:
+def remove(
+    tenant_id: str, *, erase: bool, by: str, progress: Progress = lambda _: None
+) -> TenantOwner:
     """Retire a tenant: seal its data, or erase it everywhere; again does what is left.
 
     Its consent to pooling ends with that: what its data went into is withdrawn.
@@ -126,7 +128,7 @@ def remove(tenant_id: str, *, erase: bool, by: str, progress: Progress = lambda 
         return owner
 
 
-def unseal(tenant_id: str, *, by: str) -> Owner:
+def unseal(tenant_id: str, *, by: str) -> TenantOwner:
     """Let a tenant go on whose data was sealed: with its own file, which has its own key.
 
     Raises:
@@ -186,7 +188,7 @@ def _id_in(text: str) -> object:
     return told.get("id") if isinstance(told, dict) else None
 
 
-def _erase(owner: Owner, there: Inventory, by: str, progress: Progress) -> Owner:
+def _erase(owner: TenantOwner, there: Inventory, by: str, progress: Progress) -> TenantOwner:
     tenant_id, lake = owner.tenant, wiring.lake()
     counted = {f"{one.place}: {one.unit}": one.count for one in there.amounts}
     if owner.state != "erasing":
@@ -251,7 +253,7 @@ def _withdraw(tenant_id: str, by: str, progress: Progress) -> list[str]:
     return left
 
 
-def _recorded(tenant_id: str, there: Inventory, by: str) -> Owner:
+def _recorded(tenant_id: str, there: Inventory, by: str) -> TenantOwner:
     """The owner's record, made where there was none."""
     owner = ownership.owner_of(tenant_id)
     if owner is not None and owner.state != "erased":

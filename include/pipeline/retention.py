@@ -19,7 +19,7 @@ from include.pipeline.task_history import AirflowRuns, expire_logs, kept
 from include.registry.mlflow_workspace import folders_in_force
 from include.storage import ownership
 from include.storage.lake import Lake
-from include.storage.ownership import SYSTEM, Owner
+from include.storage.ownership import SYSTEM, TenantOwner
 from include.storage.retention import Expired, expire_of
 from include.storage.scratch import sweep
 from include.tenants.config import Retention
@@ -36,7 +36,7 @@ class _Known:
 
     lake: Lake
     fleet: Fleet
-    owners: Mapping[str, Owner]
+    owners: Mapping[str, TenantOwner]
 
     def retention(self, tenant_id: str) -> Retention:
         """Of the tenant's file, where the data is its own, else as the file last said."""
@@ -100,7 +100,7 @@ def expire_task_history(at: datetime) -> dict[str, int]:
     return {"logs": logs, "runs": airflow.expire(before)}
 
 
-def refs(lake: Lake, fleet: Fleet, owners: Mapping[str, Owner]) -> list[TenantRef]:
+def refs(lake: Lake, fleet: Fleet, owners: Mapping[str, TenantOwner]) -> list[TenantRef]:
     """Wherever there is, or may be, data of a tenant: files, records, folders and databases."""
     silos = set(ownership.silos())
     found = {  # who never ran has no database yet

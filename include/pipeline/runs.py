@@ -13,7 +13,6 @@ import pyarrow.dataset as ds
 
 from include import use_cases, wiring
 from include.errors import ConfigError, UnknownNameError
-from include.features.inputs import pool_members, settled_members
 from include.features.reach import retention_problems
 from include.handoffs import Interval
 from include.pipeline.intervals import last_interval
@@ -66,23 +65,6 @@ class Run:
             raise ConfigError("this stage needs a use case: pass `use_case` as a param")
         return self.use_case
 
-    def pool_members(self) -> list[TenantConfig]:
-        """Whose events the use case's shared views see; nobody's where it has none."""
-        if not any(view.scope == "shared" for view in self.the_use_case().features.views):
-            return []
-        return self.shared_members()
-
-    def shared_members(self) -> list[TenantConfig]:
-        """Whose events the region's shared views see; one whose table is broken is left out."""
-        lake, members = self.platform.lake, pool_members(self.tenant, self.neighbours())
-        whole = readable(members, ("events",), lake, self.as_of, self.platform.stores.incidents)
-        return settled_members(whole, lake)
-
-    def neighbours(self) -> list[TenantConfig]:
-        """The tenants of the run's region, itself among them."""
-        near = [one for one in _fleet().tenants.values() if one.region == self.tenant.region]
-        return ownership.admitted(near)
-
     def consenting(self, owner: TenantRef) -> set[str]:
         """Ids of all tenants that consent to pooling by an owner of global models now."""
         return {one.id for one in _fleet().tenants.values() if one.consents_to(owner)}
@@ -100,7 +82,7 @@ class GlobalRun:
     use_case: UseCase
     owner: TenantRef  #: whose rows and versions the run writes
     members: tuple[TenantConfig, ...]  #: tenants that have the use case and consented to that pool
-    consenting: tuple[TenantConfig, ...]  #: all that consented, whose events shared views see
+    consenting: tuple[TenantConfig, ...]  #: all that consented to it
     as_of: datetime
     trigger: str = "scheduled"
 

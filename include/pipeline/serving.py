@@ -17,7 +17,7 @@ from include.registry.port import ModelVersion
 from include.registry.withdrawal import lost_for_good
 from include.stage_runs import newest_training
 from include.tenants.namespace import TenantRef
-from include.training.catalogue import CATALOGUE, shown_to
+from include.training.shared_catalogue import CATALOGUE, shown_to
 from include.use_cases.declaration import TOP
 from include.use_cases.spines import popular_items
 from include.wiring import Platform

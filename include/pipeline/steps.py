@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from inspect import Parameter, signature
 from pkgutil import resolve_name
@@ -17,7 +16,7 @@ from include import monitoring as monitoring_stage
 from include import wiring
 from include.errors import ConfigError
 from include.features import stage as features_stage
-from include.features.inputs import read, record_pool
+from include.features.inputs import read
 from include.features.online import stage as online_stage
 from include.handoffs import (
     Checked,
@@ -37,12 +36,13 @@ from include.models.model import row_scores
 from include.monitoring import skew as skew_stage
 from include.monitoring.skew_online import OnlineVectors
 from include.pipeline import (
+    automatic_rollback,
     consent,
-    decay,
-    evaluate,
     experiments,
+    live_evidence,
     lookback,
     losses,
+    retrain_outcome,
     serving,
     translate,
     when_to_train,
@@ -139,31 +139,15 @@ def quality(run: Run, ingestion: Ingested) -> Checked:
 
 def materialization(run: Run, quality: Checked) -> Materialized:
     """The online store, brought up to the interval's end; a no-op if it is there already."""
-    lake, online = run.platform.lake, run.platform.stores.online
-    views = translate.online_views(run.tenant)
-    done = online_stage.materialize(
+    return online_stage.materialize(
         run.tenant,
-        views,
+        translate.online_views(run.tenant),
         events=quality.events,
         attributes=quality.attributes,
         until=run.as_of,
-        lake=lake,
-        online=online,
+        lake=run.platform.lake,
+        online=run.platform.stores.online,
     )
-    neighbours = run.neighbours()
-    # One store serves the region, so it has what any of its tenants reads.
-    pooled = [view for one in neighbours for view in translate.online_views(one)]
-    wanted = any(view.scope == "shared" for view in pooled)
-    members = run.shared_members() if wanted else []
-    if not members:
-        online_stage.empty_pool(run.tenant.region, online)
-        return done
-    if not any(view.scope == "shared" for view in views):
-        return done
-    also = online_stage.materialize_pool(
-        members, list(dict.fromkeys(pooled)), until=run.as_of, lake=lake, online=online
-    )
-    return replace(done, views=(*done.views, *also.views))
 
 
 def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
@@ -176,7 +160,6 @@ def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
         audit.record(ref, "retrain by hand", asked | {"reason": run.reason}, run.by, once=True)
     events = quality.events if quality else lake.version(ref, "events")
     attributes = quality.attributes if quality else lake.version(ref, "attributes")
-    pool = record_pool(run.pool_members(), use_case.features, lake)
     inputs = read(
         run.tenant,
         use_case.features,
@@ -184,7 +167,6 @@ def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
         attributes=attributes,
         known_at=run.as_of,
         lake=lake,
-        pool=pool,
         also=event_columns(use_case),
     )
     catalogue = serving.shared_catalogue(run, inputs.events, attributes)
@@ -210,7 +192,6 @@ def features(run: Run, quality: Checked | None = None) -> FeaturesBuilt:
         attributes=attributes,
         training_due=due.due,
         training_reason=due.reason,
-        pool=pool,
         catalogue=catalogue,
         lost=of_labels(use_case, run.tenant, lost),
     )
@@ -278,14 +259,14 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
     lost = losses.of_run(run)
     data_loss = bool(losses.in_interval(run, lost))
     if not data_loss:  # without data everybody seems to have stayed away
-        evaluate.measure_matured(run, scoring, lost)
+        live_evidence.measure_matured(run, scoring, lost)
         experiments.look(run, scoring, lost)
     champion = scores = past = maturity = model = None
     reference: dict[datetime, tuple[LostDays, ...]] = {}
     if scoring.version:  # judged is what was scored, whatever has come to serve since
         version, model = serving.version(run.platform, ref, use_case.name, scoring.version)
-        champion = evaluate.champion(run, version)
-        instants, then = evaluate.judged_on(run, version)
+        champion = live_evidence.champion(run, version)
+        instants, then = live_evidence.judged_on(run, version)
         known = losses.known_losses(use_case, run.tenant, then, lost)
         reference = dict.fromkeys(instants, known)
         vectors = run.platform.lake.get_table(ref, scoring.features)
@@ -318,7 +299,7 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
         since=run.interval.start,
     )
     if not data_loss:
-        decay.roll_back_decayed(run)
+        automatic_rollback.roll_back_decayed(run)
     return monitored
 
 
@@ -336,7 +317,6 @@ def skew(run: Run, scoring: Scored) -> Replayed:
         seed=use_case.seed,
         lake=lake,
         findings=run.platform.stores.skew,
-        pool=record_pool(run.pool_members(), use_case.features, lake),
         online=online,
         fingerprint=use_case.fingerprint,
     )
@@ -346,7 +326,7 @@ def outcome(
     run: Run, features: FeaturesBuilt | None = None, registry: Registered | None = None
 ) -> Registered:
     """What a retrain came to, in the retrain ledger; one that failed half-way says so."""
-    return evaluate.record_outcome(run, features, registry)
+    return retrain_outcome.record_outcome(run, features, registry)
 
 
 def global_training(run: GlobalRun) -> Trained:
@@ -361,15 +341,11 @@ def global_training(run: GlobalRun) -> Trained:
         return decided
     lake, incidents = run.platform.lake, run.platform.stores.incidents
     members = readable(run.members, ("events", "attributes"), lake, run.as_of, incidents)
-    pooled = run.consenting
-    if any(view.scope == "shared" for view in run.use_case.features.views):
-        pooled = tuple(readable(pooled, ("events",), lake, run.as_of, incidents))
     return training_stage.train_global(
         run.use_case,
         members,
         run.as_of,
         lake=lake,
-        consenting=pooled,
         left_out=len(run.members) - len(members),
         lost={
             one.id: of_labels(run.use_case, one, losses.lost_days(incidents, one, run.as_of))

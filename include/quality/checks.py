@@ -14,7 +14,7 @@ from include.incidents import Incident
 from include.tenants.namespace import TenantRef
 
 if TYPE_CHECKING:
-    from include.quality.suites import Expectation, Outcome
+    from include.quality.suites import Check, Outcome
 
 Severity = Literal["fail", "quarantine", "warn"]
 
@@ -35,9 +35,7 @@ class Result:
     arguments: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(
-        cls, suite: str, check: Expectation, outcome: Outcome, observed: Mapping[str, Any]
-    ) -> Result:
+    def of(cls, suite: str, check: Check, outcome: Outcome, observed: Mapping[str, Any]) -> Result:
         """An outcome, with the check and the fact it is about."""
         error = {"error": outcome.error} if outcome.error else {}
         return cls(
@@ -72,7 +70,7 @@ class Inspection:
 
 
 @dataclass(frozen=True)
-class SetAside:
+class FailedRow:
     """One row that was not accepted."""
 
     row_number: int  #: position in the slice
@@ -81,12 +79,12 @@ class SetAside:
 
 
 @dataclass(frozen=True)
-class Rejected:
+class UnacceptedRows:
     """The rows of one slice that were not accepted."""
 
     source: str
     interval: Interval
-    rows: Iterable[SetAside]  #: read once
+    rows: Iterable[FailedRow]  #: read once
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ class Checks(Protocol):
         tenant: TenantRef,
         inspection: Inspection,
         incidents: Sequence[Incident],
-        rejected: Sequence[Rejected],
+        rejected: Sequence[UnacceptedRows],
     ) -> None:
         """Put an inspection, incidents and rejected rows on record, all of them or nothing.
 
@@ -122,7 +120,7 @@ class Checks(Protocol):
     def summaries(self, tenant: TenantRef) -> list[Summary]:
         """`inspections` in a line for each end of an interval, oldest first."""
 
-    def set_aside(self, tenant: TenantRef, source: str) -> list[SetAside]:
+    def set_aside(self, tenant: TenantRef, source: str) -> list[FailedRow]:
         """The rejected rows of a source, by interval and position."""
 
 

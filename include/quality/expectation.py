@@ -86,7 +86,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedRows:
     """What stretches should hold; NaN where the past is too short. Shapes are (starts, lengths)."""
 
     rows: Floats
@@ -104,7 +104,7 @@ class _Misses:
         return np.asarray(missed**2, dtype=np.float64)
 
 
-class Expectation:
+class UsualVolume:
     """The past of one series, without what is lost."""
 
     def __init__(self, series: Series, lost: Bools) -> None:
@@ -123,7 +123,7 @@ class Expectation:
         """What stretches hold of open cells."""
         return sums(self._counted, starts, lengths)
 
-    def expected(self, starts: Cells, lengths: Cells) -> Expected:
+    def expected(self, starts: Cells, lengths: Cells) -> ExpectedRows:
         """What stretches of these lengths should hold, each by what was before its start."""
         rows = self._mean(starts, lengths)
         place = self._before[starts]
@@ -136,9 +136,9 @@ class Expectation:
         )
         with np.errstate(divide="ignore", invalid="ignore"):
             variance = index / rows + index / level + excess + LEAST_SPREAD
-            return Expected(np.where(ready[:, None], rows, np.nan), 1 / variance)
+            return ExpectedRows(np.where(ready[:, None], rows, np.nan), 1 / variance)
 
-    def by_last_week(self, starts: Cells, lengths: Cells) -> Expected:
+    def by_last_week(self, starts: Cells, lengths: Cells) -> ExpectedRows:
         """The same by the level of the last seven days alone, which follows a decline."""
         found = self.expected(starts, lengths)
         place = self._before[starts]
@@ -146,7 +146,7 @@ class Expectation:
         usual = self._level[place, None] * self._week
         index, excess = (one[place, None] for one in self._spread)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return Expected(
+            return ExpectedRows(
                 found.rows * last / usual, 1 / (1 / found.worth + index / last + excess)
             )
 

@@ -16,8 +16,8 @@ from include.quality.great_expectations_adapter import Evaluator
 from include.quality.landing import Facts, Landing
 from include.quality.losses import expected_rows, find_losses
 from include.quality.needs import DataNeeds
-from include.quality.slices import Slice
-from include.quality.suites import Expectation
+from include.quality.slices import CheckedSlice
+from include.quality.suites import Check
 from include.quality.volume import Delivered, Volume
 from include.tenants.config import TenantConfig
 
@@ -27,13 +27,13 @@ class Findings:
     """What the fact checks of all suites found."""
 
     facts: Facts = field(default_factory=dict)
-    checks: list[tuple[str, Expectation]] = field(default_factory=list)
+    checks: list[tuple[str, Check]] = field(default_factory=list)
     volumes: dict[str, Volume] = field(default_factory=dict)
 
 
 def find(
     tenant: TenantConfig,
-    slices: Sequence[Slice],
+    slices: Sequence[CheckedSlice],
     interval: Interval,
     needs: Sequence[DataNeeds],
     landing: Landing,
@@ -42,7 +42,7 @@ def find(
     """Facts about whole slices and about the interval, and the checks that read them."""
     findings = Findings()
 
-    def add(suite: str, facts: Facts, checks: Sequence[Expectation]) -> None:
+    def add(suite: str, facts: Facts, checks: Sequence[Check]) -> None:
         findings.facts |= {f"{suite}.{name}": value for name, value in facts.items()}
         findings.checks += [(suite, one) for one in checks]
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import pandas as pd
 
 from include.errors import ConfigError, IntegrityError
-from include.quality.suites import Expectation, Outcome
+from include.quality.suites import Check, Outcome
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when the library is imported
 import great_expectations as gx
@@ -48,7 +48,7 @@ class Evaluator:
         asset = context.data_sources.add_pandas("landing").add_dataframe_asset("rows")
         self._frames = asset.add_batch_definition_whole_dataframe("all")
 
-    def evaluate(self, frame: pd.DataFrame, checks: Sequence[Expectation]) -> tuple[Outcome, ...]:
+    def evaluate(self, frame: pd.DataFrame, checks: Sequence[Check]) -> tuple[Outcome, ...]:
         """Outcomes in the order of `checks`.
 
         Args:
@@ -69,13 +69,13 @@ class Evaluator:
         return tuple(_outcome(result, len(frame)) for result in results)
 
 
-def _configuration(index: int, check: Expectation) -> dict[str, Any]:
+def _configuration(index: int, check: Check) -> dict[str, Any]:
     column = {"column": check.column} if check.column else {}
     kwargs = {name: value for name, value in check.kwargs.items() if value is not None}
     return {"type": check.type, "kwargs": {**column, **kwargs}, "meta": {"index": index}}
 
 
-def _same(checks: Sequence[Expectation], configured: Sequence[Any]) -> None:
+def _same(checks: Sequence[Check], configured: Sequence[Any]) -> None:
     indices = {int(one.meta["index"]) for one in configured}
     missing = [f"{c.name} ({c.type})" for i, c in enumerate(checks) if i not in indices]
     if missing:

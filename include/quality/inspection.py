@@ -15,12 +15,12 @@ from include.errors import IsolationError, QualityError
 from include.handoffs import Checked, Ingested, Interval
 from include.incidents import Incidents
 from include.quality import facts, landing, report, slices
-from include.quality.checks import Checks, Inspection, Rejected, Result
+from include.quality.checks import Checks, Inspection, Result, UnacceptedRows
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.incidents import data_losses, incident_of
 from include.quality.landing import Landing
 from include.quality.needs import DataNeeds
-from include.quality.slices import Slice
+from include.quality.slices import CheckedSlice
 from include.quality.volume import Delivered, decide_incidents
 from include.storage.lake import Lake
 from include.tenants.config import Source, TenantConfig
@@ -81,7 +81,7 @@ def check(
         Inspection(interval, tuple(results), path),
         [incident_of(loss) for loss in changed],
         [
-            Rejected(slice_.source, slice_.interval, slices.set_aside(slice_))
+            UnacceptedRows(slice_.source, slice_.interval, slices.set_aside(slice_))
             for slice_ in judged
             if not refused
         ],
@@ -108,7 +108,7 @@ def _slice(
     landed: Landing,
     lake: Lake,
     delivered: Mapping[str, Sequence[Delivered]],
-) -> Slice:
+) -> CheckedSlice:
     kind = "events" if source.events else "attributes"
     span = landing.slice_to_check(
         tenant,
@@ -119,10 +119,10 @@ def _slice(
         source.name,
     )
     rows = landed.slice(kind, source.name, span)
-    return Slice(source.name, kind, span, rows, landing.repeated_ids(landed, rows))
+    return CheckedSlice(source.name, kind, span, rows, landing.repeated_ids(landed, rows))
 
 
-def _accept(tenant: TenantConfig, judged: Sequence[Slice], lake: Lake) -> None:
+def _accept(tenant: TenantConfig, judged: Sequence[CheckedSlice], lake: Lake) -> None:
     """Write what was not set aside; attributes first, so that no event comes before its item."""
     for slice_ in sorted(judged, key=lambda s: s.kind):
         lake.replace_slice(

@@ -31,8 +31,8 @@ from include.quality.expectation import (
     YEAR,
     Bools,
     Cells,
-    Expectation,
     Series,
+    UsualVolume,
     log_chance,
     sums,
 )
@@ -113,7 +113,7 @@ def expected_rows(
     length = np.array([min(series.cell(end), len(series.rows)) - cell])
     if length[0] < 1:
         return None
-    rows = float(Expectation(series, lost).expected(np.array([cell]), length).rows[0, 0])
+    rows = float(UsualVolume(series, lost).expected(np.array([cell]), length).rows[0, 0])
     return rows if np.isfinite(rows) else None
 
 
@@ -137,7 +137,7 @@ def _worst(series: Series, lost: Bools, first: int) -> _Stretch | None:
     if not len(starts):
         return None
     lengths = _lengths(series.a_day)
-    past = Expectation(series, lost)
+    past = UsualVolume(series, lost)
     season = past.season(starts, lengths)
     expected = past.expected(starts, lengths)
     due, worth = expected.rows * season, expected.worth * season
@@ -165,7 +165,7 @@ def _worst(series: Series, lost: Bools, first: int) -> _Stretch | None:
     return _grown(past, lost, begins, begins + int(lengths[length]), first)
 
 
-def _grown(past: Expectation, lost: Bools, start: int, end: int, first: int) -> _Stretch:
+def _grown(past: UsualVolume, lost: Bools, start: int, end: int, first: int) -> _Stretch:
     """The stretch with the days beside it that fall short as well, which need less proof.
 
     As edges are followed in images (J. Canny, IEEE Trans. Pattern Anal. 8, 1986).

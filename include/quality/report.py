@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from include.handoffs import Interval
 from include.pages import render as render_page
-from include.quality.checks import Result, SetAside
+from include.quality.checks import FailedRow, Result
 
 
 def render(
@@ -14,7 +14,7 @@ def render(
     interval: Interval,
     verdict: str,
     results: Sequence[Result],
-    set_aside: Mapping[str, Sequence[SetAside]],
+    set_aside: Mapping[str, Sequence[FailedRow]],
 ) -> bytes:
     """The page in UTF-8.
 

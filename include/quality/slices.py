@@ -18,9 +18,9 @@ import pyarrow.dataset as ds
 
 from include.handoffs import Interval
 from include.quality import rows, suites
-from include.quality.checks import Result, SetAside
+from include.quality.checks import FailedRow, Result
 from include.quality.great_expectations_adapter import Evaluator
-from include.quality.suites import Expectation, Outcome
+from include.quality.suites import Check, Outcome
 
 SHOWN: Final = 20  #: rows set aside that the report shows of each source
 
@@ -34,9 +34,7 @@ class FailedRows:
     bits: npt.NDArray[np.uint64]  #: for each of these rows, bit i where it fails the i-th check
 
     @classmethod
-    def of(
-        cls, checks: Sequence[Expectation], outcomes: Sequence[Outcome], rows: int
-    ) -> FailedRows:
+    def of(cls, checks: Sequence[Check], outcomes: Sequence[Outcome], rows: int) -> FailedRows:
         """What the outcomes say of a batch of so many rows."""
         decisive = [
             (check.name, outcome)
@@ -62,7 +60,7 @@ class FailedRows:
 
 
 @dataclass(frozen=True)
-class Slice:
+class CheckedSlice:
     """One source's slice, judged row by row."""
 
     source: str
@@ -73,7 +71,7 @@ class Slice:
     rows: int = 0
     set_aside: int = 0
     results: tuple[Result, ...] = ()
-    shown: tuple[SetAside, ...] = ()  #: the first rows set aside
+    shown: tuple[FailedRow, ...] = ()  #: the first rows set aside
     failed: tuple[FailedRows, ...] = ()  #: by batch
 
     @property
@@ -82,20 +80,20 @@ class Slice:
         return f"{self.kind}.{self.source}"
 
     @property
-    def row_checks(self) -> tuple[Expectation, ...]:
+    def row_checks(self) -> tuple[Check, ...]:
         """Checks of every row."""
         if self.kind == "events":
             return suites.event_row_checks()
         return suites.attribute_row_checks()
 
 
-def judge(slice_: Slice, evaluator: Evaluator) -> Slice:
+def judge(slice_: CheckedSlice, evaluator: Evaluator) -> CheckedSlice:
     """Evaluate the row checks batch by batch, and add up."""
     checks = slice_.row_checks
     totals = [Outcome()] * len(checks)
     occurrences = rows.Occurrences(slice_.repeated)
     failed: list[FailedRows] = []
-    shown: list[SetAside] = []
+    shown: list[FailedRow] = []
     count = 0
     for batch in rows.batches(slice_.landed):
         frame = rows.prepared(batch, occurrences).to_pandas(ignore_metadata=True)
@@ -119,7 +117,7 @@ def judge(slice_: Slice, evaluator: Evaluator) -> Slice:
     )
 
 
-def accepted(slice_: Slice) -> Iterator[pa.RecordBatch]:
+def accepted(slice_: CheckedSlice) -> Iterator[pa.RecordBatch]:
     """The rows of a judged slice that fail no check."""
     for batch, failed in _split(slice_):
         good = np.ones(batch.num_rows, dtype=bool)
@@ -127,7 +125,7 @@ def accepted(slice_: Slice) -> Iterator[pa.RecordBatch]:
         yield from batch.filter(pa.array(good)).to_batches()
 
 
-def set_aside(slice_: Slice) -> Iterator[SetAside]:
+def set_aside(slice_: CheckedSlice) -> Iterator[FailedRow]:
     """The rows of a judged slice that fail a check, each with its reason."""
     if not slice_.set_aside:
         return
@@ -137,13 +135,13 @@ def set_aside(slice_: Slice) -> Iterator[SetAside]:
         count += batch.num_rows
 
 
-def _split(slice_: Slice) -> Iterator[tuple[pa.Table, FailedRows]]:
+def _split(slice_: CheckedSlice) -> Iterator[tuple[pa.Table, FailedRows]]:
     return zip(rows.batches(slice_.landed), slice_.failed, strict=True)
 
 
-def _rows_set_aside(batch: pa.Table, failed: FailedRows, offset: int) -> list[SetAside]:
+def _rows_set_aside(batch: pa.Table, failed: FailedRows, offset: int) -> list[FailedRow]:
     content = rows.readable(batch.take(pa.array(failed.rows)))
     return [
-        SetAside(offset + number, reason, row)
+        FailedRow(offset + number, reason, row)
         for number, reason, row in zip(failed.rows.tolist(), failed.reasons(), content, strict=True)
     ]

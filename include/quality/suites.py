@@ -47,7 +47,7 @@ COLUMNS: Final = "expect_table_columns_to_match_set"
 
 
 @dataclass(frozen=True)
-class Expectation:
+class Check:
     """One check. `name` is unique within its suite."""
 
     name: str
@@ -77,23 +77,23 @@ class Outcome:
         )
 
 
-def event_row_checks() -> tuple[Expectation, ...]:
+def event_row_checks() -> tuple[Check, ...]:
     """Checks of every row of `landing_events`."""
     ids = (*ENTITY_COLUMNS.values(), "group_id")
     return (
         *_shape("events"),
-        Expectation("event_id.present", NOT_NULL, {}, "quarantine", "event_id"),
-        Expectation("event.present", NOT_NULL, {}, "quarantine", "event"),
+        Check("event_id.present", NOT_NULL, {}, "quarantine", "event_id"),
+        Check("event.present", NOT_NULL, {}, "quarantine", "event"),
         _length("event_id", LONGEST_ID),
         _length("event", LONGEST_NAME),
         *(_length(column, LONGEST_ID) for column in ids),
-        Expectation("subject.present", NOT_NULL, {}, "quarantine", SUBJECT),
+        Check("subject.present", NOT_NULL, {}, "quarantine", SUBJECT),
         *(
             _between(f"{column}.sane", column, -LARGEST_NUMBER, LARGEST_NUMBER)
             for column in ("quantity", "amount")
         ),
         _between("event_timestamp.sane", "event_timestamp", EARLIEST_EVENT, None),
-        Expectation(
+        Check(
             "known_after_it_happened",
             NOT_BEFORE,
             {"column_A": "created_timestamp", "column_B": "event_timestamp", "or_equal": True},
@@ -103,13 +103,13 @@ def event_row_checks() -> tuple[Expectation, ...]:
     )
 
 
-def attribute_row_checks() -> tuple[Expectation, ...]:
+def attribute_row_checks() -> tuple[Check, ...]:
     """Checks of every row of `landing_attributes`."""
     kinds = {"value_set": sorted(ENTITY_COLUMNS)}
     return (
         *_shape("attributes"),
-        Expectation("event_id.present", NOT_NULL, {}, "quarantine", "event_id"),
-        Expectation("entity.known", IN_SET, kinds, "quarantine", "entity"),
+        Check("event_id.present", NOT_NULL, {}, "quarantine", "event_id"),
+        Check("entity.known", IN_SET, kinds, "quarantine", "entity"),
         _length("event_id", LONGEST_ID),
         _length("entity_id", LONGEST_ID),
         _length("name", LONGEST_NAME),
@@ -119,7 +119,7 @@ def attribute_row_checks() -> tuple[Expectation, ...]:
     )
 
 
-def slice_checks(suite: str) -> tuple[Expectation, ...]:
+def slice_checks(suite: str) -> tuple[Check, ...]:
     """Fact checks of any slice: how much of it was set aside."""
     return (
         _fact(suite, "set_aside", "set_aside_share", "warn", max_value=SET_ASIDE_NOTED),
@@ -127,7 +127,7 @@ def slice_checks(suite: str) -> tuple[Expectation, ...]:
     )
 
 
-def source_checks(suite: str, source: Source, *, items_known: bool) -> tuple[Expectation, ...]:
+def source_checks(suite: str, source: Source, *, items_known: bool) -> tuple[Check, ...]:
     """Fact checks of a source of events: freshness, volume, references.
 
     Args:
@@ -145,7 +145,7 @@ def source_checks(suite: str, source: Source, *, items_known: bool) -> tuple[Exp
     return tuple(checks)
 
 
-def needs_checks(suite: str, needs: DataNeeds) -> tuple[Expectation, ...]:
+def needs_checks(suite: str, needs: DataNeeds) -> tuple[Check, ...]:
     """Fact checks of one use case's needs, over all sources of events together."""
     low, high = needs.label_rate
     checks = [_fact(suite, "events", "needed_events", "warn", min_value=1)]
@@ -164,14 +164,14 @@ def needs_checks(suite: str, needs: DataNeeds) -> tuple[Expectation, ...]:
     return tuple(checks)
 
 
-def _shape(table: str) -> tuple[Expectation, ...]:
+def _shape(table: str) -> tuple[Check, ...]:
     schema = {"events": EVENTS, "attributes": ATTRIBUTES}[table]
     names = [*schema.names, *DERIVED[table]]
     types = {"double": "float64", "timestamp[us, tz=UTC]": "Timestamp"}
     return (
-        Expectation("columns", COLUMNS, {"column_set": names, "exact_match": True}, "fail"),
+        Check("columns", COLUMNS, {"column_set": names, "exact_match": True}, "fail"),
         *(
-            Expectation(
+            Check(
                 f"{field.name}.type", OF_TYPE, {"type_": types[str(field.type)]}, "fail", field.name
             )
             for field in schema
@@ -180,15 +180,15 @@ def _shape(table: str) -> tuple[Expectation, ...]:
     )
 
 
-def _length(column: str, longest: int, shortest: int = 1) -> Expectation:
+def _length(column: str, longest: int, shortest: int = 1) -> Check:
     limits = {"min_value": shortest, "max_value": longest}
-    return Expectation(f"{column}.length", LENGTH, limits, "quarantine", column)
+    return Check(f"{column}.length", LENGTH, limits, "quarantine", column)
 
 
-def _between(name: str, column: str, low: object, high: object) -> Expectation:
+def _between(name: str, column: str, low: object, high: object) -> Check:
     limits = {"min_value": low, "max_value": high}
-    return Expectation(name, BETWEEN, limits, "quarantine", column)
+    return Check(name, BETWEEN, limits, "quarantine", column)
 
 
-def _fact(suite: str, name: str, fact: str, severity: Severity, **limits: Any) -> Expectation:
-    return Expectation(name, BETWEEN, limits, severity, f"{suite}.{fact}")
+def _fact(suite: str, name: str, fact: str, severity: Severity, **limits: Any) -> Check:
+    return Check(name, BETWEEN, limits, severity, f"{suite}.{fact}")

@@ -36,7 +36,7 @@ Outcome = Literal[
 
 
 @dataclass(frozen=True)
-class Effect:
+class ChampionChange:
     """What became of one owner's champion, or would."""
 
     tenant: str
@@ -62,7 +62,7 @@ def roll_back_derived(
     fallback: Fallback,
     by: str = "system",
     dry_run: bool = False,
-) -> Iterator[Effect]:
+) -> Iterator[ChampionChange]:
     """Withdraw a global version and roll back every champion that is it or came from it.
 
     A champion goes back to the newest earlier one that did not come from it, reads the same
@@ -94,7 +94,7 @@ def roll_back_derived(
         try:
             yield work.roll_back(tenant)
         except TENANT_ERRORS as error:
-            yield Effect(tenant.id, source.use_case, "failed", "", "", str(error))
+            yield ChampionChange(tenant.id, source.use_case, "failed", "", "", str(error))
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class _Work:
     by: str
     dry_run: bool
 
-    def withdraw(self) -> Effect:
+    def withdraw(self) -> ChampionChange:
         """Write that the global version and its global descendants are withdrawn, once."""
         world, case, registry = self.world, self.source.use_case, self.registry
         derived = [v.version for v in registry.versions(world, case) if self._path(v)]
@@ -152,16 +152,16 @@ class _Work:
                 follow_ledger(world, case, registry, self.promotions)
             return self._effect(world, outcome, current, to, " ".join((*passed, reason)))
 
-    def roll_back(self, tenant: TenantRef) -> Effect:
+    def roll_back(self, tenant: TenantRef) -> ChampionChange:
         """One tenant, in one transaction."""
         case, registry = self.source.use_case, self.registry
         if self.promotions.champion_at(tenant, case) is None:
-            return Effect(tenant.id, case, "not affected", "", "", "Nothing serves.")
+            return ChampionChange(tenant.id, case, "not affected", "", "", "Nothing serves.")
         with self.promotions.exclusive(tenant, case):
             decided = self.promotions.history(tenant, case)
             current = self.promotions.champion_at(tenant, case)
             if current is None:  # consent to it was withdrawn meanwhile
-                return Effect(tenant.id, case, "not affected", "", "", "Nothing serves.")
+                return ChampionChange(tenant.id, case, "not affected", "", "", "Nothing serves.")
             path = self._path(as_told(registry.get(tenant, case, current.version), decided))
             if not path:
                 if not self.dry_run:
@@ -255,8 +255,8 @@ class _Work:
         before: Promotion | None,
         after: Promotion | None,
         reason: str,
-    ) -> Effect:
-        return Effect(
+    ) -> ChampionChange:
+        return ChampionChange(
             owner.id,
             self.source.use_case,
             outcome,

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from include.errors import IntegrityError
 from include.registry import recorded
-from include.registry.blast_radius import Effect, Outcome
+from include.registry.blast_radius import ChampionChange, Outcome
 from include.registry.conclusion import conclude, out_of_the_race
 from include.registry.decay import fall_back
 from include.registry.experiments import Experiments, running
@@ -38,7 +38,7 @@ def withdraw(
     also: Collection[str] = (),
     by: str = "system",
     dry_run: bool = False,
-) -> Effect:
+) -> ChampionChange:
     """Withdraw an owner's versions that are lost; who serves gives way where it is one of them.
 
     To the newest earlier version that can take over, else to what `fallback` offers, else to
@@ -96,7 +96,7 @@ def _withdraw(
     fallback: Fallback | None,
     by: str,
     dry_run: bool,
-) -> Effect:
+) -> ChampionChange:
     """Decide who serves without the lost ones, and write it, within `Promotions.exclusive`."""
     current = promotions.champion_at(owner, use_case)
     numbers = {one.version for one in found}
@@ -213,7 +213,7 @@ def _effect(
     before: Promotion | None,
     after: Promotion | None = None,
     reasons: Sequence[str] = (),
-) -> Effect:
+) -> ChampionChange:
     after = before if outcome in ("done before", "not affected") else after
     versions = (before.version if before else "", after.version if after else "")
-    return Effect(owner.id, use_case, outcome, *versions, " ".join(reasons))
+    return ChampionChange(owner.id, use_case, outcome, *versions, " ".join(reasons))

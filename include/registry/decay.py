@@ -19,7 +19,7 @@ from include.models.model import Model
 from include.models.serialise import from_bytes
 from include.registry import recorded
 from include.registry.ancestry import ModelName
-from include.registry.decline import Expected, Window, chance_of_fall
+from include.registry.decline import PromisedFigure, Window, chance_of_fall
 from include.registry.port import ModelVersion, NewVersion, Registry
 from include.registry.promotions import Promotion, Promotions
 from include.registry.rollback import Fallback, move
@@ -47,7 +47,7 @@ class RollbackFacts:
     tolerance: float = 0.0  #: how far below `low` is still good enough
     error_rate: float = 0.01  #: of the one-sided test that the metric is below the floor
     effective: float = math.inf  #: labels that `live_error` rests on
-    promised: Expected | None = None  #: the metric at promotion, less the tolerance
+    promised: PromisedFigure | None = None  #: the metric at promotion, less the tolerance
     #: Earlier windows of the same version, oldest first, none overlapping: the metric, and what it
     #: was above the baseline's.
     before: Sequence[Window] = ()
@@ -92,7 +92,7 @@ def decide_rollback(facts: RollbackFacts) -> RollbackDecision:
         )
     if facts.baseline is not None:
         gain = facts.live - facts.baseline
-        chance = _chance(facts, gain, facts.gains, Expected(0.0))
+        chance = _chance(facts, gain, facts.gains, PromisedFigure(0.0))
         floors.append((f"its baseline's {facts.baseline:.4f}", chance if gain < 0 else 0.5))
     below = [name for name, p in floors if p is not None and p < facts.error_rate]
     if below:
@@ -244,6 +244,6 @@ def _seen_by(model: Model, reference: bytes) -> bytes | None:
 
 
 def _chance(
-    facts: RollbackFacts, value: float, before: Sequence[Window], expected: Expected
+    facts: RollbackFacts, value: float, before: Sequence[Window], expected: PromisedFigure
 ) -> float | None:
     return chance_of_fall([*before, Window(value, facts.live_error, facts.effective)], expected)

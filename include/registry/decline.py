@@ -39,7 +39,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Expected:
+class PromisedFigure:
     """What a figure was promised to be."""
 
     value: float
@@ -48,7 +48,7 @@ class Expected:
     swing: Swing = UNKNOWN  #: of the figure from window to window, as known then
 
 
-def chance_of_fall(windows: Sequence[Window], expected: Expected) -> float | None:
+def chance_of_fall(windows: Sequence[Window], expected: PromisedFigure) -> float | None:
     """How likely the newest windows are all so low by chance; 1 where one of them is not low.
 
     None where nothing can be said.
@@ -61,7 +61,7 @@ def chance_of_fall(windows: Sequence[Window], expected: Expected) -> float | Non
     return min(1.0, len(RUNS) * min(known)) if known else None
 
 
-def _chance(windows: Sequence[Window], expected: Expected, run: int) -> float | None:
+def _chance(windows: Sequence[Window], expected: PromisedFigure, run: int) -> float | None:
     newest, before = windows[-run:], windows[:-run]
     told = Swing.along([one.value for one in before], [one.error for one in before])
     swing = expected.swing.pooled(told)

@@ -40,7 +40,7 @@ class Comparison:
     windows: int | None = (
         None  #: later windows it rests on, likewise; within a horizon they are one
     )
-    #: What the bounds come from; None where there are none, and in ledgers older than it.
+    #: What the bounds come from; None where there are none.
     uncertainty: Uncertainty | None = None
 
     def bound(self, level: float) -> float | None:

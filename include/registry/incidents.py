@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from include.incidents import Incident, Incidents
-from include.registry.suspicions import Answer, Suspicion, Verdict, of_document
+from include.registry.suspicions import Answer, Suspicion, SuspicionAnswer, of_document
 from include.tenants.namespace import TenantRef
 
 LEAK: Final = "leak"
@@ -23,7 +23,7 @@ class Suspected:
     summary: str
     suspicions: tuple[Suspicion, ...]
     version: str  #: that is held back; empty where none would have been promoted
-    verdicts: tuple[Verdict, ...]  #: oldest first
+    verdicts: tuple[SuspicionAnswer, ...]  #: oldest first
     closed_at: datetime | None
 
 
@@ -81,7 +81,7 @@ def suspected(incidents: Incidents, owner: TenantRef, use_case: str) -> list[Sus
             of_document(incident.details),
             incident.details.get("version", ""),
             tuple(
-                Verdict(**{**verdict, "mappings": tuple(verdict["mappings"])})
+                SuspicionAnswer(**{**verdict, "mappings": tuple(verdict["mappings"])})
                 for verdict in incident.details.get("verdicts", ())
             ),
             incident.closed_at,
@@ -102,7 +102,7 @@ def answer_suspicion(
 ) -> None:
     """Close an incident with what somebody said to it, and enter that in the audit chain."""
     said = [
-        Verdict(suspicion.origin, suspicion.mappings, answer, because, by, at.isoformat())
+        SuspicionAnswer(suspicion.origin, suspicion.mappings, answer, because, by, at.isoformat())
         for suspicion in incident.suspicions
     ]
     verdicts = [asdict(verdict) for verdict in (*incident.verdicts, *said)]

@@ -20,7 +20,7 @@ Line = tuple[float, float, float, float]  #: x and y of one end, then of the oth
 
 
 @dataclass(frozen=True)
-class Interval:
+class ChartedInterval:
     """One estimate; `low` and `high` are None where only the value is known."""
 
     name: str
@@ -56,7 +56,7 @@ class Chart:
     right: int = _RIGHT
 
 
-def chart(title: str, intervals: Sequence[Interval]) -> Chart:
+def chart(title: str, intervals: Sequence[ChartedInterval]) -> Chart:
     """The intervals on an axis around ours; what is far off stands at its edge."""
     if not intervals:
         return Chart(title, (), (), 0)
@@ -66,7 +66,7 @@ def chart(title: str, intervals: Sequence[Interval]) -> Chart:
         value = min(max(value, first), last)
         return round(_LEFT + (value - first) / (last - first) * (_RIGHT - _LEFT), 1)
 
-    def mark(row: int, one: Interval) -> Mark:
+    def mark(row: int, one: ChartedInterval) -> Mark:
         y = 8 + _ROW * row + _ROW / 2
         within = first <= one.value <= last
         lines: tuple[Line, ...] = ()
@@ -84,7 +84,7 @@ def chart(title: str, intervals: Sequence[Interval]) -> Chart:
     )
 
 
-def _range(intervals: Sequence[Interval]) -> tuple[float, float]:
+def _range(intervals: Sequence[ChartedInterval]) -> tuple[float, float]:
     """The ends of everything that is not far off from ours."""
     ends = [x for one in intervals for x in (one.value, one.low, one.high) if x is not None]
     ours = next((one for one in intervals if one.ours), None)

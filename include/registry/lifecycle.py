@@ -25,7 +25,7 @@ _HOPELESS: Final = 100.0
 
 
 @dataclass(frozen=True)
-class Facts:
+class LifecycleFacts:
     """What is known of one tenant's use case."""
 
     version: str = ""  #: that serves; empty where none does
@@ -44,32 +44,32 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Stage:
+class LifecycleStage:
     """Where it stands, with reasons."""
 
     name: StageName
     reasons: tuple[str, ...]
 
 
-def stage_of(facts: Facts) -> Stage:
+def stage_of(facts: LifecycleFacts) -> LifecycleStage:
     """The stage that the facts amount to."""
     if not facts.version:
         why = facts.serves_because or ("Nothing has been trained or adopted yet.",)
-        return Stage("no_data", (*why, "So nothing serves."))
+        return LifecycleStage("no_data", (*why, "So nothing serves."))
     since = f", by the decision of {facts.serves_since}" if facts.serves_since else ""
     serves = f"Version {facts.version} serves, on the rung {facts.rung}{since}."
     why = (serves, *facts.serves_because)
     if facts.rung == "own":
-        return Stage("own", why)
+        return LifecycleStage("own", why)
     if facts.left_own:
-        return Stage("back_to_global", why)
+        return LifecycleStage("back_to_global", why)
     if facts.challenger:
         beside = f"Version {facts.challenger}, the tenant's own, is scored beside it."
-        return Stage("shadow", (serves, beside, *facts.serves_because))
-    return Stage("global" if facts.rung == "global" else "baseline", why)
+        return LifecycleStage("shadow", (serves, beside, *facts.serves_because))
+    return LifecycleStage("global" if facts.rung == "global" else "baseline", why)
 
 
-def what_would_have_to_change(facts: Facts) -> tuple[str, ...]:
+def what_would_have_to_change(facts: LifecycleFacts) -> tuple[str, ...]:
     """What stands between the tenant and a model of its own, or would end that model's time."""
     if facts.rung == "own" and not facts.held:
         floor = "its floor" if facts.floor is None else f"{facts.floor:.4f}, its floor"
@@ -90,7 +90,7 @@ def what_would_have_to_change(facts: Facts) -> tuple[str, ...]:
     return (_proof(facts, facts.closest),)
 
 
-def facts_of(decided: Sequence[Promotion]) -> Facts:
+def facts_of(decided: Sequence[Promotion]) -> LifecycleFacts:
     """The facts in a ledger.
 
     Args:
@@ -99,7 +99,7 @@ def facts_of(decided: Sequence[Promotion]) -> Facts:
     promoted = [one for one in decided if one.promoted]
     trained = [one for one in decided if one.trained]
     if not promoted:
-        return Facts()
+        return LifecycleFacts()
     current = promoted[-1]
     before = promoted[-2] if len(promoted) > 1 else None
     champion = (current.evidence or {}).get("champion") or {}
@@ -107,7 +107,7 @@ def facts_of(decided: Sequence[Promotion]) -> Facts:
     evidence = None if last is None else _evidence(last)
     lost = last is not None and last.version == current.version and current.rung != "own"
     challenger = str(last.evidence.get("challenger", "")) if last is not None and lost else ""
-    return Facts(
+    return LifecycleFacts(
         version=current.version,
         rung=current.rung,
         serves_because=current.reasons,
@@ -119,7 +119,7 @@ def facts_of(decided: Sequence[Promotion]) -> Facts:
         needs=evidence.needs if evidence else (),
         closest=_closest(evidence, current.digest) if evidence and lost else None,
         challenges=challenges(decided, current.version),
-        false_promotions=evidence.false_promotions if evidence else Facts.false_promotions,
+        false_promotions=evidence.false_promotions if evidence else LifecycleFacts.false_promotions,
         held=_held(decided),
     )
 
@@ -227,7 +227,7 @@ def _closest(evidence: Evidence, digest: str) -> Comparison | None:
     return max(found, key=lambda one: one.low or 0.0, default=None)
 
 
-def _proof(facts: Facts, closest: Comparison) -> str:
+def _proof(facts: LifecycleFacts, closest: Comparison) -> str:
     """What the paired comparison lacks, and how many rows would settle it."""
     if closest.difference is None or closest.low is None:
         return f"{closest.candidate} has to be measured on a later window"

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from include.pages import render
 from include.registry.history import copied
-from include.registry.interval_chart import Chart, Interval, chart
+from include.registry.interval_chart import Chart, ChartedInterval, chart
 
 _ORDER: Final = ("rows", "entities", "value", "low", "high")
 _INTENDED: Final = {
@@ -116,8 +116,14 @@ def _charts(card: Mapping[str, Any]) -> Iterator[Chart]:
         }
         others.pop(_model(card), None)
         estimates = [
-            Interval(f"this model ({_model(card)})", **_estimate(metrics[metric]), ours=True),
-            *(Interval(n, **_estimate(one[metric])) for n, one in others.items() if metric in one),
+            ChartedInterval(
+                f"this model ({_model(card)})", **_estimate(metrics[metric]), ours=True
+            ),
+            *(
+                ChartedInterval(n, **_estimate(one[metric]))
+                for n, one in others.items()
+                if metric in one
+            ),
         ]
         label = f"{metric}, which decides" if metric == judged["metric"] else metric
         yield chart(label, [one for one in estimates if one.value is not None])

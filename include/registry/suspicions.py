@@ -35,7 +35,7 @@ class Suspicion:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class SuspicionAnswer:
     """What somebody said to a suspicion."""
 
     origin: str
@@ -78,7 +78,7 @@ def of_document(document: Mapping[str, Any]) -> tuple[Suspicion, ...]:
         raise ConfigError(f"the evaluation holds no usable suspicions: {error}") from None
 
 
-def standing(suspicions: Iterable[Suspicion], verdicts: Sequence[Verdict]) -> Standing:
+def standing(suspicions: Iterable[Suspicion], verdicts: Sequence[SuspicionAnswer]) -> Standing:
     """What is left of the suspicions after what was said to them; of several the last counts.
 
     Args:

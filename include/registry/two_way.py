@@ -84,7 +84,7 @@ class Swing:
 
     @classmethod
     def read(cls, found: Mapping[str, Any] | None) -> Swing:
-        """From a ledger; not known where that is older than it."""
+        """From a promotion's evidence; not known where that has none."""
         return cls() if found is None else cls(**found)
 
 
@@ -145,10 +145,10 @@ class Uncertainty:
 
     @classmethod
     def read(cls, found: Mapping[str, Any] | None) -> Uncertainty | None:
-        """From a ledger, which may be older than these figures."""
+        """From a promotion's evidence; None where that has none."""
         if found is None:
             return None
-        return cls(**{**found, "elsewhere": Swing.read(found.get("elsewhere"))})
+        return cls(**{**found, "elsewhere": Swing(**found["elsewhere"])})
 
 
 def two_way(influence: Floats, entity: npt.ArrayLike, block: Codes) -> Uncertainty:

@@ -45,7 +45,7 @@ _TELLING = ("AIRFLOW", "MLFLOW", "TENANTRY", "OMP_", "GX_")
 
 
 @dataclass(frozen=True)
-class Component:
+class ComponentStatus:
     """One part of the installation, as seen now."""
 
     name: str
@@ -64,7 +64,7 @@ class Status:
     user: str
     password_file: Path  #: Airflow's: JSON, a password by user
     mlflow_password_file: Path  #: nothing but the password
-    components: tuple[Component, ...]
+    components: tuple[ComponentStatus, ...]
 
     @property
     def running(self) -> bool:
@@ -146,10 +146,10 @@ def status() -> Status:
         record = records.get(name)
         alive = record is not None and processes.is_alive(record)
         pid = record.pid if record is not None and alive else None
-        components.append(Component(name, alive, pid, here.logs / f"{name}.log"))
+        components.append(ComponentStatus(name, alive, pid, here.logs / f"{name}.log"))
     server = postgres.postmaster(here)
     pid = server.pid if server is not None else None
-    components.append(Component("postgres", pid is not None, pid, here.logs / "postgres.log"))
+    components.append(ComponentStatus("postgres", pid is not None, pid, here.logs / "postgres.log"))
     return Status(
         home=here.home,
         airflow_url=ports.airflow_url,

@@ -29,7 +29,7 @@ from psycopg import sql
 
 from include.errors import UnavailableError
 from include.runtime.postgres_programs import programs
-from include.runtime.postgres_user import Owner, find_owner
+from include.runtime.postgres_user import ServerUser, find_owner
 from include.runtime.private import make_folder
 from include.runtime.state import State, lock
 
@@ -142,7 +142,7 @@ def _socket_dir(state: State) -> Path:
     return Path("/tmp") / f"tenantry-{os.geteuid()}-{digest}"  # noqa: S108
 
 
-def _make_private(folder: Path, owner: Owner) -> None:
+def _make_private(folder: Path, owner: ServerUser) -> None:
     make_folder(folder)
     if folder.is_symlink() or folder.stat().st_uid not in (os.geteuid(), owner.uid):
         raise UnavailableError(
@@ -155,7 +155,7 @@ def _make_private(folder: Path, owner: Owner) -> None:
 
 
 @contextmanager
-def _handed_over(folder: Path, owner: Owner) -> Iterator[tuple[Path, tuple[int, ...]]]:
+def _handed_over(folder: Path, owner: ServerUser) -> Iterator[tuple[Path, tuple[int, ...]]]:
     """How the server gets to its folder, and the descriptors that its program inherits for that.
 
     A user of its own may not pass the folders above. An opened folder can be entered all the same,
@@ -220,7 +220,7 @@ def _backends(data: Path) -> list[psutil.Process]:
     return found
 
 
-def _initialise(state: State, data: Path, owner: Owner) -> None:
+def _initialise(state: State, data: Path, owner: ServerUser) -> None:
     fresh = data.with_name("data.new")
     for folder in (fresh, data):  # left by an initdb that did not finish
         if folder.exists():
@@ -236,7 +236,7 @@ def _run(
     state: State,
     program: str,
     arguments: Sequence[str],
-    owner: Owner,
+    owner: ServerUser,
     descriptors: tuple[int, ...],
 ) -> None:
     log = state.logs / "postgres.log"

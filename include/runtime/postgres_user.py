@@ -19,7 +19,7 @@ SYSTEM_USER = "tenantry-postgres"
 
 
 @dataclass(frozen=True)
-class Owner:
+class ServerUser:
     uid: int
     gid: int
     switch: bool = False  #: whether this process has to change user to become the owner
@@ -31,18 +31,18 @@ class Owner:
         return {"user": self.uid, "group": self.gid, "extra_groups": []} if self.switch else {}
 
 
-def find_owner() -> Owner:
+def find_owner() -> ServerUser:
     """Whom the server runs as: never root, which it refuses."""
     if os.geteuid() != 0:
-        return Owner(os.geteuid(), os.getegid())
+        return ServerUser(os.geteuid(), os.getegid())
     entry = _system_user()
     if _can_become(entry.pw_uid):
-        return Owner(entry.pw_uid, entry.pw_gid, switch=True)
+        return ServerUser(entry.pw_uid, entry.pw_gid, switch=True)
     # root of a namespace that holds no other user (`unshare -r`, some rootless containers): the
     # server gets a namespace of its own, in which the same files belong to `nobody`
     nobody = pwd.getpwnam("nobody").pw_uid
     prefix = ("unshare", "--user", f"--map-user={nobody}", "--")
-    return Owner(os.geteuid(), os.getegid(), prefix=prefix)
+    return ServerUser(os.geteuid(), os.getegid(), prefix=prefix)
 
 
 def _can_become(uid: int) -> bool:

@@ -205,6 +205,5 @@ def _scored(
         events=built.events,
         attributes=built.attributes,
         rows=rows,
-        pool=built.pool,
         exposure=exposure,
     )

@@ -101,7 +101,7 @@ class Duplicates:
 
 
 @dataclass(frozen=True)
-class Outage:
+class SimulatedOutage:
     """Nothing becomes known for `days` days; it is lost, or all of it comes in the hour after."""
 
     at: float
@@ -187,7 +187,7 @@ class FraudPattern:
             raise ConfigError(f"a fraud is a share up to 0.5 and ends after it begins: {self}")
 
 
-Fault = Drift | Shock | Late | Duplicates | Outage | Leak | ColdStart | FraudPattern
+Fault = Drift | Shock | Late | Duplicates | SimulatedOutage | Leak | ColdStart | FraudPattern
 
 #: How faults are called in a line of text, and what of their kind is meant.
 _SPELLED: Final[dict[str, tuple[type[Fault], dict[str, str]]]] = {
@@ -195,7 +195,7 @@ _SPELLED: Final[dict[str, tuple[type[Fault], dict[str, str]]]] = {
     "shock": (Shock, {}),
     "late": (Late, {}),
     "duplicates": (Duplicates, {}),
-    "outage": (Outage, {}),
+    "outage": (SimulatedOutage, {}),
     "leak": (Leak, {}),
     **{f"leak_{kind}": (Leak, {"kind": kind}) for kind in get_args(LeakKind)},
     **{f"cold_{kind}": (ColdStart, {"kind": kind}) for kind in get_args(ColdKind)},
@@ -232,7 +232,7 @@ def parse_fault(text: str) -> Fault:
 
 
 def _needs_day(kind: type[Fault]) -> bool:
-    return kind in (Drift, Shock, Outage, ColdStart)
+    return kind in (Drift, Shock, SimulatedOutage, ColdStart)
 
 
 def _value(text: str, kind: str, where: str) -> object:

@@ -14,7 +14,7 @@ from include.simulate.businesses.shared import SOON
 from include.simulate.faults import Leak
 from include.simulate.leaving import NEVER
 from include.simulate.population import Population
-from include.simulate.rows import Positions, Rows
+from include.simulate.rows import EventRows, Positions
 from include.simulate.seeds import Array
 from include.simulate.visits import DAY
 
@@ -23,10 +23,10 @@ ON_EVENTS: Final = ("told", "missing", "ahead")
 _COLUMNS: Final = ("amount", "quantity")
 
 
-def leaked(happened: Sequence[Rows], population: Population, main: str) -> list[Rows]:
+def leaked(happened: Sequence[EventRows], population: Population, main: str) -> list[EventRows]:
     """The events of some users, those of the main event with what leaks tell."""
     leaks = [fault for fault in population.faults if isinstance(fault, Leak)]
-    found: list[Rows] = []
+    found: list[EventRows] = []
     for rows in happened:
         if rows.event != main or rows.knows is None:
             found.append(rows)
@@ -73,7 +73,9 @@ def _told(
     return answer
 
 
-def _with(rows: Rows, leak: Leak, told: NDArray[np.bool_], struck: NDArray[np.bool_]) -> Rows:
+def _with(
+    rows: EventRows, leak: Leak, told: NDArray[np.bool_], struck: NDArray[np.bool_]
+) -> EventRows:
     before = getattr(rows, leak.name) if leak.name in _COLUMNS else rows.properties.get(leak.name)
     usual = np.ones(len(told)) if before is None else _numbers(before)
     after = {
@@ -98,7 +100,7 @@ def _numbers(column: pa.Array | Array) -> Array:
     return values
 
 
-def _ahead(rows: Rows) -> Array:
+def _ahead(rows: EventRows) -> Array:
     """How many such events the same user has in the 30 days after each."""
     place = np.lexsort((rows.at, rows.user))
     span = np.int64(10_000 * DAY)
@@ -110,10 +112,12 @@ def _ahead(rows: Rows) -> Array:
     return found
 
 
-def _beside(rows: Rows, leak: Leak, told: NDArray[np.bool_], population: Population) -> Rows:
+def _beside(
+    rows: EventRows, leak: Leak, told: NDArray[np.bool_], population: Population
+) -> EventRows:
     half = population.draws.named("leak", leak.name, "beside").uniform(rows.index) < 0.5
     where = told & half
-    return Rows(
+    return EventRows(
         leak.name,
         rows.index[where],
         rows.user[where],

@@ -49,7 +49,7 @@ OUTCOMES: Final = pa.schema(
 
 
 @dataclass(frozen=True)
-class Rows:
+class EventRows:
     """Events of one name, column by column."""
 
     event: str
@@ -68,7 +68,7 @@ class Rows:
     probability: Array | None = None
     pattern: pa.Array | None = None
 
-    def where(self, kept: NDArray[np.bool_]) -> Rows:
+    def where(self, kept: NDArray[np.bool_]) -> EventRows:
         """Some of the rows."""
         chosen = pa.array(kept)
         arrays: dict[str, Any] = {
@@ -88,7 +88,7 @@ class Rows:
         return _spelled(_initials(self.event), self.index)
 
 
-def exported(parts: Sequence[Rows]) -> pa.Table:
+def exported(parts: Sequence[EventRows]) -> pa.Table:
     """The rows as an exported table."""
     tables = [_export(rows) for rows in parts if len(rows.index)]
     return pa.concat_tables([EXPORTED.empty_table(), *tables], promote_options="default")
@@ -99,7 +99,7 @@ def in_order(table: pa.Table) -> pa.Table:
     return table.sort_by([("received_at", "ascending"), ("event_id", "ascending")])
 
 
-def outcomes(parts: Sequence[Rows]) -> pa.Table:
+def outcomes(parts: Sequence[EventRows]) -> pa.Table:
     """What is true of single events, by event id."""
     tables = [OUTCOMES.empty_table()]
     for rows in parts:
@@ -131,7 +131,7 @@ def account_ids(numbers: Positions) -> pa.Array:
     return _ids("a", numbers, 5)
 
 
-def _export(rows: Rows) -> pa.Table:
+def _export(rows: EventRows) -> pa.Table:
     count = len(rows.index)
     texts, number = pa.nulls(count, pa.string()), pa.nulls(count, pa.float64())
     at = pa.array(rows.at).cast(TIMESTAMP)

@@ -24,7 +24,7 @@ PART: Final = 4_000
 
 
 @dataclass(frozen=True)
-class Part:
+class UserBatch:
     """The events of some of a tenant's users."""
 
     exported: pa.Table  #: as the tenant would export them: columns of `rows.EXPORTED`, properties
@@ -45,20 +45,20 @@ class Opened:
         """Everything true but the outcomes of single events."""
         return Truth(self.population, self.items, rows.OUTCOMES.empty_table())
 
-    def parts(self, users: int = PART) -> Iterator[Part]:
+    def parts(self, users: int = PART) -> Iterator[UserBatch]:
         """All events, of so many users at a time."""
         for low in range(0, self.population.users, users):
             yield self._part(low, low + users)
 
-    def _part(self, low: int, high: int) -> Part:
+    def _part(self, low: int, high: int) -> UserBatch:
         population, kind = self.population, self.world.kind
         happened = HAPPENINGS[kind.name](population, self.items, visits(population, low, high))
         found = leaked([self._on_its_day(one) for one in happened], population, kind.main)
         first = int(midnight(population, np.zeros(1, dtype=np.int64))[0])
         table = deliver(rows.exported(found), population.faults, population.draws, first)
-        return Part(rows.in_order(table), rows.outcomes(found))
+        return UserBatch(rows.in_order(table), rows.outcomes(found))
 
-    def _on_its_day(self, one: rows.Rows) -> rows.Rows:
+    def _on_its_day(self, one: rows.EventRows) -> rows.EventRows:
         """What began late in the evening is over by midnight."""
         begins = midnight(self.population, one.day)
         return replace(one, at=np.clip(one.at, begins, begins + DAY - 1_000_000))

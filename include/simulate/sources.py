@@ -22,7 +22,7 @@ from include.simulate.facts import KNOWN_SINCE, facts, leaked_facts
 from include.simulate.faults import Leak
 from include.simulate.leaks import ON_EVENTS
 from include.simulate.rows import EXPORTED, PROPERTY, UID, item_ids
-from include.simulate.simulation import PART, Opened, Part
+from include.simulate.simulation import PART, Opened, UserBatch
 from include.tenants.config import TenantConfig
 
 Format = Literal["parquet", "csv"]
@@ -172,7 +172,7 @@ def _leaks(opened: Opened) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def _events(opened: Opened, part: Part) -> pa.Table:
+def _events(opened: Opened, part: UserBatch) -> pa.Table:
     """The part with the same columns in every part."""
     table = part.exported
     columns, properties = _COLUMNS[opened.world.business]

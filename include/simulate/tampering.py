@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from include.simulate.faults import Duplicates, Fault, Late, Outage
+from include.simulate.faults import Duplicates, Fault, Late, SimulatedOutage
 from include.simulate.rows import UID
 from include.simulate.seeds import Draws, Index
 from include.simulate.visits import DAY
@@ -36,7 +36,7 @@ def deliver(table: pa.Table, faults: tuple[Fault, ...], draws: Draws, first: int
             delay = fault.delay * DAY * own.named("delay").exponential(uid[struck])
             received[struck] += _whole(delay)
     for number, fault in enumerate(faults):
-        if isinstance(fault, Outage):
+        if isinstance(fault, SimulatedOutage):
             own = draws.named("delivery", number)
             begins = first + _micros(fault.at)
             ends = begins + _micros(fault.days)

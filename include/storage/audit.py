@@ -17,7 +17,7 @@ from include.storage.chain import (
     ERASED,
     LEDGERS,
     RESERVED,
-    Entry,
+    AuditEntry,
     Finding,
     Head,
     Row,
@@ -119,10 +119,10 @@ def record_erasure(
     _append(connection, tenant, ERASED, text, actor)
 
 
-def entries(tenant: TenantRef) -> list[Entry]:
+def entries(tenant: TenantRef) -> list[AuditEntry]:
     """The tenant's chain, oldest first."""
     (found,) = snapshot(tenant, [(_ENTRIES, [tenant.id])])
-    return [Entry(*row) for row in found]
+    return [AuditEntry(*row) for row in found]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def verify(tenant: TenantRef, heads: Sequence[tuple[str, Head]] = ()) -> Verifie
         for query in (_ENTRIES, *(f"{_row_of(one.table)} WHERE tenant_id = $1" for one in LEDGERS))
     ]
     found, *ledgers = snapshot(tenant, asked)
-    chain = [Entry(*row) for row in found]
+    chain = [AuditEntry(*row) for row in found]
     rows: dict[str, list[Row]] = {
         ledger.table: [row for (row,) in there]
         for ledger, there in zip(LEDGERS, ledgers, strict=True)

@@ -59,7 +59,7 @@ RESERVED: Final = frozenset({*(ledger.action for ledger in LEDGERS), ERASED})
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditEntry:
     """One thing that happened to one owner."""
 
     owner: str  #: a tenant's id, or the platform's
@@ -106,13 +106,13 @@ class Finding:
 
 def following(
     last: Head, owner: str, *, recorded_at: datetime, actor: str, action: str, details: str
-) -> Entry:
+) -> AuditEntry:
     """The next entry of a chain that has come as far as `last`."""
-    entry = Entry(owner, last.length + 1, recorded_at, actor, action, details, last.digest)
+    entry = AuditEntry(owner, last.length + 1, recorded_at, actor, action, details, last.digest)
     return replace(entry, digest=digest_of(entry))
 
 
-def digest_of(entry: Entry) -> str:
+def digest_of(entry: AuditEntry) -> str:
     """SHA-256 over everything the entry says, and with it over every entry before."""
     content = {**asdict(entry), "recorded_at": entry.recorded_at.astimezone(UTC).isoformat()}
     del content["digest"]
@@ -129,12 +129,12 @@ def columns(row: Row) -> dict[str, str | None]:
     return {name: _shortened(value) for name, value in row.items() if name != "tenant_id"}
 
 
-def head_of(entries: Sequence[Entry]) -> Head:
+def head_of(entries: Sequence[AuditEntry]) -> Head:
     """How far a chain has come."""
     return Head(entries[-1].number, entries[-1].digest) if entries else Head(0, "")
 
 
-def broken_links(owner: str, entries: Sequence[Entry]) -> Iterator[Finding]:
+def broken_links(owner: str, entries: Sequence[AuditEntry]) -> Iterator[Finding]:
     """Entries that were changed, left out, moved or put between.
 
     Args:
@@ -163,7 +163,7 @@ def broken_links(owner: str, entries: Sequence[Entry]) -> Iterator[Finding]:
 
 
 def broken_promises(
-    owner: str, entries: Sequence[Entry], heads: Iterable[tuple[str, Head]]
+    owner: str, entries: Sequence[AuditEntry], heads: Iterable[tuple[str, Head]]
 ) -> Iterator[Finding]:
     """Chains that were cut, or written anew, since a checkpoint.
 
@@ -188,7 +188,7 @@ def broken_promises(
 
 
 def changed_rows(
-    owner: str, entries: Sequence[Entry], rows: Mapping[str, Sequence[Row]]
+    owner: str, entries: Sequence[AuditEntry], rows: Mapping[str, Sequence[Row]]
 ) -> Iterator[Finding]:
     """Rows that are not what was entered of them, that were never entered, or that are gone.
 
@@ -196,7 +196,7 @@ def changed_rows(
         rows: table → all rows of the owner.
     """
     for ledger in LEDGERS:
-        entered: dict[tuple[str | None, ...], Entry] = {}
+        entered: dict[tuple[str | None, ...], AuditEntry] = {}
         for entry in entries:
             if entry.action == ERASED and ledger.table in entry.told.get("tables", ()):
                 entered.clear()
@@ -224,7 +224,7 @@ def changed_rows(
             yield Finding(owner, entry.number, f"{name} is gone", "the row", "none")
 
 
-def _rewritten(ledger: Ledger, before: Entry, after: Entry) -> Iterator[Finding]:
+def _rewritten(ledger: Ledger, before: AuditEntry, after: AuditEntry) -> Iterator[Finding]:
     """What an entry says differently of a row, and no later entry may."""
     first, second = before.told, after.told
     name = _name(ledger, first)

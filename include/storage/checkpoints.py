@@ -61,7 +61,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Keys:
+class SigningKeys:
     """What signs and what tells whether a signature is good."""
 
     public: Ed25519PublicKey
@@ -93,7 +93,7 @@ def folder() -> Path:
     return LakeFiles.from_environment().root / lake_prefix(GLOBAL) / "audit"
 
 
-def keys() -> Keys | None:
+def keys() -> SigningKeys | None:
     """The key of this environment, if one is named.
 
     Raises:
@@ -107,11 +107,11 @@ def keys() -> Keys | None:
         if b"PUBLIC KEY" in content:
             public = load_pem_public_key(content)
             if isinstance(public, Ed25519PublicKey):
-                return Keys(public, None)
+                return SigningKeys(public, None)
         else:
             private = load_pem_private_key(content, None)
             if isinstance(private, Ed25519PrivateKey):
-                return Keys(private.public_key(), private)
+                return SigningKeys(private.public_key(), private)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise ConfigError(f"{KEY_VARIABLE} names {named}: {_why(error)}. {_MAKE}") from None
     raise ConfigError(f"{KEY_VARIABLE} names {named}: it is a key of another kind. {_MAKE}")
@@ -121,7 +121,7 @@ _MAKE: Final = "`openssl genpkey -algorithm ed25519 -out audit.pem` makes one th
 
 
 def write(
-    heads: Mapping[str, tuple[TenantRef, Head]], at: datetime, where: Path, key: Keys | None
+    heads: Mapping[str, tuple[TenantRef, Head]], at: datetime, where: Path, key: SigningKeys | None
 ) -> Checkpoint:
     """Add a checkpoint; two that are written at once get a number each."""
     where.mkdir(parents=True, exist_ok=True, mode=0o700)

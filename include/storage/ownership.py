@@ -69,7 +69,7 @@ _SILOS: Final = "SELECT datname FROM pg_database WHERE starts_with(datname, 'ten
 
 
 @dataclass(frozen=True)
-class Owner:
+class TenantOwner:
     """One owner of a tenant id; the newest one is who has it now."""
 
     tenant: str
@@ -99,7 +99,7 @@ class Claim:
 
 
 def decide_claim(
-    tenant: TenantRef, key: str | None, owner: Owner | None, places: Iterable[TenantRef] = ()
+    tenant: TenantRef, key: str | None, owner: TenantOwner | None, places: Iterable[TenantRef] = ()
 ) -> Claim:
     """Whether the file with this key, region and isolation may have the id.
 
@@ -185,13 +185,13 @@ def check_again(tenant: TenantConfig) -> None:
         raise refusal
 
 
-def owner_of(tenant_id: str) -> Owner | None:
+def owner_of(tenant_id: str) -> TenantOwner | None:
     """Who has the id now, or had it last; None where nobody ever did."""
     with _alone_with(tenant_id) as connection:
         return _current(connection, tenant_id)
 
 
-def owners() -> dict[str, Owner]:
+def owners() -> dict[str, TenantOwner]:
     """The newest owner of every id there ever was, for the platform's own steps."""
     with tenant_transaction(GLOBAL) as connection:
         rows = connection.execute(_LISTED).fetchall()
@@ -242,7 +242,7 @@ def alone(tenant_id: str) -> Iterator[None]:
 
 def enter(
     tenant: TenantRef, key: str, state: str, *, actor: str, details: Mapping[str, Any] | None = None
-) -> Owner:
+) -> TenantOwner:
     """Make a record of data that had none, as of a release that kept no records.
 
     Args:
@@ -258,14 +258,14 @@ def enter(
 
 
 def change(
-    owner: Owner,
+    owner: TenantOwner,
     state: str,
     *,
     actor: str,
     place: TenantRef | None = None,
     target: TenantRef | None = None,
     details: Mapping[str, Any] | None = None,
-) -> Owner:
+) -> TenantOwner:
     """Put an owner's data into another state; the record says by whom and when.
 
     Args:
@@ -309,7 +309,7 @@ def silos() -> list[str]:
     return sorted(name.removeprefix("tenantry_silo_").replace("_", "-") for name in names)
 
 
-def _is_admitted(tenant: TenantConfig, owner: Owner | None) -> bool:
+def _is_admitted(tenant: TenantConfig, owner: TenantOwner | None) -> bool:
     if owner is None:
         return tenant.key is None
     return owner.state == "active" and decide_claim(tenant.ref, tenant.key, owner).granted
@@ -358,7 +358,7 @@ def _taken(connection: Connection, lock: str, tenant_id: str) -> bool:
     return row is not None and bool(row["taken"])
 
 
-def _current(connection: Connection, tenant_id: str) -> Owner | None:
+def _current(connection: Connection, tenant_id: str) -> TenantOwner | None:
     row = connection.execute(_CURRENT, [tenant_id]).fetchone()
     return None if row is None else _owner(row)
 
@@ -377,11 +377,11 @@ def _insert(connection: Connection, tenant: TenantRef, key: str, state: str, act
     )
 
 
-def _owner(row: Mapping[str, Any]) -> Owner:
+def _owner(row: Mapping[str, Any]) -> TenantOwner:
     target = None
     if row["target_region"]:
         target = TenantRef(row["member"], row["target_region"], row["target_isolation"])
-    return Owner(
+    return TenantOwner(
         tenant=row["member"],
         number=row["number"],
         region=row["region"],

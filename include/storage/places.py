@@ -106,12 +106,6 @@ LAKE: Final = (
         "ledger names it, and whoever asks who served when needs it",
     ),
     LakePlace(
-        "pools/*.json",
-        "which tenants' tables a shared view saw (platform's folder only)",
-        "kept",
-        "versions and counts, no rows",
-    ),
-    LakePlace(
         "audit/*.json",
         "checkpoints of the audit chains (platform's folder only)",
         "kept",

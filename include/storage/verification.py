@@ -11,7 +11,7 @@ from include.errors import IntegrityError
 from include.storage import audit, checkpoints
 from include.storage.audit import Verified
 from include.storage.chain import Finding, Head
-from include.storage.checkpoints import Checkpoint, Keys
+from include.storage.checkpoints import Checkpoint, SigningKeys
 from include.storage.failures import TENANT_ERRORS
 from include.tenants.namespace import TenantRef
 
@@ -39,7 +39,7 @@ class Report:
 
 
 def verify(
-    owners: Sequence[TenantRef], where: Path, key: Keys | None, *, everybody: bool = True
+    owners: Sequence[TenantRef], where: Path, key: SigningKeys | None, *, everybody: bool = True
 ) -> Report:
     """Look at the owners' chains.
 
@@ -67,7 +67,7 @@ def verify(
     return Report(tuple(chains), covered, tuple(findings), unread)
 
 
-def _good(where: Path, key: Keys | None, findings: list[Finding]) -> Iterator[Checkpoint]:
+def _good(where: Path, key: SigningKeys | None, findings: list[Finding]) -> Iterator[Checkpoint]:
     """The checkpoints that hold; what is wrong with the others goes to the findings."""
     before, signed, unsigned = 0, False, 0
     for path in checkpoints.files(where):

@@ -24,11 +24,11 @@ from include.tenants.fields import (
     Day,
     Delay,
     Duration,
-    Model,
     Name,
     Number,
     Region,
     Retained,
+    StrictModel,
     TenantId,
     Text,
     Timezone,
@@ -50,7 +50,7 @@ MOST_SOURCES: Final = 50
 MOST_USE_CASES: Final = 50
 
 
-class Arrival(Model):
+class Arrival(StrictModel):
     """When a row became known: a column of the source, or a fixed delay after the event."""
 
     column: Column | None = None
@@ -63,7 +63,7 @@ class Arrival(Model):
         return self
 
 
-class EventMapping(Model):
+class EventMapping(StrictModel):
     """Source columns → canonical `events`."""
 
     event: Text | None = None  #: one constant name
@@ -101,7 +101,7 @@ class EventMapping(Model):
         yield from (Role(key, column, False) for key, column in plain.items() if column)
 
 
-class AttributeMapping(Model):
+class AttributeMapping(StrictModel):
     """Source columns → canonical `attributes`, one fact per entity and name."""
 
     entity: Literal["user", "account", "item"]
@@ -123,7 +123,7 @@ class AttributeMapping(Model):
             yield Role("arrival", self.arrival.column, False)
 
 
-class Source(Model):
+class Source(StrictModel):
     """Where data comes from and what it means."""
 
     name: Name
@@ -152,7 +152,7 @@ class Source(Model):
             yield Role("cursor", cursor, False)
 
 
-class Closure(Model):
+class Closure(StrictModel):
     """Days on which the tenant is closed, both included, in its time zone: none of them is lost."""
 
     from_: Day = Field(alias="from")
@@ -165,7 +165,7 @@ class Closure(Model):
         return self
 
 
-class Fairness(Model):
+class Fairness(StrictModel):
     """Groups of users, or whatever is scored, for which a model has to do equally well."""
 
     attribute: Name  #: of the entity: its value is the group; never a feature
@@ -173,7 +173,7 @@ class Fairness(Model):
     minimum_entities: Count = Field(default=30, ge=2)  #: of a group below which it decides nothing
 
 
-class UseCaseOverrides(Model):
+class UseCaseOverrides(StrictModel):
     """What a tenant may change about a use case; everything else is the use case's own."""
 
     retrain_every: Duration | None = None
@@ -187,7 +187,7 @@ class UseCaseOverrides(Model):
     fairness: Fairness | None = None
 
 
-class Pooling(Model):
+class Pooling(StrictModel):
     """Whether the tenant's data may train global models. Silence is a no."""
 
     consent: bool = False  #: to those of its region
@@ -196,21 +196,21 @@ class Pooling(Model):
     across_regions: bool = False
 
 
-class Quota(Model):
+class Quota(StrictModel):
     """How much of the platform one tenant may use, within the operator's `limits`."""
 
     concurrent_tasks: Count = Field(default=4, ge=1, le=64)
     trainings_per_day: Count = Field(default=4, ge=0, le=1000)
 
 
-class Retention(Model):
+class Retention(StrictModel):
     """How long data is kept."""
 
     events: Retained = timedelta(days=3 * 365)
     predictions: Retained = timedelta(days=400)
 
 
-class TenantConfig(Model):
+class TenantConfig(StrictModel):
     """One tenant."""
 
     id: TenantId

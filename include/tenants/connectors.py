@@ -11,10 +11,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from include.tenants.fields import Column, Model, Name, check_visible
+from include.tenants.fields import Column, Name, StrictModel, check_visible
 
 
-class Connector(Model, ABC):
+class Connector(StrictModel, ABC):
     """Where the rows of a source are."""
 
     #: How a message begins that says what is wrong there.

@@ -34,7 +34,7 @@ _NO_PLACE: Final = frozenset({"localtime", "posixrules", "Factory"})
 _OTHER_CLOCKS: Final = ("right/", "posix/")
 
 
-class Model(BaseModel):
+class StrictModel(BaseModel):
     """Strict and frozen: what YAML says is what the code gets, and nothing changes it later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -24,7 +24,7 @@ from include.tenants.fields import (
     Count,
     Day,
     Duration,
-    Model,
+    StrictModel,
     TenantId,
     shortest_interval,
 )
@@ -34,7 +34,7 @@ VARIABLE: Final = "TENANTRY_LIMITS"
 _LARGEST_FILE: Final = 1_000_000  #: bytes; the operator's own
 
 
-class Limits(Model):
+class Limits(StrictModel):
     """What one tenant's file may ask for at most."""
 
     shortest_interval: Duration = timedelta(hours=1)  #: between two ticks of `schedule`
@@ -47,7 +47,7 @@ class Limits(Model):
     use_cases: Count = Field(default=20, ge=1, le=MOST_USE_CASES)
 
 
-class _Changes(Model):
+class _Changes(StrictModel):
     """The limits that an operator's file changes; the others are left as they are."""
 
     shortest_interval: Duration | None = None
@@ -63,7 +63,7 @@ class _Changes(Model):
         return {name: value for name, value in self if value is not None}
 
 
-class OperatorLimits(Model):
+class OperatorLimits(StrictModel):
     """The operator's file."""
 
     default: _Changes = _Changes()

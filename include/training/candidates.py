@@ -30,10 +30,10 @@ from include.training import paired
 from include.training.estimators.forecast import recorrected
 from include.training.fitting import fit_best
 from include.training.lists import fit_lists
-from include.training.paired import Judged
-from include.training.rows import Rows
+from include.training.paired import PairedRows
+from include.training.rows import LabelledRows
 from include.training.updating import fit_recalibrated, fit_residual
-from include.training.windows import Windows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import UseCase
 
 #: Blocks of later windows in training at most, each of which costs another fit.
@@ -62,7 +62,7 @@ class Parent:
 class Later:
     """Rows of later training windows, and what a candidate fitted before them says."""
 
-    rows: Rows
+    rows: LabelledRows
     scores: Scores
 
 
@@ -82,13 +82,13 @@ class _Recipe:
     """From rows and their windows to a model; None where there is nothing to be learnt."""
 
     name: str  #: empty where it is that of the kind of model
-    fit: Callable[[Rows, Windows], tuple[Model, tuple[Any, ...]] | None]
+    fit: Callable[[LabelledRows, TrainingWindows], tuple[Model, tuple[Any, ...]] | None]
     parent_version: str = ""
     through_time: bool = True  #: whether it is worth the fits to judge it on training windows
 
 
 def own_models(
-    use_case: UseCase, training: Rows, windows: Windows, parent: Parent | None
+    use_case: UseCase, training: LabelledRows, windows: TrainingWindows, parent: Parent | None
 ) -> tuple[OwnModel, ...]:
     """Every own model that can be fitted, in the order in which they are tested."""
     found = []
@@ -108,7 +108,7 @@ def compare(
     one: OwnModel,
     against: Model,
     key: str,
-    holdout: Rows | None,
+    holdout: LabelledRows | None,
     since: datetime | None = None,
 ) -> Comparison:
     """An own model against another one, on later training windows and on the holdout.
@@ -129,10 +129,10 @@ def compare(
             fresh = rows.as_of >= np.datetime64(since.replace(tzinfo=None), "us")
             rows, scores = rows.where(fresh), scores[fresh]
         if len(rows):
-            parts.append(Judged(rows, scores, against.predict(rows.features)))
+            parts.append(PairedRows(rows, scores, against.predict(rows.features)))
     if holdout is not None and len(holdout):
         ours, theirs = one.model.predict(holdout.features), against.predict(holdout.features)
-        parts.append(Judged(holdout, ours, theirs))
+        parts.append(PairedRows(holdout, ours, theirs))
     found = paired.compare(use_case.metric, parts, use_case.reach)
     low, high = found.estimate.low, found.estimate.high
     return Comparison(
@@ -147,7 +147,7 @@ def compare(
     )
 
 
-def some_entities(rows: Rows, seed: int) -> Rows:
+def some_entities(rows: LabelledRows, seed: int) -> LabelledRows:
     """The rows of so many entities, drawn by lot, as make at most `ENOUGH_ROWS`; often of all."""
     if len(rows) <= ENOUGH_ROWS:
         return rows
@@ -178,7 +178,7 @@ def blocks(
 def _recipes(use_case: UseCase, parent: Parent | None) -> list[_Recipe]:
     horizon = use_case.reach
 
-    def alone(rows: Rows, windows: Windows) -> tuple[Model, tuple[Any, ...]]:
+    def alone(rows: LabelledRows, windows: TrainingWindows) -> tuple[Model, tuple[Any, ...]]:
         fitted = fit_best(use_case, rows, windows, horizon)
         return fitted.model, fitted.trials
 
@@ -186,13 +186,13 @@ def _recipes(use_case: UseCase, parent: Parent | None) -> list[_Recipe]:
         return [_Recipe("", alone)]
     if use_case.lists:
 
-        def shrunk(rows: Rows, windows: Windows) -> tuple[Model, tuple[Any, ...]]:
+        def shrunk(rows: LabelledRows, windows: TrainingWindows) -> tuple[Model, tuple[Any, ...]]:
             return fit_lists(use_case, rows, windows, parent.model)
 
         return [_Recipe("", shrunk, parent.version, through_time=False)]
     if parent.model.kind == forecast.KIND:  # whatever stands on it has to have its intervals
 
-        def corrected(rows: Rows, _: Windows) -> tuple[Model, tuple[Any, ...]]:
+        def corrected(rows: LabelledRows, _: TrainingWindows) -> tuple[Model, tuple[Any, ...]]:
             return recorrected(use_case, parent.model, rows), ()
 
         return [
@@ -202,10 +202,12 @@ def _recipes(use_case: UseCase, parent: Parent | None) -> list[_Recipe]:
     # Where rows are few, what knows nothing but them has no chance beside the residual.
     recipes = [_Recipe("", alone, through_time=False)]
 
-    def recalibrated(rows: Rows, _: Windows) -> tuple[Model, tuple[Any, ...]]:
+    def recalibrated(rows: LabelledRows, _: TrainingWindows) -> tuple[Model, tuple[Any, ...]]:
         return fit_recalibrated(use_case, parent.model, rows), ()
 
-    def residual(rows: Rows, windows: Windows) -> tuple[Model, tuple[Any, ...]] | None:
+    def residual(
+        rows: LabelledRows, windows: TrainingWindows
+    ) -> tuple[Model, tuple[Any, ...]] | None:
         model = fit_residual(use_case, parent.model, rows, windows, horizon)
         return None if model is None else (model, ())
 
@@ -214,7 +216,9 @@ def _recipes(use_case: UseCase, parent: Parent | None) -> list[_Recipe]:
     return [_Recipe("residual", residual, parent.version), *recipes]
 
 
-def _later(use_case: UseCase, recipe: _Recipe, training: Rows, windows: Windows) -> list[Later]:
+def _later(
+    use_case: UseCase, recipe: _Recipe, training: LabelledRows, windows: TrainingWindows
+) -> list[Later]:
     """What the recipe, fitted as time went by, said of later training windows."""
     if not (recipe.through_time and judged_by_rows(use_case, training)):
         return []
@@ -223,19 +227,19 @@ def _later(use_case: UseCase, recipe: _Recipe, training: Rows, windows: Windows)
         rows, judged = training.at(before), training.at(after)
         if not (_enough(use_case, rows) and len(judged)):
             continue
-        cut = Windows(before, (), windows.known_until)
+        cut = TrainingWindows(before, (), windows.known_until)
         fitted = recipe.fit(rows, cut)
         if fitted is not None:
             found.append(Later(judged, fitted[0].predict(judged.features)))
     return found
 
 
-def judged_by_rows(use_case: UseCase, training: Rows) -> bool:
+def judged_by_rows(use_case: UseCase, training: LabelledRows) -> bool:
     """Whether training windows can be judged like later ones: thinned rows are none as it was."""
     return not use_case.lists and use_case.task != "ranking" and bool((training.weight == 1).all())
 
 
-def _enough(use_case: UseCase, rows: Rows) -> bool:
+def _enough(use_case: UseCase, rows: LabelledRows) -> bool:
     if use_case.task != "classification":
         return len(rows) >= FEWEST_ROWS
     positives = int((rows.label == 1).sum())

@@ -28,7 +28,7 @@ import pyarrow.compute as pc
 
 from include.models.contributors import Contributors
 from include.models.model import ExtremesPredictor, Model
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 
 
 def without_extremes(model: Model) -> Model:
@@ -53,7 +53,7 @@ def known_texts(
 
 
 def known_categories(
-    rows: Rows, told: Sequence[str | None], contributors: Contributors
+    rows: LabelledRows, told: Sequence[str | None], contributors: Contributors
 ) -> list[str | None]:
     """The category of each row's item, None where too few tenants say so of that item."""
     pairs = [

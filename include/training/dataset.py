@@ -24,8 +24,8 @@ from include.handoffs import LostDays, RecordedSet, TableVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.training.rows import Rows, repeated
-from include.training.windows import Windows, plan
+from include.training.rows import LabelledRows, repeated
+from include.training.windows import TrainingWindows, plan
 from include.use_cases.declaration import UseCase
 from include.use_cases.losses import absent_is_unknown, label_reaches
 from include.use_cases.spines import (
@@ -51,7 +51,6 @@ class Pinned:
     tenant: TenantConfig
     events: TableVersion
     attributes: TableVersion
-    pool: str = ""  #: of shared views, see `inputs.record_pool`
     lost: tuple[LostDays, ...] = ()  #: of the events that labels are made of
 
 
@@ -59,9 +58,9 @@ class Pinned:
 class Dataset:
     """What a training works on."""
 
-    training: Rows
-    holdout: Rows
-    windows: Windows
+    training: LabelledRows
+    holdout: LabelledRows
+    windows: TrainingWindows
     sets: tuple[RecordedSet, ...] = ()  #: one per tenant that gave rows: training, then holdout
 
 
@@ -99,8 +98,8 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
         as_of,
         sources[0].lost if len(sources) == 1 else (),
     )
-    training: list[Rows] = []
-    holdout: list[Rows] = []
+    training: list[LabelledRows] = []
+    holdout: list[LabelledRows] = []
     sets: list[RecordedSet] = []
     for pinned, span in zip(sources, spans, strict=True):
         if span is None:
@@ -127,7 +126,7 @@ def build(use_case: UseCase, sources: Sequence[Pinned], as_of: datetime, lake: L
 
 def labelled_rows(
     use_case: UseCase, pinned: Pinned, instants: Sequence[datetime], as_of: datetime, lake: Lake
-) -> Rows | None:
+) -> LabelledRows | None:
     """Every row of the snapshots whose label the tenant's data can tell at `as_of`, if any."""
     read = _inputs(use_case, pinned, as_of, lake)
     span = _span(use_case, read.events, as_of)
@@ -150,7 +149,9 @@ def _of(use_case: UseCase, pinned: Pinned) -> UseCase:
     return use_case.with_absent(unknown=absent_is_unknown(use_case, pinned.tenant))
 
 
-def _grouped(use_case: UseCase, pinned: Pinned, rows: Rows, as_of: datetime, lake: Lake) -> Rows:
+def _grouped(
+    use_case: UseCase, pinned: Pinned, rows: LabelledRows, as_of: datetime, lake: Lake
+) -> LabelledRows:
     """The rows with each entity's group as it was at the row's instant, where fairness asks."""
     override = pinned.tenant.use_cases.get(use_case.name)
     if override is None or override.fairness is None or use_case.task == "association":
@@ -189,7 +190,6 @@ def _inputs(use_case: UseCase, pinned: Pinned, as_of: datetime, lake: Lake) -> I
         attributes=pinned.attributes,
         known_at=as_of,
         lake=lake,
-        pool=pinned.pool,
         also=event_columns(use_case),
     )
 
@@ -232,7 +232,7 @@ class _Frame:
 
     def rows(
         self, parts: Sequence[tuple[Sequence[datetime], bool]]
-    ) -> tuple[list[Rows], TrainingSet, pa.Table]:
+    ) -> tuple[list[LabelledRows], TrainingSet, pa.Table]:
         """Labelled rows of each part's snapshots; the one training set of them all, and its spine.
 
         A part is its snapshots, and whether only some of the negatives are kept.
@@ -286,7 +286,7 @@ class _Frame:
             return request_spine(case, events, at, end, self.known_until)
         return scoring_spine(case, events, at)
 
-    def _rows(self, one: _Labelled, features: pa.Table) -> Rows:
+    def _rows(self, one: _Labelled, features: pa.Table) -> LabelledRows:
         case, spine, tenant = self.use_case, one.spine, self.inputs.tenant.id
         entity = _texts(spine[case.judged[0]], prefix=f"{tenant}/")
         group = np.char.add(np.char.add(entity, "@"), one.snapshot.astype(str))
@@ -294,7 +294,7 @@ class _Frame:
         item = _texts(spine["item_id"]) if itemised else np.full(spine.num_rows, "")
         if case.task == "association":  # each item of a basket asks for the others
             group = np.char.add(np.char.add(group, "/"), item)
-        return Rows(
+        return LabelledRows(
             features,
             one.label,
             one.weight,
@@ -360,8 +360,8 @@ def _objects(values: Sequence[object]) -> npt.NDArray[np.object_]:
     return found
 
 
-def _stacked(use_case: UseCase, parts: Sequence[Rows]) -> Rows:
-    return Rows.stacked(parts) if parts else Rows.none(use_case)
+def _stacked(use_case: UseCase, parts: Sequence[LabelledRows]) -> LabelledRows:
+    return LabelledRows.stacked(parts) if parts else LabelledRows.none(use_case)
 
 
 def _texts(column: pa.ChunkedArray, prefix: str = "") -> npt.NDArray[np.str_]:

@@ -19,7 +19,7 @@ from include.registry.evidence import Comparison, Evidence, GroupGap, Measured, 
 from include.tenants.config import Fairness
 from include.training.fairness import figures, gap
 from include.training.metrics import NOTHING, Answers, Estimate, Intervals, Lists, pick
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import TOP, UseCase
 
 _LIBRARIES: Final = ("lightgbm", "numpy", "pyarrow", "scikit-learn", "skops")
@@ -69,7 +69,7 @@ class Evaluation:
 
 def evaluate(
     use_case: UseCase,
-    holdout: Rows,
+    holdout: LabelledRows,
     contenders: Sequence[Contender],
     incumbent: Contender | None,
     notes: Sequence[str],
@@ -129,7 +129,7 @@ def evaluate(
     )
 
 
-def answers(model: Model, rows: Rows, among: Collection[str] | None = None) -> Answers:
+def answers(model: Model, rows: LabelledRows, among: Collection[str] | None = None) -> Answers:
     """What the model says: a score per row, or a list per group, of items `among` these."""
     if not model.lists:
         return model.predict(rows.features)
@@ -198,7 +198,7 @@ def _compared(found: Estimate, one: Contender, other: Contender) -> Comparison:
     return Comparison(one.key, other.key, *figures, uncertainty=found.uncertainty)
 
 
-def unmeasured(use_case: UseCase, holdout: Rows) -> str:
+def unmeasured(use_case: UseCase, holdout: LabelledRows) -> str:
     """Why the deciding metric means nothing on these rows; empty where it does."""
     if not len(holdout):
         return "the holdout has no rows"
@@ -219,7 +219,7 @@ def _measured(
     return Measured(one.rung, one.name, one.digest, estimates[one.key][use_case.metric].value)
 
 
-def _judged_entities(use_case: UseCase, holdout: Rows) -> int:
+def _judged_entities(use_case: UseCase, holdout: LabelledRows) -> int:
     judged = (
         holdout.relevant > 0
         if use_case.items or use_case.lists
@@ -230,7 +230,7 @@ def _judged_entities(use_case: UseCase, holdout: Rows) -> int:
 
 def _tenant_effects(
     use_case: UseCase,
-    holdout: Rows,
+    holdout: LabelledRows,
     scores: Mapping[str, Answers],
     contenders: Sequence[Contender],
     incumbent: Contender | None,
@@ -250,7 +250,7 @@ def _tenant_effects(
 
 
 def _segments(
-    use_case: UseCase, holdout: Rows, scores: Mapping[str, Answers], per_tenant: bool
+    use_case: UseCase, holdout: LabelledRows, scores: Mapping[str, Answers], per_tenant: bool
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """The deciding metric per tercile of activity, and per tenant of a global model."""
     if len(holdout) == 0:
@@ -270,7 +270,7 @@ def _segments(
 
 
 def _groups(
-    use_case: UseCase, holdout: Rows, scores: Mapping[str, Answers], fairness: Fairness
+    use_case: UseCase, holdout: LabelledRows, scores: Mapping[str, Answers], fairness: Fairness
 ) -> tuple[dict[str, dict[str, dict[str, Any]]], list[GroupGap]]:
     """Per model its figures by group, as segments, and the gap between best and worst."""
     segments: dict[str, dict[str, dict[str, Any]]] = {}
@@ -289,7 +289,9 @@ def _groups(
     return segments, gaps
 
 
-def _terciles(use_case: UseCase, holdout: Rows) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+def _terciles(
+    use_case: UseCase, holdout: LabelledRows
+) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     value = np.nan_to_num(matrix(holdout.features, (use_case.segments_by,))[:, 0])
     _, first = np.unique(holdout.group, return_index=True)
     cuts = np.quantile(value[first], (1 / 3, 2 / 3))

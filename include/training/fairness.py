@@ -31,7 +31,7 @@ from include.training.metrics import (
     judge,
     pick,
 )
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 
 #: Share of the best-scored rows that count as picked, for the rates.
 PICKED: Final = 0.1
@@ -52,7 +52,7 @@ class GroupFigures:
 
 
 def figures(
-    metric: str, rows: Rows, answers: Answers, reach: timedelta, minimum_entities: int
+    metric: str, rows: LabelledRows, answers: Answers, reach: timedelta, minimum_entities: int
 ) -> list[GroupFigures]:
     """Figures of every group, by name."""
     rates = {} if isinstance(answers, Lists) else _picked(rows, answers)
@@ -80,7 +80,7 @@ def figures(
 def gap(
     candidate: str,
     metric: str,
-    rows: Rows,
+    rows: LabelledRows,
     answers: Answers,
     groups: Sequence[GroupFigures],
     largest: float | None,
@@ -109,7 +109,7 @@ def gap(
 
 
 def _difference(
-    metric: str, rows: Rows, answers: Answers, groups: tuple[str, str], reach: timedelta
+    metric: str, rows: LabelledRows, answers: Answers, groups: tuple[str, str], reach: timedelta
 ) -> Estimate:
     """The metric of the first group less that of the second."""
     influence, gap = np.zeros(len(rows)), 0.0
@@ -125,7 +125,7 @@ def _difference(
     return estimated(rows.where(both), metric, gap, influence[both], block)
 
 
-def _picked(rows: Rows, scores: Scores) -> dict[str, float]:
+def _picked(rows: LabelledRows, scores: Scores) -> dict[str, float]:
     """Fairlearn's selection rate per group, of rows above the threshold of the best tenth.
 
     Fairlearn takes seconds to import and is rarely asked for, so it is imported here.

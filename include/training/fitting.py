@@ -15,8 +15,8 @@ from include.training.contributors import without_extremes
 from include.training.estimators import NAMES, Settings, row_estimator
 from include.training.lists import fit_lists
 from include.training.metrics import measure
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import UseCase
 
 #: Estimator → the settings it is tried with; the first one is taken where nothing can choose.
@@ -39,8 +39,8 @@ class Fitted:
 
 def fit_best(
     use_case: UseCase,
-    training: Rows,
-    windows: Windows,
+    training: LabelledRows,
+    windows: TrainingWindows,
     horizon: timedelta,
     tried: Mapping[str, tuple[Mapping[str, Any], ...]] = SETTINGS,
     contributors: Contributors | None = None,
@@ -75,7 +75,7 @@ def fit(
     use_case: UseCase,
     estimator: str,
     settings: Mapping[str, Any],
-    rows: Rows,
+    rows: LabelledRows,
     contributors: Contributors | None = None,
 ) -> Model:
     """One estimator on all of `rows`; the same rows give the same model, bit by bit.
@@ -87,5 +87,5 @@ def fit(
     return model if contributors is None else without_extremes(model)
 
 
-def _both_classes(rows: Rows) -> bool:
+def _both_classes(rows: LabelledRows) -> bool:
     return len(rows) > 0 and 0 < int(rows.label.sum()) < len(rows)

@@ -18,9 +18,9 @@ from include.models.contributors import Contributors
 from include.models.model import ListPredictor, Model
 from include.storage.canonical import TIMESTAMP
 from include.training.contributors import known_categories
-from include.training.rows import Rows
-from include.training.windows import Windows
-from include.use_cases.declaration import History, UseCase
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
+from include.use_cases.declaration import ItemHistory, UseCase
 
 WEIGHT: Final = "weight"
 RECENCY: Final = "recency"
@@ -28,7 +28,7 @@ RECENCY: Final = "recency"
 _ONCE: Final = 1.0
 
 
-def looked_at(rows: Rows, windows: Windows) -> list[datetime]:
+def looked_at(rows: LabelledRows, windows: TrainingWindows) -> list[datetime]:
     """The training snapshots at which somebody was there, oldest first."""
     known = set(np.unique(rows.as_of).tolist())
     return [at for at in windows.training if at.replace(tzinfo=None) in known]
@@ -39,7 +39,7 @@ def liked(*tables: pa.Table) -> bool:
     return any((table[WEIGHT].to_numpy() > 0).any() for table in tables)
 
 
-def had(rows: Rows, history: History) -> pa.Table:
+def had(rows: LabelledRows, history: ItemHistory) -> pa.Table:
     """What each entity had: `entity_id, item_id, weight, recency`."""
     found = rows.history
     weight, recency = np.full(found.num_rows, _ONCE), np.zeros(found.num_rows)
@@ -54,7 +54,7 @@ def had(rows: Rows, history: History) -> pa.Table:
     )
 
 
-def wanted(rows: Rows) -> pa.Table:
+def wanted(rows: LabelledRows) -> pa.Table:
     """What each entity had in the window that followed, likewise."""
     _, first = np.unique(rows.group, return_index=True)
     pairs = [(str(rows.group[row]), item) for row in first.tolist() for item in rows.wanted[row]]
@@ -68,7 +68,7 @@ def wanted(rows: Rows) -> pa.Table:
     )
 
 
-def baskets_of(rows: Rows) -> pa.Table:
+def baskets_of(rows: LabelledRows) -> pa.Table:
     """What lay together: `group_id, item_id, event_timestamp`, the latter that of its snapshot."""
     return pa.table(
         {
@@ -80,7 +80,7 @@ def baskets_of(rows: Rows) -> pa.Table:
 
 
 def categories_of(
-    rows: Rows, history: History, contributors: Contributors | None
+    rows: LabelledRows, history: ItemHistory, contributors: Contributors | None
 ) -> dict[str, str]:
     """The category of each item that has one, the latest told."""
     if not history.category:
@@ -92,7 +92,7 @@ def categories_of(
     return dict(sorted({item: category for item, category in pairs if category}.items()))
 
 
-def history_of(use_case: UseCase) -> History:
+def history_of(use_case: UseCase) -> ItemHistory:
     assert use_case.history is not None  # the declaration checks it
     return use_case.history
 

@@ -29,15 +29,15 @@ from include.training.list_rows import (
     looked_at,
     wanted,
 )
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import ESTIMATORS, UseCase
 
 
 def fit_lists(
     use_case: UseCase,
-    training: Rows,
-    windows: Windows,
+    training: LabelledRows,
+    windows: TrainingWindows,
     parent: Model | None = None,
     contributors: Contributors | None = None,
 ) -> tuple[Model, Trials]:
@@ -59,8 +59,8 @@ def fit_lists(
 
 def list_baselines(
     use_case: UseCase,
-    training: Rows,
-    windows: Windows,
+    training: LabelledRows,
+    windows: TrainingWindows,
     contributors: Contributors | None = None,
 ) -> dict[str, Model]:
     """The use case's baselines by name, those that learn from rows fitted on them.
@@ -96,7 +96,10 @@ def list_baselines(
 
 
 def _popular(
-    use_case: UseCase, training: Rows, windows: Windows, contributors: Contributors | None
+    use_case: UseCase,
+    training: LabelledRows,
+    windows: TrainingWindows,
+    contributors: Contributors | None,
 ) -> Popularity:
     """What was had lately: in the window of the last training snapshot, or by then."""
     at = looked_at(training, windows)[-1]

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from include.models.measures import ROWS, Judged
 from include.models.model import Scores
 from include.registry.two_way import Swing, Uncertainty, blocks_of, two_way
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import TOP
 
 #: Metrics that compare positives with negatives, and how many entities of either they need.
@@ -71,7 +71,7 @@ class Estimate:
 NOTHING: Final = Estimate(None, None, None)
 
 
-def measure(metric: str, rows: Rows, scores: Answers) -> float | None:
+def measure(metric: str, rows: LabelledRows, scores: Answers) -> float | None:
     """The metric's plain value, rows counted with their own weight."""
     value = statistic_of(metric, rows, scores)(rows.weight)
     return None if np.isnan(value) else float(value)
@@ -84,7 +84,7 @@ class Intervals:
         reach: how long after a snapshot its labels are about; snapshots within it are one block.
     """
 
-    def __init__(self, rows: Rows, reach: timedelta) -> None:
+    def __init__(self, rows: LabelledRows, reach: timedelta) -> None:
         self._rows = rows
         self.block = blocks_of(rows.as_of, reach)
         self.entities = len(np.unique(rows.entity))
@@ -122,7 +122,7 @@ class Intervals:
 
 
 def estimated(
-    rows: Rows, metric: str, value: float, influence: Weights, block: npt.NDArray[np.int64]
+    rows: LabelledRows, metric: str, value: float, influence: Weights, block: npt.NDArray[np.int64]
 ) -> Estimate:
     """A value with its interval.
 
@@ -141,7 +141,7 @@ def estimated(
     return Estimate(value, value - width, value + width, uncertainty)
 
 
-def judge(metric: str, rows: Rows, scores: Answers) -> Judged | None:
+def judge(metric: str, rows: LabelledRows, scores: Answers) -> Judged | None:
     """The metric, and of each row its influence on it; None where it is undefined."""
     if not len(rows):
         return None
@@ -158,7 +158,7 @@ def judge(metric: str, rows: Rows, scores: Answers) -> Judged | None:
     return mean, influence
 
 
-def statistic_of(metric: str, rows: Rows, scores: Answers) -> Statistic:
+def statistic_of(metric: str, rows: LabelledRows, scores: Answers) -> Statistic:
     """The metric of a model's answers as a function of the rows' weights."""
     if len(rows) == 0:
         return lambda _: float("nan")
@@ -179,7 +179,7 @@ def mean_of(value: npt.NDArray[np.float64], row: npt.NDArray[np.int64]) -> Stati
     return statistic
 
 
-def _auc(rows: Rows, scores: Scores) -> Statistic:
+def _auc(rows: LabelledRows, scores: Scores) -> Statistic:
     """Area under the ROC curve; a tie counts half."""
     order = np.argsort(scores, kind="stable")
     positive = (rows.label[order] == 1).astype(np.float64)
@@ -196,7 +196,7 @@ def _auc(rows: Rows, scores: Scores) -> Statistic:
     return statistic
 
 
-def _average_precision(rows: Rows, scores: Scores) -> Statistic:
+def _average_precision(rows: LabelledRows, scores: Scores) -> Statistic:
     order = np.argsort(-scores, kind="stable")
     positive = (rows.label[order] == 1).astype(np.float64)
     starts = _tie_starts(scores[order])
@@ -215,7 +215,7 @@ def _tie_starts(ordered: Scores) -> npt.NDArray[np.int64]:
     return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
 
 
-def _group_values(metric: str, rows: Rows, scores: Scores) -> dict[str, npt.NDArray[Any]]:
+def _group_values(metric: str, rows: LabelledRows, scores: Scores) -> dict[str, npt.NDArray[Any]]:
     """Per ranking with an outcome: `value`, and `row`, one row of it that carries its weight.
 
     Ties are broken by the rows' order, which is that of item ids.
@@ -236,7 +236,7 @@ def _group_values(metric: str, rows: Rows, scores: Scores) -> dict[str, npt.NDAr
     return {"value": value[judged], "row": order[starts][judged]}
 
 
-def _list_values(metric: str, rows: Rows, lists: Lists) -> dict[str, npt.NDArray[Any]]:
+def _list_values(metric: str, rows: LabelledRows, lists: Lists) -> dict[str, npt.NDArray[Any]]:
     """`_group_values` where the answers are lists, which may hold what is no row."""
     _, first = np.unique(rows.group, return_index=True)
     first = first[rows.relevant[first] > 0]
@@ -251,7 +251,7 @@ def _list_values(metric: str, rows: Rows, lists: Lists) -> dict[str, npt.NDArray
     return {"value": value, "row": first}
 
 
-def _brier_skill(rows: Rows, scores: Scores) -> Statistic:
+def _brier_skill(rows: LabelledRows, scores: Scores) -> Statistic:
     """1 − Brier score / Brier score of the base rate (Murphy 1988)."""
 
     def statistic(weights: Weights) -> float:
@@ -263,7 +263,7 @@ def _brier_skill(rows: Rows, scores: Scores) -> Statistic:
     return statistic
 
 
-def _forecast_accuracy(rows: Rows, scores: Scores) -> Statistic:
+def _forecast_accuracy(rows: LabelledRows, scores: Scores) -> Statistic:
     """1 − WAPE: one minus the absolute errors' share of what there was in all."""
     error, size = np.abs(rows.label - scores), np.abs(rows.label)
 
@@ -274,13 +274,13 @@ def _forecast_accuracy(rows: Rows, scores: Scores) -> Statistic:
     return statistic
 
 
-def _in_top(share: float, *, lift: bool) -> Callable[[Rows, Scores], Statistic]:
+def _in_top(share: float, *, lift: bool) -> Callable[[LabelledRows, Scores], Statistic]:
     """Share of positives among the best-scored `share` of rows; as a lift, over the base rate.
 
     Rows of equal score share what room is left.
     """
 
-    def of(rows: Rows, scores: Scores) -> Statistic:
+    def of(rows: LabelledRows, scores: Scores) -> Statistic:
         order = np.argsort(-scores, kind="stable")
         positive = (rows.label[order] == 1).astype(np.float64)
         starts = _tie_starts(scores[order])
@@ -302,7 +302,7 @@ def _in_top(share: float, *, lift: bool) -> Callable[[Rows, Scores], Statistic]:
 
 
 #: Metric → its statistic over rows; those of rankings are means over groups.
-_STATISTICS: Final[Mapping[str, Callable[[Rows, Scores], Statistic]]] = {
+_STATISTICS: Final[Mapping[str, Callable[[LabelledRows, Scores], Statistic]]] = {
     "auc": _auc,
     "average_precision": _average_precision,
     "brier_skill": _brier_skill,

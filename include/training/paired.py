@@ -19,16 +19,16 @@ from scipy import stats
 from include.models.model import Scores
 from include.registry.two_way import blocks_of
 from include.training.metrics import NOTHING, Estimate, Intervals, estimated
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 
 Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Judged:
+class PairedRows:
     """Rows of one later window, and what two models say of them."""
 
-    rows: Rows
+    rows: LabelledRows
     ours: Scores
     theirs: Scores
 
@@ -42,7 +42,7 @@ class Paired:
     windows: int  #: blocks of time
 
 
-def compare(metric: str, parts: Sequence[Judged], reach: timedelta) -> Paired:
+def compare(metric: str, parts: Sequence[PairedRows], reach: timedelta) -> Paired:
     """How much better `ours` is than `theirs` over all parts, with a 95 % interval.
 
     Args:
@@ -51,7 +51,7 @@ def compare(metric: str, parts: Sequence[Judged], reach: timedelta) -> Paired:
     kept = [part for part in parts if len(part.rows)]
     if not kept:
         return Paired(NOTHING, 0, 0)
-    stacked = Rows.stacked([part.rows for part in kept])
+    stacked = LabelledRows.stacked([part.rows for part in kept])
     entities, block = len(np.unique(stacked.entity)), blocks_of(stacked.as_of, reach)
     windows = int(block.max()) + 1
     if metric == "auc":
@@ -63,7 +63,9 @@ def compare(metric: str, parts: Sequence[Judged], reach: timedelta) -> Paired:
     return Paired(found, entities, windows)
 
 
-def _auc_difference(parts: Sequence[Judged], rows: Rows, block: npt.NDArray[np.int64]) -> Estimate:
+def _auc_difference(
+    parts: Sequence[PairedRows], rows: LabelledRows, block: npt.NDArray[np.int64]
+) -> Estimate:
     found: list[tuple[int, float, Vector]] = []  # pairs, difference, influences on that
     for part in parts:
         positive = part.rows.label == 1

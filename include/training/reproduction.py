@@ -16,7 +16,6 @@ import pyarrow as pa
 
 from include.errors import IntegrityError, UnknownNameError
 from include.features import inputs
-from include.features.inputs import pool_tables, pool_tenants
 from include.features.spine import Spine
 from include.handoffs import (
     Candidate,
@@ -37,7 +36,7 @@ from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.storage.scratch import scratch
 from include.tenants.config import TenantConfig, UseCaseOverrides
-from include.tenants.namespace import GLOBAL, TenantRef, global_ref, is_global
+from include.tenants.namespace import TenantRef, global_ref, is_global
 from include.training.contenders import Version, baselines
 from include.training.stage import train, train_global
 from include.use_cases.declaration import UseCase
@@ -45,7 +44,7 @@ from include.use_cases.spines import event_columns, scoring_spine
 
 
 @dataclass(frozen=True)
-class Check:
+class DigestCheck:
     """One thing that was compared."""
 
     what: str
@@ -65,8 +64,10 @@ class Reproduction:
     model: str  #: `store-367/churn@3`
     rung: str
     how: str  #: in a sentence
-    checks: tuple[Check, ...]  #: what has to be the same
-    circumstances: tuple[Check, ...] = ()  #: what explains a difference, and is none by itself
+    checks: tuple[DigestCheck, ...]  #: what has to be the same
+    circumstances: tuple[
+        DigestCheck, ...
+    ] = ()  #: what explains a difference, and is none by itself
 
     @property
     def identical(self) -> bool:
@@ -140,7 +141,7 @@ def reproduce(
         for one in baselines(use_case):
             if (one.name, one.digest) == (version.name, version.digest):  # others learn from rows
                 how = "made from its declaration, which is all a baseline is"
-                checks = (Check("model", version.digest, one.digest),)
+                checks = (DigestCheck("model", version.digest, one.digest),)
                 return Reproduction(name, version.rung, how, checks)
     declared = use_case.fingerprint
     if version.feature_fingerprint != declared:
@@ -148,7 +149,7 @@ def reproduce(
             f"not trained: its features are declared differently now; check out the code revision "
             f"{lineage.get('code_revision', 'unknown')}"
         )
-        checks = (Check("feature service", version.feature_fingerprint, declared),)
+        checks = (DigestCheck("feature service", version.feature_fingerprint, declared),)
         return Reproduction(name, version.rung, how, checks)
     with scratch(owner.id) as folder:
         again = _Again(owner, version, use_case, lineage, fleet, registry, promotions, lake, folder)
@@ -170,7 +171,9 @@ def _copied(
     registry.artifact(owner, version)  # both are what their records say
     registry.artifact(world, source)
     how = f"it is {parent} as it is; `tenantry reproduce {parent}` trains that again"
-    return Reproduction(name, version.rung, how, (Check("model", version.digest, source.digest),))
+    return Reproduction(
+        name, version.rung, how, (DigestCheck("model", version.digest, source.digest),)
+    )
 
 
 @dataclass(frozen=True)
@@ -187,10 +190,10 @@ class _Again:
 
     def compare(self, name: str, code_revision: str) -> Reproduction:
         """Train, and set what came out beside what is recorded."""
-        lake = RecordedLake(
-            self.real.root, scratch=Lake(self.folder), recorded=dict(self._recorded_tables())
-        )
-        for table in map(_table, self.lineage["tables"]):
+        tables = list(map(_table, self.lineage["tables"]))
+        recorded = {(table.tenant, table.table): table for table in tables}
+        lake = RecordedLake(self.real.root, scratch=Lake(self.folder), recorded=recorded)
+        for table in tables:
             self._check_there(table)
         trained = self._train(lake)
         evaluation = json.loads(lake.get(self.owner, trained.evaluation))
@@ -198,20 +201,24 @@ class _Again:
         checks = [
             *self._sets(evaluation),
             *(
-                Check(part, _text(self.lineage[part]), _text(evaluation[part]))
+                DigestCheck(part, _text(self.lineage[part]), _text(evaluation[part]))
                 for part in ("windows", "rows")
             ),
-            Check("model", self.version.digest, made.artifact.digest if made else "not trained"),
+            DigestCheck(
+                "model", self.version.digest, made.artifact.digest if made else "not trained"
+            ),
         ]
         if made is not None and self.lineage["rows"]["holdout"]:
             checks.append(
-                Check("reference window", self.version.reference_digest, made.reference.digest)
+                DigestCheck(
+                    "reference window", self.version.reference_digest, made.reference.digest
+                )
             )
         circumstances = [
-            Check("code revision", str(self.lineage.get("code_revision")), code_revision),
-            Check("seed", str(self.lineage.get("seed")), str(evaluation["seed"])),
+            DigestCheck("code revision", str(self.lineage.get("code_revision")), code_revision),
+            DigestCheck("seed", str(self.lineage.get("seed")), str(evaluation["seed"])),
             *(
-                Check(library, str(self.lineage.get("libraries", {}).get(library)), str(now))
+                DigestCheck(library, str(self.lineage.get("libraries", {}).get(library)), str(now))
                 for library, now in sorted(evaluation["libraries"].items())
             ),
         ]
@@ -226,7 +233,6 @@ class _Again:
         revision = str(self.lineage.get("code_revision", "unknown"))
         if is_global(self.owner.id):
             members = dict.fromkeys(table["tenant"] for table in self.lineage["tables"])
-            pooled = (id_ for one in self._recorded_sets() for id_ in self._pool(one))
             return train_global(
                 self.use_case,
                 [self._tenant(id_) for id_ in members],
@@ -235,12 +241,10 @@ class _Again:
                 incumbent=None,
                 trigger=trigger,
                 code_revision=revision,
-                consenting=[self._tenant(id_) for id_ in dict.fromkeys((*members, *pooled))],
                 owner=self.owner,
                 lost={id_: self._lost(id_) for id_ in members},
             )
         events, attributes = map(_table, self.lineage["tables"])
-        recorded = self._recorded_sets()
         built = FeaturesBuilt(
             tenant=self.owner.id,
             use_case=self.use_case.name,
@@ -251,7 +255,6 @@ class _Again:
             attributes=attributes,
             training_due=True,
             training_reason="reproduced",
-            pool=recorded[0].recipe.pool if recorded else "",
             lost=self._lost(self.owner.id),
         )
         return train(
@@ -309,43 +312,23 @@ class _Again:
         ours = (self.version.rung, self.version.name)
         return next((one for one in trained.candidates if (one.rung, one.name) == ours), None)
 
-    def _sets(self, evaluation: Mapping[str, Any]) -> Iterator[Check]:
+    def _sets(self, evaluation: Mapping[str, Any]) -> Iterator[DigestCheck]:
         """The training sets, and what in a recipe is not as it was."""
         found = {one["recipe"]["tenant"]: one for one in evaluation["training_sets"]}
         for one in self.lineage.get("training_sets", ()):
             tenant = one["recipe"]["tenant"]
             other = found.pop(tenant, None)
             digest = other["digest"] if other else "none"
-            yield Check(f"training set of {tenant}", one["digest"], digest)
+            yield DigestCheck(f"training set of {tenant}", one["digest"], digest)
             for part, value in one["recipe"].items():
                 if other and other["recipe"].get(part) != value:
                     now = other["recipe"].get(part)
-                    yield Check(f"its {part.replace('_', ' ')}", _text(value), _text(now))
+                    yield DigestCheck(f"its {part.replace('_', ' ')}", _text(value), _text(now))
         for tenant, other in found.items():
-            yield Check(f"training set of {tenant}", "none", other["digest"])
+            yield DigestCheck(f"training set of {tenant}", "none", other["digest"])
 
     def _recorded_sets(self) -> Sequence[RecordedSet]:
         return [unpack(one) for one in self.lineage.get("training_sets", ())]
-
-    def _recorded_tables(self) -> Iterator[tuple[tuple[str, str], TableVersion]]:
-        """Tables by tenant and name: pooled ones, then those of the training itself."""
-        for one in self._recorded_sets():
-            for owner, version in pool_tables(one.recipe.pool, self._region(one), self.real):
-                rows = self.real.dataset(owner, "events", version).count_rows()
-                fingerprint = one.recipe.events.schema_fingerprint
-                table = TableVersion(owner.id, "events", version, rows, fingerprint)
-                yield (owner.id, "events"), table
-        for table in map(_table, self.lineage["tables"]):
-            yield (table.tenant, table.table), table
-
-    def _pool(self, one: RecordedSet) -> list[str]:
-        return pool_tenants(one.recipe.pool, self._region(one), self.real)
-
-    def _region(self, one: RecordedSet) -> str:
-        """Where the list of pooled tables lies: in the region of the tenant that used it."""
-        if self.owner != GLOBAL or not one.recipe.pool:
-            return self.owner.region
-        return self._tenant(one.recipe.tenant).region
 
     def _check_there(self, table: TableVersion) -> None:
         shared = is_global(self.owner.id)
@@ -381,7 +364,7 @@ class _Again:
     def _scored_features(
         self, lake: RecordedLake, events: TableVersion, attributes: TableVersion
     ) -> StoredObject:
-        case, as_of, recorded = self.use_case, self.version.as_of, self._recorded_sets()
+        case, as_of = self.use_case, self.version.as_of
         read = inputs.read_pinned(
             self.owner,
             self._tenant(self.owner.id).timezone,
@@ -390,7 +373,6 @@ class _Again:
             attributes=attributes,
             known_at=as_of,
             lake=lake,
-            pool=recorded[0].recipe.pool if recorded else "",
             also=event_columns(case),
         )
         spine = Spine(scoring_spine(case, read.events, as_of))

@@ -16,7 +16,7 @@ from include.use_cases.declaration import UseCase
 
 
 @dataclass(frozen=True)
-class Rows:
+class LabelledRows:
     """Labelled rows; all columns have the same length and order."""
 
     features: pa.Table  #: numeric and text features, no keys
@@ -36,20 +36,20 @@ class Rows:
     def __len__(self) -> int:
         return len(self.label)
 
-    def where(self, keep: npt.NDArray[np.bool_]) -> Rows:
+    def where(self, keep: npt.NDArray[np.bool_]) -> LabelledRows:
         """The rows for which `keep` is true."""
-        return Rows(
+        return LabelledRows(
             self.features.filter(pa.array(keep)),
             *(getattr(self, name)[keep] for name in _ARRAYS),
         )
 
-    def at(self, instants: Sequence[datetime]) -> Rows:
+    def at(self, instants: Sequence[datetime]) -> LabelledRows:
         """The rows of some snapshots."""
         wanted = [np.datetime64(at.replace(tzinfo=None), "us") for at in instants]
         return self.where(np.isin(self.as_of, wanted))
 
     @classmethod
-    def stacked(cls, parts: Sequence[Rows]) -> Rows:
+    def stacked(cls, parts: Sequence[LabelledRows]) -> LabelledRows:
         """The parts, of which there is at least one, below each other."""
         return cls(
             pa.concat_tables([part.features for part in parts]),
@@ -57,7 +57,7 @@ class Rows:
         )
 
     @classmethod
-    def none(cls, use_case: UseCase) -> Rows:
+    def none(cls, use_case: UseCase) -> LabelledRows:
         """The shape of a use case's rows, without any."""
         types = {"integer": pa.int64(), "number": pa.float64(), "text": pa.string()}
         schema = pa.schema([(name, types[kind]) for name, kind in use_case.feature_columns.items()])
@@ -94,7 +94,7 @@ def repeated(value: Any, count: int) -> npt.NDArray[np.object_]:
     return found
 
 
-#: The arrays of `Rows`, in the order of its fields.
+#: The arrays of `LabelledRows`, in the order of its fields.
 _ARRAYS: Final = (
     "label",
     "weight",

@@ -17,9 +17,6 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from include.errors import ConfigError, IsolationError, QualityError
-from include.features.engine import required_columns
-from include.features.inputs import pool_members, record_pool, settled_members
-from include.features.membership import settle
 from include.handoffs import (
     Candidate,
     FeaturesBuilt,
@@ -38,15 +35,16 @@ from include.storage.lake import Lake
 from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.candidates import OwnModel, Parent, compare, own_models
-from include.training.catalogue import CATALOGUE, OTHERS, Sold, shared_catalogue
 from include.training.contenders import TRAINED_UNTIL, Version, as_is, baselines, learnt_until
 from include.training.contributors import known_texts
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
+from include.training.membership import settle
+from include.training.shared_catalogue import CATALOGUE, OTHERS, Sold, shared_catalogue
 from include.training.suspecting import Material, suspect
 from include.training.swings import Earlier
-from include.training.windows import Windows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import Gates, UseCase
 from include.use_cases.losses import absent_is_unknown, told
 
@@ -83,7 +81,7 @@ def train(
             f"the features of {tenant.id} {use_case.name} were built by another declaration; "
             "run the features stage again"
         )
-    pinned = Pinned(tenant, built.events, built.attributes, built.pool, built.lost)
+    pinned = Pinned(tenant, built.events, built.attributes, built.lost)
     data = build(use_case, [pinned], built.as_of, lake)
     notes = _lost_notes(data.windows, built.lost)
     contenders = baselines(use_case, data)
@@ -108,7 +106,6 @@ def train_global(
     incumbent: Version | None,
     trigger: str,
     code_revision: str,
-    consenting: Sequence[TenantConfig] = (),
     owner: TenantRef = GLOBAL,
     left_out: int = 0,
     lost: Mapping[str, tuple[LostDays, ...]] = MappingProxyType({}),
@@ -116,7 +113,6 @@ def train_global(
     """The model of all tenants that consented to one pool, whoever of them has data.
 
     Args:
-        consenting: whose events shared views see; `tenants` where nobody else consented.
         owner: of the global models: a region's, or that of all regions.
         left_out: how many others consented, and have tables that cannot be read.
         lost: tenant id → what it lost of the events that labels are made of.
@@ -125,7 +121,7 @@ def train_global(
         IsolationError: a tenant that did not consent to that pool was handed in; nothing of it was
             read.
     """
-    refused = sorted({t.id for t in (*tenants, *consenting) if not t.consents_to(owner)})
+    refused = sorted({t.id for t in tenants if not t.consents_to(owner)})
     if refused:
         raise IsolationError(f"{', '.join(refused)} did not consent to pooling in {owner.id!r}")
     if as_of.utcoffset() is None:
@@ -135,7 +131,6 @@ def train_global(
             one,
             lake.version(one.ref, "events"),
             lake.version(one.ref, "attributes"),
-            record_pool(_pool(one, consenting or tenants, use_case, lake), use_case.features, lake),
             lost.get(one.id, ()),
         )
         for one in sorted(tenants, key=lambda tenant: tenant.id)
@@ -431,16 +426,7 @@ class _Run:
         }
 
 
-def _pool(
-    tenant: TenantConfig, consenting: Sequence[TenantConfig], use_case: UseCase, lake: Lake
-) -> list[TenantConfig]:
-    """Whose events the use case's shared views see for a tenant; nobody's where it has none."""
-    if not required_columns(use_case.features).shared:
-        return []
-    return settled_members(pool_members(tenant, consenting), lake)
-
-
-def _lost_notes(windows: Windows, lost: Sequence[LostDays]) -> list[str]:
+def _lost_notes(windows: TrainingWindows, lost: Sequence[LostDays]) -> list[str]:
     """What was left out as its labels reach into lost days."""
     if not windows.left_out:
         return []

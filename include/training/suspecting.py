@@ -30,9 +30,9 @@ from include.tenants.config import Source, TenantConfig
 from include.training import leakage
 from include.training.dataset import Dataset, Pinned
 from include.training.evaluation import Contender
-from include.training.leakage import Found, Fresh, Logged, Looks
+from include.training.leakage import Fresh, Logged, Looks, SuspectedOrigin
 from include.training.leakage.power import Floats
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import event_columns, labels
 
@@ -73,7 +73,7 @@ def suspect(
 
 def look(
     material: Material, recent: pa.Table | None, logs: Sequence[Scored] = ()
-) -> tuple[Found, ...]:
+) -> tuple[SuspectedOrigin, ...]:
     """Every origin that looks like the outcome.
 
     Args:
@@ -84,7 +84,7 @@ def look(
     parts = [rows for rows in (data.training, data.holdout) if len(rows)]
     if not parts or material.use_case.lists:
         return ()
-    rows = leakage.sampled(Rows.stacked(parts))
+    rows = leakage.sampled(LabelledRows.stacked(parts))
     looks = Looks(recent, _fresh(material, rows), _logged(material, logs))
     return leakage.find(material.use_case, rows, looks)
 
@@ -131,7 +131,7 @@ def _reads(use_case: UseCase, one: Contender, columns: Sequence[str]) -> bool:
     return False
 
 
-def _fresh(material: Material, rows: Rows) -> Mapping[str, Sequence[Fresh]]:
+def _fresh(material: Material, rows: LabelledRows) -> Mapping[str, Sequence[Fresh]]:
     """What young and final events say to each row, by the measures that features read."""
     use_case = material.use_case
     if use_case.items or use_case.request or use_case.judged[0] not in _KINDS:
@@ -267,6 +267,5 @@ def _inputs(
         attributes=pinned.attributes,
         known_at=material.as_of,
         lake=material.lake,
-        pool=pinned.pool,
         also=also,
     )

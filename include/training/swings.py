@@ -24,7 +24,7 @@ from include.registry.two_way import Swing, blocks_of
 from include.training.candidates import OwnModel, judged_by_rows, some_entities
 from include.training.evaluation import Contender
 from include.training.metrics import Estimate, Intervals
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import UseCase
 
 
@@ -33,15 +33,17 @@ class Earlier:
     """What models say of training windows."""
 
     use_case: UseCase
-    rows: Rows  #: that the fixed models are asked about
+    rows: LabelledRows  #: that the fixed models are asked about
     fixed: Mapping[str, Scores]  #: by key
-    own: Mapping[str, tuple[Rows, Scores]]  #: by key: later windows of those judged through time
+    own: Mapping[
+        str, tuple[LabelledRows, Scores]
+    ]  #: by key: later windows of those judged through time
 
     @classmethod
     def of(
         cls,
         use_case: UseCase,
-        training: Rows,
+        training: LabelledRows,
         contenders: Sequence[Contender],
         own: Sequence[OwnModel],
     ) -> Earlier:
@@ -51,7 +53,7 @@ class Earlier:
         rows = some_entities(training, use_case.seed)
         later = {
             f"own/{one.name}": (
-                Rows.stacked([part.rows for part in one.later]),
+                LabelledRows.stacked([part.rows for part in one.later]),
                 np.concatenate([part.scores for part in one.later]),
             )
             for one in own
@@ -71,7 +73,9 @@ class Earlier:
         swing = intervals.swing(self.use_case.metric, ours, theirs)
         return found.with_swing(swing)
 
-    def told(self, key: str, estimate: Estimate, holdout: Rows, scores: Scores | None) -> Swings:
+    def told(
+        self, key: str, estimate: Estimate, holdout: LabelledRows, scores: Scores | None
+    ) -> Swings:
         """What later figures of a model are to be judged with.
 
         Args:
@@ -91,7 +95,7 @@ class Earlier:
         own = estimate.uncertainty
         return Swings(own.by_entity if own else None, own.blocks if own else 0.0, metric, gaps)
 
-    def _gaps(self, rows: Rows, scores: Scores) -> Swing:
+    def _gaps(self, rows: LabelledRows, scores: Scores) -> Swing:
         """Of the log odds of outcomes less those of what was predicted."""
         if self.use_case.task != "classification" or not len(rows):
             return Swing()
@@ -113,7 +117,7 @@ class Swings:
         return asdict(self)
 
 
-def gaps(rows: Rows, scores: Scores, use_case: UseCase) -> Iterator[tuple[float, float]]:
+def gaps(rows: LabelledRows, scores: Scores, use_case: UseCase) -> Iterator[tuple[float, float]]:
     """Per block the log odds of outcomes less those predicted, with the error that chance makes.
 
     Where both lie within 0 and 1.

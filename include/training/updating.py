@@ -28,8 +28,8 @@ from include.models.recalibrated import (
 )
 from include.models.residual import LinearPart, ResidualPredictor, raw_scores
 from include.training.metrics import measure
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import Task, UseCase
 
 Vector = npt.NDArray[np.float64]
@@ -73,7 +73,7 @@ def link_of(use_case: UseCase) -> Link:
     return "log_odds" if use_case.task == "classification" else "identity"
 
 
-def fit_recalibrated(use_case: UseCase, base: Model, rows: Rows) -> Model:
+def fit_recalibrated(use_case: UseCase, base: Model, rows: LabelledRows) -> Model:
     """The base, a classifier, with its level and slope brought to the rows' outcomes."""
     penalty, ideal = np.array(RECALIBRATION_PENALTY), np.array([1.0, 1.0, 0.0])
     halves = log_halves(base.predict(rows.features))
@@ -86,7 +86,7 @@ def fit_recalibrated(use_case: UseCase, base: Model, rows: Rows) -> Model:
 
 
 def fit_residual(
-    use_case: UseCase, base: Model, rows: Rows, windows: Windows, horizon: timedelta
+    use_case: UseCase, base: Model, rows: LabelledRows, windows: TrainingWindows, horizon: timedelta
 ) -> Model | None:
     """The base with a shrunken linear part and a few trees on top, or None where nothing is.
 
@@ -108,10 +108,10 @@ def fit_residual(
 
 def _rounds(
     use_case: UseCase,
-    rows: Rows,
+    rows: LabelledRows,
     values: Matrix,
     margin: Scores,
-    windows: Windows,
+    windows: TrainingWindows,
     horizon: timedelta,
 ) -> int:
     """How many trees, by early stopping on the last window whose labels come later."""
@@ -139,14 +139,16 @@ def _rounds(
     return best if clear else 0
 
 
-def _losses(use_case: UseCase, rows: Rows, margin: Scores) -> Vector:
+def _losses(use_case: UseCase, rows: LabelledRows, margin: Scores) -> Vector:
     """What boosting is to lower on the inner window: per row, of a ranking as a whole."""
     if use_case.task == "ranking":
         return np.array([-(measure(use_case.metric, rows, margin) or 0.0)])
     return np.asarray((np.logaddexp(0, margin) - rows.label * margin) * rows.weight)
 
 
-def _linear(use_case: UseCase, values: Matrix, margin: Scores, rows: Rows) -> LinearPart | None:
+def _linear(
+    use_case: UseCase, values: Matrix, margin: Scores, rows: LabelledRows
+) -> LinearPart | None:
     """Ridge regression with the base's margin as offset; none for rankings."""
     if use_case.task == "ranking":
         return None
@@ -165,7 +167,7 @@ def _linear(use_case: UseCase, values: Matrix, margin: Scores, rows: Rows) -> Li
     return LinearPart(intercept, stretch, part.centre, part.scale, tuple(weight))
 
 
-def _logistic(design: Matrix, offset: Vector, rows: Rows, penalty: Vector) -> Vector:
+def _logistic(design: Matrix, offset: Vector, rows: LabelledRows, penalty: Vector) -> Vector:
     """Penalised logistic regression with an offset: the minimum of a convex loss."""
     label, weight = rows.label, rows.weight
 
@@ -188,7 +190,7 @@ def _logistic(design: Matrix, offset: Vector, rows: Rows, penalty: Vector) -> Ve
 
 
 def _trees(
-    use_case: UseCase, rows: Rows, values: Matrix, start: Scores, rounds: int
+    use_case: UseCase, rows: LabelledRows, values: Matrix, start: Scores, rounds: int
 ) -> lightgbm.Booster | None:
     if rounds == 0:
         return None
@@ -210,17 +212,17 @@ def _plus(linear: LinearPart | None, values: Matrix, margin: Scores) -> Scores:
     return margin if linear is None else margin + linear.added(values, margin)
 
 
-def group_sizes(rows: Rows) -> npt.NDArray[np.int64]:
+def group_sizes(rows: LabelledRows) -> npt.NDArray[np.int64]:
     """Lengths of the rankings, whose rows follow each other."""
     starts = np.flatnonzero(np.concatenate([[True], rows.group[1:] != rows.group[:-1]]))
     return np.diff(np.concatenate([starts, [len(rows)]]))
 
 
-def _taken_at(rows: Rows, instants: Sequence[datetime]) -> npt.NDArray[np.bool_]:
+def _taken_at(rows: LabelledRows, instants: Sequence[datetime]) -> npt.NDArray[np.bool_]:
     wanted = [np.datetime64(at.replace(tzinfo=None), "us") for at in instants]
     return np.isin(rows.as_of, wanted)
 
 
-def _varied(rows: Rows) -> bool:
+def _varied(rows: LabelledRows) -> bool:
     """Whether there is anything to tell apart."""
     return len(rows) > 0 and bool((rows.label != rows.label[0]).any())

@@ -12,7 +12,7 @@ from include.use_cases.losses import label_reaches
 
 
 @dataclass(frozen=True)
-class Windows:
+class TrainingWindows:
     """Instants at which entities are looked at, oldest first; a label spans one horizon more.
 
     Every training label ends before the first holdout snapshot. `known_until` is how far the data
@@ -43,7 +43,7 @@ def plan(
     last_event: datetime | None,
     as_of: datetime,
     lost: Sequence[LostDays] = (),
-) -> Windows:
+) -> TrainingWindows:
     """The windows for a training at `as_of`, given the data's first and last event.
 
     Whole days without data at the end are days of which nothing is known, not days on which
@@ -54,7 +54,7 @@ def plan(
     """
     rules, horizon = use_case.snapshots, use_case.reach
     if first_event is None or last_event is None:
-        return Windows((), (), as_of)
+        return TrainingWindows((), (), as_of)
     known_until = as_of - timedelta(days=max(0, (as_of - last_event) // timedelta(days=1)))
     oldest = first_event + rules.minimum_history
     newest = known_until - horizon
@@ -70,7 +70,7 @@ def plan(
         training = _steps(use_case, before, rules.training, oldest, lost, skipped)
         if training:
             break
-    return Windows(training, holdout, known_until, tuple(sorted(skipped)))
+    return TrainingWindows(training, holdout, known_until, tuple(sorted(skipped)))
 
 
 def _steps(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import ASSORTMENT_FEATURES
+from include.features.services import ASSORTMENT_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,
-    History,
+    ItemHistory,
     Label,
     Snapshots,
     UseCase,
@@ -40,5 +40,5 @@ USE_CASE: Final = UseCase(
     retrain_every=timedelta(days=28),
     drift=DriftPolicy(cooldown=timedelta(days=28)),
     reasons=1,
-    history=History(items=1, seen="keep", category="item_facts__category"),
+    history=ItemHistory(items=1, seen="keep", category="item_facts__category"),
 )

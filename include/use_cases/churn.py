@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import CHURN_FEATURES
+from include.features.services import CHURN_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,

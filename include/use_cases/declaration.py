@@ -9,8 +9,8 @@ from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
 from include.features.declarations import Kind
-from include.features.requests import ENTITY, Request
-from include.features.views import FEWEST_TENANTS, FeatureService
+from include.features.requests import ENTITY, RequestColumns
+from include.features.views import FeatureService
 from include.use_cases.details import Detail
 from include.use_cases.drift_policy import DriftPolicy
 
@@ -93,7 +93,7 @@ class Items:
 
 
 @dataclass(frozen=True)
-class History:
+class ItemHistory:
     """What list models read: the items that an entity has had, a row each."""
 
     items: int  #: at most so many of an entity, those most often had first
@@ -184,11 +184,13 @@ class UseCase:
     retrain_every: timedelta
     drift: DriftPolicy = field(default_factory=DriftPolicy)
     items: Items | None = None
-    history: History | None = None
+    history: ItemHistory | None = None
     exposure: Exposure | None = None
     texts: tuple[str, str] | None = None  #: text features whose likeness `text_match` reads
     entity: str = "user_id"  #: of whom or what is scored; a ranking's items are ranked for it
-    request: Request | None = None  #: rows are events, each at its own instant, see `Request`
+    request: RequestColumns | None = (
+        None  #: rows are events, each at its own instant, see `RequestColumns`
+    )
     details: tuple[Detail, ...] = ()  #: kept beside each score
     reasons: int = 0  #: features kept with each score as its explanation, the weightiest first
     latency: Literal["batch", "online"] = "batch"
@@ -239,13 +241,6 @@ class UseCase:
         self.request.check_known(self.features.columns)
 
     def _check_features(self, where: str) -> None:
-        for view in self.features.views:
-            if view.scope == "shared" and view.minimum_tenants < FEWEST_TENANTS:
-                raise ConfigError(
-                    f"{where} reads the shared view {view.name!r} of {view.minimum_tenants} "
-                    f"tenants; declare minimum_tenants={FEWEST_TENANTS} or more, so that a tenant "
-                    "that both reads it and gives to it faces two others"
-                )
         columns = self.feature_columns
         used = [self.segments_by]
         for baseline in self.baselines:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import DEMAND_FEATURES
 from include.features.library.demand import HOURS
+from include.features.services import DEMAND_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,
@@ -14,7 +14,7 @@ from include.use_cases.declaration import (
     Snapshots,
     UseCase,
 )
-from include.use_cases.details import Kept, PeakHours
+from include.use_cases.details import KeptFeature, PeakHours
 
 USE_CASE: Final = UseCase(
     name="demand",
@@ -45,7 +45,7 @@ USE_CASE: Final = UseCase(
     retrain_every=timedelta(days=28),
     entity="item_id",
     details=(
-        Kept("average_order_value", "tenant_orders__average_value_28d", digits=2),
+        KeptFeature("average_order_value", "tenant_orders__average_value_28d", digits=2),
         PeakHours(HOURS),
     ),
 )

@@ -52,7 +52,7 @@ class _Plain:
 
 
 @dataclass(frozen=True)
-class Kept(_Plain):
+class KeptFeature(_Plain):
     """A feature as it is, rounded."""
 
     name: str
@@ -146,7 +146,7 @@ class PeakHours:
 
 
 @dataclass(frozen=True)
-class Change(_Plain):
+class ForecastChange(_Plain):
     """How much more is forecast than `since` was; null where that is unknown."""
 
     name: str
@@ -167,7 +167,7 @@ class Change(_Plain):
 
 
 @dataclass(frozen=True)
-class State(_Plain):
+class ScoreLevel(_Plain):
     """A word for the score: the last of `words` whose bound it reaches."""
 
     name: str

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import ENGAGEMENT_FEATURES
 from include.features.library.engagement import ACTIVITY
+from include.features.services import ENGAGEMENT_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,
@@ -14,7 +14,7 @@ from include.use_cases.declaration import (
     Snapshots,
     UseCase,
 )
-from include.use_cases.details import Change, State
+from include.use_cases.details import ForecastChange, ScoreLevel
 
 #: Days from which a user counts as active next month.
 ACTIVE: Final = 1.0
@@ -48,7 +48,7 @@ USE_CASE: Final = UseCase(
     gates=Gates(minimum_rows=300, minimum_positives=0, minimum_entities=20),
     retrain_every=timedelta(days=28),
     details=(
-        Change("trend", "user_activity__days_active_30d"),
-        State("state", (("inactive", 0.0), ("active", ACTIVE))),
+        ForecastChange("trend", "user_activity__days_active_30d"),
+        ScoreLevel("state", (("inactive", 0.0), ("active", ACTIVE))),
     ),
 )

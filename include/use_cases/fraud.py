@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import FRAUD_FEATURES
 from include.features.declarations import Derived
 from include.features.expressions import Difference, Feature, Ratio
 from include.features.library.payments import PAYMENT_VELOCITY, PAYMENTS
-from include.features.requests import Request
+from include.features.requests import RequestColumns
+from include.features.services import FRAUD_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,
@@ -27,7 +27,7 @@ from include.use_cases.drift_policy import DriftPolicy
 _AMOUNT: Final = Feature("request__amount")
 _MEAN: Final = Feature("payment_habits__mean_amount_90d")
 
-REQUEST: Final = Request(
+REQUEST: Final = RequestColumns(
     PAYMENTS,
     numbers=("amount", "local_hour", "local_weekday"),
     new=("properties.device", "properties.country", "account_id"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import LEAD_FEATURES
 from include.features.library.leads import (
     ACTIVITY,
     CONVERSIONS,
@@ -13,6 +12,7 @@ from include.features.library.leads import (
     TENANT_RESPONSE_HOURS,
     hours,
 )
+from include.features.services import LEAD_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,
@@ -20,7 +20,7 @@ from include.use_cases.declaration import (
     Snapshots,
     UseCase,
 )
-from include.use_cases.details import BestHour, Kept
+from include.use_cases.details import BestHour, KeptFeature
 
 USE_CASE: Final = UseCase(
     name="lead_scoring",
@@ -47,7 +47,7 @@ USE_CASE: Final = UseCase(
     gates=Gates(minimum_rows=300, minimum_positives=50, minimum_entities=20),
     retrain_every=timedelta(days=28),
     details=(
-        Kept("engagement", "lead_engagement__score"),
+        KeptFeature("engagement", "lead_engagement__score"),
         BestHour(hours(RESPONSE_HOURS.name), hours(TENANT_RESPONSE_HOURS.name), prior=5.0),
     ),
     reasons=3,

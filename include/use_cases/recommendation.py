@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import RECOMMENDATION_FEATURES
+from include.features.services import RECOMMENDATION_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from include.features.catalogue import PLAYLIST_FEATURES
+from include.features.services import PLAYLIST_FEATURES
 from include.use_cases.declaration import (
     Baseline,
     Gates,
-    History,
+    ItemHistory,
     Label,
     Snapshots,
     UseCase,
@@ -37,7 +37,7 @@ USE_CASE: Final = UseCase(
     gates=Gates(minimum_rows=1_000, minimum_positives=0, minimum_entities=20),
     retrain_every=timedelta(days=7),
     reasons=3,
-    history=History(
+    history=ItemHistory(
         items=500,
         weight="user_content__liking_all",
         recency="user_content__time_since_first_all",

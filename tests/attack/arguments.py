@@ -18,7 +18,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from include import use_cases
-from include.features.online.codec import State
+from include.features.online.codec import EntityState
 from include.features.online.layout import layouts
 from include.features.online.served import Served
 from include.features.views import FeatureService
@@ -39,17 +39,17 @@ from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
 from include.monitoring.drift_records import DriftVerdict
-from include.monitoring.effects import Effect, PromotedRetrain
-from include.monitoring.gate import Comparison
+from include.monitoring.effects import PromotedRetrain, RetrainEffect
+from include.monitoring.gate import WindowComparison
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import Champion
 from include.monitoring.profiles import WindowProfile
 from include.monitoring.season import StoredWindow
 from include.monitoring.skew_findings import Mismatch, SkewFinding
-from include.monitoring.windows import Windows
+from include.monitoring.windows import WindowPair
 from include.pipeline.consent import Withdrawals
 from include.pipeline.consents import Consents
-from include.pipeline.outcomes import Answered
+from include.pipeline.outcomes import AnsweredInstant
 from include.pipeline.runs import Run
 from include.quality import checks
 from include.quality.landing import Landing
@@ -289,10 +289,12 @@ class Asked:
         return table.set_column(at, table.schema.field("event_id"), ids)
 
     @property
-    def owned(self) -> ownership.Owner:
+    def owned(self) -> ownership.TenantOwner:
         """The record of the attacker's own data."""
         ref = self.principal.ref
-        return ownership.Owner(ref.id, 1, ref.region, ref.isolation, "", "active", "asked", AS_OF)
+        return ownership.TenantOwner(
+            ref.id, 1, ref.region, ref.isolation, "", "active", "asked", AS_OF
+        )
 
     @cached_property
     def registry(self) -> InMemoryRegistry:
@@ -347,7 +349,7 @@ def _prediction(asked: Asked) -> Prediction:
 
 
 def _state(asked: Asked) -> Row:
-    return Row(asked.named.entity, "", AS_OF, State(0, b"", b"", b""))
+    return Row(asked.named.entity, "", AS_OF, EntityState(0, b"", b"", b""))
 
 
 def _answered(version: Any, model: Any, detailed: bool) -> pa.Table:
@@ -422,7 +424,9 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Rejected": lambda a: slices.Rejected(slices.Counted([], Counter(["asked"]))),
     "Sequence[Remaining]": lambda a: [slices.Remaining(WEEK, 1, 0)],
     "Inspection": lambda a: checks.Inspection(WEEK, (), a.path),
-    "Sequence[Rejected]": lambda a: [checks.Rejected(a.named.source, WEEK, [_set_aside(a)])],
+    "Sequence[UnacceptedRows]": lambda a: [
+        checks.UnacceptedRows(a.named.source, WEEK, [_set_aside(a)])
+    ],
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -467,7 +471,9 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Policy": lambda a: Policy(share=0.5),
     "DriftPolicy": lambda a: DriftPolicy(),
     "Verdict": lambda a: Verdict("stable", 0.1, ("asked",)),
-    "Effect": lambda a: Effect("helped", "same labels", "auc", 0.1, 0.0, 0.2, AS_OF, 30),
+    "RetrainEffect": lambda a: RetrainEffect(
+        "helped", "same labels", "auc", 0.1, 0.0, 0.2, AS_OF, 30
+    ),
     "PromotedRetrain": lambda a: PromotedRetrain(AS_OF, "1", a.named.version),
     "Champion": lambda a: Champion(a.named.version, AS_OF, _spine(a), "auc"),
     "Champion | None": lambda a: None,
@@ -476,8 +482,8 @@ BY_KIND: Final[dict[str, Provider]] = {
         AS_OF, a.named.version, WindowProfile({}, 1, frozenset({0}))
     ),
     "Sequence[ColumnDrift]": lambda a: [],
-    "Windows": lambda a: Windows({}, {}, {}),
-    "Comparison": lambda a: Comparison((), None, {}, 1, 1),
+    "WindowPair": lambda a: WindowPair({}, {}, {}),
+    "WindowComparison": lambda a: WindowComparison((), None, {}, 1, 1),
     "Sequence[SkewFinding]": lambda a: [
         SkewFinding(
             *(USE_CASE, AS_OF, "offline", Mismatch("asked", 1, 1, 0, None), "past"),
@@ -496,8 +502,8 @@ BY_KIND: Final[dict[str, Provider]] = {
         a.principal.id: (a.principal.ref, Head(1, a.named.digest))
     },
     "Keys | None": lambda a: None,
-    "Owner": lambda a: replace(a.owned, tenant=a.named.id),
-    "Owner | None": lambda a: a.owned,
+    "TenantOwner": lambda a: replace(a.owned, tenant=a.named.id),
+    "TenantOwner | None": lambda a: a.owned,
     "Retention": lambda a: Retention(),
     "Cutoffs": lambda a: Cutoffs(AS_OF, AS_OF),
     "Limits": lambda a: Limits(),
@@ -520,7 +526,7 @@ BY_KIND: Final[dict[str, Provider]] = {
     "LiveMetric": lambda a: LiveMetric(AS_OF, "auc", a.named.version, 0.5, 0.1, 1, AS_OF),
     "live.Rows": lambda a: [_prediction(a)],
     "Rows": lambda a: [_prediction(a)],
-    "Answered": lambda a: Answered(AS_OF, [_prediction(a)], [_prediction(a)]),
+    "AnsweredInstant": lambda a: AnsweredInstant(AS_OF, [_prediction(a)], [_prediction(a)]),
     "Truth": lambda a: {a.named.entity: 1.0},
     "Ending": lambda a: Ending(AS_OF, "stopped", ("asked",), {}, "asked"),
     "RollbackFacts": lambda a: RollbackFacts(
@@ -615,7 +621,6 @@ BY_NAME: Final[dict[str, Provider]] = {
     "incidents": lambda a: [],
     "delivered": lambda a: {},
     "progress": lambda a: None,
-    "pool": lambda a: "",
     "one": lambda a: 0,
     "other": lambda a: 1,
 }
@@ -668,8 +673,8 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
 }
 
 
-def _set_aside(a: Asked) -> checks.SetAside:
-    return checks.SetAside(1, "asked", {"created_timestamp": AS_OF.isoformat()})
+def _set_aside(a: Asked) -> checks.FailedRow:
+    return checks.FailedRow(1, "asked", {"created_timestamp": AS_OF.isoformat()})
 
 
 def _suspicion(a: Asked) -> Suspicion:

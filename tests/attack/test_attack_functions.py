@@ -33,8 +33,6 @@ SLOW: Final = frozenset(
 FOR_THE_PLATFORM: Final = frozenset(
     {
         "stores.postgres.drift_records.PostgresDriftRecords.report_window",
-        "features.inputs.record_pool",
-        "features.online.stage.materialize_pool",
         "registry.blast_radius.roll_back_derived",
         "training.stage.train_global",
         "pipeline.in_process.run",
@@ -44,8 +42,7 @@ FOR_THE_PLATFORM: Final = frozenset(
         "storage.ownership.claim",
         "storage.ownership.enter",
         "storage.ownership.change",
-        "features.membership.settle",
-        "features.description.preview.preview",
+        "training.membership.settle",
     }
 )
 #: What is not answered alike, and why.
@@ -138,7 +135,7 @@ def test_the_surface_is_not_looked_for_in_the_wrong_place() -> None:
         "stores.postgres.retrains.PostgresRetrains.open_requests",
         "stores.postgres.online.PostgresOnlineStore.append",
         "stores.postgres.online.reading.PostgresReader.read",
-        "features.inputs.record_pool",
+        "features.inputs.read",
         "training.stage.train",
     }
 

@@ -430,7 +430,7 @@ def _plant_lake(world: World, owner: Owner) -> None:
         owner.path,
         "reports/page.html",
         f"evaluations/{owner.id}.json",
-        f"pools/{owner.digest}.json",
+        f"members/{owner.digest}.json",
         f"notes/{owner.secret}.txt",
     ):
         world.lake.put(owner.ref, path, owner.content, 1)
@@ -530,7 +530,7 @@ def table_version(owner: Owner, table: str) -> TableVersion:
 def view() -> FeatureView:
     """A view of a tenant's own that is served online."""
     views = use_cases.get(USE_CASE).features.views
-    return next(one for one in views if one.stream and one.scope == "tenant" and one.ttl)
+    return next(one for one in views if one.stream and one.ttl)
 
 
 def _layout(world: World, owner: Owner, use_case: str) -> Jsonb:

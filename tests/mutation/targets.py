@@ -48,8 +48,8 @@ TARGETS: Final = (
     ),
     _ours(
         "include.features.inputs",
-        "tests/unit/features/test_pools.py",
-        only=("pool_members", "record_pool", "read_pinned", "without_names"),
+        "tests/unit/features/test_inputs.py",
+        only=("read_pinned",),
     ),
     _ours(
         "include.registry.withdrawal",
@@ -60,6 +60,7 @@ TARGETS: Final = (
     ),
     _ours(
         "include.storage.ownership",
+        "tests/unit/storage/test_claims.py",
         "tests/integration/storage/test_ownership.py",
         only=("decide_claim", "admitted", "_is_admitted", "check", "claim", "key_digest"),
     ),

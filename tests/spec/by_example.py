@@ -90,8 +90,6 @@ def _examples(spec: Callable[..., None]) -> Iterator[Example]:
             notes.append(f"of the events {', '.join(names)}")
         if where := more.get("where"):
             notes.append(f"of events where {' and '.join(condition_words(where))}")
-        if tenants := more.get("minimum_tenants"):
-            notes.append(f"of all tenants together, where {tenants} or more have such events")
         if zone != "UTC":
             notes.append(f"by the clock of {zone}")
         view = spec_view(aggregations, **more)

@@ -36,8 +36,7 @@ def check(engine: ModuleType) -> Check:
     """Assert that a one-view service over the events gives the expected table.
 
     The expected table's columns are the spine's (`user`, `item`, `as_of`) and then features,
-    named without their view. The rest says what the view is like, see `spec_view`; with
-    `minimum_tenants` it is shared and the events are pooled.
+    named without their view. The rest says what the view is like, see `spec_view`.
     """
 
     def assert_table(
@@ -49,16 +48,13 @@ def check(engine: ModuleType) -> Check:
         **view_of: Any,
     ) -> None:
         view = spec_view(aggregations, **view_of)
-        shared = view.scope == "shared"
-        rows = event_table(events)
         spine, columns = expectations(expect)
         result = engine.compute(
             FeatureService("spec", (view,)),
             Spine(spine),
-            rows.slice(0, 0) if shared else rows,
+            event_table(events),
             attribute_table(attributes),
             timezone,
-            rows if shared else None,
         )
         assert result.select(spine.column_names).equals(spine)
         assert list(columns) == [n.removeprefix("v__") for n in view.columns]

@@ -18,7 +18,7 @@ from include.features.online.store import REMEMBERED, OnlineStore
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
 from include.stores.postgres.online import PostgresOnlineStore
-from include.tenants.namespace import TenantRef, global_owner
+from include.tenants.namespace import TenantRef
 from tests.online_shop import OwnerStore, forget
 
 TENANT = TenantRef("acme", "eu", "pool")
@@ -31,29 +31,24 @@ def compute(
     events: pa.Table,
     attributes: pa.Table,
     timezone: str,
-    shared: pa.Table | None = None,
     seed: int = 0,
     online: OnlineStore | None = None,
 ) -> pa.Table:
     """See `Engine.compute`; in Postgres, which is emptied first, or in another empty store."""
     if online is None:
-        forget(TENANT, global_owner(TENANT.region))
+        forget(TENANT)
         online = PostgresOnlineStore()
     service = replace(service, views=tuple(replace(view, ttl=None) for view in service.views))
     rng = random.Random(seed)
     store = OwnerStore(online, TENANT, service, timezone)
-    pool = OwnerStore(online, global_owner(TENANT.region), service, "UTC")
     spine.check_serves(service)
     as_of = spine.table[AS_OF].to_pylist()
     parts: list[pa.Table] = []
     rows: list[int] = []
     known = min(as_of, default=_SOME_DAY) - timedelta(hours=rng.randrange(100))
     store.materialize(known, _between(events, None, known), _between(attributes, None, known))
-    pool.materialize(known, _between(shared, None, known))
     for at in sorted(set(as_of)):
         _advance(store, known, at, events, attributes, rng)
-        if shared is not None:
-            _advance(pool, known, at, shared, None, rng)
         known = at
         here = [row for row, instant in enumerate(as_of) if instant == at]
         asked = (
@@ -74,7 +69,7 @@ def _advance(
     after: datetime,
     at: datetime,
     events: pa.Table,
-    attributes: pa.Table | None,
+    attributes: pa.Table,
     rng: random.Random,
 ) -> None:
     """Let everything that became known in `(after, at]` reach the store, by either way."""
@@ -93,10 +88,8 @@ def _advance(
         after = stop
 
 
-def _between(table: pa.Table | None, after: datetime | None, until: datetime) -> pa.Table | None:
+def _between(table: pa.Table, after: datetime | None, until: datetime) -> pa.Table:
     """What became known in `(after, until]`."""
-    if table is None:
-        return None
     created = table["created_timestamp"]
     inside = pc.less_equal(created, pa.scalar(until, created.type))
     if after is not None:
@@ -104,16 +97,12 @@ def _between(table: pa.Table | None, after: datetime | None, until: datetime) ->
     return table.filter(inside)
 
 
-def _happened_after(table: pa.Table | None, at: datetime) -> pa.Table | None:
-    if table is None:
-        return None
+def _happened_after(table: pa.Table, at: datetime) -> pa.Table:
     happened = table["event_timestamp"]
     return table.filter(pc.greater(happened, pa.scalar(at, happened.type)))
 
 
-def _known_at(table: pa.Table | None, at: datetime) -> pa.Table | None:
-    if table is None:
-        return None
+def _known_at(table: pa.Table, at: datetime) -> pa.Table:
     place = table.column_names.index("created_timestamp")
     known = pa.repeat(pa.scalar(at, table["created_timestamp"].type), len(table))
     return table.set_column(place, table.schema.field(place), known)

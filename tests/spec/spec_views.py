@@ -26,18 +26,7 @@ def spec_view(
     derived: tuple[Derived, ...] = (),
     inputs: tuple[Aggregation, ...] = (),
     features: tuple[AttributeLookup, ...] = (),
-    minimum_tenants: int = 0,
 ) -> FeatureView:
-    """The view `v`; with `minimum_tenants` it is shared."""
+    """The view `v`."""
     stream = EventStream(names, where, lookups) if aggregations or inputs else None
-    return FeatureView(
-        "v",
-        entity,
-        stream,
-        tuple(aggregations),
-        derived,
-        inputs,
-        features,
-        scope="shared" if minimum_tenants else "tenant",
-        minimum_tenants=minimum_tenants or 3,
-    )
+    return FeatureView("v", entity, stream, tuple(aggregations), derived, inputs, features)

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.features import in_memory, vectorized
-from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.conditions import (
     Condition,
     at_least,
@@ -37,6 +36,7 @@ from include.features.declarations import (
     EventStream,
 )
 from include.features.expressions import Difference, Feature, Log1p, Ratio
+from include.features.services import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.spine import Spine
 from include.features.vectorized import cells
 from include.features.views import FeatureService, FeatureView
@@ -83,7 +83,6 @@ facts = st.builds(
     valid_from=instants,
     created_timestamp=instants,
 )
-tenants = st.sampled_from(["acme", "bolt", "core"])
 spine_rows = st.tuples(keys("ann", "bob", "eve"), keys("tea", "ink"), instants)
 
 WINDOWS = (timedelta(hours=6), 2 * DAY, ALL_HISTORY)
@@ -93,12 +92,6 @@ VALUES = {
     "any": ("amount", "group_id", "properties.d", "item.category"),
     None: (None,),
 }
-NOT_POOLED = ("min", "max", "first", "last", "time_since_first", "time_since_last")
-
-
-def reads_fact(aggregation: Aggregation) -> bool:
-    return aggregation.source is not None and aggregation.source.origin == "attribute"
-
 
 AGGREGATIONS = (
     *(
@@ -111,7 +104,6 @@ AGGREGATIONS = (
     Aggregation("trend", None, WINDOWS[:2]),
     Aggregation("trend", "amount", WINDOWS[:2]),
 )
-POOLED = tuple(a for a in AGGREGATIONS if a.function not in NOT_POOLED and not reads_fact(a))
 DERIVED = (
     Derived("ratio", Ratio(Feature("sum_amount_2d"), Feature("count_2d"))),
     Derived("log", Log1p(Difference(Feature("max_amount_all"), Feature("min_amount_2d")))),
@@ -139,26 +131,10 @@ def view_of(number: int, entity: Entity, where: tuple[Condition, ...]) -> Featur
     return FeatureView(name, entity, stream, AGGREGATIONS, DERIVED, attributes=FEATURES[entity])
 
 
-def shared_view_of(entity: Entity, minimum_tenants: int) -> FeatureView:
-    return FeatureView(
-        f"shared_{entity.name}_{minimum_tenants}",
-        entity,
-        EventStream(("Order Completed",)),
-        POOLED,
-        DERIVED[:1],
-        scope="shared",
-        minimum_tenants=minimum_tenants,
-    )
-
-
 SERVICES = [
     FeatureService("everything", tuple(view_of(number, entity, where) for entity in entities))
     for entities in ((USER, ITEM), (USER_ITEM, TENANT))
     for number, where in enumerate(CONDITIONS)
-] + [
-    FeatureService(
-        "pooled", (shared_view_of(ITEM, 2), view_of(0, USER, ()), shared_view_of(TENANT, 3))
-    )
 ]
 
 
@@ -221,7 +197,6 @@ def assert_agree(service: FeatureService, size: float, *inputs: Any) -> None:
     rows=st.lists(events, max_size=25),
     known=st.lists(facts, max_size=8),
     spine=st.lists(spine_rows, max_size=8),
-    pooled=st.lists(st.tuples(tenants, events), max_size=12),
     zone=st.sampled_from(ZONES),
     chunk=st.sampled_from([1, 7, 1_000_000]),
 )
@@ -230,13 +205,11 @@ def test_engines_agree(
     rows: list[dict[str, Any]],
     known: list[dict[str, Any]],
     spine: list[tuple[str | None, str | None, datetime]],
-    pooled: list[tuple[str, dict[str, Any]]],
     zone: str,
     chunk: int,
 ) -> None:
     """Both engines answer alike with ties, late events, nulls, NaN, infinities and nothing."""
-    shared = table([event | {"tenant_id": tenant} for tenant, event in pooled], EVENTS)
-    inputs = (spine_of(spine), table(rows, EVENTS), table(known, ATTRIBUTES), zone, shared)
+    inputs = (spine_of(spine), table(rows, EVENTS), table(known, ATTRIBUTES), zone)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cells, "_PAIRS_PER_CHUNK", chunk)
         assert_agree(service, 1e6, *inputs)

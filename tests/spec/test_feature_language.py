@@ -1,4 +1,4 @@
-"""Trends, attributes, shared views and support: what each gives."""
+"""Trends, attributes and support: what each gives."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from feature_tables import Check
 from include.features.conditions import missing, none_of, present
 from include.features.declarations import (
     ITEM,
-    TENANT,
     USER_ITEM,
     Aggregation,
     AttributeLookup,
     Derived,
 )
-from include.features.expressions import Feature, Log1p, OnlyIf, Ratio
+from include.features.expressions import Feature, Log1p, OnlyIf
 
 DAY = timedelta(days=1)
 CATEGORY = AttributeLookup("item", "category")
@@ -138,129 +137,6 @@ def test_first_known_correction_wins(check: Check) -> None:
             item | as_of            | price
             tea  | 2024-03-03 23:59 | 7
             tea  | 2024-03-04       | 9
-        """,
-    )
-
-
-POOLED = """
-    tenant | id | at         | known      | item | user | amount
-    acme   | 1  | 2024-03-01 | 2024-03-01 | tea  | u1   | 1
-    bolt   | 1  | 2024-03-02 | 2024-03-02 | tea  | u1   | 2
-    core   | 1  | 2024-03-03 | 2024-03-09 | tea  | u1   | 4
-    acme   | 2  | 2024-03-01 | 2024-03-01 | ale  | u2   | 8
-    acme   | 3  | 2024-03-02 | 2024-03-02 | ale  | u2   | 8
-"""
-
-
-def test_shared_view_pools_tenants(check: Check) -> None:
-    """A shared feature is null until enough tenants are known to have such events."""
-    check(
-        Aggregation("count"),
-        Aggregation("sum", "amount", (8 * DAY,)),
-        entity=ITEM,
-        minimum_tenants=2,
-        events=POOLED,
-        expect="""
-            item | as_of            | count_all | sum_amount_8d
-            tea  | 2024-03-02       | -         | -
-            tea  | 2024-03-04       | 2         | 3
-            tea  | 2024-03-09 12:00 | 3         | 6
-            tea  | 2024-03-11       | 3         | -
-            ale  | 2024-03-11       | -         | -
-            ink  | 2024-03-11       | -         | -
-        """,
-    )
-
-
-OTHERS = """
-    tenant | id | at         | item | amount | user | basket
-    acme   | 1  | 2024-03-01 | tea  | 1      | u1   | b1
-    acme   | 2  | 2024-03-01 | tea  | 1      | u2   | b2
-    bolt   | 1  | 2024-03-02 | tea  | 2      | u1   | b1
-    core   | 1  | 2024-03-03 | tea  | 4      | u1   | b1
-    acme   | 3  | 2024-03-01 | ale  | 8      | u1   | b1
-    bolt   | 2  | 2024-03-01 | ale  | 8      | u1   | b1
-    acme   | 4  | 2024-03-01 | rye  | 8      | u1   | b3
-"""
-
-
-def test_whoever_reads_a_shared_value_faces_two_others(check: Check) -> None:
-    """A value of one tenant or of two is null, in every window and of every function; that of three
-    is told to whoever asks, one of them or not."""
-    check(
-        Aggregation("count", windows=(timedelta(hours=36), 8 * DAY)),
-        Aggregation("sum", "amount", (8 * DAY,)),
-        Aggregation("mean", "amount", (8 * DAY,)),
-        Aggregation("distinct_count", "group_id", (8 * DAY,)),
-        entity=ITEM,
-        minimum_tenants=3,
-        events=OTHERS,
-        expect="""
-            item|as_of           |count_36h|count_8d|sum_amount_8d|mean_amount_8d|distinct_count_group_id_8d
-            tea |2024-03-02 12:00|-        |-       |-            |-             |-
-            tea |2024-03-03 12:00|-        |4       |8            |2             |2
-            tea |2024-03-09 12:00|-        |-       |-            |-             |-
-            ale |2024-03-03 12:00|-        |-       |-            |-             |-
-            rye |2024-03-03 12:00|-        |-       |-            |-             |-
-        """,
-    )
-
-
-def test_shared_derived_feature_tells_no_more(check: Check) -> None:
-    """What is derived from a value of too few tenants is null as well."""
-    check(
-        entity=ITEM,
-        minimum_tenants=2,
-        inputs=(Aggregation("sum", "amount"), Aggregation("count")),
-        derived=(Derived("price", Ratio(Feature("sum_amount_all"), Feature("count_all"))),),
-        events=POOLED,
-        expect="""
-            item | as_of      | price
-            tea  | 2024-03-04 | 1.5
-            ale  | 2024-03-04 | -
-        """,
-    )
-
-
-def test_shared_view_counts_only_tenants_that_have_the_value(check: Check) -> None:
-    """One tenant's amounts stay hidden among the events of others that tell no amount."""
-    check(
-        Aggregation("count"),
-        Aggregation("sum", "amount"),
-        Aggregation("sum", "quantity"),
-        Aggregation("entropy", "group_id"),
-        inputs=(Aggregation("mean", "amount"), Aggregation("trend", "amount", (8 * DAY,))),
-        derived=(
-            Derived("price", Log1p(Feature("mean_amount_all"))),
-            Derived("growth", Log1p(Feature("trend_amount_8d"))),
-        ),
-        entity=ITEM,
-        minimum_tenants=2,
-        events="""
-            tenant | id | at         | item | amount | quantity | basket
-            acme   | 1  | 2024-03-01 | tea  | 7      | 1        | b1
-            bolt   | 1  | 2024-03-02 | tea  | -      | 2        | -
-            core   | 1  | 2024-03-02 | tea  | nan    | -        | -
-        """,
-        expect="""
-            item|as_of     |count_all|sum_amount_all|sum_quantity_all|entropy_group_id_all|price|growth
-            tea |2024-03-04|3        |-             |3               |-                   |-    |-
-        """,
-    )
-
-
-def test_equal_users_of_two_tenants_are_two_events(check: Check) -> None:
-    """Events of different tenants are never taken for one another, whatever their ids."""
-    check(
-        Aggregation("count"),
-        Aggregation("trend", windows=(2 * DAY,)),
-        entity=TENANT,
-        minimum_tenants=2,
-        events=POOLED,
-        expect="""
-            as_of      | count_all | trend_2d
-            2024-03-04 | 4         | 0
-            2024-03-09 | 5         | -
         """,
     )
 

@@ -117,10 +117,9 @@ def test_list_says_who_uses_what(tenantry: Tenantry) -> None:
     assert code == 0
     assert list(found) == list(library.views())
     assert found["recency"]["used_by"] == ["churn", "lead_scoring", "recommendation"]
-    assert found["shared_item_popularity"]["used_by"] == []
-    code, out, _ = tenantry("list", "--tag", "shared")
+    code, out, _ = tenantry("list", "--tag", "payments")
     assert code == 0
-    assert "shared_item_popularity" in out
+    assert "payment_velocity" in out
     assert "recency" not in out
 
 

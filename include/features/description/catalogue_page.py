@@ -15,7 +15,7 @@ from include.features.description.wording import (
     expression_words,
     feature_words,
 )
-from include.features.library import Entry
+from include.features.library import LibraryEntry
 from include.features.views import FeatureView
 from include.pages import render
 
@@ -28,7 +28,7 @@ PAGE: Final = "docs/features.md"
 DATA: Final = "docs/features.json"
 
 
-def catalogue(entries: Iterable[Entry], used_by: UsedBy) -> Catalogue:
+def catalogue(entries: Iterable[LibraryEntry], used_by: UsedBy) -> Catalogue:
     """Everything there is to know about the views, in their order."""
     return {
         e.view.name: {"module": e.module, **describe(e.view)}
@@ -49,8 +49,6 @@ def describe(view: FeatureView) -> dict[str, Any]:
     return {
         "entity": view.entity.name,
         "join_keys": list(view.entity.join_keys),
-        "scope": view.scope,
-        "minimum_tenants": view.minimum_tenants if view.scope == "shared" else None,
         "ttl": view.ttl and window_name(view.ttl),
         "owner": view.owner,
         "description": view.description,

@@ -14,13 +14,13 @@ Kind = Literal["added", "removed", "changed", "edited"]
 
 #: What a view says about itself, none of which is part of its meaning.
 _EDITABLE: Final = ("module", "owner", "description", "tags", "ttl", "used_by")
-_MEANING: Final = ("entity", "join_keys", "scope", "minimum_tenants")
+_MEANING: Final = ("entity", "join_keys")
 _NEEDED: Final = frozenset({"fingerprint", "features", "stream", "aggregations", "inputs"})
 _ROLES: Final = {"aggregations": "", "inputs": "input "}
 
 
 @dataclass(frozen=True)
-class Change:
+class ViewChange:
     """One view; `changed` in what its values are, `edited` only in what is said about it."""
 
     view: str
@@ -44,23 +44,28 @@ def parse(text: str, where: str) -> Catalogue:
     return found
 
 
-def compare(before: Catalogue, after: Catalogue) -> list[Change]:
+def compare(before: Catalogue, after: Catalogue) -> list[ViewChange]:
     """Every view that is not the same in both, by name."""
     found = []
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if old is None and new is not None:
             columns = tuple(_column_words(feature) for feature in new["features"])
-            found.append(Change(name, "added", columns, None, new["fingerprint"]))
+            found.append(ViewChange(name, "added", columns, None, new["fingerprint"]))
         elif new is None and old is not None:
             columns = tuple(_column_words(feature) for feature in old["features"])
-            found.append(Change(name, "removed", columns, old["fingerprint"], None))
-        elif old is not None and new is not None and old != new:
+            found.append(ViewChange(name, "removed", columns, old["fingerprint"], None))
+        elif old is not None and new is not None and _common(old, new) != _common(new, old):
             found.append(_change(name, old, new))
     return found
 
 
-def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Change:
+def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what only one of them says: an older platform's catalogue has other keys."""
+    return {key: value for key, value in one.items() if key in other}
+
+
+def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> ViewChange:
     meaning = list(_meaning(old, new))
     changed = old["fingerprint"] != new["fingerprint"]
     if changed and not meaning:
@@ -68,7 +73,7 @@ def _change(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Change
     edits = [
         _from_to(key, old.get(key), new.get(key)) for key in _EDITABLE if _differ(old, new, key)
     ]
-    return Change(
+    return ViewChange(
         name,
         "changed" if changed else "edited",
         (*meaning, *edits),

@@ -46,9 +46,7 @@ class _Tracer:
     def view_node(self) -> Node:
         view = self.view
         keys = ", ".join(view.entity.join_keys) or "the whole tenant"
-        shared = f", over at least {view.minimum_tenants} consenting tenants"
-        text = f"{view.name}, per {keys}{shared if view.scope == 'shared' else ''}"
-        return Node("view", text, tuple(self._features()))
+        return Node("view", f"{view.name}, per {keys}", tuple(self._features()))
 
     def _features(self) -> Iterator[Node]:
         view, named = self.view, dict(self._named())
@@ -92,7 +90,8 @@ class _Tracer:
         if stream.retention is not None:
             text += f", kept {duration_words(stream.retention)}"
         if self.tenant is not None and not self._sources:
-            return Node("stream", text, (_undelivered(self.view, self.tenant),))
+            undelivered = Node("source", f"no source of {self.tenant.id} delivers them")
+            return Node("stream", text, (undelivered,))
         read = [condition.source for condition in stream.where]
         names = ("event", *self.view.entity.join_keys, "event_timestamp", "created_timestamp")
         read += [Column(name, "event", name) for name in names]
@@ -105,9 +104,7 @@ class _Tracer:
             by = (self._column(key),) if at_event else ()
             return Node("column", f"attribute {column.name}{when}", (*by, *self._facts(column)))
         if column.origin == "local":
-            zone = "UTC" if self.view.scope == "shared" else "the tenant's time zone"
-            if self.tenant is not None and self.view.scope == "tenant":
-                zone = self.tenant.timezone
+            zone = self.tenant.timezone if self.tenant else "the tenant's time zone"
             instant = Column("event_timestamp", "event", "event_timestamp")
             return Node("column", f"{column.name}, in {zone}", (self._column(instant),))
         return Node("column", f"event column {column.name}", tuple(self._delivered(column)))
@@ -133,7 +130,7 @@ class _Tracer:
     @property
     def _sources(self) -> list[tuple[str, Source, EventMapping]]:
         """The tenant's sources from which the view's events may come, each by its full name."""
-        if self.tenant is None or (self.view.scope == "shared" and not self.tenant.pooling.consent):
+        if self.tenant is None:
             return []
         wanted = self.view.stream.events if self.view.stream else ()
         return [
@@ -146,14 +143,6 @@ class _Tracer:
         for name, source, mapping in self._sources:
             found = _source_column(column, source, mapping) or "not mapped, so null"
             yield Node("source", f"{name}: {found}")
-
-
-def _undelivered(view: FeatureView, tenant: TenantConfig) -> Node:
-    if view.scope == "shared" and not tenant.pooling.consent:
-        text = f"{tenant.id} does not consent to pooling: none of its events are read"
-    else:
-        text = f"no source of {tenant.id} delivers them"
-    return Node("source", text)
 
 
 def _source_column(column: Column, source: Source, mapping: EventMapping) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -46,9 +45,8 @@ class Distribution:
 class Cost:
     """What it took."""
 
-    events: int  #: of the tenant's, read
+    events: int  #: read
     attributes: int
-    pooled_events: int  #: of all consenting tenants, read for a shared view
     spine_rows: int
     read_seconds: float
     compute_seconds: float
@@ -63,7 +61,6 @@ class Preview:
     fingerprint: str
     tenant: str
     as_of: datetime
-    pooled_tenants: int | None  #: how many consent, of a shared view
     sample: tuple[dict[str, Any], ...]
     distributions: tuple[Distribution, ...]
     cost: Cost
@@ -74,14 +71,12 @@ def preview(
     view: FeatureView,
     as_of: datetime,
     *,
-    fleet: Sequence[TenantConfig],
     lake: Lake,
     rows: int,
 ) -> Preview:
     """Compute the view for the entities of the tenant that are active at `as_of`.
 
     Args:
-        fleet: all tenants; shared views see the events of those that consented.
         rows: size of the sample, which is spread evenly over the entities in their order.
 
     Raises:
@@ -89,7 +84,6 @@ def preview(
     """
     started = time.perf_counter()
     service = FeatureService("preview", (view,))
-    members = inputs.pool_members(tenant, fleet)
     read = inputs.read(
         tenant,
         service,
@@ -97,7 +91,6 @@ def preview(
         attributes=lake.version(tenant.ref, "attributes"),
         known_at=as_of,
         lake=lake,
-        pool=inputs.record_pool(members, service, lake),
         also=(*view.entity.join_keys, "event_timestamp"),
     )
     read_at = time.perf_counter()
@@ -109,13 +102,11 @@ def preview(
         view.fingerprint,
         tenant.id,
         as_of,
-        len(members) if view.scope == "shared" else None,
         sample(table, rows),
         tuple(distribution(name, kind, table[name]) for name, kind in view.columns.items()),
         Cost(
             events=read.events.num_rows,
             attributes=read.attributes.num_rows,
-            pooled_events=read.shared.num_rows if read.shared is not None else 0,
             spine_rows=table.num_rows,
             read_seconds=read_at - started,
             compute_seconds=finished_at - read_at,

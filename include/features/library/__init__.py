@@ -18,7 +18,7 @@ from include.features.views import FeatureView
 
 
 @dataclass(frozen=True)
-class Entry:
+class LibraryEntry:
     """One view of the library and the module that declares it."""
 
     view: FeatureView
@@ -31,7 +31,7 @@ def views() -> dict[str, FeatureView]:
 
 
 @cache
-def entries() -> dict[str, Entry]:
+def entries() -> dict[str, LibraryEntry]:
     """`views` with the module of each.
 
     Raises:
@@ -42,14 +42,14 @@ def entries() -> dict[str, Entry]:
     return collect(import_module(name) for name in names)
 
 
-def collect(modules: Iterable[ModuleType]) -> dict[str, Entry]:
+def collect(modules: Iterable[ModuleType]) -> dict[str, LibraryEntry]:
     """The module-level views of the modules, each once, however often it is imported."""
-    found: dict[str, Entry] = {}
+    found: dict[str, LibraryEntry] = {}
     for module in modules:
         for view in vars(module).values():
             if not isinstance(view, FeatureView):
                 continue
-            entry = found.setdefault(view.name, Entry(view, module.__name__))
+            entry = found.setdefault(view.name, LibraryEntry(view, module.__name__))
             if entry.view is not view:
                 raise ConfigError(
                     f"two feature views are called {view.name!r}: one in {entry.module}, one in "

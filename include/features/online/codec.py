@@ -18,7 +18,7 @@ from include.features.online.records import Fields, Records, with_words
 from include.features.outputs import Integers
 
 
-class State(NamedTuple):
+class EntityState(NamedTuple):
     """Records of one entity, as they are kept."""
 
     entity: int
@@ -27,7 +27,7 @@ class State(NamedTuple):
     ends: bytes
 
 
-def encode(records: Records) -> Iterator[State]:
+def encode(records: Records) -> Iterator[EntityState]:
     """The states of all entities, in the order of `entity`, by which the records are sorted."""
     if not len(records):
         return
@@ -53,7 +53,9 @@ def encode(records: Records) -> Iterator[State]:
         strict=True,
     )
     for owner, start, stop, a, b, text_start, text_stop in bounds:
-        yield State(owner, raw[start:stop], text_raw[text_start:text_stop], ends_raw[4 * a : 4 * b])
+        yield EntityState(
+            owner, raw[start:stop], text_raw[text_start:text_stop], ends_raw[4 * a : 4 * b]
+        )
 
 
 def decode(layout: Layout, states: Sequence[tuple[int, bytes, bytes, bytes]]) -> Records:

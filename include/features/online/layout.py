@@ -98,7 +98,7 @@ def slot_of(aggregation: Aggregation) -> Slot | None:
 class Layout:
     """Everything needed to make records of events, and features of records."""
 
-    region: str  #: of the tenant or, for shared views, of the tenants that are pooled
+    region: str  #: of the tenant
     timezone: str
     join_keys: tuple[str, ...]
     stream: EventStream

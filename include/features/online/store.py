@@ -1,16 +1,14 @@
 """The port to the online store: the features of now, of one entity or of many.
 
-An owner is a tenant or, for shared views, a region's pool (`global_owner`). Its store takes events
-in two ways. `append` takes what streams in, which counts at once. `materialize` takes what the lake
-delivers up to an instant, the watermark, and replaces the early view of the same events. Read at an
-instant, the store answers what the offline engines answer as of that instant; nothing is computed
-from the clock.
+A tenant's store takes events in two ways. `append` takes what streams in, which counts at once.
+`materialize` takes what the lake delivers up to an instant, the watermark, and replaces the early
+view of the same events. Read at an instant, the store answers what the offline engines answer as of
+that instant; nothing is computed from the clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -19,7 +17,7 @@ from include.errors import ConfigError
 from include.features.online.served import Served
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import Materialized
-from include.tenants.namespace import TenantRef, is_global
+from include.tenants.namespace import TenantRef
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,8 +89,6 @@ class OnlineStore(Protocol):
         """Bring the owner's views to `until`, and serve these and no others; again changes nothing.
 
         Args:
-            views: those of the other scope are left out: a pool has the shared ones, a tenant the
-                rest.
             events: canonical rows, at least those that became known after `since(…)`. More may be
                 given, and what was appended need not be.
             attributes: likewise.
@@ -106,28 +102,10 @@ class OnlineStore(Protocol):
         """
 
     def reader(self, tenant: TenantRef, service: FeatureService) -> Reader:
-        """Reads the tenant's own views of a service, and its shared ones from the region's pool."""
+        """Reads the views of a service."""
 
     def freshness(self, owner: TenantRef) -> list[Served]:
         """The views that the owner's store serves, and up to when each is materialized."""
-
-    def keep_members(self, pool: TenantRef, members: Sequence[str]) -> None:
-        """Forget what streamed into a pool from tenants that are not among these.
-
-        What the lake delivered of them stays until the pool is materialized with `rebuild`.
-        """
-
-    def empty(self, owner: TenantRef) -> None:
-        """Forget everything that streamed in or was materialized, and serve nothing."""
-
-    def exclusive(self, pool: TenantRef) -> AbstractContextManager[None]:
-        """One holder at a time per pool; a killed one lets go by itself."""
-
-
-def of_owner(owner: TenantRef, views: Sequence[FeatureView]) -> list[FeatureView]:
-    """The views whose records an owner keeps: a pool the shared ones, a tenant the rest."""
-    scope = "shared" if is_global(owner.id) else "tenant"
-    return [view for view in views if view.scope == scope]
 
 
 def check_instant(until: datetime) -> None:

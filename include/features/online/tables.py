@@ -17,20 +17,20 @@ from include.features.online.limits import check_keys, check_texts
 from include.features.online.records import key_of
 from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.storage.entities import ENTITY_COLUMNS
-from include.tenants.namespace import TenantRef, is_global
+from include.tenants.namespace import TenantRef
 
 #: Columns of events and of facts that are kept.
-EVENT: Final = tuple(name for name in EVENTS.names if name != "month")
+EVENT: Final = tuple(name for name in EVENTS.names if name not in ("tenant_id", "month"))
 FACT: Final = tuple(name for name in ATTRIBUTES.names if name not in ("tenant_id", "month"))
-#: What tells events, and facts, of one owner apart.
-EVENT_KEY: Final = ("tenant_id", "source", "event_id")
+#: What tells events, and facts, of one tenant apart.
+EVENT_KEY: Final = ("source", "event_id")
 FACT_KEY: Final = ("entity", "entity_id", "name", "source", "event_id")
 _TEXTS_OF_EVENT: Final = tuple(n for n in EVENT if EVENTS.field(n).type == pa.string())
 _TEXTS_OF_FACT: Final = tuple(n for n in FACT if ATTRIBUTES.field(n).type == pa.string())
 
 
 def streamed_rows(
-    owner: TenantRef, events: pa.Table | None, attributes: pa.Table | None
+    tenant: TenantRef, events: pa.Table | None, attributes: pa.Table | None
 ) -> tuple[pa.Table, pa.Table]:
     """Events and facts that stream in, canonical and each once.
 
@@ -38,17 +38,17 @@ def streamed_rows(
         IsolationError: a row is another tenant's.
         QualityError: a row cannot be kept.
     """
-    new, facts = _canonical_events(owner, events), _canonical_facts(owner, attributes)
+    new, facts = _canonical_events(tenant, events), _canonical_facts(tenant, attributes)
     check_texts(new, "event", _TEXTS_OF_EVENT)
     check_keys(new, "event", (*EVENT_KEY, *JOIN_KEYS))
     return new, facts
 
 
 def delivered_rows(
-    owner: TenantRef, events: pa.Table | None, attributes: pa.Table | None
+    tenant: TenantRef, events: pa.Table | None, attributes: pa.Table | None
 ) -> tuple[pa.Table, pa.Table]:
     """Likewise what the lake delivers: of its events the entities alone become keys."""
-    new, facts = _canonical_events(owner, events), _canonical_facts(owner, attributes)
+    new, facts = _canonical_events(tenant, events), _canonical_facts(tenant, attributes)
     check_keys(new, "event", JOIN_KEYS)
     return new, facts
 
@@ -92,14 +92,12 @@ def looking_up(events: pa.Table, facts: pa.Table) -> pa.Table:
     return events.filter(pa.array(about))
 
 
-def _canonical_events(owner: TenantRef, events: pa.Table | None) -> pa.Table:
-    return _first(_canonical(events, EVENTS, EVENT, "event_timestamp", owner), EVENT_KEY)
+def _canonical_events(tenant: TenantRef, events: pa.Table | None) -> pa.Table:
+    return _first(_canonical(events, EVENTS, EVENT, "event_timestamp", tenant), EVENT_KEY)
 
 
-def _canonical_facts(owner: TenantRef, attributes: pa.Table | None) -> pa.Table:
-    names = ("tenant_id", *FACT)
-    facts = _canonical(attributes, ATTRIBUTES, names, "valid_from", owner).select(FACT)
-    facts = _first(facts, FACT_KEY)
+def _canonical_facts(tenant: TenantRef, attributes: pa.Table | None) -> pa.Table:
+    facts = _first(_canonical(attributes, ATTRIBUTES, FACT, "valid_from", tenant), FACT_KEY)
     check_texts(facts, "fact", _TEXTS_OF_FACT)
     check_keys(facts, "fact", FACT_KEY)
     return facts
@@ -110,19 +108,18 @@ def _canonical(
 ) -> pa.Table:
     if table is None:
         table = schema.empty_table()
+    if "tenant_id" in table.column_names:
+        others = [one for one in pc.unique(table["tenant_id"]).to_pylist() if one != tenant.id]
+        if others:
+            raise IsolationError(f"rows of {', '.join(map(str, others[:3]))} are not {tenant.id}'s")
     columns = []
     for name in names:
         field = schema.field(name)
         if name in table.column_names:
             columns.append(table[name].cast(field.type))
-        elif name == "tenant_id":
-            columns.append(pa.repeat(pa.scalar(tenant.id, field.type), len(table)))
         else:
             columns.append(pa.nulls(len(table), field.type))
     found = pa.table(columns, schema=pa.schema([schema.field(name) for name in names]))
-    owners = pc.unique(found["tenant_id"]).to_pylist()
-    if not is_global(tenant.id) and owners not in ([], [tenant.id]):
-        raise IsolationError(f"rows of {', '.join(map(str, owners[:3]))} are not {tenant.id}'s")
     return usable(found, instant)
 
 

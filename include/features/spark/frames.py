@@ -15,7 +15,6 @@ from include.errors import ConfigError, UnknownNameError
 from include.features.engine import (
     checked_attributes,
     checked_events,
-    checked_shared,
     finished,
     required_columns,
     tenant_zone,
@@ -25,7 +24,6 @@ from include.features.spark.kernels import Carried, Kernel
 from include.features.spark.session import local_session
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView, columns_read
-from include.storage.canonical import EVENTS
 
 _TYPES: Final = {"integer": LongType(), "number": DoubleType(), "text": StringType()}
 _ROW: Final = "_row"
@@ -37,21 +35,18 @@ def compute(
     events: pa.Table,
     attributes: pa.Table,
     timezone: str,
-    shared: pa.Table | None = None,
 ) -> pa.Table:
     """See `Engine.compute`; in the active Spark session, or else in `local_session()`."""
     spine.check_serves(service)
     session = local_session()
     numbers = pa.array(range(spine.table.num_rows), pa.int64())
     facts = checked_attributes(service, attributes)
-    pooled = checked_shared(service, shared)
     found = compute_frames(
         service,
         session.createDataFrame(spine.table.append_column(_ROW, numbers)),
         session.createDataFrame(checked_events(service, events)),
         session.createDataFrame(facts) if facts.num_columns else None,
         timezone,
-        session.createDataFrame(pooled) if pooled.num_columns else None,
     )
     computed = found.select(_ROW, *service.columns).toArrow().sort_by(_ROW).combine_chunks()
     arrays = {name: computed[name] for name in service.columns}
@@ -64,7 +59,6 @@ def compute_frames(
     events: DataFrame,
     attributes: DataFrame | None,
     timezone: str,
-    shared: DataFrame | None = None,
     *,
     buckets: int | None = None,
 ) -> DataFrame:
@@ -79,8 +73,6 @@ def compute_frames(
         events: one tenant's canonical events, each (source, event_id) once, of which
             `required_columns` are enough.
         attributes: likewise; None where the service reads none.
-        shared: canonical events of all tenants that consented, each (tenant_id, source, event_id)
-            once; None is none.
         buckets: into how many the entities are hashed; by default as many as the session has
             shuffle partitions.
 
@@ -91,32 +83,25 @@ def compute_frames(
     tenant_zone(timezone)
     _check(service, spine)
     count = buckets or int(str(spine.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-    own = [view for view in service.views if view.scope == "tenant"]
-    history = _in_streams(_select(events, required_columns(service).events, "the events"), own)
+    needed = required_columns(service)
+    history = _in_streams(_select(events, needed.events, "the events"), service.views)
     rows = spine
-    if required_columns(service).attributes:
+    if needed.attributes:
         if attributes is None:
             raise ConfigError(f"FeatureService {service.name!r} reads attributes; none were given")
-        facts = _select(attributes, required_columns(service).attributes, "the attributes")
-        for some in _by_entity(_read(own)):
+        facts = _select(attributes, needed.attributes, "the attributes")
+        for some in _by_entity(_read(service.views)):
             kernel = kernels.look_up(service, some, kernels.EVENT_INSTANTS)
             history = _with_facts(history, "event_id", facts, some, kernel, count)
-        for some in _by_entity(_asked(own)):
+        for some in _by_entity(_asked(service.views)):
             kernel = kernels.look_up(service, some, kernels.SPINE_INSTANTS)
             rows = _with_facts(rows, AS_OF, facts, some, kernel, count)
-    if shared is None:
-        shared = spine.sparkSession.createDataFrame(EVENTS.empty_table())
     for views in _groups(service):
         part = FeatureService(service.name, tuple(views))
-        needed, keys = required_columns(part), sorted(part.join_keys)
-        if views[0].scope == "shared":
-            those = _select(shared, needed.shared, "the shared events")
-            kernel = kernels.features(part, (), (), timezone, shared=True)
-        else:
-            names = (*needed.events, *(one.column for one in _read(views)))
-            those = _select(history, names, "the events")
-            kernel = kernels.features(part, _asked(views), _read(views), timezone, shared=False)
-        those = _in_streams(those, views)
+        keys, carried = sorted(part.join_keys), _read(views)
+        names = (*required_columns(part).events, *(one.column for one in carried))
+        those = _in_streams(_select(history, names, "the events"), views)
+        kernel = kernels.features(part, _asked(views), carried, timezone)
         for key in keys:
             those = those.where(F.col(key).isNotNull())
         bucket = _bucket(keys, count)
@@ -127,9 +112,9 @@ def compute_frames(
 
 def _groups(service: FeatureService) -> list[list[FeatureView]]:
     """The views whose rows meet in the same buckets."""
-    groups: dict[tuple[str, frozenset[str]], list[FeatureView]] = defaultdict(list)
+    groups: dict[frozenset[str], list[FeatureView]] = defaultdict(list)
     for view in service.views:
-        groups[view.scope, frozenset(view.entity.join_keys)].append(view)
+        groups[frozenset(view.entity.join_keys)].append(view)
     return list(groups.values())
 
 

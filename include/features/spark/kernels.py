@@ -15,7 +15,7 @@ from include.features.engine import checked_attributes
 from include.features.key_codes import KeyCodes
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
-from include.storage.canonical import ATTRIBUTES, EVENTS
+from include.storage.canonical import ATTRIBUTES
 from include.storage.entities import ENTITY_COLUMNS
 
 #: From a bucket's two tables to the rows of the first with more columns.
@@ -76,12 +76,10 @@ def features(
     of_spine: Sequence[Carried],
     of_events: Sequence[Carried],
     timezone: str,
-    *,
-    shared: bool,
 ) -> Kernel:
     """Append the service's features to spine rows; the second table has their entities' events.
 
-    All views of the service have the same join keys, and are shared ones or not.
+    All views of the service have the same join keys.
     """
 
     def kernel(spine: pa.Table, events: pa.Table) -> pa.Table:
@@ -92,7 +90,7 @@ def features(
             computed = vectorized.compute(
                 service,
                 Spine(_spine(spine, service.join_keys)),
-                EVENTS.empty_table() if shared else events,
+                events,
                 pa.concat_tables(
                     [
                         _facts(spine, of_spine, SPINE_INSTANTS),
@@ -100,7 +98,6 @@ def features(
                     ]
                 ),
                 timezone,
-                events if shared else None,
             )
         for name in service.columns:
             spine = spine.append_column(name, computed[name])

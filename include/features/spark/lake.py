@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F  # noqa: N812 - as everybody calls it
@@ -11,7 +10,6 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from include.errors import IntegrityError, IsolationError
 from include.features.engine import required_columns
-from include.features.inputs import pool_tables, without_names
 from include.features.spark.frames import compute_frames
 from include.features.views import FeatureService
 from include.handoffs import TableVersion
@@ -30,7 +28,6 @@ def compute_from_lake(
     attributes: TableVersion,
     known_at: datetime,
     lake: Lake,
-    pool: str = "",
     buckets: int | None = None,
 ) -> DataFrame:
     """`compute_frames` over the rows that `inputs.read_pinned` reads with the same arguments.
@@ -46,22 +43,16 @@ def compute_from_lake(
         raise IsolationError(f"tables of {', '.join(foreign)} were pinned for {tenant.id}")
     session, needed = spine.sparkSession, required_columns(service)
 
-    def rows(owner: TenantRef, table: str, version: int, columns: tuple[str, ...]) -> DataFrame:
-        return read(session, lake, owner, table, version, known_at).select(*columns)
+    def rows(table: str, version: int, columns: tuple[str, ...]) -> DataFrame:
+        return read(session, lake, tenant, table, version, known_at).select(*columns)
 
-    with without_names():
-        pooled = [
-            rows(owner, "events", version, needed.shared)
-            for owner, version in (pool_tables(pool, tenant.region, lake) if needed.shared else [])
-        ]
     facts = needed.attributes
     return compute_frames(
         service,
         spine,
-        rows(tenant, "events", events.version, needed.events),
-        rows(tenant, "attributes", attributes.version, facts) if facts else None,
+        rows("events", events.version, needed.events),
+        rows("attributes", attributes.version, facts) if facts else None,
         timezone,
-        reduce(DataFrame.unionByName, pooled) if pooled else None,
         buckets=buckets,
     )
 

@@ -19,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import cache
 from typing import Final, TypeAlias
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -28,7 +27,6 @@ from include.features.declarations import Aggregation, EventStream
 from include.features.engine import (
     checked_attributes,
     checked_events,
-    checked_shared,
     finished,
     tenant_zone,
 )
@@ -37,14 +35,14 @@ from include.features.spine import Spine
 from include.features.time_order import Integers
 from include.features.vectorized.attributes import attribute_feature
 from include.features.vectorized.columns import EventColumns
-from include.features.vectorized.history import History, histories
+from include.features.vectorized.history import EventHistory, histories
 from include.features.vectorized.reductions import Numbers, reduce
 from include.features.vectorized.spine_index import SpineIndex
 from include.features.views import FeatureService, FeatureView
 from include.storage.entities import ENTITY_COLUMNS
 
-#: Scope, join keys and stream.
-_Group: TypeAlias = tuple[str, tuple[str, ...], EventStream | None]
+#: Join keys and stream.
+_Group: TypeAlias = tuple[tuple[str, ...], EventStream | None]
 
 #: A thread more takes as much memory as a block; with fewer blocks than this it saves too little.
 _BLOCKS_PER_THREAD: Final = 16
@@ -56,21 +54,17 @@ def compute(
     events: pa.Table,
     attributes: pa.Table,
     timezone: str,
-    shared: pa.Table | None = None,
 ) -> pa.Table:
     """See `Engine.compute`."""
     spine.check_serves(service)
     zone = tenant_zone(timezone)
-    own, facts = checked_events(service, events), checked_attributes(service, attributes)
-    columns = {"tenant": EventColumns(own, facts, zone)}
-    if any(view.scope == "shared" for view in service.views):
-        pooled = checked_shared(service, shared)
-        columns["shared"] = EventColumns(pooled, facts.slice(0, 0), ZoneInfo("UTC"))
+    facts = checked_attributes(service, attributes)
+    columns = EventColumns(checked_events(service, events), facts, zone)
     index = cache(lambda join_keys: SpineIndex(spine, join_keys))
     features: dict[str, pa.Array] = {}
-    for (scope, join_keys, stream), views in _together(service).items():
+    for (join_keys, stream), views in _together(service).items():
         rows: SpineIndex = index(join_keys)
-        aggregated = _aggregated(rows, columns[scope], stream, views) if stream else {}
+        aggregated = _aggregated(rows, columns, stream, views) if stream else {}
         for view in views:
             primitives = {a.feature(w): aggregated[a, w] for a, w in view.computed()}
             for lookup in view.attributes:
@@ -87,7 +81,7 @@ def _together(service: FeatureService) -> dict[_Group, list[FeatureView]]:
     """Views that read the same events of the same entities."""
     groups: dict[_Group, list[FeatureView]] = {}
     for view in service.views:
-        groups.setdefault((view.scope, view.entity.join_keys, view.stream), []).append(view)
+        groups.setdefault((view.entity.join_keys, view.stream), []).append(view)
     return groups
 
 
@@ -99,7 +93,7 @@ def _aggregated(
     ties = any(aggregation.function in ("first", "last") for aggregation, _ in wanted)
     found: dict[tuple[Aggregation, timedelta], Numbers] = {}
 
-    def answer(block: tuple[slice, Callable[[], History]]) -> None:
+    def answer(block: tuple[slice, Callable[[], EventHistory]]) -> None:
         rows, history = block
         for pair, numbers in reduce(history(), wanted).items():
             if pair not in found:

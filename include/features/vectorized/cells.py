@@ -13,7 +13,7 @@ import numpy.typing as npt
 from include.features.time_order import Integers
 from include.features.vectorized.columns import Mask
 from include.features.vectorized.exact import Runs
-from include.features.vectorized.history import History
+from include.features.vectorized.history import EventHistory
 
 Values: TypeAlias = npt.NDArray[Any]
 
@@ -24,7 +24,7 @@ _PAIRS_PER_CHUNK: Final = 1_000_000
 class Selection:
     """Some of a history's events, in its order."""
 
-    def __init__(self, history: History, mask: Mask | None) -> None:
+    def __init__(self, history: EventHistory, mask: Mask | None) -> None:
         self.history = history
         self._mask = None if mask is None or bool(mask.all()) else mask
 
@@ -70,7 +70,7 @@ class Selection:
 
 
 def selections(
-    history: History, mask: Mask | None, windows: Iterable[timedelta]
+    history: EventHistory, mask: Mask | None, windows: Iterable[timedelta]
 ) -> Iterator[tuple[Selection, list[timedelta]]]:
     """The events where the mask is true, without those that are too late for the windows.
 

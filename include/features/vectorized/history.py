@@ -21,12 +21,12 @@ _BLOCK: Final = 1 << 17
 _CHUNK: Final = 1 << 18
 _MICROSECOND: Final = timedelta(microseconds=1)
 #: What settles the order of events of one instant.
-_ORDER: Final = ("event_id", "source", "tenant_id")
+_ORDER: Final = ("event_id", "source")
 
 
 def histories(
     index: SpineIndex, columns: EventColumns, stream: EventStream, *, ties: bool
-) -> list[tuple[slice, Callable[[], History]]]:
+) -> list[tuple[slice, Callable[[], EventHistory]]]:
     """The events of a stream in blocks of whole entities, with the distinct rows about these.
 
     At least one block; each is made when it is called for, and owes nothing to the others.
@@ -40,13 +40,13 @@ def histories(
     stops = _stops(entity, asked)
     ends = _partition(rows, entity, stops)
 
-    def block(number: int, about: slice) -> History:
+    def block(number: int, about: slice) -> EventHistory:
         pieces = [slice(*some[number : number + 2]) for some in ends]
         here = np.concatenate([rows[piece] for piece in pieces])
         of = np.concatenate([entity[piece] for piece in pieces])
         first, stop = [0, *stops][number : number + 2]
         questions = asked.part(about, first, stop)
-        return History(columns, here, of - first, questions, ties=ties)
+        return EventHistory(columns, here, of - first, questions, ties=ties)
 
     borders = [0, *np.searchsorted(asked.entity, stops).tolist()]
     abouts = [slice(*pair) for pair in pairwise(borders)]
@@ -82,7 +82,7 @@ def _partition(rows: Integers, entity: Integers, stops: list[int]) -> list[list[
     return ends
 
 
-class History:
+class EventHistory:
     """Events of some entities, sorted, and where the questions about them search.
 
     An event is *seen* from the instant `max(created_timestamp, event_timestamp + 1 µs)` on. Where
@@ -111,8 +111,7 @@ class History:
         order = sorting(keys)
         self._keys = keys[order]
         if ties:
-            names = [n for n in _ORDER if n in columns.table.column_names]
-            order = settle_ties(order, self._keys, rows, columns.table.select(names))
+            order = settle_ties(order, self._keys, rows, columns.table.select(_ORDER))
         #: Rows of the events' table, and the number of each one's entity.
         self.rows, self.entity = rows[order], entity[order]
         self.seen_order: Integers | None = None

@@ -15,7 +15,7 @@ from include.features.outputs import Floats
 from include.features.time_order import Integers, in_days
 from include.features.vectorized.cells import Cells, Selection, selections
 from include.features.vectorized.exact import standard_deviations, sums
-from include.features.vectorized.history import History
+from include.features.vectorized.history import EventHistory
 from include.features.vectorized.ranges import distinct_counts, extremes
 
 Numbers: TypeAlias = Integers | Floats
@@ -24,7 +24,7 @@ _Read: TypeAlias = tuple[tuple[Condition, ...], Column | None, Reading | None]
 
 
 def reduce(
-    history: History, wanted: Iterable[tuple[Aggregation, timedelta]]
+    history: EventHistory, wanted: Iterable[tuple[Aggregation, timedelta]]
 ) -> dict[tuple[Aggregation, timedelta], Numbers]:
     """Every (aggregation, window), one value per distinct spine row."""
     found: dict[tuple[Aggregation, timedelta], Numbers] = {}

@@ -12,12 +12,12 @@ from typing import Final
 from include.simulate.businesses import crm, jobs, learning, media, payments, shop
 from include.simulate.catalogue import Catalogue
 from include.simulate.population import Population
-from include.simulate.rows import Rows
+from include.simulate.rows import EventRows
 from include.simulate.seeds import Array
 from include.simulate.visits import Visits
 
 #: Kind of business → the events of some users' visits.
-HAPPENINGS: Final[dict[str, Callable[[Population, Catalogue, Visits], list[Rows]]]] = {
+HAPPENINGS: Final[dict[str, Callable[[Population, Catalogue, Visits], list[EventRows]]]] = {
     "shop": shop.happenings,
     "media": media.happenings,
     "crm": crm.happenings,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from include.simulate.businesses.shared import MINUTE, MOST, several
 from include.simulate.catalogue import Catalogue, Positions
 from include.simulate.population import BREADTH, LATENESS, PRICE, TASTE, THRIFT, Population
-from include.simulate.rows import Rows
+from include.simulate.rows import EventRows
 from include.simulate.seeds import Array, Draws, numbered, within
 from include.simulate.visits import Visits, measure, midnight, moments
 
@@ -33,7 +33,7 @@ def per_visit(population: Population) -> Array:
     return answer
 
 
-def happenings(population: Population, items: Catalogue, visits: Visits) -> list[Rows]:
+def happenings(population: Population, items: Catalogue, visits: Visits) -> list[EventRows]:
     """Everything that happens with the leads of these visits."""
     draws = population.draws.named("crm")
     return [
@@ -53,7 +53,7 @@ def _knows(population: Population, user: Positions) -> NDArray[np.bool_]:
     return population.converts[user]
 
 
-def _pages(population: Population, visits: Visits, draws: Draws) -> Rows:
+def _pages(population: Population, visits: Visits, draws: Draws) -> EventRows:
     mean = per_visit(population)[visits.user] - 1
     counts = 1 + draws.named("pages").poisson(mean, visits.index, most=MOST - 1)
     place, ordinal, index = several(counts, visits.index)
@@ -61,7 +61,7 @@ def _pages(population: Population, visits: Visits, draws: Draws) -> Rows:
     pages = pa.array(["blog", "docs", "features", "pricing"])
     keen = 0.25 * population.traits[PRICE][user]
     page = np.clip(np.floor(4 * draws.named("page").uniform(index) + keen), 0, 3)
-    return Rows(
+    return EventRows(
         "Page Viewed",
         index,
         user,
@@ -79,11 +79,11 @@ def _pages(population: Population, visits: Visits, draws: Draws) -> Rows:
     )
 
 
-def _forms(population: Population, visits: Visits, draws: Draws) -> Rows:
+def _forms(population: Population, visits: Visits, draws: Draws) -> EventRows:
     chance = 0.05 * np.exp(0.6 * population.traits[THRIFT][visits.user])
     sent = np.flatnonzero(draws.named("form").uniform(visits.index) < chance)
     user = visits.user[sent]
-    return Rows(
+    return EventRows(
         "Form Submitted",
         visits.index[sent],
         user,
@@ -102,7 +102,7 @@ def opening_chance(population: Population, user: Positions, hour: Array) -> Arra
     return answer
 
 
-def _mails(population: Population, leads: Positions, draws: Draws) -> list[Rows]:
+def _mails(population: Population, leads: Positions, draws: Draws) -> list[EventRows]:
     end = np.minimum(population.leaves[leads], population.world.closing(population.plan))
     count = np.maximum(0, end - population.joined[leads] - 1) // _MAILED_EVERY
     place = np.repeat(np.arange(len(leads)), count)
@@ -112,7 +112,7 @@ def _mails(population: Population, leads: Positions, draws: Draws) -> list[Rows]
     index = within(numbered(user), ordinal, 2**20)
     hour = 6 + 16 * draws.named("mailed").uniform(index)
     at = midnight(population, day) + (hour * 3600).astype(np.int64) * 1_000_000
-    sent = Rows("Email Delivered", index, user, at, day, account=_account(user), group=index)
+    sent = EventRows("Email Delivered", index, user, at, day, account=_account(user), group=index)
     chance = opening_chance(population, user, hour)
     opened = draws.named("opened").uniform(index) < chance
     delay = np.round(15 * draws.named("delay").exponential(index[opened])).astype(np.int64)
@@ -120,12 +120,14 @@ def _mails(population: Population, leads: Positions, draws: Draws) -> list[Rows]
     clicked = draws.named("clicked").uniform(read.index) < 0.15 * np.exp(
         0.4 * population.traits[LATENESS][read.user]
     )
-    seen = Rows(**{**vars(read), "event": "Email Opened", "at": read.at + (delay + 1) * MINUTE})
-    link = Rows(**{**vars(seen), "event": "Email Link Clicked", "at": seen.at + MINUTE})
+    seen = EventRows(
+        **{**vars(read), "event": "Email Opened", "at": read.at + (delay + 1) * MINUTE}
+    )
+    link = EventRows(**{**vars(seen), "event": "Email Link Clicked", "at": seen.at + MINUTE})
     return [sent, seen, link.where(clicked)]
 
 
-def _deals(population: Population, leads: Positions, draws: Draws) -> list[Rows]:
+def _deals(population: Population, leads: Positions, draws: Draws) -> list[EventRows]:
     index = numbered(leads)
     converts = _knows(population, leads)
     length = population.leaves[leads] - population.joined[leads]
@@ -140,10 +142,10 @@ def _deals(population: Population, leads: Positions, draws: Draws) -> list[Rows]
     last = population.leaves[leads][won] - 1
     deals = _once(population, "Deal Won", leads[won], last)
     amount = 500 * np.exp(0.6 * population.traits[PRICE][deals.user])
-    return [trials, Rows(**{**vars(deals), "amount": np.round(amount, 2)})]
+    return [trials, EventRows(**{**vars(deals), "amount": np.round(amount, 2)})]
 
 
-def _once(population: Population, event: str, user: Positions, day: Positions) -> Rows:
+def _once(population: Population, event: str, user: Positions, day: Positions) -> EventRows:
     index = numbered(user)
     at = moments(population, user, day, within(index, 2**20 - 1, 2**20)) + _HOUR // 60
-    return Rows(event, index, user, at, day, account=_account(user))
+    return EventRows(event, index, user, at, day, account=_account(user))

@@ -13,7 +13,7 @@ from include.simulate.catalogue import Catalogue, Positions, draw_skills
 from include.simulate.faults import drifts
 from include.simulate.mechanisms import sigmoid
 from include.simulate.population import PACE, Population
-from include.simulate.rows import Rows
+from include.simulate.rows import EventRows
 from include.simulate.seeds import Array
 from include.simulate.visits import Visits
 
@@ -27,7 +27,7 @@ def per_visit(population: Population) -> Array:
     return np.full(population.users, 1 + _MORE)
 
 
-def happenings(population: Population, items: Catalogue, visits: Visits) -> list[Rows]:
+def happenings(population: Population, items: Catalogue, visits: Visits) -> list[EventRows]:
     """The jobs looked at in these visits, and applied for."""
     draws = population.draws.named("jobs")
     counts = 1 + draws.named("jobs").poisson(_MORE, visits.index, most=MOST - 1)
@@ -36,7 +36,7 @@ def happenings(population: Population, items: Catalogue, visits: Visits) -> list
     item = by_taste(population, items, user, day, draws, index)
     chance = application_probability(population, items, user, item, day)
     applies = draws.named("applies").uniform(index) < chance
-    viewed = Rows(
+    viewed = EventRows(
         "Job Viewed",
         index,
         user,
@@ -50,7 +50,7 @@ def happenings(population: Population, items: Catalogue, visits: Visits) -> list
         probability=chance,
     )
     applied = viewed.where(applies)
-    later = Rows(**{**vars(applied), "at": applied.at + 3 * MINUTE, "outcome": None})
+    later = EventRows(**{**vars(applied), "at": applied.at + 3 * MINUTE, "outcome": None})
     return [viewed, renamed(later, "Job Applied")]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from include.simulate.businesses.shared import MINUTE, MOST, by_taste, leaves_soon, several
 from include.simulate.catalogue import Catalogue
 from include.simulate.population import BREADTH, PRICE, Population
-from include.simulate.rows import Rows
+from include.simulate.rows import EventRows
 from include.simulate.seeds import Array
 from include.simulate.visits import Visits, measure
 
@@ -23,7 +23,7 @@ def per_visit(population: Population) -> Array:
     return answer
 
 
-def happenings(population: Population, items: Catalogue, visits: Visits) -> list[Rows]:
+def happenings(population: Population, items: Catalogue, visits: Visits) -> list[EventRows]:
     """The lessons of these visits; an item is a course, its category the subject."""
     draws = population.draws.named("learning")
     mean = per_visit(population)[visits.user] - 1
@@ -35,7 +35,7 @@ def happenings(population: Population, items: Catalogue, visits: Visits) -> list
     level = 70 + 10 * population.traits[PRICE][user] + 5 * items.quality[item]
     score = np.clip(level + 10 * draws.named("score").normal(index), 0, 100)
     return [
-        Rows(
+        EventRows(
             "Lesson Completed",
             index,
             user,

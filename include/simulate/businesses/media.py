@@ -10,7 +10,7 @@ from include.simulate.businesses.shared import MINUTE, MOST, SECOND, leaves_soon
 from include.simulate.catalogue import Catalogue, Positions, pick_categories
 from include.simulate.mechanisms import sigmoid
 from include.simulate.population import BREADTH, Population
-from include.simulate.rows import Rows
+from include.simulate.rows import EventRows
 from include.simulate.seeds import Array
 from include.simulate.visits import Visits, measure
 
@@ -25,7 +25,7 @@ def per_visit(population: Population) -> Array:
     return answer
 
 
-def happenings(population: Population, items: Catalogue, visits: Visits) -> list[Rows]:
+def happenings(population: Population, items: Catalogue, visits: Visits) -> list[EventRows]:
     """What was put on in these visits, and skipped or played."""
     draws = population.draws.named("media")
     mean = per_visit(population)[visits.user] - 1
@@ -47,7 +47,7 @@ def happenings(population: Population, items: Catalogue, visits: Visits) -> list
     part = np.where(skipped, 0.3 * draws.named("part").uniform(index), 1.0)
     seconds = np.round(length * part)
     at = visits.at[place] + ordinal * 3 * MINUTE + SECOND
-    both = Rows(
+    both = EventRows(
         "Content Played",
         index,
         user,
@@ -64,9 +64,9 @@ def happenings(population: Population, items: Catalogue, visits: Visits) -> list
     return [both.where(~skipped), renamed(missed, "Content Skipped")]
 
 
-def renamed(rows: Rows, event: str) -> Rows:
+def renamed(rows: EventRows, event: str) -> EventRows:
     """The same rows under another name."""
-    return Rows(**{**vars(rows), "event": event})
+    return EventRows(**{**vars(rows), "event": event})
 
 
 def skip_probability(

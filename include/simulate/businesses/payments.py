@@ -13,7 +13,7 @@ from include.simulate.businesses.shared import MINUTE, several
 from include.simulate.catalogue import Catalogue, Positions
 from include.simulate.faults import FraudPattern, drifts
 from include.simulate.population import BREADTH, PRICE, Population
-from include.simulate.rows import Rows
+from include.simulate.rows import EventRows
 from include.simulate.seeds import Array, Draws, Index
 from include.simulate.visits import DAY, Visits, measure, midnight
 
@@ -34,7 +34,7 @@ def per_visit(population: Population) -> Array:
     return np.ones(population.users)
 
 
-def happenings(population: Population, items: Catalogue, visits: Visits) -> list[Rows]:
+def happenings(population: Population, items: Catalogue, visits: Visits) -> list[EventRows]:
     """The payments of these visits, the frauds on their users, and what comes back of both."""
     if not len(visits.user):
         return []
@@ -59,7 +59,7 @@ def home(population: Population) -> Positions:
     return np.floor(chance * len(COUNTRIES)).astype(np.int64)
 
 
-def _honest(population: Population, visits: Visits, draws: Draws) -> Rows:
+def _honest(population: Population, visits: Visits, draws: Draws) -> EventRows:
     user, index = visits.user, visits.index
     spread = 0.5 + 0.1 * np.clip(population.traits[BREADTH][user], -2, 2)
     amount = usual_amount(population, user) * np.exp(spread * draws.named("amount").normal(index))
@@ -81,7 +81,7 @@ def _honest(population: Population, visits: Visits, draws: Draws) -> Rows:
 
 def _frauds(
     population: Population, visits: Visits, pattern: FraudPattern, number: int, draws: Draws
-) -> Rows:
+) -> EventRows:
     """Incidents befall users in proportion to their own payments within the pattern's time.
 
     Each candidate is one of the user's own visits: so many of them that the pattern's share comes
@@ -154,7 +154,7 @@ def _payments(
     abroad: NDArray[np.bool_],
     new: NDArray[np.bool_],
     pattern: pa.Array,
-) -> Rows:
+) -> EventRows:
     away = 1 + np.floor(draws.named("away").uniform(index) * (len(COUNTRIES) - 1))
     country = (home(population)[user] + np.where(abroad, away, 0)) % len(COUNTRIES)
     device = np.floor(draws.named("device").uniform(index) * 2).astype(np.int64)
@@ -162,7 +162,7 @@ def _payments(
     number = np.where(new, stranger, device).astype(np.int64)
     merchant = np.floor(MERCHANTS * draws.named("merchant").uniform(index) ** 2).astype(np.int64)
     fraud = np.asarray(pattern.is_valid())
-    return Rows(
+    return EventRows(
         "Payment Made",
         index,
         user,
@@ -181,14 +181,14 @@ def _payments(
     )
 
 
-def _disputes(population: Population, made: Rows, draws: Draws) -> Rows:
+def _disputes(population: Population, made: EventRows, draws: Draws) -> EventRows:
     assert made.outcome is not None  # payments know whether they are frauds
     chance = np.where(made.outcome, _NOTICED, _MISTAKEN)
     after = 1 + (_NOTICED_AFTER - 1) * draws.named("noticed after").exponential(made.index)
     at = made.at + (after * DAY).astype(np.int64) // 1_000_000 * 1_000_000
     end = midnight(population, np.array([population.world.closing(population.plan)]))[0]
     noticed = (draws.named("noticed").uniform(made.index) < chance) & (at < end)
-    rows = Rows(
+    rows = EventRows(
         "Payment Disputed",
         made.index,
         made.user,

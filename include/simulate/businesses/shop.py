@@ -9,7 +9,7 @@ import numpy as np
 from include.simulate.businesses.shared import MINUTE, MOST, by_taste, leaves_soon, several
 from include.simulate.catalogue import TOGETHER, Catalogue, Positions, favourites
 from include.simulate.population import BREADTH, PRICE, THRIFT, Population
-from include.simulate.rows import Rows
+from include.simulate.rows import EventRows
 from include.simulate.seeds import Array, Draws, Index
 from include.simulate.visits import Visits, measure
 
@@ -37,7 +37,7 @@ def lines_per_order(population: Population) -> Array:
     return answer
 
 
-def happenings(population: Population, items: Catalogue, visits: Visits) -> list[Rows]:
+def happenings(population: Population, items: Catalogue, visits: Visits) -> list[EventRows]:
     """Orders and views of these visits."""
     draws = population.draws.named("shop")
     ordered = draws.named("orders").uniform(visits.index) < ORDERED
@@ -47,7 +47,7 @@ def happenings(population: Population, items: Catalogue, visits: Visits) -> list
     return [
         orders,
         _views(population, items, visits, draws),
-        Rows(
+        EventRows(
             "Product Viewed",
             before.index | np.uint64(1 << 63),  # apart from what was only looked at
             before.user,
@@ -60,7 +60,7 @@ def happenings(population: Population, items: Catalogue, visits: Visits) -> list
 
 def _orders(
     population: Population, items: Catalogue, visits: Visits, chosen: Positions, draws: Draws
-) -> Rows:
+) -> EventRows:
     user, index = visits.user[chosen], visits.index[chosen]
     mean = lines_per_order(population)[user] - 1
     # companions take the upper half of the numbers that lines of a visit have
@@ -81,7 +81,7 @@ def _orders(
     reduced = draws.named("reduced").uniform(line) < _reduced(population)[user]
     rate = np.ceil(3 * draws.named("reduction").uniform(line)) / 10
     discount = np.round(gross * np.where(reduced, rate, 0.0), 2)
-    return Rows(
+    return EventRows(
         "Order Completed",
         line,
         user,
@@ -134,10 +134,10 @@ def own_favourites(population: Population, items: Catalogue, low: int, high: int
     )
 
 
-def _views(population: Population, items: Catalogue, visits: Visits, draws: Draws) -> Rows:
+def _views(population: Population, items: Catalogue, visits: Visits, draws: Draws) -> EventRows:
     counts = 1 + draws.named("views").poisson(_VIEWED, visits.index, most=MOST - 1)
     place, ordinal, index = several(counts, visits.index)
     user, day = visits.user[place], visits.day[place]
     item = by_taste(population, items, user, day, draws.named("viewed"), index)
     at = visits.at[place] - (ordinal + 6) * MINUTE
-    return Rows("Product Viewed", index, user, at, day, item=items.number[item])
+    return EventRows("Product Viewed", index, user, at, day, item=items.number[item])

@@ -11,10 +11,10 @@ from typing import Any
 
 from include.handoffs import Interval
 from include.incidents import Incident, Incidents
-from include.quality.checks import Inspection, Rejected, Result, SetAside, Summary, to_json
+from include.quality.checks import FailedRow, Inspection, Result, Summary, UnacceptedRows, to_json
 from include.tenants.namespace import TenantRef
 
-_Row = tuple[Interval, SetAside]  #: of the slice that it was set aside of
+_Row = tuple[Interval, FailedRow]  #: of the slice that it was set aside of
 
 
 @dataclass
@@ -30,7 +30,7 @@ class InMemoryChecks:
         tenant: TenantRef,
         inspection: Inspection,
         incidents: Sequence[Incident],
-        rejected: Sequence[Rejected],
+        rejected: Sequence[UnacceptedRows],
     ) -> None:
         """See `Checks.record`."""
         rows = dict(self._rows)  # before anything changes, as reading rows may fail
@@ -61,7 +61,7 @@ class InMemoryChecks:
         inspections = sorted(self.inspections(tenant), key=_end)
         return [_summary(end, list(ending)) for end, ending in groupby(inspections, _end)]
 
-    def set_aside(self, tenant: TenantRef, source: str) -> list[SetAside]:
+    def set_aside(self, tenant: TenantRef, source: str) -> list[FailedRow]:
         """See `Checks.set_aside`."""
         rows = self._rows.get((tenant.id, source), [])
         return [row for _, row in sorted(rows, key=_order)]

@@ -6,8 +6,7 @@ each event once, and the engine leaves out what was not known at the instant tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
@@ -22,7 +21,7 @@ from include.features.online.layout import Layout, layouts
 from include.features.online.progress import needed_since, served_from_now
 from include.features.online.records import entities_of, records_of
 from include.features.online.served import Served, unanswered
-from include.features.online.store import OnlineFeatures, check_instant, of_owner
+from include.features.online.store import OnlineFeatures, check_instant
 from include.features.online.tables import (
     EVENT,
     FACT,
@@ -37,7 +36,7 @@ from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import Materialized
 from include.storage.canonical import ATTRIBUTES, EVENTS
-from include.tenants.namespace import TenantRef, global_owner, is_global
+from include.tenants.namespace import TenantRef
 
 _Row = dict[str, Any]
 _EVENTS = pa.schema([EVENTS.field(name) for name in EVENT])
@@ -46,7 +45,7 @@ _FACTS = pa.schema([ATTRIBUTES.field(name) for name in FACT])
 
 @dataclass
 class _Kept:
-    """What one owner's store holds."""
+    """What one tenant's store holds."""
 
     delivered: dict[str, _Row] = field(default_factory=dict)  #: events from the lake, by their key
     streamed: dict[str, _Row] = field(default_factory=dict)  #: those that it has not delivered yet
@@ -79,7 +78,6 @@ class InMemoryOnlineStore:
     """Keeps rows until the process ends."""
 
     _kept: dict[TenantRef, _Kept] = field(default_factory=dict)
-    _turns: dict[TenantRef, Lock] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock, repr=False)
 
     def append(
@@ -104,8 +102,7 @@ class InMemoryOnlineStore:
     ) -> datetime | None:
         """See `OnlineStore.since`."""
         kept = self._of(owner)
-        own = of_owner(owner, views)
-        return needed_since(kept.watermarks, kept.served, owner, own, timezone)
+        return needed_since(kept.watermarks, kept.served, owner, views, timezone)
 
     def materialize(
         self,
@@ -122,7 +119,6 @@ class InMemoryOnlineStore:
         """See `OnlineStore.materialize`."""
         check_instant(until)
         tenant_zone(timezone)
-        views = of_owner(owner, views)
         delivered, facts = delivered_rows(owner, events, attributes)
         delivered, facts = known(delivered, None, until), known(facts, None, until)
         with self._lock:
@@ -158,30 +154,11 @@ class InMemoryOnlineStore:
 
     def reader(self, tenant: TenantRef, service: FeatureService) -> InMemoryReader:
         """See `OnlineStore.reader`."""
-        own = _Kept() if is_global(tenant.id) else self._of(tenant)
-        return InMemoryReader(own, self._of(global_owner(tenant.region)), service)
+        return InMemoryReader(self._of(tenant), service)
 
     def freshness(self, owner: TenantRef) -> list[Served]:
         """See `OnlineStore.freshness`."""
         return sorted(self._of(owner).served, key=lambda view: (view.view, view.fingerprint))
-
-    def keep_members(self, pool: TenantRef, members: Sequence[str]) -> None:
-        """See `OnlineStore.keep_members`."""
-        with self._lock:
-            kept = self._of(pool)
-            streamed = kept.streamed.items()
-            kept.streamed = {k: row for k, row in streamed if row["tenant_id"] in members}
-
-    def empty(self, owner: TenantRef) -> None:
-        """See `OnlineStore.empty`."""
-        with self._lock:
-            vars(self._of(owner)).update(vars(_Kept()))
-
-    @contextmanager
-    def exclusive(self, pool: TenantRef) -> Iterator[None]:
-        """See `OnlineStore.exclusive`."""
-        with self._turns.setdefault(pool, Lock()):
-            yield
 
     def _of(self, owner: TenantRef) -> _Kept:
         return self._kept.setdefault(owner, _Kept())
@@ -190,18 +167,17 @@ class InMemoryOnlineStore:
 class InMemoryReader:
     """Computes from the rows as they are when it is asked."""
 
-    def __init__(self, own: _Kept, pool: _Kept, service: FeatureService) -> None:
-        self._own, self._pool, self._service = own, pool, service
+    def __init__(self, kept: _Kept, service: FeatureService) -> None:
+        self._kept, self._service = kept, service
 
     def read(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> OnlineFeatures:
         """See `Reader.read`."""
-        spine = Spine.at(entities, at)
+        spine, kept = Spine.at(entities, at), self._kept
         spine.check_serves(self._service)
         columns: dict[str, pa.Array] = {}
         stale: dict[str, str] = {}
         fresh: list[FeatureView] = []
         for view in self._service.views:
-            kept = self._own if view.scope == "tenant" else self._pool
             reason = unanswered(view, kept.watermark_of(view), at)
             if reason is None:
                 fresh.append(view)
@@ -210,8 +186,8 @@ class InMemoryReader:
                 columns |= nulls(view, len(spine.table))
         if fresh:
             service = FeatureService(self._service.name, tuple(fresh))
-            own = (self._own.events(), self._own.attributes(), self._own.timezone)
-            table = in_memory.compute(service, spine, *own, self._pool.events())
+            rows = kept.events(), kept.attributes()
+            table = in_memory.compute(service, spine, *rows, kept.timezone)
             columns |= {name: table[name] for name in service.columns}
         keys = dict(zip(spine.table.column_names, spine.table.columns, strict=True))
         return OnlineFeatures(answer(self._service, keys, columns), stale)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any
 
-from include.monitoring.retrain_effect import Effect
+from include.monitoring.retrain_effect import RetrainEffect
 from include.monitoring.retrains import Decision, Outcome, RetrainRequest, outcome_details
 from include.tenants.namespace import TenantRef
 
@@ -97,7 +97,7 @@ class InMemoryRetrains:
         )
 
     def enter_effect(
-        self, tenant: TenantRef, use_case: str, as_of: datetime, effect: Effect
+        self, tenant: TenantRef, use_case: str, as_of: datetime, effect: RetrainEffect
     ) -> bool:
         """See `Retrains.enter_effect`."""
         return self._change(

@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 
 from include.handoffs import Interval
 from include.incidents import Incident
-from include.quality.checks import Inspection, Rejected, Result, SetAside, Summary, to_json
+from include.quality.checks import FailedRow, Inspection, Result, Summary, UnacceptedRows, to_json
 from include.storage.postgres import Connection, tenant_transaction
 from include.stores.postgres import incidents as incident_rows
 from include.stores.postgres import quarantine
@@ -62,7 +62,7 @@ class PostgresChecks:
         tenant: TenantRef,
         inspection: Inspection,
         incidents: Sequence[Incident],
-        rejected: Sequence[Rejected],
+        rejected: Sequence[UnacceptedRows],
     ) -> None:
         """See `Checks.record`."""
         with tenant_transaction(tenant) as connection:
@@ -87,10 +87,10 @@ class PostgresChecks:
             rows = connection.execute(_SUMMARIES, [tenant.id]).fetchall()
         return [Summary(**row) for row in rows]
 
-    def set_aside(self, tenant: TenantRef, source: str) -> list[SetAside]:
+    def set_aside(self, tenant: TenantRef, source: str) -> list[FailedRow]:
         """See `Checks.set_aside`."""
         with tenant_transaction(tenant) as connection:
-            return [SetAside(**row) for row in quarantine.rows(connection, tenant, _STAGE, source)]
+            return [FailedRow(**row) for row in quarantine.rows(connection, tenant, _STAGE, source)]
 
 
 def _write_results(connection: Connection, tenant: TenantRef, inspection: Inspection) -> None:
@@ -112,7 +112,7 @@ def _write_results(connection: Connection, tenant: TenantRef, inspection: Inspec
     )
 
 
-def _write_rejected(connection: Connection, tenant: TenantRef, slice_: Rejected) -> None:
+def _write_rejected(connection: Connection, tenant: TenantRef, slice_: UnacceptedRows) -> None:
     source, interval = slice_.source, slice_.interval
     connection.execute(_FORGET_ROWS, [tenant.id, _STAGE, source, interval.start, interval.end])
     rows = ((one.row_number, one.reason, to_json(one.row)) for one in slice_.rows)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from include.monitoring.retrain_effect import Effect
+from include.monitoring.retrain_effect import RetrainEffect
 from include.monitoring.retrains import Decision, Outcome, RetrainRequest, outcome_details
 from include.storage import audit
 from include.storage.postgres import Connection, tenant_transaction
@@ -119,7 +119,7 @@ class PostgresRetrains:
             return _entered(connection, tenant, use_case, as_of, done.rowcount)
 
     def enter_effect(
-        self, tenant: TenantRef, use_case: str, as_of: datetime, effect: Effect
+        self, tenant: TenantRef, use_case: str, as_of: datetime, effect: RetrainEffect
     ) -> bool:
         """See `Retrains.enter_effect`."""
         key = [tenant.id, use_case, as_of]
@@ -151,5 +151,7 @@ def _request(row: DictRow) -> RetrainRequest:
     return RetrainRequest(as_of=row["as_of"].astimezone(UTC), effect=_effect(row), **columns)
 
 
-def _effect(row: DictRow) -> Effect | None:
-    return Effect.read(row["effect"], row["effect_details"]) if row["effect_details"] else None
+def _effect(row: DictRow) -> RetrainEffect | None:
+    return (
+        RetrainEffect.read(row["effect"], row["effect_details"]) if row["effect_details"] else None
+    )

@@ -12,8 +12,8 @@ from typing import Any, Protocol, cast
 
 from include.models.contributors import Contributors
 from include.models.model import Model
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import ESTIMATORS, UseCase
 
 Settings = Mapping[str, Any]
@@ -32,7 +32,7 @@ class RowEstimator(Protocol):
         self,
         use_case: UseCase,
         settings: Settings,
-        rows: Rows,
+        rows: LabelledRows,
         contributors: Contributors | None = None,
     ) -> Model:
         """The model of all rows.
@@ -48,8 +48,8 @@ class ListEstimator(Protocol):
     def fit_lists(
         self,
         use_case: UseCase,
-        training: Rows,
-        windows: Windows,
+        training: LabelledRows,
+        windows: TrainingWindows,
         parent: Model | None = None,
         contributors: Contributors | None = None,
     ) -> tuple[Model, Trials]:

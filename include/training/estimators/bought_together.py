@@ -19,15 +19,15 @@ from include.training.list_rows import (
     list_model,
     looked_at,
 )
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import UseCase
 
 
 def fit_lists(
     use_case: UseCase,
-    training: Rows,
-    windows: Windows,
+    training: LabelledRows,
+    windows: TrainingWindows,
     parent: Model | None = None,
     contributors: Contributors | None = None,
 ) -> tuple[Model, Trials]:

@@ -34,8 +34,8 @@ from include.training.list_rows import (
     looked_at,
     wanted,
 )
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import TOP, UseCase
 
 #: Strengths by which a tenant's item similarities are drawn to the global ones.
@@ -44,8 +44,8 @@ SHRINKAGES: Final = (0.0, 30.0, 300.0)
 
 def fit_lists(
     use_case: UseCase,
-    training: Rows,
-    windows: Windows,
+    training: LabelledRows,
+    windows: TrainingWindows,
     parent: Model | None = None,
     contributors: Contributors | None = None,
 ) -> tuple[Model, Trials]:

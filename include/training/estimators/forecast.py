@@ -16,14 +16,16 @@ from include.models.forecast import ForecastPredictor, Rule, forecast_model
 from include.models.forecast_fit import Observed
 from include.models.model import Model
 from include.training.estimators import Settings
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import Baseline, UseCase
 
 SETTINGS: Final[tuple[Settings, ...]] = ({"rounds": 80, "num_leaves": 16, "min_data_in_leaf": 40},)
 MORE_SETTINGS: Final[tuple[Settings, ...]] = ()
 
 
-def fit(use_case: UseCase, settings: Settings, rows: Rows, _: Contributors | None = None) -> Model:
+def fit(
+    use_case: UseCase, settings: Settings, rows: LabelledRows, _: Contributors | None = None
+) -> Model:
     """Trees and rules, with intervals."""
     predictor = forecast_fit.fit(
         _observed(rows),
@@ -37,13 +39,13 @@ def fit(use_case: UseCase, settings: Settings, rows: Rows, _: Contributors | Non
     return forecast_model(predictor, {**settings, "seed": use_case.seed})
 
 
-def recorrected(use_case: UseCase, base: Model, rows: Rows) -> Model:
+def recorrected(use_case: UseCase, base: Model, rows: LabelledRows) -> Model:
     """Another forecast with its trees as they are, and answers and intervals as `rows` call for."""
     predictor = cast(ForecastPredictor, base.predictor)
     return replace(base, predictor=forecast_fit.corrected(predictor, _observed(rows)))
 
 
-def naive_model(use_case: UseCase, baseline: Baseline, rows: Rows | None = None) -> Model:
+def naive_model(use_case: UseCase, baseline: Baseline, rows: LabelledRows | None = None) -> Model:
     """A baseline as forecast, with intervals where there are rows to tell them by."""
     rules = tuple(dict.fromkeys((_rule(baseline), _rule(use_case.baselines[-1]))))
     columns = dict.fromkeys(name for one in rules for name in (one.column, one.then) if name)
@@ -65,5 +67,5 @@ def _most(use_case: UseCase) -> float | None:
     return float(-(-use_case.label.horizon // timedelta(days=1)) + 1)
 
 
-def _observed(rows: Rows) -> Observed:
+def _observed(rows: LabelledRows) -> Observed:
     return Observed(rows.features, rows.label, rows.entity, rows.as_of)

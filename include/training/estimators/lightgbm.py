@@ -11,7 +11,7 @@ from include.models.contributors import Contributors
 from include.models.estimators import LightGBMPredictor, matrix
 from include.models.model import Model
 from include.training.estimators import Settings
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.training.updating import group_sizes
 from include.use_cases.declaration import Task, UseCase
 
@@ -37,14 +37,16 @@ _OBJECTIVES: Final[Mapping[Task, Mapping[str, Any]]] = {
 }
 
 
-def fit(use_case: UseCase, settings: Settings, rows: Rows, _: Contributors | None = None) -> Model:
+def fit(
+    use_case: UseCase, settings: Settings, rows: LabelledRows, _: Contributors | None = None
+) -> Model:
     """Trees over all columns that the use case calculates with."""
     predictor, parameters = fit_trees(use_case, settings, rows, use_case.columns)
     return Model("lightgbm", use_case.columns, predictor, parameters)
 
 
 def fit_trees(
-    use_case: UseCase, settings: Settings, rows: Rows, columns: tuple[str, ...]
+    use_case: UseCase, settings: Settings, rows: LabelledRows, columns: tuple[str, ...]
 ) -> tuple[LightGBMPredictor, Mapping[str, Any]]:
     """Trees over these columns, and the parameters they were fitted with."""
     parameters = {**_TREES, **_OBJECTIVES[use_case.task], **settings, "seed": use_case.seed}

@@ -15,14 +15,16 @@ from include.models.contributors import Contributors
 from include.models.estimators import PipelinePredictor, matrix, signed_log
 from include.models.model import Model
 from include.training.estimators import Settings
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import UseCase
 
 SETTINGS: Final[tuple[Settings, ...]] = ({"C": 0.01}, {"C": 0.1})
 MORE_SETTINGS: Final[tuple[Settings, ...]] = ()
 
 
-def fit(use_case: UseCase, settings: Settings, rows: Rows, _: Contributors | None = None) -> Model:
+def fit(
+    use_case: UseCase, settings: Settings, rows: LabelledRows, _: Contributors | None = None
+) -> Model:
     """A classifier whose scores are probabilities."""
     pipeline = make_pipeline(
         SimpleImputer(strategy="median", keep_empty_features=True),

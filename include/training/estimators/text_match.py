@@ -11,7 +11,7 @@ from include.models.model import Model
 from include.models.text_match import TextMatchPredictor
 from include.training.estimators import Settings
 from include.training.estimators.lightgbm import fit_trees
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import UseCase
 
 SETTINGS: Final[tuple[Settings, ...]] = ({"rounds": 60, "num_leaves": 8, "min_data_in_leaf": 40},)
@@ -19,7 +19,10 @@ MORE_SETTINGS: Final[tuple[Settings, ...]] = ()
 
 
 def fit(
-    use_case: UseCase, settings: Settings, rows: Rows, contributors: Contributors | None = None
+    use_case: UseCase,
+    settings: Settings,
+    rows: LabelledRows,
+    contributors: Contributors | None = None,
 ) -> Model:
     """A ranking by the numeric features and the likeness."""
     assert use_case.texts is not None  # the declaration checks it

@@ -34,21 +34,21 @@ import numpy as np
 
 from include.features.origins import TIMING
 from include.training.leakage.certainty import too_sure
-from include.training.leakage.evidence import Found, Fresh, Logged, Looks
+from include.training.leakage.evidence import Fresh, Logged, Looks, SuspectedOrigin
 from include.training.leakage.power import Flags, power
 from include.training.leakage.strength import too_strong
 from include.training.leakage.table import Side, Table
 from include.training.leakage.times import changed_with_age, fresher, lacking, rewritten
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import UseCase
 
-__all__ = ["Found", "Fresh", "Logged", "Looks", "find", "power", "sampled"]
+__all__ = ["Fresh", "Logged", "Looks", "SuspectedOrigin", "find", "power", "sampled"]
 
 #: Rows that are looked at, those of whole entities: more say nothing new.
 MOST_ROWS: Final = 20_000
 
 
-def sampled(rows: Rows) -> Rows:
+def sampled(rows: LabelledRows) -> LabelledRows:
     """The rows of every second, third, … entity where there are more than anybody needs."""
     step = -(-len(rows) // MOST_ROWS)
     if step <= 1:
@@ -57,7 +57,9 @@ def sampled(rows: Rows) -> Rows:
     return rows.where(keep)
 
 
-def find(use_case: UseCase, rows: Rows, looks: Looks | None = None) -> tuple[Found, ...]:
+def find(
+    use_case: UseCase, rows: LabelledRows, looks: Looks | None = None
+) -> tuple[SuspectedOrigin, ...]:
     """Every origin of the use case's features that looks like its outcome, with the reasons.
 
     Args:
@@ -76,7 +78,7 @@ def find(use_case: UseCase, rows: Rows, looks: Looks | None = None) -> tuple[Fou
         gaps = [gone[name] for name in names if name in gone]
         reasons = (*_reasons(side, looks), *gaps[:1])
         if reasons:
-            found.append(Found(origin, names, reasons))
+            found.append(SuspectedOrigin(origin, names, reasons))
     return tuple(found)
 
 

@@ -40,7 +40,7 @@ class Looks:
 
 
 @dataclass(frozen=True)
-class Found:
+class SuspectedOrigin:
     """An origin that looks like the outcome."""
 
     origin: str

@@ -15,18 +15,18 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class InfluenceEstimate:
     """A figure, and each row's part in its error."""
 
     value: float
     influence: Floats
 
-    def __sub__(self, other: Estimate) -> Estimate:
-        return Estimate(self.value - other.value, self.influence - other.influence)
+    def __sub__(self, other: InfluenceEstimate) -> InfluenceEstimate:
+        return InfluenceEstimate(self.value - other.value, self.influence - other.influence)
 
-    def times(self, factor: float) -> Estimate:
+    def times(self, factor: float) -> InfluenceEstimate:
         """Scaled, the sign included."""
-        return Estimate(factor * self.value, factor * self.influence)
+        return InfluenceEstimate(factor * self.value, factor * self.influence)
 
     def above(self, bound: float, entity: Codes, errors: float) -> bool:
         """Whether it is more than that by so many standard errors."""
@@ -34,7 +34,7 @@ class Estimate:
         return bool(self.value > bound and self.value - bound > errors * spread)
 
 
-def power(label: Floats, score: Floats, binary: bool) -> Estimate:
+def power(label: Floats, score: Floats, binary: bool) -> InfluenceEstimate:
     """Somers' D of the label given a score: 2 AUC − 1, or of a total the rank correlation.
 
     A score that is missing stands in the middle of all.
@@ -44,17 +44,17 @@ def power(label: Floats, score: Floats, binary: bool) -> Estimate:
     if not binary:
         x, y = standard(rankdata(score)), standard(rankdata(label))
         rho = float((x * y).mean())
-        return Estimate(rho, (x * y - rho * (x**2 + y**2) / 2) / len(x))
+        return InfluenceEstimate(rho, (x * y - rho * (x**2 + y**2) / 2) / len(x))
     positive = label == 1
     count, ups = len(score), int(positive.sum())
     if not 0 < ups < count:
-        return Estimate(0.0, np.zeros(count))
+        return InfluenceEstimate(0.0, np.zeros(count))
     ranks = rankdata(score)
     below = np.empty(count)  # share of the other class that is below, or above; ties count half
     below[positive] = (ranks[positive] - rankdata(score[positive])) / (count - ups)
     below[~positive] = 1 - (ranks[~positive] - rankdata(score[~positive])) / ups
     auc = float(below[positive].mean())
-    return Estimate(2 * auc - 1, 2 * (below - auc) / np.where(positive, ups, count - ups))
+    return InfluenceEstimate(2 * auc - 1, 2 * (below - auc) / np.where(positive, ups, count - ups))
 
 
 def standard(values: Floats) -> Floats:

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from include.features.origins import EVENT, TIMING
-from include.training.leakage.power import Estimate, Floats
+from include.training.leakage.power import Floats, InfluenceEstimate
 from include.training.leakage.table import SURE, Side, monotone
 
 #: Share of what everything else leaves unexplained, above which an origin is suspect; of what a
@@ -32,7 +32,7 @@ def too_strong(side: Side) -> Iterator[str]:
             return
 
 
-def explained(side: Side) -> Iterator[tuple[str, Estimate]]:
+def explained(side: Side) -> Iterator[tuple[str, InfluenceEstimate]]:
     """Share of what the rest leaves unexplained, by its best feature and by all together."""
     table = side.table
     left = (table.target - side.expected) ** 2
@@ -42,7 +42,7 @@ def explained(side: Side) -> Iterator[tuple[str, Estimate]]:
     for words, answer in (("alone", alone), ("with all else", whole)):
         gained = left - (table.target - answer) ** 2
         share = float(gained.sum() / left.sum()) if left.any() else 0.0
-        yield words, Estimate(share, (gained - share * left) / (left.sum() or 1.0))
+        yield words, InfluenceEstimate(share, (gained - share * left) / (left.sum() or 1.0))
 
 
 def _allowed(side: Side) -> float:

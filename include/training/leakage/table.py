@@ -12,8 +12,8 @@ from sklearn.isotonic import isotonic_regression
 
 from include.features.origins import EVENT, by_origin, counted, origins
 from include.models.estimators import matrix
-from include.training.leakage.power import Codes, Estimate, Flags, Floats, power, standard
-from include.training.rows import Rows
+from include.training.leakage.power import Codes, Flags, Floats, InfluenceEstimate, power, standard
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import UseCase
 
 #: Rows of either class, and in all, without which nothing is said.
@@ -44,7 +44,7 @@ class Table:
     moments: Floats
 
     @classmethod
-    def of(cls, use_case: UseCase, rows: Rows) -> Table | None:
+    def of(cls, use_case: UseCase, rows: LabelledRows) -> Table | None:
         """None where there is too little to say anything, or where models read no features."""
         binary = use_case.task != "regression"
         rarer = min((rows.label == 1).sum(), (rows.label != 1).sum()) if binary else len(rows)
@@ -111,12 +111,12 @@ class Table:
         agreed = np.abs(ranks.T @ target)
         return [names[place] for place in np.argsort(-agreed, kind="stable")]
 
-    def power(self, score: Floats, rows: Flags) -> Estimate:
+    def power(self, score: Floats, rows: Flags) -> InfluenceEstimate:
         """Of a score over some rows; the others have no part in it."""
         found = power(self.label[rows], score[rows], self.binary)
         influence = np.zeros(len(score))
         influence[rows] = found.influence
-        return Estimate(found.value, influence)
+        return InfluenceEstimate(found.value, influence)
 
 
 @dataclass(frozen=True)

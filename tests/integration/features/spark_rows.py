@@ -77,21 +77,7 @@ OF_PAIRS = FeatureView(
 )
 OF_ALL = FeatureView("whole", TENANT, SEEN, (Aggregation("count", windows=(DAY, ALL_HISTORY)),))
 OF_ACCOUNTS = FeatureView("accounts", ACCOUNT, attributes=(AttributeLookup("account", "plan"),))
-OF_POOL = FeatureView(
-    "pool",
-    ITEM,
-    SEEN,
-    (Aggregation("count", windows=(WEEK, ALL_HISTORY)), Aggregation("distinct_count", "user_id")),
-    scope="shared",
-    minimum_tenants=2,
-)
-OF_ALL_POOLED = FeatureView(
-    "pool_whole", TENANT, SEEN, (Aggregation("sum", "amount", (WEEK,)),), scope="shared"
-)
-EVERYTHING = FeatureService(
-    "everything",
-    (OF_USERS, OF_ITEMS, OF_PAIRS, OF_ALL, OF_ACCOUNTS, OF_POOL, OF_ALL_POOLED),
-)
+EVERYTHING = FeatureService("everything", (OF_USERS, OF_ITEMS, OF_PAIRS, OF_ALL, OF_ACCOUNTS))
 
 
 def events(seed: int, rows: int, tenant: str = "acme") -> pa.Table:

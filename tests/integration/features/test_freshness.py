@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from include import cli
-from include.features.catalogue import CHURN_FEATURES
+from include.features.services import CHURN_FEATURES
 from include.runtime.postgres import Postgres
 from include.storage.migrate import migrate
 from include.stores.postgres.online import PostgresOnlineStore

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.features import in_memory
-from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
+from include.features.services import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.runtime.postgres import Postgres
@@ -51,7 +51,6 @@ def close(one: float, other: float) -> bool:
     service=st.sampled_from(generated.SERVICES),
     rows=st.lists(generated.events, max_size=25),
     known=st.lists(generated.facts, max_size=8),
-    pooled=st.lists(generated.events, max_size=10),
     spine=st.lists(generated.spine_rows, min_size=1, max_size=6),
     zone=st.sampled_from(generated.ZONES),
     seed=st.integers(0, 1 << 16),
@@ -61,19 +60,16 @@ def test_online_equals_offline(
     service: FeatureService,
     rows: list[dict[str, Any]],
     known: list[dict[str, Any]],
-    pooled: list[dict[str, Any]],
     spine: list[Any],
     zone: str,
     seed: int,
 ) -> None:
     """Every function, with ties, late and announced events, late facts, nulls and restatements."""
-    owned = [row | {"tenant_id": f"t{number % 3}"} for number, row in enumerate(pooled)]
     inputs = (
         generated.spine_of(spine),
         generated.table(rows, generated.EVENTS),
         generated.table(known, generated.ATTRIBUTES),
         zone,
-        generated.table(owned, generated.EVENTS),
     )
     wanted = in_memory.compute(service, *inputs)
     for online in (None, InMemoryOnlineStore()):

@@ -6,34 +6,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pyarrow as pa
 import pytest
 
-from include.errors import ConfigError, IsolationError
+from include.errors import IsolationError
 from include.features import in_memory
-from include.features.online.stage import empty_pool, materialize, materialize_pool
+from include.features.online.stage import materialize
 from include.features.online.store import OnlineStore
 from include.features.spine import Spine
-from include.features.views import FeatureService
 from include.handoffs import Interval, Materialized
 from include.runtime.postgres import Postgres
 from include.storage.lake import Lake
 from include.stores.memory.online import InMemoryOnlineStore
 from include.stores.postgres.online import PostgresOnlineStore, compaction, materialization
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import global_owner
 from tests.online_shop import (
     DAY,
-    POPULARITY,
     SHOP,
-    SPEND,
     START,
     OwnerStore,
     facts,
     forget,
     hour,
-    kept,
     lines,
 )
 
@@ -42,16 +36,15 @@ pytestmark = pytest.mark.integration
 USERS = {"user_id": ["ann", "bob"]}
 
 
-def tenant(name: str, *, consent: bool = True, region: str = "eu") -> TenantConfig:
+def tenant(name: str) -> TenantConfig:
     return TenantConfig.model_validate(
         {
             "id": name,
             "name": name,
-            "region": region,
+            "region": "eu",
             "timezone": "Europe/Vienna",
             "schedule": "0 0 * * *",
             "history_from": "2024-01-01",
-            "pooling": {"consent": consent},
             "use_cases": {"churn": None},
             "sources": [
                 {
@@ -69,8 +62,7 @@ def tenant(name: str, *, consent: bool = True, region: str = "eu") -> TenantConf
     )
 
 
-ONE, TWO, THREE = tenant("one"), tenant("two"), tenant("three")
-POOL = global_owner("eu")
+ONE, TWO = tenant("one"), tenant("two")
 
 
 @pytest.fixture
@@ -82,10 +74,9 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.fixture
 def postgres_store(database: Postgres) -> Iterator[OnlineStore]:
     """The store in Postgres, empty."""
-    owners = (ONE.ref, TWO.ref, THREE.ref, POOL)
-    forget(*owners)
+    forget(ONE.ref, TWO.ref)
     yield PostgresOnlineStore()
-    forget(*owners)
+    forget(ONE.ref, TWO.ref)
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -206,11 +197,11 @@ def test_another_tenants_tables_are_refused(lake: Lake, online: OnlineStore) -> 
 
 
 def test_a_tenant_without_online_views_has_nothing_to_do(lake: Lake, online: OnlineStore) -> None:
-    """Shared views are the pool's: a tenant's run leaves them alone."""
+    """Where no use case is served online, nothing is read or kept."""
     version = lake.version(ONE.ref, "events")
     done = materialize(
         ONE,
-        (POPULARITY,),
+        (),
         events=version,
         attributes=version,
         until=hour(24),
@@ -218,64 +209,6 @@ def test_a_tenant_without_online_views_has_nothing_to_do(lake: Lake, online: Onl
         online=online,
     )
     assert done == Materialized("one", hour(24), (), 0, 0)
-
-
-def test_the_pool_follows_its_members(lake: Lake, online: OnlineStore) -> None:
-    """Who consents is in it from the next run on; of who left, nothing remains."""
-    service = FeatureService("shared", (POPULARITY,))
-    for member, row in ((ONE, "a x tea 1 1"), (TWO, "a y tea 1 2"), (THREE, "a z tea 1 3")):
-        deliver(lake, 0, row, to=member)
-
-    def count(*members: TenantConfig, until: float) -> list[Any]:
-        materialize_pool(members, (SPEND, POPULARITY), until=hour(until), lake=lake, online=online)
-        found = online.reader(POOL, service).read({"item_id": ["tea"]}, hour(until))
-        return found.table["popularity__count_7d"].to_pylist()
-
-    assert count(ONE, TWO, until=24) == [2]
-    deliver(lake, 1, "b x tea 1 25")
-    assert count(ONE, TWO, until=48) == [3]
-    assert count(ONE, TWO, THREE, until=48) == [4]
-    assert count(TWO, THREE, until=49) == [2]
-    if isinstance(online, PostgresOnlineStore):
-        assert all("'words': b'twothree'" in row for row in kept(POOL)["online_partials"])
-    assert count(THREE, until=50) == [None]
-
-
-def test_what_streamed_in_leaves_the_pool_with_its_tenant(lake: Lake, online: OnlineStore) -> None:
-    """Also what the lake never delivered; and where nobody consents, nothing at all remains."""
-    pool = OwnerStore(online, POOL, FeatureService("shared", (POPULARITY,)), "UTC")
-    for member, row in ((ONE, "a x tea 1 1"), (TWO, "a y tea 1 2"), (THREE, "a z tea 1 3")):
-        deliver(lake, 0, row, to=member)
-    materialize_pool((ONE, TWO, THREE), (POPULARITY,), until=hour(24), lake=lake, online=online)
-    pool.append(lines("s x tea 1 30", tenant="one"))
-    pool.append(lines("s y tea 1 30", tenant="two"))
-
-    def count(at: float) -> list[Any]:
-        found = pool.read({"item_id": ["tea"]}, hour(at)).table
-        return found["popularity__count_7d"].to_pylist()
-
-    assert count(31) == [5]
-    materialize_pool((ONE, THREE), (POPULARITY,), until=hour(26), lake=lake, online=online)
-    assert count(31) == [3]
-    materialize_pool((TWO, THREE), (POPULARITY,), until=hour(48), lake=lake, online=online)
-    assert count(48) == [2]
-    if isinstance(online, PostgresOnlineStore):
-        assert kept(POOL)["online_events"] == []
-    empty_pool("eu", online)
-    empty_pool("eu", online)
-    assert online.freshness(POOL) == []
-    if isinstance(online, PostgresOnlineStore):
-        assert not any(kept(POOL).values())
-    assert count(48) == [None]
-
-
-def test_who_did_not_consent_is_in_no_pool(lake: Lake, online: OnlineStore) -> None:
-    """Not even by mistake; and no pool spans regions."""
-    silent, far = tenant("silent", consent=False), tenant("far", region="us")
-    with pytest.raises(IsolationError, match="silent did not consent"):
-        materialize_pool((ONE, silent), (POPULARITY,), until=hour(24), lake=lake, online=online)
-    with pytest.raises(ConfigError, match="members of one region"):
-        materialize_pool((ONE, far), (POPULARITY,), until=hour(24), lake=lake, online=online)
 
 
 def test_memory_of_a_first_run_is_bounded_by_pieces(
@@ -292,17 +225,3 @@ def test_memory_of_a_first_run_is_bounded_by_pieces(
         SHOP, Spine.at(users, hour(24)), history, pa.table(facts()), ONE.timezone
     )
     assert answer.to_pylist() == offline.to_pylist()
-
-
-def test_a_store_that_fails_says_so_itself(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no table of a neighbour's that is broken."""
-
-    def fail(*arguments: Any, **options: Any) -> None:
-        raise psycopg.OperationalError("down")
-
-    deliver(lake, 0, "a x tea 1 1")
-    deliver(lake, 0, "a y tea 1 1", to=TWO)
-    online = InMemoryOnlineStore()
-    monkeypatch.setattr(online, "materialize", fail)
-    with pytest.raises(psycopg.OperationalError, match="down"):
-        materialize_pool((ONE, TWO), (POPULARITY,), until=hour(24), lake=lake, online=online)

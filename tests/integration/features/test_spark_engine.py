@@ -18,20 +18,17 @@ pytestmark = pytest.mark.integration
 SPINE = spark_rows.spine(1, 60)
 EVENTS_OF_ACME = spark_rows.events(2, 400)
 FACTS = spark_rows.attributes(3, 150)
-POOL = pa.concat_tables(
-    [spark_rows.events(seed, 150, tenant) for seed, tenant in ((4, "bit"), (5, "cup"), (6, "dot"))]
-)
-INPUTS = (SPINE, EVENTS_OF_ACME, FACTS, "Europe/Vienna", POOL)
+INPUTS = (SPINE, EVENTS_OF_ACME, FACTS, "Europe/Vienna")
 
 
 def _frames(session: SparkSession, **spine_columns: pa.Array) -> tuple[object, ...]:
     table = SPINE.table
     for name, values in spine_columns.items():
         table = table.append_column(name, values)
-    return tuple(session.createDataFrame(one) for one in (table, EVENTS_OF_ACME, FACTS, POOL))
+    return tuple(session.createDataFrame(one) for one in (table, EVENTS_OF_ACME, FACTS))
 
 
-def test_every_function_of_every_scope_equals_the_reference() -> None:
+def test_every_function_equals_the_reference() -> None:
     """Spark's features of a hard history are the reference's: types, nulls, order, metadata."""
     found = spark.compute(spark_rows.EVERYTHING, *INPUTS)
     wanted = in_memory.compute(spark_rows.EVERYTHING, *INPUTS)
@@ -66,9 +63,7 @@ def test_the_session_decides_nothing_about_values() -> None:
         session.conf.set(name, value)
     try:
         frames = _frames(session, label=number)
-        answer = spark.compute_frames(
-            spark_rows.EVERYTHING, *frames[:3], "Europe/Vienna", frames[3], buckets=40
-        )
+        answer = spark.compute_frames(spark_rows.EVERYTHING, *frames, "Europe/Vienna", buckets=40)
         found = answer.toArrow().sort_by("label")
     finally:
         for name, value in before.items():
@@ -114,13 +109,13 @@ def test_without_history_every_spine_row_still_comes_back(rows: int) -> None:
 
 def test_rows_of_two_tenants_are_refused() -> None:
     """Whoever passes the events of two tenants gets an error, not a mixture."""
-    both = pa.concat_tables([EVENTS_OF_ACME, POOL])
+    both = pa.concat_tables([EVENTS_OF_ACME, spark_rows.events(4, 150, "bit")])
     with pytest.raises(IsolationError):
-        spark.compute(spark_rows.EVERYTHING, SPINE, both, FACTS, "UTC", POOL)
+        spark.compute(spark_rows.EVERYTHING, SPINE, both, FACTS, "UTC")
     session = spark.local_session()
-    spine, _, facts, pool = _frames(session)
+    spine, _, facts = _frames(session)
     answer = spark.compute_frames(
-        spark_rows.EVERYTHING, spine, session.createDataFrame(both), facts, "UTC", pool
+        spark_rows.EVERYTHING, spine, session.createDataFrame(both), facts, "UTC"
     )
     with pytest.raises(Exception, match="IsolationError: features are computed for one tenant"):
         answer.count()
@@ -129,14 +124,14 @@ def test_rows_of_two_tenants_are_refused() -> None:
 def test_mistakes_are_told_before_anything_runs() -> None:
     """A missing key, column or table, or a name that is taken, is told at once."""
     session = spark.local_session()
-    spine, events, facts, pool = _frames(session)
+    spine, events, facts = _frames(session)
     service = spark_rows.EVERYTHING
     with pytest.raises(ConfigError, match="needs user_id on the spine"):
-        spark.compute_frames(service, spine.drop("user_id"), events, facts, "UTC", pool)
+        spark.compute_frames(service, spine.drop("user_id"), events, facts, "UTC")
     with pytest.raises(UnknownNameError, match="unknown column 'amount' in the events; known:"):
-        spark.compute_frames(service, spine, events.drop("amount"), facts, "UTC", pool)
+        spark.compute_frames(service, spine, events.drop("amount"), facts, "UTC")
     with pytest.raises(ConfigError, match="reads attributes; none were given"):
-        spark.compute_frames(service, spine, events, None, "UTC", pool)
+        spark.compute_frames(service, spine, events, None, "UTC")
     named = spine.withColumnRenamed("account_id", "items__trend_7d")
     with pytest.raises(ConfigError, match="the spine already has items__trend_7d"):
         spark.compute_frames(

@@ -17,7 +17,6 @@ from include.features import inputs, spark
 from include.features.views import FeatureService
 from include.handoffs import Interval, TableVersion
 from include.storage.lake import Lake
-from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
 
 pytestmark = pytest.mark.integration
@@ -26,7 +25,7 @@ EARLY = Interval(datetime(2024, 2, 20, tzinfo=UTC), datetime(2024, 3, 10, tzinfo
 LATE = Interval(EARLY.end, datetime(2024, 4, 20, tzinfo=UTC))
 KNOWN_AT = datetime(2024, 3, 17, 12, tzinfo=UTC)
 SPINE = spark_rows.spine(1, 40)
-ACME = TenantRef("acme", "eu", "pool")
+ACME, BIT = TenantRef("acme", "eu", "pool"), TenantRef("bit", "eu", "pool")
 
 
 def _fill(lake: Lake, tenant: TenantRef, table: str, rows: pa.Table, *intervals: Interval) -> None:
@@ -44,11 +43,9 @@ def _fill(lake: Lake, tenant: TenantRef, table: str, rows: pa.Table, *intervals:
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Three tenants; of acme, a quarter of the first weeks' events arrived again in the last."""
+    """Two tenants; of acme, a quarter of the first weeks' events arrived again in the last."""
     lake = Lake(tmp_path_factory.mktemp("lake"))
-    for seed, name in ((4, "bit"), (5, "cup")):
-        tenant = TenantRef(name, "eu", "pool")
-        _fill(lake, tenant, "events", spark_rows.events(seed, 150, name), LATE, EARLY)
+    _fill(lake, BIT, "events", spark_rows.events(4, 150, "bit"), LATE, EARLY)
     events = spark_rows.events(2, 400)
     again = events.slice(1, 100)
     index = events.schema.get_field_index
@@ -65,7 +62,6 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 def test_a_pinned_version_gives_what_the_stage_reads(lake: Lake) -> None:
     """Later versions, what was not yet known, and repeated deliveries change no feature."""
     events, attributes = lake.version(ACME, "events"), lake.version(ACME, "attributes")
-    pool = _pool(lake)
     stage = inputs.read_pinned(
         ACME,
         "Europe/Vienna",
@@ -74,12 +70,10 @@ def test_a_pinned_version_gives_what_the_stage_reads(lake: Lake) -> None:
         attributes=attributes,
         known_at=KNOWN_AT,
         lake=lake,
-        pool=pool,
     )
     wanted = stage.compute(spark_rows.EVERYTHING, SPINE)
     assert len(stage.events) < pc.count_distinct(spark_rows.events(2, 400)["event_id"]).as_py()
     _fill(lake, ACME, "events", spark_rows.events(9, 300), EARLY, LATE)
-    _fill(lake, TenantRef("bit", "eu", "pool"), "events", spark_rows.events(9, 9, "bit"), LATE)
     assert lake.version(ACME, "events").version > events.version
     session = spark.local_session()
     number = pa.array(range(SPINE.table.num_rows), pa.int64())
@@ -92,7 +86,6 @@ def test_a_pinned_version_gives_what_the_stage_reads(lake: Lake) -> None:
         attributes=attributes,
         known_at=KNOWN_AT,
         lake=lake,
-        pool=pool,
     )
     table = found.toArrow().sort_by("row").select(wanted.column_names).cast(wanted.schema)
     assert [n for n in wanted.column_names if not table[n].equals(wanted[n])] == []
@@ -101,7 +94,7 @@ def test_a_pinned_version_gives_what_the_stage_reads(lake: Lake) -> None:
 def test_a_tenant_without_tables_has_features_of_nothing(lake: Lake) -> None:
     """Version -1 is no table and no row, and every spine row comes back."""
     nobody = TenantRef("new", "eu", "pool")
-    service = FeatureService("one", (spark_rows.OF_USERS, spark_rows.OF_POOL))
+    service = FeatureService("one", (spark_rows.OF_USERS,))
     found = spark.compute_from_lake(
         nobody,
         "UTC",
@@ -114,7 +107,6 @@ def test_a_tenant_without_tables_has_features_of_nothing(lake: Lake) -> None:
     ).toArrow()
     assert found.num_rows == SPINE.table.num_rows
     assert set(found["users__count_all"].to_pylist()) == {0}
-    assert found["pool__count_all"].null_count == found.num_rows
 
 
 def test_what_retention_erased_is_said_to_be_gone(tmp_path: Path) -> None:
@@ -129,7 +121,7 @@ def test_what_retention_erased_is_said_to_be_gone(tmp_path: Path) -> None:
 
 def test_another_tenants_tables_are_refused(lake: Lake) -> None:
     """A version that was pinned for somebody else is never opened."""
-    foreign = lake.version(TenantRef("bit", "eu", "pool"), "events")
+    foreign = lake.version(BIT, "events")
     with pytest.raises(IsolationError, match="tables of bit were pinned for acme"):
         _users(lake, foreign)
 
@@ -154,26 +146,6 @@ def test_without_java_the_error_says_what_to_install(tmp_path: Path) -> None:
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         assert message in done.stderr
         assert "make spark" in done.stderr
-
-
-def _pool(lake: Lake) -> str:
-    members = [TenantConfig.model_validate(_tenant(name)) for name in ("bit", "cup")]
-    return inputs.record_pool(members, spark_rows.EVERYTHING, lake)
-
-
-def _tenant(name: str) -> dict[str, object]:
-    mapping = {"event": "x", "event_id": ["id"], "event_timestamp": "at", "user_id": "user"}
-    connector = {"type": "file", "path": "x.csv", "format": "csv"}
-    return {
-        "id": name,
-        "name": name,
-        "region": "eu",
-        "schedule": "0 4 * * 1",
-        "history_from": "2024-01-01",
-        "sources": [{"name": "shop", "connector": connector, "events": mapping}],
-        "use_cases": {"churn": {}},
-        "pooling": {"consent": True},
-    }
 
 
 def _users(lake: Lake, events: TableVersion) -> None:

@@ -15,11 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from include import use_cases
-from include.errors import IntegrityError
-from include.features.inputs import _pooled, pool_tenants, record_pool, unreadable
-from include.features.library.shared import SHARED_ITEM_POPULARITY
-from include.features.online.stage import empty_pool, materialize_pool
-from include.features.views import FeatureService
+from include.features.inputs import unreadable
 from include.handoffs import Interval, Trained
 from include.pipeline import neighbours, runs, steps
 from include.pipeline.report import fleet_status
@@ -42,7 +38,6 @@ pytestmark = pytest.mark.integration
 START = datetime(2024, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 AS_OF = START + DAY
-SERVICE = FeatureService("shared", (SHARED_ITEM_POPULARITY,))
 NAMES = [f"member-{n}" for n in range(7)]
 BROKEN = NAMES[3]
 Break = Callable[[Path], None]
@@ -80,7 +75,6 @@ def fleet(
         for day in range(2):
             deliver(lake, one, START + day * DAY)
     yield found
-    empty_pool("eu", in_postgres().online)
     with psycopg.connect(postgres.dsn("tenantry")) as connection:
         connection.execute("DELETE FROM tenantry.incidents")
 
@@ -176,30 +170,23 @@ def incidents() -> list[dict[str, Any]]:
         ).fetchall()
 
 
+def readable(fleet: dict[str, TenantConfig]) -> list[str]:
+    """Ids of those whose events can be read."""
+    lake, incidents = Lake.from_environment(), in_postgres().incidents
+    found = neighbours.readable(list(fleet.values()), ("events",), lake, AS_OF, incidents)
+    return [one.id for one in found]
+
+
 @pytest.mark.parametrize("how", BREAKS)
-def test_a_broken_neighbour_is_left_out_of_what_is_shared(
+def test_a_broken_neighbour_is_left_out(
     how: str, fleet: dict[str, TenantConfig], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Offline and online, for whoever runs: the list of the pool says without whom, the platform
-    has an incident that names it, and no tenant's log or incident does."""
+    """The platform has an incident that names it, and no tenant's log or incident does."""
     lake = Lake.from_environment()
-    before = run(fleet).shared_members()
-    assert [one.id for one in before] == NAMES
+    assert readable(fleet) == NAMES
     home = lake.root / "eu" / BROKEN / "events"
     BREAKS[how](home)
-    members = run(fleet).shared_members()
-    assert BROKEN not in [one.id for one in members]
-    assert len(members) >= 3
-    pool = record_pool(members, SERVICE, lake)
-    assert pool_tenants(pool, "eu", lake) == [one.id for one in members]
-    shared = _pooled(pool, "eu", ["item_id"], AS_OF, lake)
-    assert shared is not None
-    assert len(shared) == 501 * len(members), "of each, the first day and its last instant"
-    online = in_postgres().online
-    done = materialize_pool(
-        members, (SHARED_ITEM_POPULARITY,), until=AS_OF, lake=lake, online=online
-    )
-    assert done.views == ("shared_item_popularity",)
+    assert readable(fleet) == [name for name in NAMES if name != BROKEN]
     (told,) = incidents()
     assert list(told["details"]) == [BROKEN]
     assert told["closed_at"] is None
@@ -211,7 +198,7 @@ def test_a_broken_neighbour_is_left_out_of_what_is_shared(
     shutil.rmtree(home)
     for day in range(2):
         deliver(lake, fleet[BROKEN], START + day * DAY)
-    assert BROKEN in [one.id for one in run(fleet).shared_members()]
+    assert readable(fleet) == NAMES
     (told,) = incidents()
     assert told["closed_at"] is not None
 
@@ -223,33 +210,11 @@ def test_the_same_instant_has_one_incident_with_all_that_is_broken(
     lake = Lake.from_environment()
     for name in NAMES[2:4]:
         _cut(lake.root / "eu" / name / "events")
-    for name in NAMES[:2]:
-        run(fleet, name).shared_members()
+    for _ in range(2):
+        readable(fleet)
     (told,) = incidents()
     assert sorted(told["details"]) == NAMES[2:4]
     assert told["closed_at"] is None
-
-
-def test_a_table_that_breaks_after_it_was_pinned_names_nobody(
-    fleet: dict[str, TenantConfig],
-) -> None:
-    """Between the look and the read, the error says what to do and not whose it is."""
-    lake = Lake.from_environment()
-    members = run(fleet).shared_members()
-    pool = record_pool(members, SERVICE, lake)
-    online = in_postgres().online
-    _other_schema(lake.root / "eu" / BROKEN / "events")
-    for reading in (
-        lambda: _pooled(pool, "eu", ["item_id", "amount"], AS_OF, lake),
-        lambda: materialize_pool(
-            members, (SHARED_ITEM_POPULARITY,), until=AS_OF, lake=lake, online=online
-        ),
-    ):
-        with pytest.raises(IntegrityError) as raised:
-            reading()
-        assert BROKEN not in str(raised.value)
-        assert raised.value.__cause__ is None
-        assert raised.value.__suppress_context__
 
 
 @pytest.mark.parametrize("table", ["events", "attributes"])

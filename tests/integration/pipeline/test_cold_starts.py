@@ -23,8 +23,8 @@ from include.stores.postgres.stage_runs import PostgresStageRuns
 from include.tenants.config import UseCaseOverrides
 from include.tenants.loader import find_tenant
 from include.tenants.namespace import GLOBAL
-from include.training.catalogue import shown_to
 from include.training.reproduction import reproduce
+from include.training.shared_catalogue import shown_to
 
 STAGE_RUNS: Final = PostgresStageRuns()
 pytestmark = pytest.mark.integration

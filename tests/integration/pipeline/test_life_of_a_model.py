@@ -21,7 +21,7 @@ from include.cli.identity import operator
 from include.handoffs import Interval
 from include.monitoring.live_metrics import LiveMetric
 from include.pipeline import in_process, steps
-from include.pipeline.decay import roll_back_decayed
+from include.pipeline.automatic_rollback import roll_back_decayed
 from include.pipeline.report import fleet_status
 from include.pipeline.runs import Run, open_retrain
 from include.pipeline.stages import stage_named

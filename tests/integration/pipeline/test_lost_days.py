@@ -10,7 +10,7 @@ import pytest
 
 from include.handoffs import Interval
 from include.monitoring.windows import PREDICTION
-from include.pipeline import evaluate, losses
+from include.pipeline import live_evidence, losses
 from include.quality.incidents import data_losses, incident_of
 from include.quality.volume import DataLoss, Outage
 from include.storage.lake import Lake
@@ -42,7 +42,7 @@ def lose(shop: Shop, start: datetime, until: datetime | None, recovered: datetim
 def measured(shop: Shop, week: int) -> list[int]:
     """Weeks whose predictions have a live metric once that one was monitored."""
     run = shop.run(monday(week))
-    evaluate.measure_matured(run, shop.score(week), losses.of_run(run))
+    live_evidence.measure_matured(run, shop.score(week), losses.of_run(run))
     return sorted({(row["as_of"] - MONDAY).days // 7 for row in shop.rows("live_metrics")})
 
 

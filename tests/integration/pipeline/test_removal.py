@@ -25,7 +25,7 @@ from include import cli, use_cases, wiring
 from include.errors import ConfigError, IsolationError, UnavailableError, UnknownNameError
 from include.pipeline import in_process, removal
 from include.pipeline.retention import expire_all, seal_removed
-from include.registry.blast_radius import Effect
+from include.registry.blast_radius import ChampionChange
 from include.storage import ownership
 from include.storage.lake import Lake
 from include.storage.places import TABLES, lake_place
@@ -349,7 +349,7 @@ def test_an_id_is_not_free_before_what_its_data_went_into_is_withdrawn(
 ) -> None:
     """A newcomer that consents would stand for the one that was erased; the data goes all the
     same, and the next attempt ends it."""
-    failed = Effect("global-eu", "churn", "failed", "", "", "its registry does not answer")
+    failed = ChampionChange("global-eu", "churn", "failed", "", "", "its registry does not answer")
     with monkeypatch.context() as patch:
         patch.setattr(removal.consent, "withdraw", lambda *_, **__: [failed])
         with pytest.raises(UnavailableError, match="global-eu/churn: its registry does not"):

@@ -12,7 +12,7 @@ from models import FIRST, WEEK, content, new, promote
 
 from include.errors import ConfigError, TenantryError, UnavailableError, UnknownNameError
 from include.registry.ancestry import ModelName
-from include.registry.blast_radius import Effect, roll_back_derived
+from include.registry.blast_radius import ChampionChange, roll_back_derived
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.port import CHAMPION, NewVersion, Registry
 from include.registry.promotions import withdrawn
@@ -65,7 +65,7 @@ def take_back(
     *,
     fallback: Any = offered,
     **changes: Any,
-) -> list[Effect]:
+) -> list[ChampionChange]:
     """The command."""
     return list(
         roll_back_derived(

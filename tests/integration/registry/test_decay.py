@@ -12,7 +12,7 @@ import pytest
 from models import FIRST, WEEK, content, new, promote
 
 from include.registry.decay import RollbackFacts, roll_back_if_decayed
-from include.registry.decline import Expected, Window
+from include.registry.decline import PromisedFigure, Window
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.port import CHAMPION, Registry
 from include.registry.promotions import Promotion
@@ -36,7 +36,7 @@ DECAYED = RollbackFacts(
     baseline=0.65,
     labels=500,
     measured_at=NOW - WEEK,
-    promised=Expected(0.84, 0.02, 8, Swing(0.02**2, 9)),
+    promised=PromisedFigure(0.84, 0.02, 8, Swing(0.02**2, 9)),
     before=[Window(0.60, 0.02)],
 )
 

@@ -21,7 +21,7 @@ from include.pipeline import serving
 from include.registry import experiments, recorded
 from include.registry.conclusion import conclude
 from include.registry.decay import RollbackFacts, roll_back_if_decayed
-from include.registry.decline import Expected, Window
+from include.registry.decline import PromisedFigure, Window
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.policy import Policy
 from include.registry.port import ModelVersion, Registry
@@ -280,7 +280,7 @@ def test_a_decayed_model_does_not_give_way_to_a_swapped_global_one(
         baseline=0.65,
         labels=500,
         measured_at=NOW - WEEK,
-        promised=Expected(0.84, 0.02, 8, Swing(0.02**2, 9)),
+        promised=PromisedFigure(0.84, 0.02, 8, Swing(0.02**2, 9)),
         before=[Window(0.60, 0.02)],
     )
     done = roll_back_if_decayed(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -20,7 +17,7 @@ from include.pipeline import consent
 from include.pipeline.consent import Withdrawals, reach_all, withdraw
 from include.pipeline.consents import Consents
 from include.registry import experiments
-from include.registry.blast_radius import Effect
+from include.registry.blast_radius import ChampionChange
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.policy import Policy
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
@@ -117,12 +114,14 @@ class Region:
         stores = replace(in_postgres(), promotions=PROMOTIONS)
         return Platform(self.lake, self.registry, stores, nobody)
 
-    def reach(self, **changes: Any) -> dict[str, Effect]:
+    def reach(self, **changes: Any) -> dict[str, ChampionChange]:
         """Carry withdrawn consent wherever it has to go; the effects by the tenant's short name."""
         work = Withdrawals(Consents.now(), self.platform, **changes)
         return self.short(work.reach([CASE]))
 
-    def short(self, effects: Iterator[Effect] | Sequence[Effect]) -> dict[str, Effect]:
+    def short(
+        self, effects: Iterator[ChampionChange] | Sequence[ChampionChange]
+    ) -> dict[str, ChampionChange]:
         """Effects of this region, by the tenant's short name."""
         ends = f"-{self.name}"
         return {one.tenant.removesuffix(ends): one for one in effects if ends in one.tenant}
@@ -340,36 +339,6 @@ def test_a_challenger_that_is_lost_challenges_no_more(here: Region) -> None:
             predictions=STORES.predictions,
             by="ada",
         )
-
-
-def test_what_learnt_from_views_shared_with_the_tenant_goes_as_well(
-    here: Region, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An own model whose training set saw a pool that the tenant was in; one whose pool it was not
-    in stays, and so does a rule of thumb, which learns nothing."""
-    view = SimpleNamespace(scope="shared")
-    case = SimpleNamespace(features=SimpleNamespace(views=[view]))
-    monkeypatch.setattr(consent.use_cases, "get", lambda _: case)
-
-    def learnt(tenant: str, week: int, rung: str, *pooled: str) -> None:
-        told = [{"tenant": here.id(one), "region": here.name, "version": 0} for one in pooled]
-        text = json.dumps(told).encode()
-        pool = hashlib.sha256(text).hexdigest()
-        here.lake.put(here.owner, f"pools/{pool}.json", text)
-        lineage = {
-            "tables": [{"tenant": here.id(tenant), "table": "events"}],
-            "training_sets": [{"recipe": {"tenant": here.id(tenant), "pool": pool}}],
-        }
-        serve(here, here.ref(tenant), week, rung, "", lineage)
-
-    learnt("alder", 0, "own", "alder", "birch")
-    learnt("alder", 1, "own", "alder", "birch", "cedar")
-    learnt("birch", 0, "baseline", "birch", "cedar")
-    learnt("shy", 0, "own", "alder", "birch")
-    assert {one.outcome for one in here.reach().values()} <= {"not affected"}
-    here.write("cedar", pooling={"consent": False})
-    here.reach()
-    assert [here.serving(name) for name in ("alder", "birch", "shy")] == list("111")
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(here: Region) -> None:

@@ -24,7 +24,7 @@ from include.storage.postgres import tenant_transaction
 from include.stores.postgres import in_postgres
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef
-from include.use_cases.details import Alerts, Kept
+from include.use_cases.details import Alerts, KeptFeature
 from tests.unused import unused
 
 pytestmark = pytest.mark.integration
@@ -214,7 +214,7 @@ def test_what_is_known_beside_a_score_is_stored_with_it(
             "spend": [5.0] * 3,
         }
     )
-    beside = (Alerts(0.3), Kept("spent", "spend"))
+    beside = (Alerts(0.3), KeptFeature("spent", "spend"))
     payments = built(lake, tenant, table)
     run(registry, lake, tenant, payments, entity="group_id", reasons=1, beside=beside)
     kept = [(row["entity_id"], row["details"]) for row in stored(tenant)]

@@ -16,8 +16,8 @@ from include.errors import ConfigError
 from include.registry.promotions import Promotion
 from include.runtime.postgres import Postgres
 from include.storage import audit, checkpoints, migrate, verification
-from include.storage.chain import Entry, canonical, columns, digest_of, following, head_of
-from include.storage.checkpoints import Keys
+from include.storage.chain import AuditEntry, canonical, columns, digest_of, following, head_of
+from include.storage.checkpoints import SigningKeys
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
@@ -84,7 +84,9 @@ def lived(tenant: TenantRef) -> None:
     promote(tenant, "2", JANUARY + DAY)
 
 
-def found(tenant: TenantRef, where: Path | None = None, key: Keys | None = None) -> list[str]:
+def found(
+    tenant: TenantRef, where: Path | None = None, key: SigningKeys | None = None
+) -> list[str]:
     """What verification finds."""
     if where is None:
         return [str(one) for one in audit.verify(tenant).findings]
@@ -238,11 +240,11 @@ def test_a_superusers_edit_is_found(
 
 
 def rewrite(
-    server: Postgres, tenant: TenantRef, change: Callable[[list[Entry]], list[Entry]]
+    server: Postgres, tenant: TenantRef, change: Callable[[list[AuditEntry]], list[AuditEntry]]
 ) -> None:
     """Compute the whole chain anew, as somebody can who has read the code and owns the table."""
     chain = change(audit.entries(tenant))
-    anew: list[Entry] = []
+    anew: list[AuditEntry] = []
     for one in chain:
         anew.append(
             following(
@@ -267,10 +269,10 @@ def rewrite(
             )
 
 
-def keys() -> Keys:
+def keys() -> SigningKeys:
     """A fresh key."""
     private = Ed25519PrivateKey.generate()
-    return Keys(private.public_key(), private)
+    return SigningKeys(private.public_key(), private)
 
 
 @EVERYWHERE
@@ -285,7 +287,7 @@ def test_a_chain_computed_anew_is_found_beside_a_checkpoint(
     promote(tenant, "3", JANUARY + 2 * DAY)
     assert found(tenant, tmp_path, key) == []
 
-    def forged(chain: list[Entry]) -> list[Entry]:
+    def forged(chain: list[AuditEntry]) -> list[AuditEntry]:
         with psycopg.connect(platform.dsn(database(tenant))) as connection:
             connection.execute(
                 "UPDATE tenantry.promotions SET version = '9' "
@@ -293,7 +295,7 @@ def test_a_chain_computed_anew_is_found_beside_a_checkpoint(
                 [tenant.id],
             )
         details = canonical({**chain[0].told, "version": "9"})
-        return [Entry(*(*_fields(chain[0])[:5], details, "")), *chain[1:]]
+        return [AuditEntry(*(*_fields(chain[0])[:5], details, "")), *chain[1:]]
 
     rewrite(platform, tenant, forged)
     assert found(tenant) == [], "by itself, the chain is right again"
@@ -312,7 +314,7 @@ def test_a_chain_computed_anew_is_found_beside_a_checkpoint(
     assert "expected at least 6 entries, found 4" in told
 
 
-def _fields(entry: Entry) -> list[Any]:
+def _fields(entry: AuditEntry) -> list[Any]:
     return [entry.owner, entry.number, entry.recorded_at, entry.actor, entry.action]
 
 

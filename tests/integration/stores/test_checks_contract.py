@@ -13,7 +13,7 @@ import pytest
 
 from include.handoffs import Interval
 from include.incidents import Incident, Incidents
-from include.quality.checks import Checks, Inspection, Rejected, Result, SetAside, Summary
+from include.quality.checks import Checks, FailedRow, Inspection, Result, Summary, UnacceptedRows
 from include.stores.memory import in_memory
 from include.stores.postgres import in_postgres
 from include.tenants.namespace import TenantRef
@@ -67,10 +67,10 @@ def inspection(interval: Interval, *results: Result) -> Inspection:
     return Inspection(interval, results or (result(),), f"reports/{interval.end:%Y-%m-%d}.html")
 
 
-def row(day: float, number: int = 0, **content: Any) -> SetAside:
+def row(day: float, number: int = 0, **content: Any) -> FailedRow:
     """A row that arrived on a day of January."""
     arrived = f"{START + day * DAY:%Y-%m-%d %H:%M:%S.%f}Z"
-    return SetAside(number, "amount.sane", {"created_timestamp": arrived, **content})
+    return FailedRow(number, "amount.sane", {"created_timestamp": arrived, **content})
 
 
 def test_an_inspection_is_on_record_once(kept: Kept, tenant: TenantRef) -> None:
@@ -146,7 +146,7 @@ def test_all_is_on_record_or_nothing(kept: Kept, tenant: TenantRef) -> None:
     """Rows that cannot be read to their end leave everything as it was."""
     record(kept.checks, tenant, days(0, 7), [row(1)])
 
-    def broken() -> Iterator[SetAside]:
+    def broken() -> Iterator[FailedRow]:
         yield row(2)
         raise OSError("the lake is gone")
 
@@ -156,8 +156,8 @@ def test_all_is_on_record_or_nothing(kept: Kept, tenant: TenantRef) -> None:
             inspection(days(0, 7), result(check="new")),
             [LOSS],
             [
-                Rejected("web", days(0, 7), [row(3)]),
-                Rejected("pos", days(0, 7), broken()),
+                UnacceptedRows("web", days(0, 7), [row(3)]),
+                UnacceptedRows("pos", days(0, 7), broken()),
             ],
         )
     assert kept.checks.inspections(tenant) == [inspection(days(0, 7))]
@@ -166,9 +166,9 @@ def test_all_is_on_record_or_nothing(kept: Kept, tenant: TenantRef) -> None:
     assert kept.incidents.of_kind(tenant, "data_loss") == []
 
 
-def record(checks: Checks, tenant: TenantRef, interval: Interval, rows: list[SetAside]) -> None:
+def record(checks: Checks, tenant: TenantRef, interval: Interval, rows: list[FailedRow]) -> None:
     """Put rows of the source `pos` on record, and one check."""
-    checks.record(tenant, inspection(interval), [], [Rejected("pos", interval, rows)])
+    checks.record(tenant, inspection(interval), [], [UnacceptedRows("pos", interval, rows)])
 
 
 def test_both_answer_alike_whatever_was_found(database: Any, tenant: TenantRef) -> None:
@@ -187,7 +187,7 @@ def test_both_answer_alike_whatever_was_found(database: Any, tenant: TenantRef) 
         rows = [row(first + draw.random() * length, n) for n in range(draw.randrange(4))]
         found = Inspection(interval, tuple(results), f"{draw.randrange(5)}.html")
         for twin in twins:
-            twin.record(tenant, found, [], [Rejected("pos", interval, rows)])
+            twin.record(tenant, found, [], [UnacceptedRows("pos", interval, rows)])
         assert twins[0].inspections(tenant) == twins[1].inspections(tenant)
         assert twins[0].set_aside(tenant, "pos") == twins[1].set_aside(tenant, "pos")
         assert twins[0].summaries(tenant) == twins[1].summaries(tenant)

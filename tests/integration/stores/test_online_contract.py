@@ -10,7 +10,6 @@ import random
 import string
 from collections.abc import Iterator
 from datetime import timedelta
-from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -24,14 +23,13 @@ from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.stores.memory.online import InMemoryOnlineStore
 from include.stores.postgres.online import PostgresOnlineStore
-from include.tenants.namespace import TenantRef, global_owner
-from tests.online_shop import DAY, POPULARITY, SHOP, SPEND, OwnerStore, facts, forget, hour, lines
+from include.tenants.namespace import TenantRef
+from tests.online_shop import DAY, SHOP, SPEND, OwnerStore, facts, forget, hour, lines
 
 pytestmark = pytest.mark.integration
 
 ACME = TenantRef("acme", "eu", "pool")
 OTHER = TenantRef("other", "eu", "pool")
-POOL = global_owner("eu")
 ANN = {"user_id": ["ann"]}
 
 
@@ -42,9 +40,9 @@ def online(request: pytest.FixtureRequest) -> Iterator[OnlineStore]:
         yield InMemoryOnlineStore()
         return
     request.getfixturevalue("database")
-    forget(ACME, OTHER, POOL)
+    forget(ACME, OTHER)
     yield PostgresOnlineStore()
-    forget(ACME, OTHER, POOL)
+    forget(ACME, OTHER)
 
 
 @pytest.fixture
@@ -142,8 +140,8 @@ def test_a_copy_of_what_the_lake_delivered_late_is_none(store: OwnerStore) -> No
             r"event 'a\\x00b' of source 'pos' has the character NUL in 'event_id'",
         ),
         ("a an\0n tea 5 13", "NUL in 'user_id', which Postgres cannot keep; take it out"),
-        (f"a ann {'t' * 3_000} 5 13", "has ids of 3,011 bytes together .*hold 2,400; shorten"),
-        (f"{'a' * 3_000} ann tea 5 13", "event 'aaa.*…' of source 'pos' has ids of 3,013 bytes"),
+        (f"a ann {'t' * 3_000} 5 13", "has ids of 3,007 bytes together .*hold 2,400; shorten"),
+        (f"{'a' * 3_000} ann tea 5 13", "event 'aaa.*…' of source 'pos' has ids of 3,009 bytes"),
     ],
 )
 def test_a_row_that_postgres_cannot_keep_is_named(
@@ -336,62 +334,3 @@ def test_another_tenants_rows_are_refused(store: OwnerStore) -> None:
         store.append(lines("a ann tea 5 1", tenant="other"))
     with pytest.raises(IsolationError, match="rows of other are not acme's"):
         store.materialize(hour(1), attributes=facts("user ann segment x 1", tenant="other"))
-
-
-def test_shared_views_are_read_and_not_written_by_tenants(store: OwnerStore) -> None:
-    """A tenant reads its region's pool; what it materializes itself is not in it."""
-    service = FeatureService("both", (SPEND, POPULARITY))
-    own, pool = (
-        OwnerStore(store.online, ACME, service, "Europe/Vienna"),
-        OwnerStore(store.online, POOL, service, "UTC"),
-    )
-    asked = {"user_id": ["ann", "bob"], "item_id": ["tea", "ale"]}
-    own.materialize(hour(12), lines("a ann tea 5 10"))
-    assert set(own.read(asked, hour(13)).stale) == {"popularity"}
-    for tenant, rows in {
-        "one": "a x tea 1 9",
-        "two": "a x tea 1 10",
-        "three": "b y ale 1 9",
-    }.items():
-        pool.materialize(hour(8))
-        pool.append(lines(rows, tenant=tenant))
-    found = own.read(asked, hour(13)).table
-    assert found["popularity__count_7d"].to_pylist() == [2, None], "two tenants, then one"
-    assert found["spend__count_all"].to_pylist() == [1, 0]
-    pool.materialize(hour(12))
-    assert own.read(asked, hour(13)).table.equals(found)
-    abroad = OwnerStore(store.online, TenantRef("acme", "us", "pool"), service, "UTC")
-    assert "popularity" in abroad.read(asked, hour(13)).stale
-
-
-def test_who_left_a_pool_is_forgotten_in_what_streamed_in(online: OnlineStore) -> None:
-    """A member's events stay, and an emptied pool serves nothing."""
-    pool = OwnerStore(online, POOL, FeatureService("shared", (POPULARITY,)), "UTC")
-    pool.materialize(hour(0))
-    for member in ("one", "two", "three"):
-        pool.append(lines(f"a {member} tea 1 1", tenant=member))
-    items = {"item_id": ["tea"]}
-    assert pool.read(items, hour(2)).table["popularity__count_7d"].to_pylist() == [3]
-    online.keep_members(POOL, ["one", "three"])
-    assert pool.read(items, hour(2)).table["popularity__count_7d"].to_pylist() == [2]
-    online.empty(POOL)
-    assert online.freshness(POOL) == []
-    assert pool.since() is None
-    assert set(pool.read(items, hour(2)).stale) == {"popularity"}
-
-
-def test_one_at_a_time_holds_a_pool(online: OnlineStore) -> None:
-    """The next one waits until the first lets go; other pools are free."""
-    entered = Event()
-
-    def enter() -> None:
-        with online.exclusive(POOL):
-            entered.set()
-
-    waiting = Thread(target=enter)
-    with online.exclusive(POOL):
-        waiting.start()
-        with online.exclusive(global_owner("us")):
-            assert not entered.wait(0.2)
-    waiting.join()
-    assert entered.is_set()

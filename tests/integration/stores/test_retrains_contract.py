@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from include.errors import UnknownNameError
-from include.monitoring.retrain_effect import Effect, Measurement, Method
+from include.monitoring.retrain_effect import Measurement, Method, RetrainEffect
 from include.monitoring.retrains import RetrainRequest, Retrains
 from include.stores.memory.retrains import InMemoryRetrains
 from include.stores.postgres.retrains import PostgresRetrains
@@ -54,14 +54,14 @@ def ask(
     return retrains.record(tenant, use_case, as_of, **{**given, **changes})
 
 
-def effect(method: Method, windows: int, **changes: Any) -> Effect:
+def effect(method: Method, windows: int, **changes: Any) -> RetrainEffect:
     """An effect that so many windows say."""
     measured = tuple(Measurement(week(10 + n), 0.1, 0.01, 30) for n in range(windows))
     given: dict[str, Any] = {
         **{"name": "helped", "method": method, "metric": "auc", "difference": 0.1, "low": 0.05},
         **{"high": 0.15, "as_of": week(9 + windows), "labels": 30 * windows, "windows": measured},
     }
-    return Effect(**{**given, **changes})
+    return RetrainEffect(**{**given, **changes})
 
 
 def test_the_first_decision_about_an_instant_stays(retrains: Retrains, tenant: TenantRef) -> None:

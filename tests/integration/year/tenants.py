@@ -11,7 +11,7 @@ from typing import Any, Final
 import yaml
 
 from include.runtime.demo_stories import TEMPLATES
-from include.simulate.faults import Duplicates, Fault, FraudPattern, Late, Outage, Shock
+from include.simulate.faults import Duplicates, Fault, FraudPattern, Late, Shock, SimulatedOutage
 from include.simulate.simulation import open_tenant
 from include.simulate.sources import write_sources
 from include.simulate.world import TenantPlan, World
@@ -149,7 +149,7 @@ LIVES: Final = (
     Life(
         "media",
         150,
-        faults=(Outage(day(18.5), 54.0), Duplicates(0.05)),
+        faults=(SimulatedOutage(day(18.5), 54.0), Duplicates(0.05)),
         overrides={"retrain_every": "P50D"},
         deeds={8: BEGIN, 17: STOP, 34: RENAME},
     ),

@@ -13,7 +13,7 @@ from include.monitoring.live_metrics import LiveMetric
 from include.registry.decay import decide_rollback
 from include.registry.decision import decide_promotion
 from include.training.metrics import Intervals
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.drift_policy import DriftPolicy
 
 CHAIN = replace(TEMPLATES[0], entities=891)
@@ -33,7 +33,7 @@ def story(chain: Chain, *, by_entity: bool) -> list[str]:
                 told.append("promoted")
                 parts = chain.judged(known)
                 rows, said = (
-                    Rows.stacked([p[0] for p in parts]),
+                    LabelledRows.stacked([p[0] for p in parts]),
                     np.concatenate(
                         [p[2] for p in parts]  # type: ignore[misc]
                     ),

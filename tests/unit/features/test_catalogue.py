@@ -12,10 +12,10 @@ from include import use_cases
 from include.cli import features as commands
 from include.errors import ConfigError, UnknownNameError
 from include.features import library
-from include.features.catalogue import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.declarations import USER, USER_ITEM, Aggregation, EventStream
 from include.features.description import catalogue_page
 from include.features.library.users import SPEND
+from include.features.services import CHURN_FEATURES, RECOMMENDATION_FEATURES
 from include.features.views import FeatureView
 
 ROOT = Path(__file__).parents[3]
@@ -113,7 +113,7 @@ def test_the_page_has_every_feature_and_who_uses_it() -> None:
         tags=("t",),
     )
     page = catalogue_page.as_page(
-        catalogue_page.catalogue([library.Entry(odd, "somewhere")], {"odd": ["churn"]})
+        catalogue_page.catalogue([library.LibraryEntry(odd, "somewhere")], {"odd": ["churn"]})
     )
     assert "## odd" in page
     assert "| `odd__count_all` | integer | number of events in all history |" in page

@@ -20,9 +20,9 @@ from include.features.declarations import (
     EventStream,
 )
 from include.features.description.catalogue_page import Catalogue, as_json, catalogue
-from include.features.description.changes import Change, compare, parse
+from include.features.description.changes import ViewChange, compare, parse
 from include.features.expressions import Feature, Ratio
-from include.features.library import Entry
+from include.features.library import LibraryEntry
 from include.features.views import FeatureView
 
 DAY = timedelta(days=1)
@@ -43,11 +43,11 @@ VIEW = FeatureView(
 
 def written(*views: FeatureView, used_by: dict[str, list[str]] | None = None) -> Catalogue:
     """The views as they would be read back from `docs/features.json`."""
-    found = catalogue((Entry(view, "a_module") for view in views), used_by or {})
+    found = catalogue((LibraryEntry(view, "a_module") for view in views), used_by or {})
     return parse(as_json(found), "here")
 
 
-def change(after: FeatureView) -> Change:
+def change(after: FeatureView) -> ViewChange:
     """The one change from `VIEW`."""
     (found,) = compare(written(VIEW), written(after))
     return found
@@ -137,17 +137,23 @@ def test_another_reading_is_told() -> None:
             replace(VIEW, attributes=(AttributeLookup("user", "segment"),)),
             "attribute segment: none → user.segment as a text, valid and known at as_of",
         ),
-        (replace(VIEW, entity=ITEM, scope="shared"), "scope: tenant → shared"),
         (replace(VIEW, aggregations=VIEW.aggregations[::-1]), "the order of its features"),
     ],
 )  # fmt: skip
 def test_a_change_of_meaning_is_told_in_words(after: FeatureView, words: str) -> None:
-    """Windows, filters, expressions, streams, entity, scope and order; both fingerprints differ."""
+    """Windows, filters, expressions, streams, entity and order; both fingerprints differ."""
     found = change(after)
     assert found.kind == "changed"
     assert words in found.details
     assert (found.before, found.after) == (VIEW.fingerprint, after.fingerprint)
     assert found.before != found.after
+
+
+def test_what_only_one_catalogue_says_is_no_edit() -> None:
+    """One that an older platform wrote had other keys."""
+    now = written(VIEW)
+    before = {name: {**view, "scope": "tenant"} for name, view in now.items()}
+    assert compare(before, now) == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -141,30 +140,19 @@ def test_arrival_and_constants_are_told() -> None:
             FeatureView("a", ITEM, attributes=(AttributeLookup("item", "brand"),)),
             "no source of acme maps it, so it is null",
         ),
-        (
-            library.get("shared_item_popularity"),
-            "acme does not consent to pooling: none of its events are read",
-        ),
     ],
 )
 def test_what_a_tenant_does_not_deliver_is_told(view: FeatureView, leaf: str) -> None:
-    """A missing column, event, attribute or consent has a line of its own."""
+    """A missing column, event or attribute has a line of its own."""
     assert leaf in leaves(view, tenant())
 
 
-def test_a_consenting_tenant_gives_its_columns_to_a_shared_view() -> None:
-    """Its events are among those that are pooled."""
-    found = leaves(library.get("shared_item_popularity"), tenant(pooling={"consent": True}))
-    assert "acme/shop: pieces" in found
-
-
 def test_local_time_names_its_zone() -> None:
-    """The tenant's, and UTC in a shared view."""
+    """The tenant's, where it is one tenant's lineage."""
     hours = Aggregation("count", None, (DAY,), (at_least("local_hour", 18),), "evening")
     own = FeatureView("a", ITEM, EventStream(("Order Completed",)), (hours,))
     assert any("local_hour, in Europe/Vienna" in path for path in paths(lineage(own, tenant())))
-    pooled = replace(own, scope="shared")
-    assert any("local_hour, in UTC" in path for path in paths(lineage(pooled, tenant())))
+    assert any("local_hour, in the tenant's time zone" in path for path in paths(lineage(own)))
 
 
 def test_every_feature_of_the_library_has_words_and_a_lineage() -> None:

@@ -11,7 +11,6 @@ import pytest
 from include.errors import ConfigError
 from include.features.conditions import Condition, at_least, equals
 from include.features.declarations import (
-    ITEM,
     USER,
     Aggregation,
     AttributeLookup,
@@ -46,7 +45,6 @@ MISTAKES: dict[str, Callable[[], object]] = {
     "tags is a tuple of str": lambda: view(tags="orders"),
     "stream is of type EventStream": lambda: view(stream="Order Completed"),
     "entity is of type Entity": lambda: FeatureView("v", anything("user"), attributes=(GRADE,)),
-    "minimum_tenants is of type int": lambda: view(minimum_tenants="3"),
     "ttl is a timedelta longer than zero": lambda: view(ttl=5),
     "views is a tuple of FeatureView": lambda: FeatureService("s", anything(view())),
     "join_keys is a tuple of str": lambda: Entity("user", anything(["user_id"])),
@@ -83,9 +81,6 @@ MISTAKES: dict[str, Callable[[], object]] = {
             Derived("d0", Feature("count_1d")),
             *(Derived(f"d{n}", Ratio(*[Feature(f"d{n - 1}")] * 2)) for n in range(1, 12)),
         )
-    ),
-    "cannot have 'time_since_last'": lambda: FeatureView(
-        "v", ITEM, ORDERS, (Aggregation("time_since_last"),), scope="shared"
     ),
     "one value per row, got {'user_id': 2, 'item_id': 1}": lambda: Spine.at(
         {"user_id": ["a", "b"], "item_id": ["c"]}, NOON

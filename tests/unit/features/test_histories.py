@@ -24,12 +24,10 @@ def day(number: float) -> datetime:
 def inputs(
     *rows: tuple[str, str, float] | tuple[str, str, float, float],
     facts: tuple[tuple[float, float], ...] = (),
-    shared: tuple[float, ...] | None = None,
 ) -> Inputs:
     """Rows are source, event, day of the event and, where it is later, of its arrival."""
     known = [(source, event, at, late[0] if late else at) for source, event, at, *late in rows]
     version = TableVersion("shop", "events", 1, len(rows), "")
-    pool = None if shared is None else table(EVENTS, [("pool", "Ordered", at, at) for at in shared])
     return Inputs(
         TenantRef("shop", "us", "pool"),
         "UTC",
@@ -46,7 +44,6 @@ def inputs(
         )
         if facts
         else ATTRIBUTES.empty_table(),
-        shared=pool,
     )
 
 
@@ -91,14 +88,13 @@ def test_only_what_was_known_counts() -> None:
     assert histories(rows, day(60), day(60)).events == {"Ordered": 60 * DAY}
 
 
-def test_attributes_and_pools_have_histories_of_their_own() -> None:
-    """An attribute counts from when events could look it up, a pool from its first event."""
-    rows = inputs(("till", "Ordered", 0), facts=((0, 20), (30, 30)), shared=(5, 7))
+def test_attributes_have_histories_of_their_own() -> None:
+    """An attribute counts from when events could look it up."""
+    rows = inputs(("till", "Ordered", 0), facts=((0, 20), (30, 30)))
     found = histories(rows, day(60), day(60))
     assert found.attributes == {"item.category": 40 * DAY}
     assert found.of_attributes(Reach(WEEK, ("Ordered",), ("item.category",))) == 40 * DAY
     assert found.of_attributes(Reach(WEEK, ("Ordered",))) is None
-    assert found.of_events(Reach(WEEK, ("Ordered",), shared=True)) == 55 * DAY
 
 
 def test_inputs_are_cut_to_the_length_of_another_instant() -> None:
@@ -106,7 +102,6 @@ def test_inputs_are_cut_to_the_length_of_another_instant() -> None:
     rows = inputs(
         *(("till", "Ordered", at) for at in range(0, 60, 10)),
         *(("mail", "Opened", at) for at in (35, 45, 55)),
-        shared=tuple(range(0, 60, 10)),
     )
     then = histories(rows, day(40), day(60))
     cut = shortened(rows, day(60), then)
@@ -115,6 +110,4 @@ def test_inputs_are_cut_to_the_length_of_another_instant() -> None:
         *(("Ordered", at) for at in (20, 30, 40, 50)),
         ("Opened", 55),
     ]
-    assert cut.shared is not None
-    assert cut.shared.num_rows == 4
     assert shortened(rows, day(40), then).events.num_rows == 9

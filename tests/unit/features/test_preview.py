@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from include.errors import ConfigError
 from include.features import library
-from include.features.declarations import ITEM, TENANT, USER, Aggregation, EventStream
+from include.features.declarations import TENANT, USER, Aggregation, EventStream
 from include.features.description.preview import Preview, distribution, preview, sample
 from include.features.views import FeatureView
 from include.handoffs import Interval
@@ -110,12 +110,9 @@ def facts(lake: Lake, of: TenantConfig, category: dict[str, str]) -> None:
     lake.replace_slice(of.ref, "attributes", "products", WHOLE, table.to_batches())
 
 
-def look(
-    lake: Lake, view: FeatureView, *fleet: TenantConfig, rows: int = 5, as_of: datetime = AS_OF
-) -> Preview:
-    """The view for the first tenant."""
-    everybody = fleet or (tenant(),)
-    return preview(everybody[0], view, as_of, fleet=everybody, lake=lake, rows=rows)
+def look(lake: Lake, view: FeatureView, rows: int = 5, as_of: datetime = AS_OF) -> Preview:
+    """The view for the tenant."""
+    return preview(tenant(), view, as_of, lake=lake, rows=rows)
 
 
 def test_sample_distribution_and_cost_are_those_of_the_active_entities(tmp_path: Path) -> None:
@@ -181,22 +178,6 @@ def test_attributes_alone_are_a_view(tmp_path: Path) -> None:
     found = look(lake, library.get("item_facts"))
     assert [row["item_facts__category"] for row in found.sample] == [None, "drinks"]
     assert found.distributions[0].nulls == 0.5
-
-
-def test_a_shared_view_reads_those_who_consent(tmp_path: Path) -> None:
-    """Values are of the consenting tenants alone, and null below three of them."""
-    lake = Lake(tmp_path)
-    view = FeatureView("everywhere", ITEM, ORDERS, (Aggregation("count"),), scope="shared")
-    alone = tenant("alone", consent=False)
-    others = [tenant(name) for name in ("ant", "bee", "cat")]
-    for one in (alone, *others):
-        store(lake, one, ("ann", "tea", 1.0, 1), ("ann", f"only-{one.id}", 1.0, 1))
-    found = look(lake, view, alone, *others)
-    assert [tuple(row.values()) for row in found.sample] == [
-        ("only-alone", AS_OF, None),
-        ("tea", AS_OF, 3),
-    ]
-    assert (found.pooled_tenants, found.cost.pooled_events) == (3, 6)
 
 
 def test_the_whole_tenant_is_one_row(tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from include.errors import ConfigError, UnknownNameError
 from include.features.declarations import Derived, EventStream
 from include.features.expressions import Difference, Feature, Ratio
 from include.features.request_columns import with_request
-from include.features.requests import Request
+from include.features.requests import RequestColumns
 from include.storage.canonical import EVENTS, TIMESTAMP
 
 NOON = datetime(2024, 6, 3, 12, tzinfo=UTC)  # a Monday
 PAYMENTS = EventStream(("Payment Made",))
-REQUEST = Request(
+REQUEST = RequestColumns(
     PAYMENTS,
     numbers=("amount", "local_hour", "local_weekday", "properties.risk"),
     new=("properties.device", "account_id"),
@@ -163,7 +163,7 @@ def test_a_row_that_is_no_event_is_refused() -> None:
 def test_impossible_requests_are_refused(given: dict[str, Any], message: str) -> None:
     """A declaration checks itself, with the known names."""
     with pytest.raises(ConfigError, match=message):
-        Request(**{"stream": PAYMENTS, "numbers": ("amount",), **given})
+        RequestColumns(**{"stream": PAYMENTS, "numbers": ("amount",), **given})
 
 
 def test_a_derived_column_of_something_unknown_is_refused() -> None:
@@ -175,7 +175,9 @@ def test_a_derived_column_of_something_unknown_is_refused() -> None:
 
 def test_the_fingerprint_follows_the_meaning() -> None:
     """Another column, or another service, is another fingerprint; the same is the same."""
-    changed = Request(PAYMENTS, numbers=("amount",))
+    changed = RequestColumns(PAYMENTS, numbers=("amount",))
     assert REQUEST.fingerprint("f") != changed.fingerprint("f")
     assert changed.fingerprint("f") != changed.fingerprint("g")
-    assert changed.fingerprint("f") == Request(PAYMENTS, numbers=("amount",)).fingerprint("f")
+    assert changed.fingerprint("f") == RequestColumns(PAYMENTS, numbers=("amount",)).fingerprint(
+        "f"
+    )

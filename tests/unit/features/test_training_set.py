@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,10 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 
-from include.errors import ConfigError, IntegrityError, IsolationError
+from include.errors import ConfigError
 from include.features import inputs
 from include.features.declarations import (
-    ITEM,
     USER,
     Aggregation,
     AttributeLookup,
@@ -30,7 +27,6 @@ from include.handoffs import Interval, pack, unpack
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.tenants.namespace import lake_table
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -47,16 +43,7 @@ SPEND = FeatureView(
     ),
     attributes=(AttributeLookup("user", "plan"),),
 )
-CROWD = FeatureView(
-    "crowd",
-    ITEM,
-    EventStream(("Order Completed",)),
-    (Aggregation("count", None, (30 * DAY,)),),
-    scope="shared",
-    minimum_tenants=2,
-)
 PLAIN = FeatureService("plain", (SPEND,))
-POOLED = FeatureService("pooled", (SPEND, CROWD))
 
 
 @pytest.fixture
@@ -65,20 +52,19 @@ def lake(tmp_path: Path) -> Lake:
     return Lake(tmp_path)
 
 
-def tenant(name: str = "acme", *, consent: bool = True, **more: Any) -> TenantConfig:
+def tenant(**more: Any) -> TenantConfig:
     """A tenant's file."""
     mapping = {"event": "x", "event_id": ["id"], "event_timestamp": "at", "user_id": "user"}
     connector = {"type": "file", "path": "x.csv", "format": "csv"}
     return TenantConfig.model_validate(
         {
-            "id": name,
-            "name": name,
+            "id": "acme",
+            "name": "acme",
             "region": "eu",
             "schedule": "0 4 * * 1",
             "history_from": "2024-01-01",
             "sources": [{"name": "pos", "connector": connector, "events": mapping}],
             "use_cases": {"churn": {}},
-            "pooling": {"consent": consent},
             **more,
         }
     )
@@ -117,15 +103,13 @@ def fill(lake: Lake, one: TenantConfig, *, until: datetime = NOW, amount: float 
     lake.replace_slice(ref, "attributes", "pos", whole, table.to_batches())
 
 
-def spine(*users: str, items: tuple[str, ...] = ()) -> pa.Table:
-    """Users (and items) as of now."""
-    keys = {"user_id": pa.array(users, pa.string())}
-    if items:
-        keys["item_id"] = pa.array(items, pa.string())
-    return pa.table({**keys, "as_of": pa.array([NOW] * len(users), TIMESTAMP)})
+def spine(*users: str) -> pa.Table:
+    """Users as of now."""
+    instants = pa.array([NOW] * len(users), TIMESTAMP)
+    return pa.table({"user_id": pa.array(users, pa.string()), "as_of": instants})
 
 
-def read(lake: Lake, one: TenantConfig, service: FeatureService, pool: str = "") -> Inputs:
+def read(lake: Lake, one: TenantConfig, service: FeatureService) -> Inputs:
     """The newest versions, as known now."""
     return inputs.read(
         one,
@@ -134,7 +118,6 @@ def read(lake: Lake, one: TenantConfig, service: FeatureService, pool: str = "")
         attributes=lake.version(one.ref, "attributes"),
         known_at=NOW,
         lake=lake,
-        pool=pool,
     )
 
 
@@ -175,19 +158,6 @@ def test_a_frame_has_the_same_types(lake: Lake) -> None:
     assert frame.attrs["feature_fingerprint"] == PLAIN.fingerprint
 
 
-def test_an_integer_that_may_be_null_is_a_nullable_integer(lake: Lake) -> None:
-    """A shared count that too few tenants are behind is null, not zero and not a float."""
-    fleet = [tenant("one"), tenant("two")]
-    for one in fleet:
-        fill(lake, one)
-    pool = inputs.record_pool(fleet, POOLED, lake)
-    rows = spine("a", "a", items=("tea", "ink"))
-    frame = build(POOLED, rows, read(lake, fleet[0], POOLED, pool)).to_pandas()
-    assert frame["crowd__count_30d"].dtype == "Int64"
-    assert frame["crowd__count_30d"].tolist() == [58, pd.NA]
-    assert frame["spend__count_30d"].dtype == "int64"
-
-
 def test_a_recipe_gives_the_same_bytes_after_the_tables_have_changed(lake: Lake) -> None:
     """Later events, and a past that was delivered anew, are in later versions."""
     one = tenant()
@@ -208,48 +178,6 @@ def test_a_recipe_gives_the_same_bytes_after_the_tables_have_changed(lake: Lake)
     again = build(PLAIN, spine("a", "b", "stranger"), pinned)
     assert again == before
     assert again.table.equals(before.table, check_metadata=True)
-
-
-def test_shared_features_are_made_from_who_consents_in_the_region(lake: Lake) -> None:
-    """Who refuses, and who lives elsewhere, gives nothing; nobody's name is in the recipe."""
-    fleet = [
-        tenant("one"),
-        tenant("two"),
-        tenant("far", region="us"),
-        tenant("shy", consent=False),
-    ]
-    for member in fleet:
-        fill(lake, member)
-    members = inputs.pool_members(fleet[3], fleet)
-    assert [member.id for member in members] == ["one", "two"]
-    pool = inputs.record_pool(members, POOLED, lake)
-    rows = spine("a", items=("tea",))
-    before = build(POOLED, rows, read(lake, fleet[3], POOLED, pool))
-    assert before.table["crowd__count_30d"].to_pylist() == [58]
-    assert not {"one", "two"} & set(json.dumps(pack(before.recipe)).split('"'))
-    with pytest.raises(IsolationError, match="shy did not consent"):
-        inputs.record_pool(fleet, POOLED, lake)
-
-
-def test_what_is_wrong_with_a_neighbours_table_is_told_without_its_name(lake: Lake) -> None:
-    """A version that a vacuum took stops whoever reads the pool; no name, path or number of the
-    neighbour reaches the tenant's log."""
-    fleet = [tenant("one"), tenant("two"), tenant("me")]
-    for member in fleet:
-        fill(lake, member)
-    pool = inputs.record_pool(fleet, POOLED, lake)
-    fill(lake, fleet[1], until=NOW + 20 * DAY, amount=3.0)
-    folder = lake.root / lake_table(fleet[1].ref, "events")
-    DeltaTable(folder).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
-    with pytest.raises(IntegrityError, match="pin the newest") as caught:
-        read(lake, fleet[2], POOLED, pool)
-    assert "two" not in "".join(traceback.format_exception(caught.value))
-
-
-def test_a_service_without_shared_views_pins_no_pool(lake: Lake) -> None:
-    """Nothing is written, and no neighbour is looked at."""
-    assert inputs.record_pool([tenant()], PLAIN, lake) == ""
-    assert list(lake.root.iterdir()) == []
 
 
 def test_a_window_longer_than_the_tenant_keeps_its_events_is_refused(lake: Lake) -> None:

@@ -15,7 +15,7 @@ import pytest
 from include.errors import SourceError
 from include.handoffs import Interval
 from include.ingestion import parquet_budget
-from include.ingestion.grants import Limits
+from include.ingestion.grants import SourceLimits
 from include.ingestion.parquet_files import read_parquet
 from include.ingestion.parquet_pages import pages_of
 from include.tenants.config import Source
@@ -141,9 +141,9 @@ def test_an_ordinary_file_is_decoded_as_ever(world: World, rows: int) -> None:
         metadata = pq.read_metadata(path)
         leaves = parquet_budget.leaves_of(metadata, ["id", "at", "user"])
         groups = list(range(metadata.num_row_groups))
-        pages = pages_of(file, metadata, groups, leaves, Limits())
+        pages = pages_of(file, metadata, groups, leaves, SourceLimits())
         texts_of = parquet_budget.dictionaries(file, metadata, groups, leaves)
-        budget = parquet_budget.Decoded(Limits(), path.stat().st_size)
+        budget = parquet_budget.Decoded(SourceLimits(), path.stat().st_size)
         found = parquet_budget.rows_at_once(metadata, groups, leaves, pages, texts_of, budget)
     assert found == parquet_budget.BATCH_ROWS
 
@@ -151,7 +151,7 @@ def test_an_ordinary_file_is_decoded_as_ever(world: World, rows: int) -> None:
 def test_small_batches_come_out_as_usual_ones(world: World) -> None:
     """What is decoded few rows at a time is handed on in batches of the usual size, in order."""
     table = pa.table({"n": list(range(200_000))})
-    budget = parquet_budget.Decoded(Limits(), 1)
+    budget = parquet_budget.Decoded(SourceLimits(), 1)
     batches = table.to_batches(max_chunksize=1_000)
     joined = list(parquet_budget.joined_batches(iter(batches), budget))
     assert [len(batch) for batch in joined] == [66_000, 66_000, 66_000, 2_000]
@@ -219,7 +219,7 @@ def test_a_page_larger_than_is_decoded_at_once_is_not_unpacked(world: World, hon
 
 def test_long_texts_among_many_short_ones_are_decoded_few_at_a_time(world: World) -> None:
     """The average says nothing about the part of a column where they stand together."""
-    limits = Limits(batch_bytes=8_000_000)
+    limits = SourceLimits(batch_bytes=8_000_000)
     path = world.own / "dense.parquet"
     users = [""] * 200_000 + [f"{n}" + "x" * 50_000 for n in range(2_000)]
     table = pa.table({"id": ["1"] * len(users), "at": pa.repeat(AT, len(users)), "user": users})
@@ -283,7 +283,11 @@ def test_pages_of_every_kind_are_understood(
     metadata = pq.read_metadata(path)
     with path.open("rb") as file:
         pages = pages_of(
-            file, metadata, range(metadata.num_row_groups), range(metadata.num_columns), Limits()
+            file,
+            metadata,
+            range(metadata.num_row_groups),
+            range(metadata.num_columns),
+            SourceLimits(),
         )
     for (group, leaf), one in pages.items():
         column = metadata.row_group(group).column(leaf)

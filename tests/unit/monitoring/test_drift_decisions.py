@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from include.monitoring.decisions import (
     Calibration,
-    Evidence,
+    DriftEvidence,
     Performance,
     RetrainFacts,
     Verdict,
@@ -39,7 +39,7 @@ def columns(drifted: int, of: int) -> list[Column]:
     return [Column(f"c{i}", 0.9 - i / 100, i < drifted) for i in range(of)]
 
 
-CALM = Evidence("3", False, 100, 100, columns(0, 20), Column("prediction", 0.1, False))
+CALM = DriftEvidence("3", False, 100, 100, columns(0, 20), Column("prediction", 0.1, False))
 #: Many windows that hardly differ.
 STILL = Swing(variance=0.0004, freedom=500.0)
 SHIFTED = Calibration(
@@ -224,7 +224,7 @@ def test_drift_is_never_concluded_from_what_cannot_carry_it(
     loss: bool, version: str, entities: tuple[int, int], drifted: int
 ) -> None:
     """Drift needs data that flows, a model, enough entities in both windows and its reason."""
-    evidence = Evidence(version, loss, *entities, columns(drifted, 20))
+    evidence = DriftEvidence(version, loss, *entities, columns(drifted, 20))
     verdict = judge_drift(evidence, POLICY)
     allowed = not loss and bool(version) and min(entities) >= 30 and drifted >= 2
     assert (verdict.name == "drift") == allowed

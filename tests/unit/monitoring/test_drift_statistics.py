@@ -13,14 +13,14 @@ from scipy.stats import chi2, chi2_contingency
 
 from include.monitoring.profiles import Profile, profile
 from include.monitoring.statistics import compare, distance
-from include.monitoring.windows import Sample
+from include.monitoring.windows import WindowSample
 
 Floats = npt.NDArray[np.float64]
 VALUES = st.floats(-1e6, 1e6) | st.just(float("nan")) | st.sampled_from([0.0, 1.0, 2.0])
 
 
 def column(values: npt.NDArray[Any], entities: int | None = None) -> Profile:
-    return profile(Sample(values, len(values) if entities is None else entities))
+    return profile(WindowSample(values, len(values) if entities is None else entities))
 
 
 def raw(draw: np.random.Generator, entities: int, count: int = 20) -> dict[str, Floats]:

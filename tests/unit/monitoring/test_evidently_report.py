@@ -11,21 +11,27 @@ import pytest
 from include.monitoring.evidently_report import count_drifted, render
 from include.monitoring.profiles import profile
 from include.monitoring.statistics import ColumnDrift, compare
-from include.monitoring.windows import Sample
+from include.monitoring.windows import WindowSample
 
 AS_OF = datetime(2024, 5, 8, tzinfo=UTC)
-Side = dict[str, Sample]
+Side = dict[str, WindowSample]
 
 
 def windows(hostile: bool = False) -> tuple[tuple[ColumnDrift, ...], Side, Side]:
     draw = np.random.default_rng(8)
-    before = {f"c{i}": Sample(draw.normal(size=200), 200) for i in range(4)}
-    after = {f"c{i}": Sample(draw.normal(3.0 * (i == 0), size=80), 80) for i in range(4)}
+    before = {f"c{i}": WindowSample(draw.normal(size=200), 200) for i in range(4)}
+    after = {f"c{i}": WindowSample(draw.normal(3.0 * (i == 0), size=80), 80) for i in range(4)}
     if hostile:
-        before["void"], after["void"] = Sample(np.zeros(200), 200), Sample(np.full(80, np.nan), 80)
-        before["flat"], after["flat"] = Sample(np.ones(200), 200), Sample(np.ones(80), 80)
-        before["kind"] = Sample(np.array(["a", None] * 100, dtype=object), 200)
-        after["kind"] = Sample(
+        before["void"], after["void"] = (
+            WindowSample(np.zeros(200), 200),
+            WindowSample(np.full(80, np.nan), 80),
+        )
+        before["flat"], after["flat"] = (
+            WindowSample(np.ones(200), 200),
+            WindowSample(np.ones(80), 80),
+        )
+        before["kind"] = WindowSample(np.array(["a", None] * 100, dtype=object), 200)
+        after["kind"] = WindowSample(
             np.array(["new", "</script><script>alert(1)"] * 40, dtype=object), 80
         )
     return compared(before, after), before, after
@@ -60,8 +66,8 @@ def test_columns_that_evidently_cannot_take_are_kept_from_it() -> None:
 
 def test_there_is_no_count_of_nothing() -> None:
     """No usable column is no failure: there is no count, and no page."""
-    column = {"void": Sample(np.full(50, np.nan), 50)}
-    reference = {"void": Sample(np.zeros(50), 50)}
+    column = {"void": WindowSample(np.full(50, np.nan), 50)}
+    reference = {"void": WindowSample(np.zeros(50), 50)}
     judged = compared(reference, column)
     assert count_drifted(judged, reference, column) is None
     assert render(judged, reference, column, AS_OF, {}) == ""

@@ -9,7 +9,7 @@ import pytest
 
 from include.features.declarations import ALL_HISTORY
 from include.features.reach import NOTHING, Reach
-from include.monitoring.gate import Comparison, compare_equally, compare_windows
+from include.monitoring.gate import WindowComparison, compare_equally, compare_windows
 from include.monitoring.maturity import Lengths, Maturity, as_old, newest_instant
 from include.monitoring.profiles import WindowProfile, profile_window
 from include.use_cases.drift_policy import DriftPolicy
@@ -49,14 +49,14 @@ def judge(
     known: Mapping[str, Lengths] | Lengths,
     equal: tuple[WindowProfile, WindowProfile] | None,
     **shifts: float,
-) -> Comparison:
+) -> WindowComparison:
     reference, current = window(1), window(2, **shifts)
     found = compare_windows(reference, current, POLICY)
     every = dict.fromkeys(REACHES, known) if isinstance(known, Lengths) else known
     return compare_equally(found, reference, current, equal, every, MATURITY, POLICY)
 
 
-def drifted(found: Comparison) -> set[str]:
+def drifted(found: WindowComparison) -> set[str]:
     return {one.column for one in found.judged if one.drifted}
 
 

@@ -13,14 +13,14 @@ from hypothesis.extra.numpy import arrays
 
 from include.monitoring.profiles import Profile, WindowProfile, profile, profile_window
 from include.monitoring.statistics import comparable, distance
-from include.monitoring.windows import Sample
+from include.monitoring.windows import WindowSample
 
 AT = datetime(2024, 5, 4, tzinfo=UTC)  # a Saturday
 NUMBERS = st.floats(-1e6, 1e6) | st.just(float("nan")) | st.sampled_from([0.0, 1.0, 2.0, 0.1])
 
 
 def of(values: npt.NDArray[np.float64]) -> Profile:
-    return profile(Sample(values, len(values)))
+    return profile(WindowSample(values, len(values)))
 
 
 def stored(found: WindowProfile) -> WindowProfile:
@@ -86,7 +86,7 @@ def test_a_sketch_survives_being_kept_as_json() -> None:
 
 def test_no_text_of_the_data_is_kept() -> None:
     """A profile holds digests: two windows can be compared, but nobody's city can be read."""
-    sample = Sample(np.array(["Ann Arbor"] * 30 + ["Boston"] * 20 + [None], dtype=object), 51)
+    sample = WindowSample(np.array(["Ann Arbor"] * 30 + ["Boston"] * 20 + [None], dtype=object), 51)
     kept = json.dumps(profile(sample).to_json())
     assert "Boston" not in kept
     assert "Ann" not in kept
@@ -109,7 +109,10 @@ def test_any_two_columns_can_be_compared(
     numbers: npt.NDArray[np.float64], texts: list[str | None]
 ) -> None:
     """Numbers, texts, nulls and mixtures of kinds: a finite distance or a reason."""
-    sides = {"n": of(numbers), "t": profile(Sample(np.array(texts, dtype=object), len(texts)))}
+    sides = {
+        "n": of(numbers),
+        "t": profile(WindowSample(np.array(texts, dtype=object), len(texts))),
+    }
     for before in sides.values():
         for after in (*sides.values(), of(np.full(4, np.nan))):
             names, skipped = comparable({"x": before}, {"x": after})

@@ -9,7 +9,7 @@ import pytest
 
 from include.monitoring import effects
 from include.monitoring.effects import PromotedRetrain
-from include.monitoring.retrain_effect import WINDOWS, Effect, Measurement
+from include.monitoring.retrain_effect import WINDOWS, Measurement, RetrainEffect
 from tests.watched import Watched, week
 
 USERS = [f"u{i:03}" for i in range(300)]
@@ -46,7 +46,7 @@ def measured(tenant: Watched, number: int, version: str, skill: float) -> None:
     tenant.measure(week(number), LABELS, week(number + 4))
 
 
-def from_history(tenant: Watched, as_of: datetime) -> list[Effect]:
+def from_history(tenant: Watched, as_of: datetime) -> list[RetrainEffect]:
     ports = {"retrains": tenant.stores.retrains, "live_metrics": tenant.stores.live_metrics}
     return effects.settle_from_history(tenant.config.ref, "churn", "auc", as_of, 30, **ports)
 
@@ -57,7 +57,7 @@ def unsettled(tenant: Watched) -> list[PromotedRetrain]:
 
 def with_old_scores(
     tenant: Watched, retrain: PromotedRetrain, number: int, old: list[tuple[str, float]], **how: Any
-) -> Effect | None:
+) -> RetrainEffect | None:
     """What the week's labels say, which both versions have scored."""
     return effects.settle_with_old_scores(
         tenant.config.ref,

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.monitoring.gate import Comparison, compare_windows, explain
+from include.monitoring.gate import WindowComparison, compare_windows, explain
 from include.monitoring.profiles import WindowProfile, profile_window
 from include.monitoring.season import YEAR, StoredWindow, wanted
 from include.use_cases.drift_policy import DriftPolicy
@@ -42,7 +42,7 @@ REFERENCE = window(TRAINED - 28 * DAY, rows=1_000)
 
 def judged(
     as_of: datetime, current: WindowProfile, *windows: StoredWindow, version: str = "3"
-) -> Comparison:
+) -> WindowComparison:
     found = compare_windows(REFERENCE, current, POLICY)
     return explain(
         found,

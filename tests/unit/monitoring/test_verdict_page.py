@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 import pytest
 
 from include.monitoring.decisions import Verdict
-from include.monitoring.gate import Comparison
+from include.monitoring.gate import WindowComparison
 from include.monitoring.statistics import ColumnDrift
-from include.monitoring.verdict_page import Judged, head, told
+from include.monitoring.verdict_page import VerdictSubject, head, told
 from include.use_cases.drift_policy import DriftPolicy
 
-ABOUT = Judged(
+ABOUT = VerdictSubject(
     "shop-1",
     "churn",
     "12",
@@ -47,7 +47,7 @@ class Text(HTMLParser):
 
 
 def page(verdict: Verdict, *columns: ColumnDrift, **skipped: str) -> Text:
-    comparison = Comparison(columns, None, skipped, 300, 80)
+    comparison = WindowComparison(columns, None, skipped, 300, 80)
     unjudged = {"performance": "12 labels have matured at most, 30 are needed"}
     return Text(head(ABOUT, verdict, comparison, POLICY, unjudged))
 
@@ -88,8 +88,8 @@ def test_a_large_distance_is_never_without_its_reason(column: ColumnDrift, words
 
 def test_no_text_becomes_markup() -> None:
     """Names and reasons come from tenants' files and data; nor do bidi characters act."""
-    hostile = Judged("shop-1", EVIL, EVIL, None, ABOUT.until)
-    comparison = Comparison((replace(MOVED, column=EVIL),), None, {EVIL: EVIL}, 300, 80)
+    hostile = VerdictSubject("shop-1", EVIL, EVIL, None, ABOUT.until)
+    comparison = WindowComparison((replace(MOVED, column=EVIL),), None, {EVIL: EVIL}, 300, 80)
     made = head(hostile, Verdict("drift", 1.0, (EVIL,)), comparison, POLICY, {EVIL: EVIL})
     assert Text(made).elements.count("script") == 1  # our own, which hides the link in a frame
     assert "\u202e" not in made

@@ -16,17 +16,17 @@ from markdown_it.token import Token
 
 from include.features.declarations import USER, Aggregation, EventStream
 from include.features.description import catalogue_page
-from include.features.library import Entry
+from include.features.library import LibraryEntry
 from include.features.views import FeatureView
 from include.handoffs import Interval
 from include.monitoring.decisions import Verdict
-from include.monitoring.gate import Comparison
+from include.monitoring.gate import WindowComparison
 from include.monitoring.statistics import ColumnDrift
-from include.monitoring.verdict_page import Judged, head
+from include.monitoring.verdict_page import VerdictSubject, head
 from include.pages import Alarm, Link, render
 from include.quality import report
-from include.quality.checks import Result, SetAside
-from include.quality.suites import Expectation, Outcome
+from include.quality.checks import FailedRow, Result
+from include.quality.suites import Check, Outcome
 from include.registry import interval_chart, model_card
 from include.use_cases.drift_policy import DriftPolicy
 
@@ -97,7 +97,7 @@ def copied_card(text: str) -> str:
 
 def chart(text: str) -> str:
     """A drawing by itself."""
-    drawing = interval_chart.chart(text, [interval_chart.Interval(text, 0.5, 0.4, 0.6)])
+    drawing = interval_chart.chart(text, [interval_chart.ChartedInterval(text, 0.5, 0.4, 0.6)])
     return render("interval_chart.svg.jinja", chart=drawing)
 
 
@@ -105,17 +105,17 @@ def verdict_head(text: str) -> str:
     """What stands above Evidently's drawings."""
     drifted = ColumnDrift(text, 0.71, 1e-9, 0.35, True, 300, 80, 0.0, 0.0)
     calm = replace(drifted, drifted=False, explained=text)
-    comparison = Comparison((drifted, calm), None, {text: text}, 300, 80)
-    about = Judged(text, text, text, None, AT)
+    comparison = WindowComparison((drifted, calm), None, {text: text}, 300, 80)
+    about = VerdictSubject(text, text, text, None, AT)
     return head(about, Verdict(text, 0.7, (text,)), comparison, DriftPolicy(), {"labels": text})
 
 
 def quality(text: str) -> str:
     """The report of a check."""
     # as a fact's name, `value` is a number
-    check = Expectation(text, text, {text: text, "none": None}, text, text)  # type: ignore[arg-type]
+    check = Check(text, text, {text: text, "none": None}, text, text)  # type: ignore[arg-type]
     result = Result.of(text, check, Outcome(False, 1, 2), {text: text, "value": 0.5})
-    rows = {text: [SetAside(1, text, {text: text})]}
+    rows = {text: [FailedRow(1, text, {text: text})]}
     return report.render(text, Interval(AT, AT + timedelta(days=1)), text, [result], rows).decode()
 
 
@@ -200,7 +200,7 @@ def catalogue(text: str) -> str:
     stream = EventStream((text,))
     given: Mapping[str, Any] = {"owner": text, "description": text, "tags": (text,)}
     view = FeatureView("odd", USER, stream, (Aggregation("count"),), **given)
-    views = catalogue_page.catalogue([Entry(view, text)], {"odd": [text]})
+    views = catalogue_page.catalogue([LibraryEntry(view, text)], {"odd": [text]})
     odd = views["odd"]
     odd["stream"]["where"] = [text]
     odd["features"].append({"name": text, "type": text, "meaning": text})

@@ -18,7 +18,7 @@ from include.errors import IntegrityError
 from include.handoffs import LostDays, pack
 from include.monitoring.live import measure_live
 from include.monitoring.live_metrics import LiveMetric
-from include.pipeline import evaluate
+from include.pipeline import live_evidence
 from include.registry.policy import Policy
 from include.registry.port import ModelVersion
 from include.registry.two_way import Swing
@@ -46,14 +46,14 @@ def history(shop: Shop) -> list[LiveMetric]:
 def measured(shop: Shop, week: int, *lost: LostDays, metric: str = CASE.metric) -> list[int]:
     """Weeks whose predictions have a live metric once that one was monitored."""
     run = replace(shop.run(monday(week)), use_case=replace(CASE, metrics=(metric,)))
-    evaluate.measure_matured(run, shop.score(week), lost)
+    live_evidence.measure_matured(run, shop.score(week), lost)
     return sorted({(one.as_of - MONDAY).days // 7 for one in history(shop)})
 
 
 @pytest.fixture
 def no_retrains(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was retrained, so no label says whether that helped."""
-    monkeypatch.setattr(evaluate, "settle_effects", lambda *_: None)
+    monkeypatch.setattr(live_evidence, "settle_effects", lambda *_: None)
 
 
 @pytest.mark.usefixtures("no_retrains")
@@ -151,7 +151,7 @@ def test_a_champion_is_judged_by_what_it_was_promoted_with(shop: Shop) -> None:
     """The metric with its interval, and how much it swings from window to window."""
     swing = {"metric": {"variance": 0.04, "freedom": 7}, "error": 0.02, "blocks": 3}
     version = promoted(shop, champion={**FIGURES, "swing": swing})
-    found = evaluate.champion(shop.run(monday(1)), version)
+    found = live_evidence.champion(shop.run(monday(1)), version)
     assert (found.version, found.as_of, found.metric) == ("1", version.as_of, "auc")
     assert (found.value, found.low, found.high) == (0.8, 0.75, 0.85)
     assert (found.swing, found.error, found.blocks) == (Swing(0.04, 7), 0.02, 3)
@@ -164,7 +164,7 @@ def test_a_champion_without_an_interval_is_not_judged_by_its_metric(
     shop: Shop, figures: dict[str, Any] | None
 ) -> None:
     """As one that was promoted without a window to measure it on."""
-    found = evaluate.champion(shop.run(monday(1)), promoted(shop, champion=figures))
+    found = live_evidence.champion(shop.run(monday(1)), promoted(shop, champion=figures))
     assert found.metric == ""
     assert all(map(math.isnan, (found.value, found.low, found.high, found.outcome_rate)))
 
@@ -172,17 +172,17 @@ def test_a_champion_without_an_interval_is_not_judged_by_its_metric(
 def test_what_never_served_was_judged_on_nothing(shop: Shop) -> None:
     """A version that no decision promoted has neither figures nor windows."""
     version = shop.registry.get(shop.ref, CASE.name, shop.add("good"))
-    assert evaluate.champion(shop.run(monday(1)), version).metric == ""
-    assert evaluate.judged_on(shop.run(monday(1)), version) == ([version.as_of], ())
+    assert live_evidence.champion(shop.run(monday(1)), version).metric == ""
+    assert live_evidence.judged_on(shop.run(monday(1)), version) == ([version.as_of], ())
 
 
 def test_monitoring_takes_no_swapped_reference_window(shop: Shop) -> None:
     """Drift is measured against the window that the ledger recorded, not the registry."""
     version = shop.registry.get(shop.ref, CASE.name, "1")
     promoted(shop, reference_digest=version.reference_digest)
-    assert evaluate.champion(shop.run(monday(1)), version).version == "1"
+    assert live_evidence.champion(shop.run(monday(1)), version).version == "1"
     with pytest.raises(IntegrityError, match="is not the one that was promoted"):
-        evaluate.champion(shop.run(monday(1)), replace(version, reference_digest="0" * 64))
+        live_evidence.champion(shop.run(monday(1)), replace(version, reference_digest="0" * 64))
 
 
 def test_the_rate_of_outcomes_is_that_of_the_holdout(shop: Shop) -> None:
@@ -190,16 +190,16 @@ def test_the_rate_of_outcomes_is_that_of_the_holdout(shop: Shop) -> None:
     rows = {"holdout": 200, "holdout_positives": 50}
     version = promoted(shop, champion=FIGURES, evaluation=evaluation(shop, {"rows": rows}))
     run = shop.run(monday(1))
-    assert evaluate.champion(run, version).outcome_rate == 0.25
+    assert live_evidence.champion(run, version).outcome_rate == 0.25
     ranking = replace(run, use_case=replace(use_cases.get("recommendation"), name=CASE.name))
-    assert math.isnan(evaluate.champion(ranking, version).outcome_rate)
+    assert math.isnan(live_evidence.champion(ranking, version).outcome_rate)
     empty = evaluation(shop, {"rows": {"holdout": 0, "holdout_positives": 0}})
     standing = shop.stores.promotions.champion_at(shop.ref, CASE.name)
     assert standing is not None
     for hours, changes in ((2, {"rung": "baseline"}), (3, {"evidence": {"evaluation": empty}})):
         later = replace(standing, as_of=standing.as_of + timedelta(hours=hours), **changes)
         shop.stores.promotions.record(shop.ref, later)
-        assert math.isnan(evaluate.champion(run, version).outcome_rate)
+        assert math.isnan(live_evidence.champion(run, version).outcome_rate)
 
 
 def test_a_reference_knows_its_instants_and_what_was_lost(shop: Shop) -> None:
@@ -213,13 +213,13 @@ def test_a_reference_knows_its_instants_and_what_was_lost(shop: Shop) -> None:
     }
     version = promoted(shop, evaluation=evaluation(shop, document))
     run = shop.run(monday(1))
-    assert evaluate.judged_on(run, version) == ([monday(-2), monday(-1)], (lost,))
+    assert live_evidence.judged_on(run, version) == ([monday(-2), monday(-1)], (lost,))
     none = evaluation(shop, {"windows": {"holdout": []}})
     standing = shop.stores.promotions.champion_at(shop.ref, CASE.name)
     assert standing is not None
     later = replace(standing, as_of=monday(1), evidence={"evaluation": none})
     shop.stores.promotions.record(shop.ref, later)
-    assert evaluate.judged_on(run, version) == ([version.as_of], ())
+    assert live_evidence.judged_on(run, version) == ([version.as_of], ())
 
 
 def test_of_an_evaluation_that_retention_took_only_the_training_is_known(shop: Shop) -> None:
@@ -228,5 +228,5 @@ def test_of_an_evaluation_that_retention_took_only_the_training_is_known(shop: S
     version = promoted(shop, champion=FIGURES, evaluation=there)
     shop.lake.file_path(shop.ref, there["path"]).unlink()
     run = shop.run(monday(1))
-    assert evaluate.judged_on(run, version) == ([version.as_of], ())
-    assert math.isnan(evaluate.champion(run, version).outcome_rate)
+    assert live_evidence.judged_on(run, version) == ([version.as_of], ())
+    assert math.isnan(live_evidence.champion(run, version).outcome_rate)

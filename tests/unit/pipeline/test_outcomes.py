@@ -13,7 +13,7 @@ import pytest
 from include import use_cases
 from include.handoffs import LostDays
 from include.pipeline.outcomes import (
-    Answered,
+    AnsweredInstant,
     entity_outcome,
     outcomes_of,
     pseudonym,
@@ -25,7 +25,7 @@ from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.stores.memory import in_memory
 from include.tenants.namespace import TenantRef
-from include.use_cases.declaration import Baseline, History, UseCase
+from include.use_cases.declaration import Baseline, ItemHistory, UseCase
 from tests.trials import CASE, MONDAY, Shop, monday
 
 AS_OF = datetime(2024, 1, 1, tzinfo=UTC)
@@ -37,7 +37,7 @@ BASKETS: UseCase = replace(
     entity="item_id",
     estimators=("bought_together",),
     baselines=(Baseline("popularity"),),
-    history=History(10),
+    history=ItemHistory(10),
     items=None,
     exposure=None,
     texts=None,
@@ -101,10 +101,10 @@ def test_wanted_items_come_from_what_happened_afterwards() -> None:
     events = pa.Table.from_pylist(rows, schema=EVENTS)
     known = AS_OF + RANKING.label.horizon
     people = [Prediction(name, "", 1, 0.0) for name in ("ann", "bob", "cat")]
-    found = truth_of(RANKING, events, Answered(AS_OF, people, []), known)
+    found = truth_of(RANKING, events, AnsweredInstant(AS_OF, people, []), known)
     assert found == {"ann": {"x", "y"}, "bob": {"y", "z"}, "cat": set()}
     items = [Prediction(name, "", 1, 0.0) for name in ("x", "y", "w")]
-    found = truth_of(BASKETS, events, Answered(AS_OF, [], items), known)
+    found = truth_of(BASKETS, events, AnsweredInstant(AS_OF, [], items), known)
     assert found == {"x": {"y"}, "y": {"x", "z"}, "w": set()}
 
 
@@ -127,7 +127,7 @@ def test_in_an_experiment_everybody_counts_for_an_arm_and_the_champions_for_a_pa
     served = [answer("ann", 0.9, "1", "champion"), answer("bob", 0.8, "2", "challenger")]
     shadow = [answer(name, 0.5, "2") for name in ("ann", "bob", "cat", "dan")]
     truth = {"ann": 1.0, "bob": 1.0, "cat": 0.0}
-    found = outcomes_of(DORA, CHURN, Answered(AS_OF, served, shadow), truth)
+    found = outcomes_of(DORA, CHURN, AnsweredInstant(AS_OF, served, shadow), truth)
     name = {one: pseudonym("dora", "churn", one) for one in truth}
     assert (found.as_of, found.experiment, found.versions) == (AS_OF, 4, ("1", "2"))
     assert [(one.entity, one.challenger, round(one.outcome, 6)) for one in found.arms] == [
@@ -145,9 +145,9 @@ def test_without_an_experiment_there_are_pairs_alone() -> None:
     """And without anybody in the shadow, or served, nothing to compare."""
     truth = {"ann": 1.0}
     served, shadow = [answer("ann", 0.9, "1")], [answer("ann", 0.5, "2")]
-    found = outcomes_of(DORA, CHURN, Answered(AS_OF, served, shadow), truth)
+    found = outcomes_of(DORA, CHURN, AnsweredInstant(AS_OF, served, shadow), truth)
     assert (found.experiment, found.arms, len(found.pairs)) == (None, (), 1)
-    for answered in (Answered(AS_OF, served, []), Answered(AS_OF, [], shadow)):
+    for answered in (AnsweredInstant(AS_OF, served, []), AnsweredInstant(AS_OF, [], shadow)):
         found = outcomes_of(DORA, CHURN, answered, truth)
         assert (found.arms, found.versions, found.pairs) == ((), ("", ""), ())
 

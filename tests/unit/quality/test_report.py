@@ -6,18 +6,18 @@ import re
 from datetime import UTC, datetime
 
 from include.handoffs import Interval
-from include.quality.checks import Result, SetAside
+from include.quality.checks import FailedRow, Result
 from include.quality.report import render
-from include.quality.suites import BETWEEN, Expectation, Outcome
+from include.quality.suites import BETWEEN, Check, Outcome
 
 WEEK = Interval(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 8, tzinfo=UTC))
-CHECK = Expectation("amount.sane", BETWEEN, {"max_value": 9}, "quarantine", "amount")
+CHECK = Check("amount.sane", BETWEEN, {"max_value": 9}, "quarantine", "amount")
 RESULTS = [Result.of("events.pos", CHECK, Outcome(False, 3, 1200), {})]
 HOSTILE = '"><script src="https://evil.example/x.js"></script>\u202egpj.exe\x00'
 
 
 def _page(value: str) -> str:
-    rows = {"pos": [SetAside(7, "amount.sane", {"user_id": value})]}
+    rows = {"pos": [FailedRow(7, "amount.sane", {"user_id": value})]}
     return render("Shop & Sons", WEEK, "1,197 rows accepted.", RESULTS, rows).decode()
 
 

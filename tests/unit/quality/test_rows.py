@@ -13,7 +13,7 @@ import pytest
 from include.quality import rows, suites
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.slices import FailedRows
-from include.quality.suites import IN_SET, Expectation
+from include.quality.suites import IN_SET, Check
 from include.storage.canonical import ATTRIBUTES, EVENTS
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -90,7 +90,7 @@ def evaluator() -> Evaluator:
 
 
 def _failed(
-    table: pa.Table, checks: Sequence[Expectation], evaluator: Evaluator
+    table: pa.Table, checks: Sequence[Check], evaluator: Evaluator
 ) -> tuple[FailedRows, list[int]]:
     """Rows that fail, and how many Great Expectations counted for each check."""
     frame = rows.prepared(table, rows.Occurrences({})).to_pandas()
@@ -138,7 +138,7 @@ def test_the_rows_are_those_that_were_counted(kind: str, evaluator: Evaluator) -
 
 def test_a_value_outside_a_set_is_unexpected_and_a_null_is_not(evaluator: Evaluator) -> None:
     """Nulls are the business of the null check alone."""
-    check = Expectation("kind", IN_SET, {"value_set": ["item"]}, "quarantine", "entity")
+    check = Check("kind", IN_SET, {"value_set": ["item"]}, "quarantine", "entity")
     frame = pd.DataFrame({"entity": ["item", None, "planet"]})
     (outcome,) = evaluator.evaluate(frame, [check])
     assert outcome.unexpected == (2,)

@@ -9,7 +9,7 @@ import pytest
 from include.errors import UnknownNameError
 from include.quality import suites
 from include.quality.needs import DataNeeds
-from include.quality.suites import Expectation
+from include.quality.suites import Check
 from include.tenants.config import Source
 
 CHURN = DataNeeds(
@@ -37,7 +37,7 @@ ALL = {
 }
 
 
-def _severities(checks: tuple[Expectation, ...]) -> dict[str, str]:
+def _severities(checks: tuple[Check, ...]) -> dict[str, str]:
     return {check.name: check.severity for check in checks}
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from include.registry.decay import RollbackFacts, decide_rollback
-from include.registry.decline import Expected, Window
+from include.registry.decline import PromisedFigure, Window
 from include.registry.two_way import UNKNOWN, Swing
 
 #: Many windows that differ by no more than their entities do, and the one before the newest.
 STILL = Swing(variance=0.02**2, freedom=200.0, chance=0.02**2)
-PROMISED = Expected(0.84, 0.02, 8, STILL)
+PROMISED = PromisedFigure(0.84, 0.02, 8, STILL)
 #: Windows that swing by 0.1, as known from ten of them.
 SWINGS = replace(PROMISED, swing=Swing(0.1**2, 9.0))
 

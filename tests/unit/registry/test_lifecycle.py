@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from include.registry.decision import decide_promotion
 from include.registry.evidence import Comparison, Evidence, Measured, Need
 from include.registry.lifecycle import (
-    Facts,
+    LifecycleFacts,
     StageName,
     challenges,
     facts_of,
@@ -25,7 +25,7 @@ from include.registry.promotions import Promotion
 NEEDS = (Need("training rows", 88, 300), Need("days of history", 42, 60))
 MET = (Need("training rows", 400, 300),)
 CLOSE = Comparison("own/residual", "incumbent/lightgbm", 0.01, -0.004, 0.024, 300, 6)
-GLOBAL = Facts(version="1", rung="global", metric="auc", needs=MET, closest=CLOSE)
+GLOBAL = LifecycleFacts(version="1", rung="global", metric="auc", needs=MET, closest=CLOSE)
 
 
 def evidence(*, low: float, own: bool = True) -> Evidence:
@@ -195,7 +195,7 @@ def test_a_rule_that_was_fitted_again_is_the_incumbent_it_was() -> None:
 
 @given(
     st.builds(
-        Facts,
+        LifecycleFacts,
         version=st.sampled_from(["", "3"]),
         rung=st.sampled_from(["baseline", "global", "own"]),
         left_own=st.booleans(),
@@ -210,7 +210,7 @@ def test_a_rule_that_was_fitted_again_is_the_incumbent_it_was() -> None:
         challenges=st.integers(0, 100),
     )
 )
-def test_there_is_always_a_stage_and_something_that_would_change_it(facts: Facts) -> None:
+def test_there_is_always_a_stage_and_something_that_would_change_it(facts: LifecycleFacts) -> None:
     """Whatever is known, both are told, and told the same way twice."""
     assert stage_of(facts).name in get_args(StageName)
     assert stage_of(facts).reasons

@@ -14,7 +14,7 @@ import pytest
 from include.pages import render
 from include.registry import interval_chart
 from include.registry.card import card, judged
-from include.registry.interval_chart import Interval
+from include.registry.interval_chart import ChartedInterval
 from include.registry.model_card import page
 from include.registry.port import NewVersion
 
@@ -113,7 +113,7 @@ def document(**changes: Any) -> dict[str, Any]:
     return {**found, **changes}
 
 
-def chart(title: str, intervals: list[Interval]) -> str:
+def chart(title: str, intervals: list[ChartedInterval]) -> str:
     """The drawing, as a page holds it."""
     return render("interval_chart.svg.jinja", chart=interval_chart.chart(title, intervals))
 
@@ -161,15 +161,18 @@ def test_equal_cards_give_equal_pages() -> None:
 @pytest.mark.parametrize(
     "intervals",
     [
-        [Interval("a", 0.5)],
-        [Interval("a", 0.0, 0.0, 0.0), Interval("b", 0.0)],
-        [Interval("a", 0.87, 0.85, 0.89, ours=True), Interval("b", 0.8, 0.78, 0.82)],
-        [Interval("a", -1_250.0, -1_300.0, -1_200.0), Interval("b", 3.0)],
-        [Interval(HOSTILE * 3, 1e-9, 0.0, 2e-9)],
-        [Interval("a", 0.4, 0.2, 0.6, ours=True), Interval("far", -2_253.8, -3_000.0, -1_000.0)],
+        [ChartedInterval("a", 0.5)],
+        [ChartedInterval("a", 0.0, 0.0, 0.0), ChartedInterval("b", 0.0)],
+        [ChartedInterval("a", 0.87, 0.85, 0.89, ours=True), ChartedInterval("b", 0.8, 0.78, 0.82)],
+        [ChartedInterval("a", -1_250.0, -1_300.0, -1_200.0), ChartedInterval("b", 3.0)],
+        [ChartedInterval(HOSTILE * 3, 1e-9, 0.0, 2e-9)],
+        [
+            ChartedInterval("a", 0.4, 0.2, 0.6, ours=True),
+            ChartedInterval("far", -2_253.8, -3_000.0, -1_000.0),
+        ],
     ],
 )
-def test_every_interval_is_drawn_within_the_picture(intervals: list[Interval]) -> None:
+def test_every_interval_is_drawn_within_the_picture(intervals: list[ChartedInterval]) -> None:
     """Whatever the range, all coordinates lie inside and each estimate has its mark."""
     text = chart("auc", intervals)
     elements = Elements(text)
@@ -185,7 +188,11 @@ def test_every_interval_is_drawn_within_the_picture(intervals: list[Interval]) -
 def test_what_is_far_off_does_not_flatten_the_rest() -> None:
     """The axis is about our interval; a figure far beyond stands at its edge, hollow, as a text."""
     text = chart(
-        "skill", [Interval("a", 0.4, 0.2, 0.6, ours=True), Interval("far", -2_253.8, -3e3, -1e3)]
+        "skill",
+        [
+            ChartedInterval("a", 0.4, 0.2, 0.6, ours=True),
+            ChartedInterval("far", -2_253.8, -3e3, -1e3),
+        ],
     )
     assert "-2253.8000" in text
     assert text.count('fill="#fff"') == 1

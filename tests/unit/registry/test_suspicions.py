@@ -12,7 +12,7 @@ from include.registry.promotions import Promotion
 from include.registry.suspicions import (
     HELD,
     Suspicion,
-    Verdict,
+    SuspicionAnswer,
     check_free,
     held_back,
     held_versions,
@@ -25,9 +25,11 @@ TENANT = TenantRef("acme", "eu", "pool")
 AMOUNT = Suspicion("amount", ("spend__sum",), ("why",), ("m1",), ("own/lightgbm", "global/x"))
 
 
-def verdict(answer: str, origin: str = "amount", mappings: tuple[str, ...] = ("m1",)) -> Verdict:
+def verdict(
+    answer: str, origin: str = "amount", mappings: tuple[str, ...] = ("m1",)
+) -> SuspicionAnswer:
     """An answer of somebody's."""
-    return Verdict(origin, mappings, answer, "because", "ann", "2024-01-01T00:00:00")  # type: ignore[arg-type]
+    return SuspicionAnswer(origin, mappings, answer, "because", "ann", "2024-01-01T00:00:00")  # type: ignore[arg-type]
 
 
 def test_nobody_has_said_anything() -> None:
@@ -45,7 +47,7 @@ def test_what_was_dismissed_is_not_suspected_again() -> None:
 @pytest.mark.parametrize(
     "other", [verdict("dismissed", "quantity"), verdict("dismissed", mappings=("m2",))]
 )
-def test_another_column_or_mapping_is_another_suspicion(other: Verdict) -> None:
+def test_another_column_or_mapping_is_another_suspicion(other: SuspicionAnswer) -> None:
     """An answer is about one origin, mapped as it was."""
     assert standing([AMOUNT], [other]).new == (AMOUNT,)
 

@@ -24,8 +24,8 @@ from include.simulate.faults import (
     FraudPattern,
     Late,
     Leak,
-    Outage,
     Shock,
+    SimulatedOutage,
 )
 from include.simulate.leaving import NEVER
 from include.simulate.world import TenantPlan, World
@@ -99,7 +99,7 @@ def test_duplicates_are_the_same_events_again() -> None:
 
 def test_an_outage_loses_what_would_have_arrived_in_it() -> None:
     """Exactly the events that would have become known in the outage are missing."""
-    plain, broken = tenant("shop"), tenant("shop", Outage(AT, 3.0))
+    plain, broken = tenant("shop"), tenant("shop", SimulatedOutage(AT, 3.0))
     world = plain.truth.population.world
     created = plain.events["created_timestamp"]
     inside = pc.and_(
@@ -112,7 +112,7 @@ def test_an_outage_loses_what_would_have_arrived_in_it() -> None:
 
 def test_an_outage_that_loses_nothing_delivers_in_the_hour_after() -> None:
     """All events are there; those of the outage become known in the hour after it."""
-    plain, broken = tenant("shop"), tenant("shop", Outage(AT, 3.0, lost=False))
+    plain, broken = tenant("shop"), tenant("shop", SimulatedOutage(AT, 3.0, lost=False))
     assert by_id(broken.events, *DELIVERED).equals(by_id(plain.events, *DELIVERED))
     ends = plain.truth.population.world.instant(AT + 3)
     rows = broken.events.to_pandas()

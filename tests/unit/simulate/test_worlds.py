@@ -22,8 +22,8 @@ from include.simulate.faults import (
     FraudPattern,
     Late,
     Leak,
-    Outage,
     Shock,
+    SimulatedOutage,
     parse_fault,
 )
 from include.simulate.leaving import hazards_of
@@ -41,8 +41,8 @@ FAULTS: tuple[Fault, ...] = (
     Shock(10),
     Late(),
     Duplicates(),
-    Outage(12, 2.0),
-    Outage(22, 1.0, lost=False),
+    SimulatedOutage(12, 2.0),
+    SimulatedOutage(22, 1.0, lost=False),
     Leak(),
     ColdStart("users", 25),
     ColdStart("items", 25),
@@ -188,7 +188,7 @@ def test_growth_brings_more_and_more_users() -> None:
     [
         ("concept,at=120,size=0.5,over=30", Drift("concept", 120, 0.5, 30)),
         ("late, share=0.1", Late(0.1)),
-        ("outage,at=80,lost=false", Outage(80, lost=False)),
+        ("outage,at=80,lost=false", SimulatedOutage(80, lost=False)),
         ("cold_items,at=9,share=0.3", ColdStart("items", 9, 0.3)),
         ("night,share=0.01,at=5", FraudPattern("night", 0.01, 5)),
         ("leak,name=score_2", Leak("score_2")),

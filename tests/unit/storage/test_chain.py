@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from include.storage.chain import (
     ERASED,
-    Entry,
+    AuditEntry,
     Head,
     broken_links,
     broken_promises,
@@ -31,9 +31,11 @@ TOLD = st.dictionaries(TEXT, st.one_of(st.none(), TEXT, st.integers(), st.boolea
 CONTENTS = st.lists(st.tuples(TEXT, TEXT, TOLD), min_size=1, max_size=12)
 
 
-def chain(contents: Sequence[tuple[str, str, dict[str, Any]]], owner: str = "acme") -> list[Entry]:
+def chain(
+    contents: Sequence[tuple[str, str, dict[str, Any]]], owner: str = "acme"
+) -> list[AuditEntry]:
     """A chain of these actors, actions and details."""
-    entries: list[Entry] = []
+    entries: list[AuditEntry] = []
     for at, (actor, action, told) in enumerate(contents):
         entries.append(
             following(
@@ -48,7 +50,7 @@ def chain(contents: Sequence[tuple[str, str, dict[str, Any]]], owner: str = "acm
     return entries
 
 
-def findings(entries: Sequence[Entry], head: Head) -> list[str]:
+def findings(entries: Sequence[AuditEntry], head: Head) -> list[str]:
     """What is found in a chain beside a checkpoint of it."""
     found = [*broken_links("acme", entries)]
     return [str(one) for one in (*found, *broken_promises("acme", entries, [("then", head)]))]
@@ -173,12 +175,12 @@ def retrain(**changes: str | None) -> dict[str, str | None]:
     return {**row, "state": "requested", "finished_at": None, **changes}
 
 
-def entered(*rows: tuple[str, dict[str, str | None]]) -> list[Entry]:
+def entered(*rows: tuple[str, dict[str, str | None]]) -> list[AuditEntry]:
     """A chain of these rows."""
     return chain([("system", action, columns(row)) for action, row in rows])
 
 
-def changed(entries: list[Entry], **tables: list[dict[str, str | None]]) -> list[str]:
+def changed(entries: list[AuditEntry], **tables: list[dict[str, str | None]]) -> list[str]:
     """What is found of these tables."""
     return [str(one) for one in changed_rows("acme", entries, tables)]
 

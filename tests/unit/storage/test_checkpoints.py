@@ -15,17 +15,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from include.errors import ConfigError, IntegrityError
 from include.storage import checkpoints
 from include.storage.chain import Head
-from include.storage.checkpoints import Keys
+from include.storage.checkpoints import SigningKeys
 from include.tenants.namespace import TenantRef
 
 NOW = datetime(2017, 1, 1, tzinfo=UTC)
 HEADS = {"acme": (TenantRef("acme", "eu", "silo"), Head(3, "ab" * 32))}
 
 
-def keys() -> Keys:
+def keys() -> SigningKeys:
     """A fresh key."""
     private = Ed25519PrivateKey.generate()
-    return Keys(private.public_key(), private)
+    return SigningKeys(private.public_key(), private)
 
 
 def test_a_checkpoint_comes_back_as_written(tmp_path: Path) -> None:

@@ -23,18 +23,18 @@ from include.training import paired
 from include.training.candidates import OwnModel, Parent, blocks, compare, own_models
 from include.training.fitting import fit_best
 from include.training.metrics import statistic_of
-from include.training.paired import Judged
-from include.training.rows import Rows
+from include.training.paired import PairedRows
+from include.training.rows import LabelledRows
 from include.training.updating import fit_recalibrated, fit_residual
-from include.training.windows import Windows
+from include.training.windows import TrainingWindows
 
 CASE = table_case()
 START = datetime(2025, 1, 1, tzinfo=UTC)
 INSTANTS = tuple(START + STEP * number for number in range(12))
-TRAINING = Windows(INSTANTS[:10], INSTANTS[10:], INSTANTS[-1] + STEP)
+TRAINING = TrainingWindows(INSTANTS[:10], INSTANTS[10:], INSTANTS[-1] + STEP)
 
 
-def drawn(rows: int, level: float, sample: int, tenant: int = 1) -> Rows:
+def drawn(rows: int, level: float, sample: int, tenant: int = 1) -> LabelledRows:
     return rows_of(draw_table(plan(3, tenant, rows, sample=sample, level=level)), tenant)
 
 
@@ -93,7 +93,7 @@ def test_later_windows_are_scored_by_what_was_known_before_them() -> None:
     first, *_ = own_models(CASE, training, TRAINING, parent())[0].later
     cut = first.rows.as_of.min()
     turned = np.where(training.as_of >= cut, 1 - training.label, training.label)
-    changed = Rows(**{**vars(training), "label": turned})
+    changed = LabelledRows(**{**vars(training), "label": turned})
     again, *_ = own_models(CASE, changed, TRAINING, parent())[0].later
     assert np.array_equal(first.scores, again.scores)
     assert not np.array_equal(first.rows.label, again.rows.label)
@@ -137,7 +137,7 @@ def test_a_comparison_rests_on_all_later_windows_and_the_holdout() -> None:
     assert whole.high - whole.low < short.high - short.low  # type: ignore[operator]
 
 
-def parts(seed: int, rows: int = 400, better: float = 0.0) -> list[Judged]:
+def parts(seed: int, rows: int = 400, better: float = 0.0) -> list[PairedRows]:
     """Two windows, two models that are right by the same amount, unless one is better."""
     draw = np.random.default_rng(seed)
     table = drawn(6 * rows, 0.0, 0)
@@ -147,8 +147,8 @@ def parts(seed: int, rows: int = 400, better: float = 0.0) -> list[Judged]:
         truth = draw.normal(size=len(one))
         label = (truth + draw.normal(size=len(one)) > 1).astype(float)
         noise = draw.normal(size=(2, len(one)))
-        rows_ = Rows(**{**vars(one), "label": label})
-        found.append(Judged(rows_, truth + (1 - better) * noise[0], truth + noise[1]))
+        rows_ = LabelledRows(**{**vars(one), "label": label})
+        found.append(PairedRows(rows_, truth + (1 - better) * noise[0], truth + noise[1]))
     return found
 
 
@@ -183,7 +183,7 @@ def test_rows_of_one_entity_count_as_one() -> None:
 def test_windows_are_compared_within_themselves() -> None:
     """A model whose scores jump between windows is not worse for it."""
     first, second = parts(3)
-    moved = [first, Judged(second.rows, second.ours + 100, second.theirs)]
+    moved = [first, PairedRows(second.rows, second.ours + 100, second.theirs)]
     before, after = (paired.compare("auc", one, STEP) for one in ([first, second], moved))
     assert before == after
 
@@ -192,18 +192,20 @@ def test_nothing_to_compare_gives_no_interval() -> None:
     """No rows, or one class only."""
     (one, _) = parts(1)
     assert paired.compare("auc", [], STEP).estimate.value is None
-    alike = Judged(Rows(**{**vars(one.rows), "label": one.rows.label * 0}), one.ours, one.theirs)
+    alike = PairedRows(
+        LabelledRows(**{**vars(one.rows), "label": one.rows.label * 0}), one.ours, one.theirs
+    )
     assert paired.compare("auc", [alike], STEP).estimate.value is None
 
 
-def shifted(level: float) -> tuple[Rows, np.ndarray]:
+def shifted(level: float) -> tuple[LabelledRows, np.ndarray]:
     """Rows whose positives are twice as frequent as the global model believes."""
     table = draw_table(plan(3, 1, 3_000, sample=0, level=0.0))
     odds = table.probability / (1 - table.probability) * level
     truth = odds / (1 + odds)
     rows = rows_of(table, 1)
     label = (np.random.default_rng(1).random(len(truth)) < truth).astype(float)
-    return Rows(**{**vars(rows), "label": label}), truth
+    return LabelledRows(**{**vars(rows), "label": label}), truth
 
 
 def test_recalibration_brings_probabilities_to_the_tenants_level() -> None:

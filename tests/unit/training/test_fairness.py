@@ -12,13 +12,13 @@ import pytest
 from include.registry.decision import Evidence, Measured, decide_promotion
 from include.registry.evidence import Comparison, GroupGap
 from include.training.fairness import figures, gap
-from include.training.rows import Rows, repeated
+from include.training.rows import LabelledRows, repeated
 
 SEED = 5
 REACH = timedelta(days=1)
 
 
-def rows(sizes: dict[str, int], skill: dict[str, float]) -> tuple[Rows, np.ndarray]:
+def rows(sizes: dict[str, int], skill: dict[str, float]) -> tuple[LabelledRows, np.ndarray]:
     """Rows of each group, whose scores tell the classes apart as well as `skill` says."""
     draw = np.random.default_rng(SEED)
     group = np.array([name for name, size in sizes.items() for _ in range(size)])
@@ -26,7 +26,7 @@ def rows(sizes: dict[str, int], skill: dict[str, float]) -> tuple[Rows, np.ndarr
     label = draw.integers(0, 2, count).astype(np.float64)
     scores = label * np.array([skill[name] for name in group]) + draw.normal(size=count)
     names = np.array([f"u{number}" for number in range(count)])
-    made = Rows(
+    made = LabelledRows(
         features=pa.table({"x": np.zeros(count)}),
         label=label,
         weight=np.ones(count),

@@ -13,26 +13,26 @@ from include import use_cases
 from include.models.residual import ResidualPredictor
 from include.training.fitting import GLOBAL_SETTINGS, SETTINGS, fit, fit_best
 from include.training.metrics import measure
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.training.updating import fit_residual
-from include.training.windows import Windows
+from include.training.windows import TrainingWindows
 
 INSTANTS = tuple(START + STEP * number for number in range(10))
-WINDOWS = Windows(INSTANTS, (), INSTANTS[-1] + STEP)
+WINDOWS = TrainingWindows(INSTANTS, (), INSTANTS[-1] + STEP)
 CASE = table_case()
 LIGHTGBM = SETTINGS["lightgbm"][0]
 
 
-def drawn(rows: int, level: float = 0.0) -> Rows:
+def drawn(rows: int, level: float = 0.0) -> LabelledRows:
     return rows_of(draw_table(plan(4, 1, rows, sample=0, level=level)), 1)
 
 
-def relabelled(rows: Rows, seed: int, bent: float) -> Rows:
+def relabelled(rows: LabelledRows, seed: int, bent: float) -> LabelledRows:
     """Labels that follow from a product of two features, which nothing linear sees."""
     values = [rows.features[name].to_numpy() for name in ("f0", "f4")]
     margin = bent * np.sign(values[0] - np.median(values[0])) * np.sign(values[1])
     label = np.random.default_rng(seed).random(len(rows)) < 1 / (1 + np.exp(-margin))
-    return Rows(**{**vars(rows), "label": label.astype(float)})
+    return LabelledRows(**{**vars(rows), "label": label.astype(float)})
 
 
 def ranking() -> TableCase:
@@ -41,12 +41,12 @@ def ranking() -> TableCase:
     return TableCase(**{**given, "metrics": ("ndcg@10", "hit@10")})
 
 
-def ranked(rows: Rows) -> Rows:
+def ranked(rows: LabelledRows) -> LabelledRows:
     """The rows as rankings of forty items each, at their instants."""
     group = np.array([f"{at}/{n // 40:05}" for n, at in enumerate(rows.as_of.astype(str))])
     _, codes = np.unique(group, return_inverse=True)
     relevant = np.bincount(codes, rows.label)[codes].astype(int)
-    return Rows(**{**vars(rows), "group": group, "entity": group, "relevant": relevant})
+    return LabelledRows(**{**vars(rows), "group": group, "entity": group, "relevant": relevant})
 
 
 def test_the_setting_is_chosen_on_a_later_window_and_every_trial_is_kept() -> None:
@@ -76,7 +76,7 @@ def test_a_bend_that_nothing_linear_sees_is_learnt_by_trees() -> None:
     assert (measure("auc", test, model.predict(test.features)) or 0) > 0.7
 
 
-def draw_again() -> Rows:
+def draw_again() -> LabelledRows:
     return rows_of(draw_table(plan(4, 1, 2_000, sample=9, level=0.0)), 1)
 
 

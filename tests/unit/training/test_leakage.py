@@ -10,15 +10,15 @@ import pytest
 
 from include import use_cases
 from include.training import leakage
-from include.training.leakage import Found, Fresh, Logged, Looks, find, power, sampled
-from include.training.rows import Rows, repeated
+from include.training.leakage import Fresh, Logged, Looks, SuspectedOrigin, find, power, sampled
+from include.training.rows import LabelledRows, repeated
 
 CHURN = use_cases.get("churn")
 ENTITIES, INSTANTS = 600, 6
 AMOUNT = "spend__sum_amount_90d"
 
 
-def columns(seed: int = 0, tenant: str = "acme") -> tuple[Rows, np.random.Generator]:
+def columns(seed: int = 0, tenant: str = "acme") -> tuple[LabelledRows, np.random.Generator]:
     """Rows whose outcome follows from timing, with noise, and from amounts not at all."""
     draw = np.random.default_rng(seed)
     count = ENTITIES * INSTANTS
@@ -36,25 +36,25 @@ def columns(seed: int = 0, tenant: str = "acme") -> tuple[Rows, np.random.Genera
     at = np.array(
         [np.datetime64("2024-01-01", "us") + np.timedelta64(int(14 * i), "D") for i in instant]
     )
-    rows = Rows(
+    rows = LabelledRows(
         pa.table(features), label, np.ones(count), entity, text, entity, whole,
         np.full(count, tenant), at, repeated((), count), text,
     )  # fmt: skip
     return rows, draw
 
 
-def put(rows: Rows, name: str, values: np.ndarray) -> Rows:
+def put(rows: LabelledRows, name: str, values: np.ndarray) -> LabelledRows:
     """The rows with another feature."""
     at = rows.features.column_names.index(name)
     return replace(rows, features=rows.features.set_column(at, name, pa.array(values)))
 
 
-def recent(rows: Rows) -> pa.Table:
+def recent(rows: LabelledRows) -> pa.Table:
     """Features like those of the rows, of as many entities."""
     return columns(1)[0].features.slice(0, ENTITIES)
 
 
-def origins(found: tuple[Found, ...]) -> list[str]:
+def origins(found: tuple[SuspectedOrigin, ...]) -> list[str]:
     """What is suspected."""
     return [one.origin for one in found]
 
@@ -177,7 +177,7 @@ def test_tenants_that_differ_are_no_leak() -> None:
     large, draw = columns(4, "bolt")
     large = replace(large, label=(draw.random(len(large)) < 0.8).astype(float))
     money = put(large, AMOUNT, draw.normal(size=len(large)) + 100)
-    assert "amount" not in origins(find(CHURN, Rows.stacked([small, money])))
+    assert "amount" not in origins(find(CHURN, LabelledRows.stacked([small, money])))
 
 
 def test_power_is_somers_d_with_an_error_per_entity() -> None:

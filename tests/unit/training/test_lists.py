@@ -26,8 +26,8 @@ from include.tenants.config import TenantConfig
 from include.training import train
 from include.training.estimators.ease import SHRINKAGES
 from include.training.lists import fit_lists, list_baselines
-from include.training.rows import Rows
-from include.training.windows import Windows
+from include.training.rows import LabelledRows
+from include.training.windows import TrainingWindows
 from include.use_cases.declaration import UseCase
 from tests.unit.training.conftest import Build
 
@@ -115,10 +115,10 @@ def run(lake: Lake, tenant: TenantConfig, built: FeaturesBuilt) -> Trained:
 
 def rows_of(
     had: dict[str, dict[str, float]], wanted: dict[str, tuple[str, ...]], at: datetime
-) -> Rows:
+) -> LabelledRows:
     """Rows of one snapshot: user → item → liking, and what each user had afterwards."""
     pairs = [(user, item) for user in sorted(had) for item in sorted(had[user])]
-    schema = Rows.none(PLAYLIST).features.schema
+    schema = LabelledRows.none(PLAYLIST).features.schema
     known = {"user_content__liking_all": [had[user][item] for user, item in pairs]}
     known["user_content__time_since_first_all"] = [30.0] * len(pairs)
     columns = [
@@ -128,7 +128,7 @@ def rows_of(
     outcome = np.empty(len(pairs), object)
     outcome[:] = [wanted.get(user, ()) for user, _ in pairs]
     users = np.array([f"acme/{user}" for user, _ in pairs], np.str_)
-    return Rows(
+    return LabelledRows(
         pa.table(columns, schema=schema),
         np.zeros(len(pairs)),
         np.ones(len(pairs)),
@@ -144,10 +144,10 @@ def rows_of(
 
 
 FIRST, SECOND = AS_OF - 3 * WEEK, AS_OF - 2 * WEEK
-WINDOWS = Windows((FIRST, SECOND), (AS_OF - WEEK,), AS_OF)
+WINDOWS = TrainingWindows((FIRST, SECOND), (AS_OF - WEEK,), AS_OF)
 
 
-def pairs_go_together(users: int, seed: int = 0) -> Rows:
+def pairs_go_together(users: int, seed: int = 0) -> LabelledRows:
     """Who has item a3 wants b3, whoever it is; two snapshots."""
     draw = np.random.default_rng(seed)
     parts = []
@@ -160,7 +160,7 @@ def pairs_go_together(users: int, seed: int = 0) -> Rows:
             had[f"u{user}"] = {f"a{n}": 1.0 for n in chosen} | {f"b{n}": 1.0 for n in chosen[:2]}
             wanted[f"u{user}"] = tuple(f"b{n}" for n in sorted(chosen[2:]))
         parts.append(rows_of(had, wanted, at))
-    return Rows.stacked(parts)
+    return LabelledRows.stacked(parts)
 
 
 def ease_of(model: Model) -> Ease:
@@ -239,7 +239,7 @@ def test_a_model_learns_what_goes_together() -> None:
     assert [row["item_id"] for row in lists if row["entity_id"].startswith("acme/x")] == ["b1"]
 
 
-def liked_nothing(at: datetime) -> Rows:
+def liked_nothing(at: datetime) -> LabelledRows:
     return rows_of({f"u{n}": {"a1": -1.0, "a2": 0.0} for n in range(5)}, {}, at)
 
 
@@ -249,8 +249,12 @@ def liked_nothing(at: datetime) -> Rows:
         liked_nothing(SECOND),
         rows_of({"u": {"a1": 1.0}}, {"u": ("b1",)}, SECOND),
         rows_of({"u": {"a1": 1.0}}, {}, FIRST),
-        Rows.stacked([liked_nothing(FIRST), rows_of({"u": {"a1": 1.0}}, {"u": ("b1",)}, SECOND)]),
-        Rows.stacked([rows_of({"u": {"a1": 1.0}}, {"u": ("b1",)}, FIRST), liked_nothing(SECOND)]),
+        LabelledRows.stacked(
+            [liked_nothing(FIRST), rows_of({"u": {"a1": 1.0}}, {"u": ("b1",)}, SECOND)]
+        ),
+        LabelledRows.stacked(
+            [rows_of({"u": {"a1": 1.0}}, {"u": ("b1",)}, FIRST), liked_nothing(SECOND)]
+        ),
         rows_of({f"u{n}": {"a1": -1.0} for n in range(4)}, {"u1": ("b1",)}, SECOND),
     ],
     ids=[
@@ -262,7 +266,7 @@ def liked_nothing(at: datetime) -> Rows:
         "nobody liked anything before",
     ],
 )
-def test_very_few_rows_give_a_model_that_answers(training: Rows) -> None:
+def test_very_few_rows_give_a_model_that_answers(training: LabelledRows) -> None:
     """And baselines beside it; what comes back from its bytes is the same."""
     model, _ = fit_lists(PLAYLIST, training, WINDOWS)
     asked = rows_of({"x": {"a1": 1.0}, "y": {"b1": 1.0, "c1": -1.0}, "z": {"c1": 1.0}}, {}, AS_OF)
@@ -276,9 +280,9 @@ def test_very_few_rows_give_a_model_that_answers(training: Rows) -> None:
 def test_without_rows_there_is_no_model_and_no_baseline() -> None:
     """It is said so, instead of fitting nothing."""
     for case in (PLAYLIST, BASKETS):
-        assert list_baselines(case, Rows.none(case), WINDOWS) == {}
+        assert list_baselines(case, LabelledRows.none(case), WINDOWS) == {}
         with pytest.raises(QualityError, match=f"no rows to learn {case.name}"):
-            fit_lists(case, Rows.none(case), WINDOWS)
+            fit_lists(case, LabelledRows.none(case), WINDOWS)
 
 
 def only(*names: str) -> Callable[[Event], bool]:
@@ -351,12 +355,17 @@ def test_pairs_are_chosen_on_the_last_window_in_which_somebody_bought() -> None:
     parts = []
     for at in (AS_OF - 16 * WEEK, AS_OF - 12 * WEEK):
         one = rows_of({f"u{n}": {"bread": 1.0, f"x{n % 5}": 1.0} for n in range(20)}, {}, at)
-        features = Rows.none(BASKETS).features.schema
+        features = LabelledRows.none(BASKETS).features.schema
         empty = pa.table([pa.nulls(len(one), field.type) for field in features], schema=features)
         parts.append(replace(one, features=empty))
-    windows = Windows(tuple(AS_OF - n * 4 * WEEK for n in (4, 3, 2)), (AS_OF - 4 * WEEK,), AS_OF)
-    model, trials = fit_lists(BASKETS, Rows.stacked(parts), windows)
+    windows = TrainingWindows(
+        tuple(AS_OF - n * 4 * WEEK for n in (4, 3, 2)), (AS_OF - 4 * WEEK,), AS_OF
+    )
+    model, trials = fit_lists(BASKETS, LabelledRows.stacked(parts), windows)
     assert len(trials) > 1
     fitted: Association = cast(AssociationPredictor, model.predictor).association
     assert fitted.items == ("bread", "x0", "x1", "x2", "x3", "x4")
-    assert set(list_baselines(BASKETS, Rows.stacked(parts), windows)) == {"popularity", "co_count"}
+    assert set(list_baselines(BASKETS, LabelledRows.stacked(parts), windows)) == {
+        "popularity",
+        "co_count",
+    }

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, brier_score_loss, roc_auc_score
 
 from include.training.metrics import Intervals, Lists, measure
-from include.training.rows import Rows, repeated
+from include.training.rows import LabelledRows, repeated
 
 REACH = timedelta(days=7)
 
@@ -23,13 +23,13 @@ def rows(
     group: list[str] | None = None,
     relevant: list[int] | None = None,
     wanted: list[tuple[str, ...]] | None = None,
-) -> Rows:
+) -> LabelledRows:
     count = len(label)
     lists = repeated((), count)
     if wanted is not None:
         lists[:] = wanted
     names = np.array(group or [f"u{i}" for i in range(count)], dtype=np.str_)
-    return Rows(
+    return LabelledRows(
         features=pa.table({"x": np.zeros(count)}),
         label=np.array(label, np.float64),
         weight=np.ones(count),

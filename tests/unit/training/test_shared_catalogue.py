@@ -9,19 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include import use_cases
-from include.training.catalogue import shared_catalogue, shown_to
-from include.training.rows import Rows, repeated
+from include.training.rows import LabelledRows, repeated
+from include.training.shared_catalogue import shared_catalogue, shown_to
 
 RECOMMENDATION = use_cases.get("recommendation")
 JUNE, JULY = np.datetime64("2024-06-01", "us"), np.datetime64("2024-07-01", "us")
 
 
-def rows(table: str) -> Rows:
+def rows(table: str) -> LabelledRows:
     """From lines of tenant, entity, item, month and label."""
     found = [line.split() for line in table.strip().splitlines()]
     tenant, entity, item, month, label = zip(*found, strict=True)
     names = np.array([f"{one}/{other}" for one, other in zip(tenant, entity, strict=True)])
-    return Rows(
+    return LabelledRows(
         pa.table({"x": np.zeros(len(found))}),
         np.array(label, float),
         np.ones(len(found)),
@@ -79,7 +79,7 @@ def test_use_cases_without_newcomers_have_no_catalogue(name: str) -> None:
 
 def test_without_rows_there_is_nothing_to_share() -> None:
     """A global training may have none."""
-    assert shared_catalogue(RECOMMENDATION, Rows.none(RECOMMENDATION)) == {}
+    assert shared_catalogue(RECOMMENDATION, LabelledRows.none(RECOMMENDATION)) == {}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ import pytest
 
 from include import use_cases
 from include.errors import ConfigError, UnknownNameError
-from include.features.library.shared import SHARED_ITEM_POPULARITY
 
 
 def test_every_name_leads_to_a_use_case_of_that_name() -> None:
@@ -64,16 +63,3 @@ def test_a_ranking_without_items_is_refused() -> None:
     """Something must be ranked."""
     with pytest.raises(ConfigError, match="items"):
         replace(use_cases.get("recommendation"), items=None)
-
-
-@pytest.mark.parametrize("minimum", [2, 3])
-def test_a_shared_view_of_two_tenants_is_refused(minimum: int) -> None:
-    """One that gives to it and reads it would face a single other."""
-    case = use_cases.get("recommendation")
-    crowd = replace(SHARED_ITEM_POPULARITY, minimum_tenants=minimum)
-    features = replace(case.features, views=(*case.features.views, crowd))
-    if minimum == 2:
-        with pytest.raises(ConfigError, match="minimum_tenants=3 or more"):
-            replace(case, features=features)
-    else:
-        assert replace(case, features=features).features == features

@@ -10,7 +10,7 @@ from include import use_cases
 from include.errors import ConfigError
 from include.features.library.leads import HALF, LEAD_ENGAGEMENT, POINTS, hours
 from include.features.outputs import evaluate
-from include.use_cases.details import Alerts, BestHour, Kept
+from include.use_cases.details import Alerts, BestHour, KeptFeature
 
 HOURS = BestHour(hours("response_hours"), hours("tenant_response_hours"), prior=5.0)
 
@@ -72,7 +72,7 @@ def test_an_impossible_budget_is_refused(share: float) -> None:
 def test_a_kept_feature_is_rounded_and_null_stays_unsaid() -> None:
     """What people read has no sixteen digits."""
     rows = pa.table({"x__y": [1.2345, None]})
-    assert Kept("engagement", "x__y").values(rows, np.zeros(2)) == [1.2, None]
+    assert KeptFeature("engagement", "x__y").values(rows, np.zeros(2)) == [1.2, None]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from include.features.spine import Spine
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
 from include.use_cases.declaration import Baseline
-from include.use_cases.details import Change, PeakHours, State
+from include.use_cases.details import ForecastChange, PeakHours, ScoreLevel
 
 DEMAND, ENGAGEMENT = use_cases.get("demand"), use_cases.get("engagement")
 AS_OF = datetime(2024, 12, 2, tzinfo=UTC)
@@ -109,18 +109,18 @@ def test_a_trend_is_what_is_forecast_less_what_was() -> None:
     """Unknown where nothing is known of before."""
     table = pa.table({"before": [3, 8, None]})
     scores = np.array([5.25, 8.0, 1.0])
-    assert Change("trend", "before").values(table, scores) == [2.2, 0.0, None]
+    assert ForecastChange("trend", "before").values(table, scores) == [2.2, 0.0, None]
 
 
 def test_a_state_is_the_last_word_whose_bound_is_reached() -> None:
     """The bound itself belongs to the word."""
-    state = State("state", (("inactive", 0.0), ("active", 0.5)))
+    state = ScoreLevel("state", (("inactive", 0.0), ("active", 0.5)))
     found = state.values(pa.table({}), np.array([0.0, 0.49, 0.5, 31.0]))
     assert found == ["inactive", "inactive", "active", "active"]
     with pytest.raises(ConfigError, match="rising"):
-        State("state", (("active", 0.5), ("inactive", 0.0)))
+        ScoreLevel("state", (("active", 0.5), ("inactive", 0.0)))
     with pytest.raises(ConfigError, match="rising"):
-        State("state", ())
+        ScoreLevel("state", ())
 
 
 def test_a_baseline_of_a_total_cannot_fall() -> None:

@@ -10,7 +10,6 @@ from include.features.conditions import equals
 from include.features.declarations import (
     ALL_HISTORY,
     FUNCTIONS,
-    TENANT,
     USER,
     Aggregation,
     AttributeLookup,
@@ -44,7 +43,7 @@ def test_a_window_reaches_as_far_as_it_is_long(function: str) -> None:
     """Every function over a window looks back by it, a trend by twice as much; none grows."""
     for found in of_view(view(aggregation(function, DAYS_7))).values():
         assert found.window == (2 * DAYS_7 if function == "trend" else DAYS_7)
-        assert (found.degree, found.events, found.shared) == (0, ("Ordered",), False)
+        assert (found.degree, found.events) == (0, ("Ordered",))
 
 
 @pytest.mark.parametrize("function", [name for name in FUNCTIONS if name != "trend"])
@@ -81,7 +80,7 @@ def test_a_derived_feature_reaches_as_far_as_what_it_reads(
     assert (found.window, found.degree) == (window, degree)
 
 
-def test_lookups_attributes_and_shared_views_say_so() -> None:
+def test_lookups_and_attributes_say_so() -> None:
     """What an event looks up is named; an attribute of the entity reads nothing of the past."""
     looked_up = of_view(
         view(
@@ -92,10 +91,6 @@ def test_lookups_attributes_and_shared_views_say_so() -> None:
     assert {one.attributes for one in looked_up.values()} == {("item.category",)}
     fact = FeatureView("v", USER, attributes=(AttributeLookup("user", "plan"),))
     assert of_view(fact) == {"v__plan": Reach(NOTHING)}
-    shared = FeatureView(
-        "v", TENANT, EventStream(("Ordered",)), (Aggregation("count"),), scope="shared"
-    )
-    assert [one.shared for one in of_view(shared).values()] == [True]
 
 
 @pytest.mark.parametrize("name", sorted(use_cases.names()))

@@ -13,7 +13,7 @@ from include.errors import ConfigError
 from include.features.library.items import ITEM_POPULARITY
 from include.features.views import FeatureService
 from include.storage.canonical import EVENTS
-from include.use_cases.declaration import Baseline, History, Items, Label, UseCase
+from include.use_cases.declaration import Baseline, ItemHistory, Items, Label, UseCase
 from include.use_cases.spines import (
     basket_spine,
     labels,
@@ -303,7 +303,7 @@ def test_a_label_that_is_a_total_needs_a_value() -> None:
 LISTS = replace(
     RANKING,
     items=None,
-    history=History(2, "user_item__count_all"),
+    history=ItemHistory(2, "user_item__count_all"),
     estimators=("ease",),
     baselines=(Baseline("popularity"),),
 )
@@ -336,7 +336,7 @@ ASSOCIATION = replace(
     estimators=("bought_together",),
     features=FeatureService("items", (ITEM_POPULARITY,)),
     segments_by="item_popularity__count_90d",
-    history=History(1),
+    history=ItemHistory(1),
 )
 
 

@@ -293,7 +293,6 @@ ONLINE_TABLES = {
     """,
     "online_events": """
         region text NOT NULL,
-        owner text COLLATE "C" NOT NULL,
         source text COLLATE "C" NOT NULL,
         event_id text COLLATE "C" NOT NULL,
         event text NOT NULL,
@@ -306,7 +305,7 @@ ONLINE_TABLES = {
         properties text,
         event_timestamp timestamptz NOT NULL,
         created_timestamp timestamptz NOT NULL,
-        PRIMARY KEY (tenant_id, region, owner, source, event_id)
+        PRIMARY KEY (tenant_id, region, source, event_id)
     """,
     "online_facts": """
         entity text COLLATE "C" NOT NULL,
@@ -321,7 +320,6 @@ ONLINE_TABLES = {
     """,
     "online_delivered": """
         region text COLLATE "C" NOT NULL,
-        owner text COLLATE "C" NOT NULL,
         digest bytea NOT NULL,
         known_at timestamptz NOT NULL,
         PRIMARY KEY (tenant_id, region, digest)

@@ -6,16 +6,15 @@ the views. `appending`, `materialization` and `compaction` write them, `reading`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from include.features.online.served import Served
-from include.features.online.store import check_instant, of_owner
+from include.features.online.store import check_instant
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import Materialized
-from include.storage.postgres import keyed_transaction, tenant_transaction
+from include.storage.postgres import keyed_transaction
 from include.stores.postgres.online.served import served
 from include.tenants.namespace import TenantRef
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from include.stores.postgres.online.reading import PostgresReader
-
-#: Ends with its transaction.
-_TURN: Final = "SELECT pg_advisory_xact_lock(hashtext('tenantry.online.pool'), hashtext(%s))"
 
 
 class PostgresOnlineStore:
@@ -49,7 +45,7 @@ class PostgresOnlineStore:
         """See `OnlineStore.since`."""
         from include.stores.postgres.online.materialization import since
 
-        return since(owner, of_owner(owner, views), timezone)
+        return since(owner, views, timezone)
 
     def materialize(
         self,
@@ -72,7 +68,7 @@ class PostgresOnlineStore:
         new, facts = delivered_rows(owner, events, attributes)
         done = materialize(
             owner,
-            of_owner(owner, views),
+            views,
             timezone,
             until=until,
             events=new,
@@ -93,22 +89,3 @@ class PostgresOnlineStore:
         """See `OnlineStore.freshness`."""
         with keyed_transaction(owner) as connection:
             return served(connection, owner)
-
-    def keep_members(self, pool: TenantRef, members: Sequence[str]) -> None:
-        """See `OnlineStore.keep_members`."""
-        from include.stores.postgres.online.forgetting import keep_members
-
-        keep_members(pool, members)
-
-    def empty(self, owner: TenantRef) -> None:
-        """See `OnlineStore.empty`."""
-        from include.stores.postgres.online.forgetting import empty
-
-        empty(owner)
-
-    @contextmanager
-    def exclusive(self, pool: TenantRef) -> Iterator[None]:
-        """See `OnlineStore.exclusive`."""
-        with tenant_transaction(pool) as connection:
-            connection.execute(_TURN, [pool.region])
-            yield

@@ -24,17 +24,17 @@ _NAMED: Final = 20_000
 NO_EVENTS: Final = pa.schema([EVENTS.field(name) for name in EVENT]).empty_table()
 
 _INSERT_EVENTS: Final = """
-    INSERT INTO online_events (tenant_id, region, owner, source, event_id, event, user_id,
+    INSERT INTO online_events (tenant_id, region, source, event_id, event, user_id,
         account_id, item_id, group_id, quantity, amount, properties, event_timestamp,
         created_timestamp)
-    SELECT %s, %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+    SELECT %s, %s, * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[],
         %s::text[], %s::text[], %s::text[], %s::float8[], %s::float8[], %s::text[],
         %s::timestamptz[], %s::timestamptz[])
-    ON CONFLICT DO NOTHING RETURNING owner, source, event_id
+    ON CONFLICT DO NOTHING RETURNING source, event_id
 """
 _SELECT_EVENTS: Final = """
-    SELECT owner AS tenant_id, source, event_id, event, user_id, account_id, item_id, group_id,
-        quantity, amount, properties, event_timestamp, created_timestamp
+    SELECT source, event_id, event, user_id, account_id, item_id, group_id, quantity, amount,
+        properties, event_timestamp, created_timestamp
     FROM online_events WHERE tenant_id = %s AND region = %s
 """
 _INSERT_FACTS: Final = """
@@ -46,12 +46,8 @@ _INSERT_FACTS: Final = """
 """
 _FORGET_EVENTS: Final = """
     DELETE FROM online_events WHERE tenant_id = %s AND region = %s AND
-    (GREATEST(created_timestamp, event_timestamp) <= %s OR (owner, source, event_id) IN
-        (SELECT * FROM unnest(%s::text[], %s::text[], %s::text[])))
-"""
-_FORGET_OWNERS: Final = """
-    DELETE FROM online_events WHERE tenant_id = %s AND region = %s AND owner <> ALL(%s::text[])
-    RETURNING owner, source, event_id
+    (GREATEST(created_timestamp, event_timestamp) <= %s OR (source, event_id) IN
+        (SELECT * FROM unnest(%s::text[], %s::text[])))
 """
 _FORGET_FACTS: Final = "DELETE FROM online_facts WHERE tenant_id = %s AND created_timestamp <= %s"
 _SELECT_FACTS: Final = """
@@ -66,7 +62,7 @@ def insert_events(connection: Connection, tenant: TenantRef, events: pa.Table) -
     for part in _parts(events):
         columns = [part[name].to_pylist() for name in EVENT]
         found = connection.execute(_INSERT_EVENTS, [tenant.id, tenant.region, *columns])
-        new |= {key_of((r["owner"], r["source"], r["event_id"])) for r in found}
+        new |= {key_of((row["source"], row["event_id"])) for row in found}
     return new
 
 
@@ -82,14 +78,6 @@ def forget_events(
     """Keep these streamed events, and all that are over and known by `until`, no longer."""
     ids = [events[name].to_pylist() for name in EVENT_KEY]
     connection.execute(_FORGET_EVENTS, [tenant.id, tenant.region, until, *ids])
-
-
-def forget_other_owners(
-    connection: Connection, tenant: TenantRef, owners: Sequence[str]
-) -> set[str]:
-    """Drop the streamed events of everybody but `owners`; returns their keys."""
-    found = connection.execute(_FORGET_OWNERS, [tenant.id, tenant.region, list(owners)])
-    return {key_of((row["owner"], row["source"], row["event_id"])) for row in found}
 
 
 def forget_facts(connection: Connection, tenant: TenantRef, until: datetime) -> None:

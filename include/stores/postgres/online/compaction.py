@@ -11,7 +11,7 @@ from typing import Final
 
 from psycopg.rows import DictRow
 
-from include.features.online.codec import State, decode
+from include.features.online.codec import EntityState, decode
 from include.features.online.folding import fold
 from include.storage.postgres import Connection, tenant_transaction
 from include.stores.postgres.online import partials
@@ -73,13 +73,13 @@ def _merge(connection: Connection, tenant: TenantRef, group: Group, count: int) 
 def _folded(rows: Iterable[DictRow], group: Group, newest: Batch) -> Iterator[Row]:
     until = (group.watermark - _EPOCH) // timedelta(microseconds=1)
     keys: list[str] = []
-    states: list[State] = []
+    states: list[EntityState] = []
     for key, some in groupby(rows, itemgetter("entity_key")):
         if len(states) >= _STATES_PER_CHUNK:
             records = fold(decode(group.layout, states), until)
             yield from partials.batch_states(records, keys, newest.until)
             keys, states = [], []
-        states += [State(len(keys), row["fields"], row["words"], row["ends"]) for row in some]
+        states += [EntityState(len(keys), row["fields"], row["words"], row["ends"]) for row in some]
         keys.append(key)
     records = fold(decode(group.layout, states), until)
     yield from partials.batch_states(records, keys, newest.until)

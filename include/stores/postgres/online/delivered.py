@@ -8,7 +8,6 @@ event.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
@@ -25,8 +24,8 @@ from include.tenants.namespace import TenantRef
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _ROWS_PER_STATEMENT: Final = 20_000
 _INSERT: Final = """
-    INSERT INTO online_delivered (tenant_id, region, owner, digest, known_at)
-    SELECT %s, %s, * FROM unnest(%s::text[], %b::bytea[], %s::timestamptz[])
+    INSERT INTO online_delivered (tenant_id, region, digest, known_at)
+    SELECT %s, %s, * FROM unnest(%b::bytea[], %s::timestamptz[])
     ON CONFLICT DO NOTHING
 """
 _SELECT: Final = """
@@ -37,7 +36,6 @@ _FORGET: Final = """
     DELETE FROM online_delivered WHERE tenant_id = %s AND region = %s AND known_at <= %s
 """
 _FORGET_ALL: Final = "DELETE FROM online_delivered WHERE tenant_id = %s AND region = %s"
-_FORGET_OWNERS: Final = f"{_FORGET_ALL} AND owner <> ALL(%s::text[])"
 
 
 def remember(connection: Connection, tenant: TenantRef, events: pa.Table, until: datetime) -> None:
@@ -46,9 +44,8 @@ def remember(connection: Connection, tenant: TenantRef, events: pa.Table, until:
     recent = _known_after(events, _from(until))
     for start in range(0, len(recent), _ROWS_PER_STATEMENT):
         part = recent.slice(start, _ROWS_PER_STATEMENT)
-        columns = [part["tenant_id"].to_pylist(), _digests(part)]
-        known = _known_at(part).to_pylist()
-        connection.execute(_INSERT, [tenant.id, tenant.region, *columns, known])
+        columns = [_digests(part), _known_at(part).to_pylist()]
+        connection.execute(_INSERT, [tenant.id, tenant.region, *columns])
 
 
 def undelivered(connection: Connection, tenant: TenantRef, events: pa.Table) -> pa.Table:
@@ -62,11 +59,6 @@ def undelivered(connection: Connection, tenant: TenantRef, events: pa.Table) -> 
 def forget_all(connection: Connection, tenant: TenantRef) -> None:
     """Empty the list."""
     connection.execute(_FORGET_ALL, [tenant.id, tenant.region])
-
-
-def forget_other_owners(connection: Connection, tenant: TenantRef, owners: Sequence[str]) -> None:
-    """Take everybody's events but the owners' off the list."""
-    connection.execute(_FORGET_OWNERS, [tenant.id, tenant.region, list(owners)])
 
 
 def _from(watermark: datetime) -> datetime:
@@ -84,6 +76,6 @@ def _known_at(events: pa.Table) -> pa.ChunkedArray:
 
 
 def _digests(events: pa.Table) -> list[bytes]:
-    """Sixteen bytes that stand for whose event it is, its source and its id."""
+    """Sixteen bytes that stand for an event's source and id."""
     keys = event_keys(events)
     return [blake2b(key.encode(), digest_size=16).digest() for key in keys]

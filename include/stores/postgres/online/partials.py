@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from include.features.online.codec import State, encode
+from include.features.online.codec import EntityState, encode
 from include.features.online.layout import Layout
 from include.features.online.records import Records, entities_of, records_of
 from include.features.online.tables import event_keys
@@ -78,7 +78,7 @@ class Row:
     entity: str
     event: str  #: key of the streamed event; empty for a batch
     until: datetime
-    state: State
+    state: EntityState
 
 
 def groups(connection: Connection, tenant: TenantRef) -> dict[str, Group]:
@@ -129,7 +129,7 @@ def streamed(connection: Connection, tenant: TenantRef, group_key: str) -> list[
             row["entity_key"],
             row["event_key"],
             row["until"],
-            State(0, row["fields"], row["words"], row["ends"]),
+            EntityState(0, row["fields"], row["words"], row["ends"]),
         )
         for row in found
     ]

@@ -32,11 +32,11 @@ from include.features.online.served import unanswered
 from include.features.online.store import OnlineFeatures
 from include.features.outputs import Texts, Values, evaluate, nulls
 from include.features.spine import AS_OF, Spine, key_columns
-from include.features.views import FeatureService, FeatureView
+from include.features.views import FeatureService
 from include.storage.canonical import TIMESTAMP
 from include.storage.entities import ENTITY_COLUMNS
 from include.storage.postgres import Query, snapshot
-from include.tenants.namespace import TenantRef, global_owner
+from include.tenants.namespace import TenantRef
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -66,40 +66,6 @@ _FACTS: Final = """
 _Facts: TypeAlias = Mapping[tuple[str, str, str], str | None]
 
 
-class PostgresReader:
-    """Answers for one service; remembers where its views' records are."""
-
-    def __init__(self, tenant: TenantRef, service: FeatureService) -> None:
-        self._service = service
-        self._parts = [
-            _Part(owner, views)
-            for owner, scope in ((tenant, "tenant"), (global_owner(tenant.region), "shared"))
-            if (views := [view for view in service.views if view.scope == scope])
-        ]
-        self._served: set[tuple[str, ...]] = set()  #: join keys that were found to be enough
-
-    def read(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> OnlineFeatures:
-        """See `Reader.read`."""
-        keys = self._keys(entities, at)
-        asked = Request(entities, len(keys[AS_OF]), at)
-        columns: dict[str, pa.Array] = {}
-        stale: dict[str, str] = {}
-        with np.errstate(all="ignore"):
-            for part in self._parts:
-                part.read(asked, columns, stale)
-        return OnlineFeatures(answer(self._service, keys, columns), stale)
-
-    def _keys(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> dict[str, Any]:
-        """The columns of the spine: a `Spine` itself is checked for the first of its kind alone."""
-        if at.utcoffset() is None or tuple(entities) not in self._served:
-            Spine.at(dict.fromkeys(entities, ()), at).check_serves(self._service)
-            self._served.add(tuple(entities))
-        columns = key_columns(entities)
-        rows = len(next(iter(columns.values()))) if columns else 1
-        as_of = pa.repeat(pa.scalar(at, TIMESTAMP), rows)
-        return columns | {AS_OF: as_of}
-
-
 @dataclass(frozen=True)
 class _Known:
     """Where records are, and what to make of them."""
@@ -118,23 +84,44 @@ class _Found:
     facts: _Facts
 
 
-class _Part:
-    """The views whose records one tenant, or a region's pool, owns."""
+class PostgresReader:
+    """Answers for one service; remembers where its views' records are."""
 
-    def __init__(self, owner: TenantRef, views: Sequence[FeatureView]) -> None:
-        self._owner = owner
-        self._views = {view.name: view for view in views}
+    def __init__(self, tenant: TenantRef, service: FeatureService) -> None:
+        self._tenant, self._service = tenant, service
+        self._views = {view.name: view for view in service.views}
         self._lookups: dict[str, set[str]] = {}
-        for lookup in (lookup for view in views for lookup in view.attributes):
+        for lookup in (lookup for view in service.views for lookup in view.attributes):
             self._lookups.setdefault(lookup.entity_kind, set()).add(lookup.name)
         self._last_known = _Known({}, {}, {})
+        self._served: set[tuple[str, ...]] = set()  #: join keys that were found to be enough
 
-    def read(self, asked: Request, columns: dict[str, pa.Array], stale: dict[str, str]) -> None:
-        """Add the views' columns, and why they are null."""
+    def read(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> OnlineFeatures:
+        """See `Reader.read`."""
+        keys = self._keys(entities, at)
+        asked = Request(entities, len(keys[AS_OF]), at)
+        with np.errstate(all="ignore"):
+            columns, stale = self._answered(asked)
+        return OnlineFeatures(answer(self._service, keys, columns), stale)
+
+    def _keys(self, entities: Mapping[str, Sequence[str | None]], at: datetime) -> dict[str, Any]:
+        """The columns of the spine: a `Spine` itself is checked for the first of its kind alone."""
+        if at.utcoffset() is None or tuple(entities) not in self._served:
+            Spine.at(dict.fromkeys(entities, ()), at).check_serves(self._service)
+            self._served.add(tuple(entities))
+        columns = key_columns(entities)
+        rows = len(next(iter(columns.values()))) if columns else 1
+        as_of = pa.repeat(pa.scalar(at, TIMESTAMP), rows)
+        return columns | {AS_OF: as_of}
+
+    def _answered(self, asked: Request) -> tuple[dict[str, pa.Array], dict[str, str]]:
+        """The views' columns, and why those of a view are null."""
         known, found = self._found(asked)
         histories = {
             key: _history(known.layouts[key], states, asked) for key, states in found.states.items()
         }
+        columns: dict[str, pa.Array] = {}
+        stale: dict[str, str] = {}
         for name, view in self._views.items():
             reason = unanswered(view, found.watermarks.get(name), asked.at)
             if reason:
@@ -152,19 +139,20 @@ class _Part:
             for lookup in view.attributes:
                 values[lookup.feature] = _attribute(lookup, found.facts, asked)
             columns |= evaluate(view, values, asked.rows)
+        return columns, stale
 
     def _found(self, asked: Request) -> tuple[_Known, _Found]:
-        owner, names = self._owner, list(self._views)
+        tenant, names = self._tenant, list(self._views)
         while True:
             known = self._last_known
-            queries: list[Query] = [(_VIEWS, [owner.id, owner.region, names])]
+            queries: list[Query] = [(_VIEWS, [tenant.id, tenant.region, names])]
             for key, layout in known.layouts.items():
                 texts = "\n".join(asked.keys(layout.join_keys).place)
-                queries.append((_PARTIALS, [owner.id, key, texts, asked.at]))
+                queries.append((_PARTIALS, [tenant.id, key, texts, asked.at]))
             for kind, attributes in self._lookups.items():
                 ids = list(filter(may_be_kept, set(asked.entities[ENTITY_COLUMNS[kind]])))
-                queries.append((_FACTS, [owner.id, kind, ids, list(attributes), asked.at]))
-            views, *rows = snapshot(owner, queries)
+                queries.append((_FACTS, [tenant.id, kind, ids, list(attributes), asked.at]))
+            views, *rows = snapshot(tenant, queries)
             served = {
                 name: (group_key, watermark)
                 for name, fingerprint, group_key, watermark in views
@@ -184,7 +172,7 @@ class _Part:
 
     def _learnt(self, group_of: Mapping[str, str]) -> _Known:
         keys = list({key for key in group_of.values() if key})
-        (rows,) = snapshot(self._owner, [(_LAYOUTS, [self._owner.id, keys])])
+        (rows,) = snapshot(self._tenant, [(_LAYOUTS, [self._tenant.id, keys])])
         layouts = {key: Layout.from_json(layout) for key, layout in rows}
         steps_of = {
             name: steps(layouts[key], self._views[name].computed())

@@ -1,4 +1,4 @@
-"""Where earlier decisions meet later facts: matured labels, and what a retrain came to."""
+"""What is known of a champion by now: what it was judged on, and the labels that have matured."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from include.errors import IntegrityError, TenantryError
-from include.handoffs import FeaturesBuilt, LostDays, Registered, Scored, StoredObject, unpack
+from include.errors import IntegrityError
+from include.handoffs import LostDays, Scored, StoredObject, unpack
 from include.monitoring import live
 from include.monitoring.stage import Champion
 from include.pipeline import losses
@@ -147,71 +147,3 @@ def measure_matured(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> 
             live_metrics=live_metrics,
         )
         settle_effects(run, served, truth, as_of)
-
-
-def record_outcome(
-    run: Run, features: FeaturesBuilt | None, registry: Registered | None
-) -> Registered:
-    """Close the retrain request of this run with what was decided.
-
-    One without a single active entity trained nothing: it is closed as `untrained`.
-
-    Raises:
-        TenantryError: the retrain ended without a decision; recorded as failed.
-    """
-    use_case = run.the_use_case()
-    ref, retrains = run.tenant.ref, run.platform.stores.retrains
-    decided = run.platform.stores.promotions.find(ref, use_case.name, run.as_of, run.trigger)
-    if decided is None and features is not None and features.features.rows == 0:
-        return _untrained(run)
-    if decided is None:
-        retrains.finish(ref, use_case.name, run.as_of, "failed")
-        raise TenantryError(
-            f"the retrain of {run.tenant.id}/{use_case.name} as of {run.as_of} ended without a "
-            "decision; its failed task's log says why"
-        )
-    before, after = _before_and_after(decided)
-    retrains.finish(
-        ref,
-        use_case.name,
-        run.as_of,
-        "promoted" if decided.promoted else "kept",
-        before=before,
-        after=after,
-        details={"version": decided.version, "reasons": list(decided.reasons)},
-    )
-    if registry is None:
-        raise TenantryError("stage 'registry' left nothing for 'outcome'; run it first")
-    return registry
-
-
-def _untrained(run: Run) -> Registered:
-    """Close the request of a retrain that found nobody to train on: who serves goes on serving."""
-    ref, case = run.tenant.ref, run.use_case_name
-    reason = (
-        f"Nobody was active in the window before {run.as_of:%Y-%m-%d %H:%M}, so there was nothing "
-        "to train on or to score; what serves stays."
-    )
-    serving = run.platform.stores.promotions.champion_at(ref, case, run.as_of)
-    version = serving.version if serving else ""
-    details = {"version": version, "reasons": [reason]}
-    run.platform.stores.retrains.finish(ref, case, run.as_of, "untrained", details=details)
-    return Registered(
-        tenant=ref.id,
-        use_case=case,
-        as_of=run.as_of,
-        promoted=False,
-        version=version,
-        rung=serving.rung if serving else "",
-        digest=serving.digest if serving else "",
-        reason=reason,
-    )
-
-
-def _before_and_after(decided: Promotion) -> tuple[float | None, float | None]:
-    """Metric of the old and of the new champion on the same later window."""
-    evidence: dict[str, Any] = dict(decided.evidence)
-    incumbent = evidence.get("incumbent") or {}
-    measured = [*evidence["candidates"], *([incumbent] if incumbent else [])]
-    after = [one["value"] for one in measured if one["digest"] == decided.digest]
-    return incumbent.get("value"), next((value for value in after if value is not None), None)

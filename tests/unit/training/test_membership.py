@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.features.membership import APART, settle, settled
 from include.storage.lake import Lake
 from include.tenants.namespace import GLOBAL
+from include.training.membership import APART, settle, settled
 
 SIX = frozenset("abcdef")
 

@@ -16,7 +16,7 @@ from typing import Final
 import pandas as pd
 
 from include.models.contributors import ENTITIES
-from include.training.rows import Rows
+from include.training.rows import LabelledRows
 from include.use_cases.declaration import UseCase
 
 #: Part of a global training's evaluation that holds it.
@@ -31,7 +31,7 @@ Sold = dict[str, dict[str, int]]
 
 
 def shared_catalogue(
-    use_case: UseCase, training: Rows, members: Collection[str] | None = None
+    use_case: UseCase, training: LabelledRows, members: Collection[str] | None = None
 ) -> Sold:
     """What entities of each tenant went on to have after the last snapshot.
 

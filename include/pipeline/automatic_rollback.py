@@ -12,7 +12,7 @@ from include.pipeline import translate
 from include.pipeline.fallback import best_baseline
 from include.pipeline.runs import Run
 from include.registry.decay import RollbackFacts, roll_back_if_decayed
-from include.registry.decline import Expected, Window
+from include.registry.decline import PromisedFigure, Window
 from include.registry.error_rates import HALF_WIDTH
 from include.registry.promotions import Promotion
 from include.registry.two_way import Swing
@@ -72,13 +72,13 @@ def roll_back_decayed(run: Run) -> Promotion | None:
     )
 
 
-def _expected(promised: Mapping[str, Any], tolerance: float) -> Expected | None:
+def _expected(promised: Mapping[str, Any], tolerance: float) -> PromisedFigure | None:
     """What the version was promoted with; None where it was never measured."""
     if promised.get("value") is None or promised.get("low") is None:
         return None
     swing = promised.get("swing") or {}
     error = swing.get("error")
-    if error is None:  # decided before windows counted
+    if error is None:  # promoted by an experiment, which keeps the interval alone
         error = (promised["value"] - promised["low"]) / HALF_WIDTH
     known = Swing.read(swing.get("metric"))
-    return Expected(promised["value"] - tolerance, error, swing.get("blocks") or 1.0, known)
+    return PromisedFigure(promised["value"] - tolerance, error, swing.get("blocks") or 1.0, known)

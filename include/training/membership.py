@@ -52,8 +52,8 @@ def settle(
     """`settled` with the memberships on record, to which the answer is added.
 
     Args:
-        purpose: what is told, e.g. `pool`; memberships of different purposes are no matter to each
-            other.
+        purpose: what is told, e.g. `catalogue-recommendation`; memberships of different purposes
+            are no matter to each other.
         owner: the platform, in whose folder the record lies.
     """
     folder = f"members/{purpose}"
