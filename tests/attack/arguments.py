@@ -424,7 +424,9 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Rejected": lambda a: slices.Rejected(slices.Counted([], Counter(["asked"]))),
     "Sequence[Remaining]": lambda a: [slices.Remaining(WEEK, 1, 0)],
     "Inspection": lambda a: checks.Inspection(WEEK, (), a.path),
-    "Sequence[Rejected]": lambda a: [checks.UnacceptedRows(a.named.source, WEEK, [_set_aside(a)])],
+    "Sequence[UnacceptedRows]": lambda a: [
+        checks.UnacceptedRows(a.named.source, WEEK, [_set_aside(a)])
+    ],
     "Platform": lambda a: _platform(a),
     "Connect": lambda a: _nobody,
     "wiring.Connect": lambda a: _nobody,
@@ -501,7 +503,7 @@ BY_KIND: Final[dict[str, Provider]] = {
     },
     "Keys | None": lambda a: None,
     "TenantOwner": lambda a: replace(a.owned, tenant=a.named.id),
-    "Owner | None": lambda a: a.owned,
+    "TenantOwner | None": lambda a: a.owned,
     "Retention": lambda a: Retention(),
     "Cutoffs": lambda a: Cutoffs(AS_OF, AS_OF),
     "Limits": lambda a: Limits(),

@@ -60,6 +60,7 @@ TARGETS: Final = (
     ),
     _ours(
         "include.storage.ownership",
+        "tests/unit/storage/test_claims.py",
         "tests/integration/storage/test_ownership.py",
         only=("decide_claim", "admitted", "_is_admitted", "check", "claim", "key_digest"),
     ),

@@ -308,7 +308,6 @@ def test_an_impossible_retrain_is_refused_before_it_starts(
             run_id="manual__1",
             by="ada",
             connect=wiring.connect_from_environment,
-            received={},
         )
     assert end_state.differences(before, _state(fleet)) == []
 
@@ -321,7 +320,6 @@ def test_an_impossible_global_training_is_refused_likewise(fleet: Fleet) -> None
             "churn",
             as_of=as_of,
             connect=wiring.connect_from_environment,
-            received={},
             asked=asked,
         )
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from include.errors import IsolationError
+from include.tenants.config import TenantConfig
 from tests.fleet import tenant_id
 from tests.unit.plugins.visitors import ADMIN, ANALYST, NOBODY, as_user
 
@@ -187,6 +189,29 @@ def test_a_tenant_whose_file_is_bad_has_no_page(pages: TestClient, lake: Path) -
     assert answer.json() == {
         "detail": f"no good tenant file of {OWN}; see `tenantry tenants check`"
     }
+
+
+def test_a_tenant_whose_data_is_somebody_elses_has_no_page(
+    pages: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does the answer say whose it is; the tenants beside it have theirs."""
+    asked: list[str] = []
+
+    def check(tenant: TenantConfig) -> None:
+        asked.append(tenant.id)
+        if tenant.id == OWN:
+            raise IsolationError("the data belongs to the file of a neighbour")
+
+    monkeypatch.setattr("include.storage.ownership.check", check)
+    refusal = {"detail": f"{OWN} has no reports; see `tenantry tenants check`"}
+    reports = [address for address in _addresses(OWN) if f"/reports/{OWN}" in address]
+    assert len(reports) >= 3
+    for address in reports:
+        answer = pages.get(address, headers=as_user(ADMIN))
+        assert (answer.status_code, answer.json()) == (404, refusal), address
+    assert set(asked) == {OWN}
+    theirs = f"{AT}/reports/{OTHER}/file?path=reports/page.html"
+    assert pages.get(theirs, headers=as_user(ADMIN)).status_code == 200
 
 
 def test_the_tab_leads_to_the_tenant(pages: TestClient) -> None:
