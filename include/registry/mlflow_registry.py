@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-# MLflow reads these when it is imported
+# MLflow reads these when it is imported, and when a store is opened or asked
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_ENABLE_WORKSPACES"] = "true"
 
@@ -229,7 +229,12 @@ class MlflowRegistry:
 
     @contextmanager
     def _scope(self, tenant: TenantRef) -> Iterator[mlflow.MlflowClient]:
-        """A client whose calls, in this thread and block, see the tenant's workspace only."""
+        """A client whose calls, in this thread and block, see the tenant's workspace only.
+
+        Without the setting MLflow opens a store that knows no workspaces, and would show a tenant
+        everybody's versions: whoever has cleared the environment since does not get so far.
+        """
+        os.environ["MLFLOW_ENABLE_WORKSPACES"] = "true"
         client = _client(self.tracking_uri)
         try:
             with ServerWorkspaceContext(workspace(tenant)):
@@ -241,6 +246,7 @@ class MlflowRegistry:
 @cache
 def _client(tracking_uri: str) -> mlflow.MlflowClient:
     """The process's client for a database, its tables created; under a lock, as creation races."""
+    os.environ["MLFLOW_ENABLE_WORKSPACES"] = "true"
     with _locked(tracking_uri, "schema"):
         client = mlflow.MlflowClient(tracking_uri, tracking_uri, tracking_uri)
         try:

@@ -20,6 +20,7 @@ from include.errors import IntegrityError, UnavailableError
 from include.registry.mlflow_registry import MlflowRegistry, prepare
 from include.registry.port import ModelVersion, NewVersion
 from include.runtime.postgres import Postgres
+from include.runtime.state import PROJECT
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
 from tests.unused import unused
@@ -217,3 +218,36 @@ def test_an_absent_database_is_said_to_be_absent(tmp_path: Path) -> None:
     """A database that does not answer is an error a person can act on."""
     with pytest.raises(UnavailableError, match="MLFLOW_TRACKING_URI"):
         prepare(f"postgresql+psycopg2://mlflow@/mlflow?host={tmp_path}")
+
+
+_FORGETFUL = """
+import os, sys
+from pathlib import Path
+from include.registry.mlflow_registry import MlflowRegistry
+from include.tenants.namespace import TenantRef
+from tests.integration.registry.test_mlflow_registry import NEW
+
+uri, root, *tenants = sys.argv[1:]
+ours, theirs = (TenantRef(tenant, "eu", "pool") for tenant in tenants)
+del os.environ["MLFLOW_ENABLE_WORKSPACES"]
+registry = MlflowRegistry(uri, Path(root))
+registry.register(ours, "churn", NEW)
+print(registry.versions(theirs, "churn"), registry.register(theirs, "churn", NEW).version)
+print(registry.artifact(theirs, registry.get(theirs, "churn", "1")))
+"""
+
+
+def test_a_process_that_has_lost_the_setting_still_confines_tenants(
+    mlflow_uri: str, lake: Lake
+) -> None:
+    """MLflow opens a store for everybody's versions where its environment has no workspaces."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FORGETFUL, mlflow_uri, str(lake.root), unused("bolt"), unused("b")],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'tests'}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["() 1", str(NEW.model)]
