@@ -24,6 +24,7 @@ def _ours(module: str, *tests: str, only: tuple[str, ...] = ()) -> Target:
 TARGETS: Final = (
     _ours(
         "include.storage.postgres",
+        "tests/unit/storage/test_unavailable.py",
         "tests/integration/storage/test_confinement.py",
         "tests/integration/storage/test_isolation.py",
         "tests/integration/storage/test_snapshot.py",

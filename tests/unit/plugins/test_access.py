@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from starlette.testclient import TestClient
 
 from include.errors import IsolationError
 from include.tenants.config import TenantConfig
+from include.tenants.loader import Fleet
 from tests.fleet import tenant_id
 from tests.unit.plugins.visitors import ADMIN, ANALYST, NOBODY, as_user
 
@@ -214,11 +216,46 @@ def test_a_tenant_whose_data_is_somebody_elses_has_no_page(
     assert pages.get(theirs, headers=as_user(ADMIN)).status_code == 200
 
 
+def test_the_fleet_leads_to_tenants_and_shows_what_to_look_at(
+    pages: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only tenants that the user may read are asked for, a page at a time, in the order of ids."""
+    asked: list[tuple[list[str], object]] = []
+
+    def status(fleet: Fleet, stores: object) -> list[dict[str, str]]:
+        asked.append((list(fleet.tenants), stores))
+        drift = ["stable", "data_loss", ""]
+        rows = zip(fleet.tenants, drift, strict=False)
+        return [{"tenant": name, "drift": found, "link": "elsewhere"} for name, found in rows]
+
+    monkeypatch.setattr("include.pipeline.report.fleet_status", status)
+    monkeypatch.setattr("include.wiring.stores", lambda: "the stores")
+    monkeypatch.setattr("tenantry_pages.routes.TENANTS", 2)
+    first = pages.get(f"{AT}/", headers=as_user(ADMIN))
+    assert f'href="reports/{tenant_id(0)}">{tenant_id(0)}</a>' in first.text
+    assert f'href="reports/{tenant_id(1)}">{tenant_id(1)}</a>' in first.text
+    assert first.text.count('class="bad"') == 1
+    assert '<span class="bad">data_loss</span>' in first.text
+    assert "<title>Tenantry: the fleet</title>" in first.text
+    assert "elsewhere" not in first.text
+    more = re.search(r'<a href="([^"]*)">more tenants</a>', first.text)
+    assert more is not None
+    last = pages.get(f"{AT}/{more[1]}", headers=as_user(ADMIN))
+    assert tenant_id(1) not in last.text
+    assert "more tenants" not in last.text
+    pages.get(f"{AT}/", headers=as_user(ANALYST))
+    everybody = [tenant_id(n) for n in range(3)]
+    assert asked == [(part, "the stores") for part in (everybody[:2], everybody[2:], [OWN])]
+
+
 def test_the_tab_leads_to_the_tenant(pages: TestClient) -> None:
     """Relative, so that it holds wherever Airflow is mounted."""
     for kind in ("pipeline", "retrain"):
         answer = pages.get(f"{AT}/dag/{OWN}.{kind}", headers=as_user(ANALYST))
         assert (answer.status_code, answer.headers["location"]) == (307, f"../reports/{OWN}")
+        page = pages.get(f"{AT}/", headers=as_user(NOBODY))
+        for header in ("content-security-policy", "cache-control"):
+            assert answer.headers.get(header) == page.headers.get(header)
 
 
 def test_the_tab_on_a_dag_of_no_tenant_says_so(pages: TestClient) -> None:
@@ -226,4 +263,5 @@ def test_the_tab_on_a_dag_of_no_tenant_says_so(pages: TestClient) -> None:
     answer = pages.get(f"{AT}/dag/global.churn", headers=as_user(ADMIN))
     assert answer.status_code == 200
     assert "belongs to no tenant" in answer.text
+    assert "<title>Reports</title>" in answer.text
     assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src")

@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from include.errors import IntegrityError
 from include.registry.ancestry import ModelName
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.port import ModelVersion, NewVersion
 from include.registry.promotions import Promotion
-from include.registry.withdrawal import Withdrawn, earlier, lost_for_good
+from include.registry.withdrawal import Withdrawn, check_whole, earlier, lost_for_good
 from include.stores.memory.promotions import InMemoryPromotions
 from include.tenants.namespace import TenantRef, global_ref
 
@@ -70,6 +71,15 @@ def known(digests: dict[str, str], world: set[str]) -> Withdrawn:
     """What is withdrawn of a tenant's bytes and of the global model."""
     shared = {EU.id: frozenset(world)}
     return Withdrawn(ACME.id, "churn", frozenset(), digests, shared, InMemoryPromotions())
+
+
+def test_a_version_that_is_not_what_was_promoted_is_not_whole() -> None:
+    """Its own files may be in order: they are not those that the decision was about."""
+    registry = InMemoryRegistry()
+    version = registered(registry, ACME, "1")
+    assert check_whole(ACME, version, version.digest, registry) == version
+    with pytest.raises(IntegrityError, match=rf"{version.digest[:12]}…, and other… was promoted"):
+        check_whole(ACME, version, "other", registry)
 
 
 ROLLED_BACK = [
