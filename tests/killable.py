@@ -19,6 +19,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from include.pipeline.stages import RETRAIN_STAGES, TENANT_STAGES, USE_CASE_STAGES
+
 START: Final = 0
 END: Final = -1
 _WRITES: Final = ("INSERT", "UPDATE", "DELETE", "CREATE", "ALTER", "DROP")
@@ -128,22 +130,19 @@ def pipeline(
     tenant: str, start: datetime, end: datetime, use_cases: Sequence[str], trains: bool
 ) -> list[Step]:
     """The stages of one pipeline run in the order Airflow runs them."""
-    per_case = ("features", "training", "registry", "scoring", "monitoring", "skew")
-    shared = ("ingestion", "quality", "materialization")
-    found = [Step(tenant, stage, "", start, end) for stage in shared]
+    found = [Step(tenant, stage.name, "", start, end) for stage in TENANT_STAGES]
     return found + [
-        Step(tenant, stage, use_case, start, end)
+        Step(tenant, stage.name, use_case, start, end)
         for use_case in use_cases
-        for stage in per_case
-        if trains or stage not in ("training", "registry")
+        for stage in USE_CASE_STAGES
+        if trains or not stage.when_training_is_due
     ]
 
 
 def retrain(tenant: str, start: datetime, end: datetime, use_case: str) -> list[Step]:
     """The stages of a retrain that drift has asked for."""
     run_id = f"drift__{use_case}__{end.isoformat()}"
-    order = ("features", "training", "registry", "scoring", "monitoring", "skew", "outcome")
-    return [Step(tenant, stage, use_case, start, end, run_id) for stage in order]
+    return [Step(tenant, stage.name, use_case, start, end, run_id) for stage in RETRAIN_STAGES]
 
 
 # the program

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -13,16 +13,7 @@ from include import use_cases
 from include.cli.shared import Json, console, print_json
 from include.errors import ConfigError, UnknownNameError
 from include.runtime.tables import print_table
-
-#: Kind of business → use cases its tenants get unless others are named.
-USUAL: Final = {
-    "shop": ("churn", "recommendation", "bought_together", "demand"),
-    "media": ("weekly_playlist",),
-    "crm": ("lead_scoring",),
-    "payments": ("fraud",),
-    "learning": ("engagement",),
-    "jobs": ("matching",),
-}
+from include.simulate.templates import TEMPLATES
 
 
 class Format(StrEnum):
@@ -34,7 +25,7 @@ class Format(StrEnum):
 
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Where tenant files and data are written.")],
-    business: Annotated[str, typer.Option(help=f"One of {', '.join(USUAL)}.")] = "shop",
+    business: Annotated[str, typer.Option(help=f"One of {', '.join(TEMPLATES)}.")] = "shop",
     tenants: Annotated[int, typer.Option(help="How many.")] = 2,
     users: Annotated[int, typer.Option(help="Per tenant.")] = 300,
     days: Annotated[int, typer.Option(help="Of history.")] = 200,
@@ -124,7 +115,7 @@ def _cases(business: str, asked: tuple[str, ...]) -> tuple[str, ...]:
     for name in asked:
         if name not in known:
             raise UnknownNameError("use case", name, known)
-    found = asked or tuple(name for name in USUAL[business] if name in known)
+    found = asked or tuple(name for name in TEMPLATES[business] if name in known)
     if not found:
         raise ConfigError(
             f"no use case of a {business} is known; name one with --use-case: "

@@ -13,18 +13,10 @@ from include.runtime import control, demo_sources, state
 from include.runtime.demo import Story
 from include.simulate.simulation import open_tenant
 from include.simulate.sources import write_sources
+from include.simulate.templates import TEMPLATES
 from include.simulate.world import TenantPlan, World
 from include.storage.postgres import database_url
 
-#: Kind of business → the templates its tenants switch on.
-TEMPLATES: Final = {
-    "shop": ("recommendation", "bought_together", "churn", "demand"),
-    "media": ("weekly_playlist",),
-    "crm": ("lead_scoring",),
-    "payments": ("fraud",),
-    "learning": ("engagement",),
-    "jobs": ("matching",),
-}
 _SEED: Final = 7
 _FIRST_DAY: Final = date(2024, 1, 1)
 _DAYS: Final = 210

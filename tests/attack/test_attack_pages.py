@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -14,7 +15,7 @@ from tests.attack.harness import Attempt, attack
 from tests.attack.owners import ABSENT, ALDER, CEDAR, LARCH, OWNERS, ROWAN, Owner
 from tests.attack.test_attack_paths import SPELLINGS
 from tests.attack.world import World
-from tests.unit.plugins.visitors import as_user, open_pages
+from tests.unit.plugins.visitors import PLUGINS, as_user, open_pages
 
 pytestmark = pytest.mark.integration
 
@@ -39,6 +40,24 @@ ADDRESSES: Final = {
     "double slash": "/tenantry//reports/{id}",
     "fragment": "/tenantry/reports/{id};x=y",
 }
+
+
+def test_every_route_is_attacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each route of the plugin has an address that leads to it."""
+    monkeypatch.syspath_prepend(str(PLUGINS))
+    from tenantry_pages.routes import app
+
+    named = {"id": ALDER.id, "ID": ALDER.id.upper(), "own": ALDER.id, "path": "reports/page.html"}
+    paths = [
+        address.format(**named).removeprefix("/tenantry").partition("?")[0]
+        for address in ADDRESSES.values()
+    ]
+    lacking = [
+        route.path
+        for route in app.routes
+        if not any(re.fullmatch(route.path_regex.pattern, path) for path in paths)
+    ]
+    assert lacking == []
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetabl
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include import use_cases
+from include.pipeline.stages import GLOBAL_STAGES, RETRAIN_STAGES, TENANT_STAGES, USE_CASE_STAGES
 from include.runtime import settings
 from include.tenants.loader import load_fleet
 from include.tenants.namespace import CONSENT_DAG, GLOBAL, RETENTION_DAG, split_dag_id
@@ -186,19 +187,20 @@ def test_a_hostile_name_and_column_reach_no_dag(
 
 
 def test_the_same_tasks_serve_a_use_case_everywhere(dags: dict[str, DAG]) -> None:
-    """One word per stage: features → training → registry → scoring → monitoring and skew."""
-    stages = ["features", "training", "registry", "scoring", "monitoring", "skew"]
+    """A task per stage of the flow, by the stage's name, in a group per use case or owner."""
+    stages = [stage.name for stage in USE_CASE_STAGES]
+    of_global = [stage.name for stage in GLOBAL_STAGES]
     for dag_id, dag in dags.items():
         owner, kind = split_dag_id(dag_id)
         found: set[Any] = set(dag.task_ids)
         if owner == GLOBAL.id:
-            pools = [f"global-{r}.{s}" for r in REGIONS for s in ("training", "registry")]
+            pools = [f"global-{r}.{s}" for r in REGIONS for s in of_global]
             assert found == {"consent", *pools}
         elif kind == "pipeline":
             cases = [f"{case}.{s}" for case in ("churn", "recommendation") for s in stages]
-            assert found == {"ingestion", "quality", "materialization", *cases}
+            assert found == {*(stage.name for stage in TENANT_STAGES), *cases}
         elif kind == "retrain":
-            assert found == {*stages, "outcome"}
+            assert found == {stage.name for stage in RETRAIN_STAGES}
 
 
 def test_global_models_stop_each_other_nowhere(dags: dict[str, DAG]) -> None:

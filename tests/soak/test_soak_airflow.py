@@ -22,6 +22,7 @@ from airflow_stack import WEEK, Stack, eventually
 from generated import Shop
 
 from include.errors import TenantryError
+from include.pipeline.stages import TENANT_STAGES, USE_CASE_STAGES
 from include.runtime import postgres, processes
 from include.tenants.namespace import dag_id
 
@@ -31,10 +32,7 @@ SHOP = Shop("pool-shop", dearer_from=date(2024, 7, 8))
 PIPELINE, RETRAIN = dag_id(SHOP.id, "pipeline"), dag_id(SHOP.id, "retrain")
 FIRST, LAST = datetime(2024, 7, 1, tzinfo=UTC), datetime(2024, 7, 15, tzinfo=UTC)
 WEEKS = (LAST - FIRST) // WEEK + 1
-STAGES = {
-    *("ingestion", "quality", "materialization"),
-    *("features", "training", "registry", "scoring", "monitoring", "skew"),
-}
+STAGES = {stage.name for stage in (*TENANT_STAGES, *USE_CASE_STAGES)}
 #: Of the four tries that a task has, so many are killed at most.
 KILLS_PER_TASK = 2
 

@@ -30,9 +30,9 @@ from include.pipeline import in_process, runs, steps
 from include.pipeline.stages import TENANT_STAGES
 from include.registry.incidents import LEAK
 from include.registry.unpacking import unpacked
-from include.runtime.demo_stories import TEMPLATES
 from include.simulate.simulation import open_tenant
 from include.simulate.sources import write_sources
+from include.simulate.templates import TEMPLATES
 from include.simulate.world import TenantPlan, World
 from include.stage_runs import newest_training
 from include.storage.postgres import tenant_transaction

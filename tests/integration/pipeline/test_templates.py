@@ -11,9 +11,9 @@ from installation import Installation, installed
 
 from include import use_cases, wiring
 from include.pipeline import in_process
-from include.runtime.demo_stories import TEMPLATES
 from include.simulate.simulation import open_tenant
 from include.simulate.sources import write_sources
+from include.simulate.templates import TEMPLATES
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.storage.postgres import tenant_transaction

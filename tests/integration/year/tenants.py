@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import yaml
 
-from include.runtime.demo_stories import TEMPLATES
 from include.simulate.faults import Duplicates, Fault, FraudPattern, Late, Shock, SimulatedOutage
 from include.simulate.simulation import open_tenant
 from include.simulate.sources import write_sources
+from include.simulate.templates import TEMPLATES
 from include.simulate.world import TenantPlan, World
 
 WEEK: Final = timedelta(days=7)

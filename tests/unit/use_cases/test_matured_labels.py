@@ -14,7 +14,7 @@ from include import use_cases
 from include.errors import ConfigError
 from include.monitoring.live import judge_of
 from include.registry.predictions import Prediction
-from include.runtime.demo_stories import TEMPLATES
+from include.simulate.templates import TEMPLATES
 from include.simulate.world import TenantPlan, World
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import event_columns, matured_labels, scoring_spine, wanted_pairs
