@@ -7,14 +7,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from include.handoffs import Interval
 from include.incidents import Incident
 from include.tenants.namespace import TenantRef
-
-if TYPE_CHECKING:
-    from include.quality.suites import Check, Outcome
 
 Severity = Literal["fail", "quarantine", "warn"]
 
@@ -33,22 +30,6 @@ class Result:
     observed: Mapping[str, Any]  #: `value` of a fact, `error` of a check that did not run
     #: Of the expectation; in the report alone, not on record.
     arguments: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-    @classmethod
-    def of(cls, suite: str, check: Check, outcome: Outcome, observed: Mapping[str, Any]) -> Result:
-        """An outcome, with the check and the fact it is about."""
-        error = {"error": outcome.error} if outcome.error else {}
-        return cls(
-            suite,
-            check.name,
-            check.severity,
-            check.type,
-            outcome.success,
-            outcome.unexpected_count,
-            outcome.element_count,
-            {**observed, **error},
-            check.kwargs,
-        )
 
     @property
     def refuses(self) -> bool:

@@ -85,6 +85,6 @@ def judge(findings: Findings, evaluator: Evaluator) -> list[Result]:
     frame = pd.DataFrame([known], dtype="float64")
     outcomes = evaluator.evaluate(frame, [one for _, one in checks])
     return [
-        Result.of(suite, one, outcome, {"value": known[one.column]})
+        one.result(suite, outcome, {"value": known[one.column]})
         for (suite, one), outcome in zip(checks, outcomes, strict=True)
     ]

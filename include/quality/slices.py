@@ -103,7 +103,7 @@ def judge(slice_: CheckedSlice, evaluator: Evaluator) -> CheckedSlice:
         shown += _rows_set_aside(batch, failed[-1].first(SHOWN - len(shown)), count)
         count += batch.num_rows
     totalled = tuple(
-        Result.of(slice_.suite, one, total, {})
+        one.result(slice_.suite, total, {})
         for one, total in zip(checks, totals, strict=True)
         if count  # without rows, nothing was evaluated
     )

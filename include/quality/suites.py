@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from include.quality.checks import Severity
+from include.quality.checks import Result, Severity
 from include.quality.needs import DataNeeds
 from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.storage.entities import ENTITY_COLUMNS
@@ -55,6 +55,21 @@ class Check:
     kwargs: Mapping[str, Any]  #: its arguments, the column excepted
     severity: Severity
     column: str = ""  #: empty for one about the whole table or about two columns
+
+    def result(self, suite: str, outcome: Outcome, observed: Mapping[str, Any]) -> Result:
+        """What the check came to, with the fact that it is about."""
+        error = {"error": outcome.error} if outcome.error else {}
+        return Result(
+            suite,
+            self.name,
+            self.severity,
+            self.type,
+            outcome.success,
+            outcome.unexpected_count,
+            outcome.element_count,
+            {**observed, **error},
+            self.kwargs,
+        )
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from include.registry import conclusion, experiments
 from include.registry.experiments import Experiment
 from include.registry.policy import Policy
 from include.storage.lake import Lake
+from include.stores.memory import in_memory
 from include.stores.postgres import in_postgres
 from include.stores.postgres import outcomes as kept
 from include.stores.postgres.experiments import PostgresExperiments
@@ -73,8 +74,13 @@ def test_running_everything_again_changes_nothing(
 def test_killed_anywhere_and_run_again_it_ends_the_same(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, champion: str, challenger: str
 ) -> None:
-    """A run that dies before any of its writes leaves what the next one completes, once."""
-    whole, shop = Shop(lake), Shop(lake)
+    """A run that dies before any of its writes leaves what the next one completes, once.
+
+    The same shop, as who is in which arm goes by the tenant: in memory, where nothing dies, and in
+    Postgres.
+    """
+    whole = Shop(lake, stores=in_memory())
+    shop = Shop(lake, number=whole.number)
     begin(whole, champion, challenger)
     begin(shop, champion, challenger)
     weeks = 3 if challenger == "bad" else LONG
@@ -108,11 +114,14 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
     follows = ["follow_ledger"] if challenger == "good" else []
     assert died == ["_keep", "record", *follows, "end"]
     told_of = [
-        [(r["trigger"], r["promoted"], r["version"], r["as_of"]) for r in one.rows("promotions")]
+        [
+            (decided.trigger, decided.promoted, decided.version, decided.as_of)
+            for decided in one.stores.promotions.history(one.ref, CASE.name)
+        ]
         for one in (whole, shop)
     ]
     assert told_of[0] == told_of[1]
-    ends = [STORES.experiments.history(one.ref, CASE.name)[0].ending for one in (whole, shop)]
+    ends = [one.stores.experiments.history(one.ref, CASE.name)[0].ending for one in (whole, shop)]
     assert ends[0] is not None
     assert ends[1] is not None
     assert (ends[0].as_of, ends[0].verdict) == (ends[1].as_of, ends[1].verdict)

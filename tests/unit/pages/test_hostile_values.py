@@ -25,7 +25,7 @@ from include.monitoring.statistics import ColumnDrift
 from include.monitoring.verdict_page import VerdictSubject, head
 from include.pages import Alarm, Link, render
 from include.quality import report
-from include.quality.checks import FailedRow, Result
+from include.quality.checks import FailedRow
 from include.quality.suites import Check, Outcome
 from include.registry import interval_chart, model_card
 from include.use_cases.drift_policy import DriftPolicy
@@ -114,7 +114,7 @@ def quality(text: str) -> str:
     """The report of a check."""
     # as a fact's name, `value` is a number
     check = Check(text, text, {text: text, "none": None}, text, text)  # type: ignore[arg-type]
-    result = Result.of(text, check, Outcome(False, 1, 2), {text: text, "value": 0.5})
+    result = check.result(text, Outcome(False, 1, 2), {text: text, "value": 0.5})
     rows = {text: [FailedRow(1, text, {text: text})]}
     return report.render(text, Interval(AT, AT + timedelta(days=1)), text, [result], rows).decode()
 

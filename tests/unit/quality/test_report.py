@@ -6,13 +6,13 @@ import re
 from datetime import UTC, datetime
 
 from include.handoffs import Interval
-from include.quality.checks import FailedRow, Result
+from include.quality.checks import FailedRow
 from include.quality.report import render
 from include.quality.suites import BETWEEN, Check, Outcome
 
 WEEK = Interval(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 8, tzinfo=UTC))
 CHECK = Check("amount.sane", BETWEEN, {"max_value": 9}, "quarantine", "amount")
-RESULTS = [Result.of("events.pos", CHECK, Outcome(False, 3, 1200), {})]
+RESULTS = [CHECK.result("events.pos", Outcome(False, 3, 1200), {})]
 HOSTILE = '"><script src="https://evil.example/x.js"></script>\u202egpj.exe\x00'
 
 
