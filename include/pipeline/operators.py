@@ -15,6 +15,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from include.handoffs import instant, pack, unpack
 from include.pipeline.stages import (
     GLOBAL_STAGES,
+    OF_A_TENANT,
     TENANT_STAGES,
     USE_CASE_STAGES,
     following,
@@ -144,8 +145,7 @@ def _run_stage_bounded(operator: StageOperator | DecidingOperator, context: Cont
 
     owner, kind = split_dag_id(context["dag"].dag_id)
     ti, params = context["ti"], context["params"]
-    of_global = owner == GLOBAL.id and isinstance(operator, StageOperator)
-    stage = stage_named(operator.stage, GLOBAL_STAGES) if of_global else stage_named(operator.stage)
+    stage = stage_named(operator.stage, GLOBAL_STAGES if owner == GLOBAL.id else OF_A_TENANT)
     packed = {
         name: ti.xcom_pull(task_ids=_sibling(operator.task_id, name), key=HANDOFF)
         for name in stage.reads

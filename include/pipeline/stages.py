@@ -118,7 +118,11 @@ GLOBAL_STAGES: Final = (
 )
 
 
-def stage_named(name: str, flow: Iterable[Stage] = (*TENANT_STAGES, *RETRAIN_STAGES)) -> Stage:
+#: All that there are of a tenant, in whichever DAG.
+OF_A_TENANT: Final = (*TENANT_STAGES, *RETRAIN_STAGES)
+
+
+def stage_named(name: str, flow: Iterable[Stage] = OF_A_TENANT) -> Stage:
     """A stage by its name."""
     return next(stage for stage in flow if stage.name == name)
 
