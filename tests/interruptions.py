@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Ended(BaseException):
@@ -37,3 +40,26 @@ def ended_after(calls: int, names: Collection[str]) -> Iterator[list[str]]:
         return
     finally:
         sys.setprofile(None)
+
+
+def end_after_write(patch: pytest.MonkeyPatch, number: int, *writes: tuple[object, str]) -> None:
+    """Have whatever comes after so many calls of these functions, all together, never happen.
+
+    Args:
+        writes: an owner and the name of its function; that call itself is carried out.
+    """
+    done = 0
+
+    def ending(write: Callable[..., Any]) -> Callable[..., Any]:
+        def carried_out(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done
+            result = write(*args, **kwargs)
+            done += 1
+            if done == number:
+                raise Ended
+            return result
+
+        return carried_out
+
+    for owner, name in writes:
+        patch.setattr(owner, name, ending(getattr(owner, name)))

@@ -19,16 +19,16 @@ from include.registry.promotions import withdrawn
 from include.registry.rollback import roll_back
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import GLOBAL, TenantRef
+from tests.interruptions import Ended, end_after_write
 
 pytestmark = pytest.mark.integration
+
+#: What a registration and a change of who serves write in the registry.
+REGISTRY_WRITES: Final = tuple((InMemoryRegistry, name) for name in ("register", "set_alias"))
 
 PROMOTIONS: Final = PostgresPromotions()
 
 NOW = FIRST + 9 * WEEK
-
-
-class KilledError(BaseException):
-    """Stands in for SIGKILL: nothing catches it."""
 
 
 @pytest.fixture
@@ -254,24 +254,9 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
     promote(registry, owners[0], case, 0)
     for owner in owners:
         promote(registry, owner, case, 1, "global", parent=f"global/{case}@2")
-    writes = 0
-
-    def dying(write: Any) -> Any:
-        def replaced(*args: Any, **kwargs: Any) -> Any:
-            nonlocal writes
-            result = write(*args, **kwargs)
-            writes += 1
-            if writes == where:
-                raise KilledError
-            return result
-
-        return replaced
-
     with monkeypatch.context() as patch:
-        patch.setattr(PROMOTIONS, "record", dying(PROMOTIONS.record))
-        for name in ("register", "set_alias"):
-            patch.setattr(InMemoryRegistry, name, dying(getattr(InMemoryRegistry, name)))
-        with pytest.raises(KilledError):
+        end_after_write(patch, where, (PROMOTIONS, "record"), *REGISTRY_WRITES)
+        with pytest.raises(Ended):
             take_back(registry, f"global.{case}@2", owners)
     assert all(serving(owner, case) for owner in owners)
     assert all(e.complete for e in take_back(registry, f"global.{case}@2", owners))

@@ -30,17 +30,17 @@ from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.loader import load_tenant
 from include.tenants.namespace import TenantRef, global_owner, model_name, workspace
 from include.wiring import Platform
+from tests.interruptions import Ended, end_after_write
 
 pytestmark = pytest.mark.integration
+
+#: What a registration and a change of who serves write in the registry.
+REGISTRY_WRITES: Final = tuple((InMemoryRegistry, name) for name in ("register", "set_alias"))
 
 PROMOTIONS: Final = PostgresPromotions()
 STORES: Final = in_postgres()
 
 CASE = "churn"
-
-
-class KilledError(BaseException):
-    """Stands in for SIGKILL: nothing catches it."""
 
 
 @dataclass
@@ -373,24 +373,9 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(
     for tenant in ("alder", "birch", "shy"):
         here.adopted(tenant, 1, "2")
     here.write("cedar", pooling={"consent": False})
-    writes = 0
-
-    def dying(write: Any) -> Any:
-        def replaced(*args: Any, **kwargs: Any) -> Any:
-            nonlocal writes
-            result = write(*args, **kwargs)
-            writes += 1
-            if writes == where:
-                raise KilledError
-            return result
-
-        return replaced
-
     with monkeypatch.context() as patch:
-        patch.setattr(PROMOTIONS, "record", dying(PROMOTIONS.record))
-        for name in ("register", "set_alias"):
-            patch.setattr(InMemoryRegistry, name, dying(getattr(InMemoryRegistry, name)))
-        with pytest.raises(KilledError):
+        end_after_write(patch, where, (PROMOTIONS, "record"), *REGISTRY_WRITES)
+        with pytest.raises(Ended):
             here.reach()
     assert all(one.complete for one in here.reach().values())
     assert [here.serving(name) for name in ("", "alder", "birch", "shy")] == list("1122")

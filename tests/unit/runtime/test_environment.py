@@ -85,8 +85,8 @@ def test_half_an_external_server_is_refused(here: State) -> None:
 def test_another_airflow_in_the_shell_does_not_leak_in(here: State) -> None:
     """A foreign AIRFLOW_HOME, DAG folder or API address never reaches our components."""
     foreign = {
-        "AIRFLOW_HOME": "/home/me/airflow",
-        "AIRFLOW__CORE__DAGS_FOLDER": "/home/me/dags",
+        "AIRFLOW_HOME": "/elsewhere/airflow",
+        "AIRFLOW__CORE__DAGS_FOLDER": "/elsewhere/dags",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "http://elsewhere/execution/",
     }
     environment = component_environment(here, SERVER, PORTS, foreign)
