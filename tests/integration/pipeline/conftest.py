@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from installation import installed
@@ -22,6 +22,7 @@ from three_weeks import (
     train_global,
 )
 
+from include import cli
 from include.errors import QualityError
 
 
@@ -44,3 +45,23 @@ def fleet() -> Iterator[Fleet]:
         with pytest.raises(QualityError) as caught:
             run(here, SPOILED, WEEKS[1])
         yield Fleet(here, str(caught.value))
+
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def tenantry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command: its exit code and what it printed."""
+
+    def called(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr("sys.argv", ["tenantry", *arguments])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return called

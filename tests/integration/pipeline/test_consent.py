@@ -11,7 +11,7 @@ from generated import Shop
 from installation import Installation, installed
 from three_weeks import NEIGHBOURS, WEEKS, load, run, train_global
 
-from include import cli, use_cases, wiring
+from include import use_cases, wiring
 from include.cli.identity import operator
 from include.errors import TenantryError
 from include.handoffs import Trained
@@ -69,23 +69,6 @@ def here(installation: Installation) -> Iterator[Installation]:
     for path, content in files.items():
         path.write_bytes(content)
     installation.restore("consented")
-
-
-@pytest.fixture
-def tenantry(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command: its exit code and what it printed."""
-
-    def called(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["tenantry", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return called
 
 
 def ref(here: Installation, shop: Shop) -> TenantRef:

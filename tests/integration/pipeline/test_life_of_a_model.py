@@ -16,7 +16,7 @@ from generated import Shop
 from installation import Installation, installed
 from three_weeks import NEIGHBOURS, WEEKS, load, run, train_global
 
-from include import cli, use_cases, wiring
+from include import use_cases, wiring
 from include.cli.identity import operator
 from include.handoffs import Interval
 from include.monitoring.live_metrics import LiveMetric
@@ -56,25 +56,6 @@ def here() -> Iterator[Installation]:
         train_global("churn", WEEKS[0] + timedelta(days=1))
         run(found, TWO, WEEKS[1])
         yield found
-
-
-@pytest.fixture
-def tenantry(
-    here: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """The command: its exit code and what it printed."""
-
-    def called(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["tenantry", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return called
 
 
 def ref(here: Installation, shop: Shop) -> TenantRef:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from installation import Installation, installed
 
-from include import cli, use_cases, wiring
+from include import use_cases, wiring
 from include.cli.identity import operator
 from include.pipeline import in_process
 from include.pipeline.report import fleet_status
@@ -47,25 +47,6 @@ def here() -> Iterator[Installation]:
 def tenant(here: Installation, name: str = "leaky-shop") -> TenantConfig:
     """One of the two."""
     return find_tenant(here.tenants, name, use_cases.names())
-
-
-@pytest.fixture
-def tenantry(
-    here: Installation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Command:
-    """The command: its exit code and what it printed."""
-
-    def called(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr("sys.argv", ["tenantry", *arguments])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return called
 
 
 def status(here: Installation, name: str) -> dict[str, Any]:
