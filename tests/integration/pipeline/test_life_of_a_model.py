@@ -35,7 +35,7 @@ from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.loader import find_tenant, load_fleet
 from include.tenants.namespace import GLOBAL, TenantRef
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("here")]
 
 PROMOTIONS: Final = PostgresPromotions()
 
