@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +19,9 @@ from include.ingestion.personal import hashed_columns, hiding, keep_key
 from include.ingestion.quarantine import Quarantine
 from include.ingestion.reading import read_source
 from include.ingestion.repeats import drop_later_repeats
+from include.ingestion.rows import Rows, Unread
 from include.ingestion.slices import Slice, Slices
 from include.ingestion.spool import SliceSpool
-from include.ingestion.text_files import UNPARSED
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import Source, TenantConfig
@@ -94,6 +94,8 @@ def ingest(
         duplicates=sum(one.duplicates for one in done),
         quarantined=sum(one.quarantined for one in done),
         late=sum(one.late for one in done),
+        read=sum(one.read for one in done),
+        outside=sum(one.outside for one in done),
     )
 
 
@@ -129,13 +131,20 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     hide = hiding(tenant, source, reading.pii_secret)
     quarantine = Quarantine(frozenset((*tenant.pii_columns, *hashed_columns(tenant, source))))
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
-        for rows in _read(reading, source, interval):
-            if UNPARSED in rows.column_names:
-                quarantine.add(rows)
+        read = outside = 0
+        for part in _read(reading, source, interval):
+            read += len(part)
+            if isinstance(part, Unread):
+                quarantine.add_unread(part)
                 continue
-            mapped = map_rows(hide(rows), tenant, source)
-            spool.add(mapped.accepted.filter(_arrived(mapped.accepted, interval)))
-            quarantine.add(mapped.rejected.filter(_arrived(mapped.rejected, interval)))
+            mapped = map_rows(replace(part, table=hide(part.table)), tenant, source)
+            arrived = mapped.accepted.filter(
+                _arrived(mapped.accepted["created_timestamp"], interval)
+            )
+            refused = mapped.refused.filter(_arrived(mapped.refused.created, interval))
+            spool.add(arrived)
+            quarantine.add(refused)
+            outside += len(part) - len(arrived) // mapped.per_row - len(refused)
         once = spool.sorted_once(_earlier(reading, source, table, interval, spool))
         kept = once.rows
         late = once.count(ds.field("event_timestamp") < interval.start) if source.events else 0
@@ -143,17 +152,23 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     if drop_later_repeats(lake, reading.slices, tenant.ref, table, source.name, interval):
         version = lake.version(tenant.ref, table)
     duplicates = spool.rows - kept
-    delivered = Slice(source.name, interval, kept, late, duplicates, version.version)
+    delivered = Slice(
+        *(source.name, interval, kept, late, duplicates, version.version),
+        read=read,
+        outside=outside,
+    )
     recorded = reading.slices.record(tenant.ref, delivered, quarantine.rejected)
     log.info(
-        "ingestion: %s/%s [%s, %s): %d rows, %d late, %d duplicates, %d quarantined",
+        "ingestion: %s/%s [%s, %s): %d rows read: %d taken in, %d quarantined, %d outside; "
+        "%d new, %d late, %d duplicates",
         *(tenant.id, source.name, interval.start, interval.end),
-        *(recorded.rows, recorded.late, recorded.duplicates, recorded.quarantined),
+        *(recorded.read, recorded.taken, recorded.quarantined, recorded.outside),
+        *(recorded.rows, recorded.late, recorded.duplicates),
     )
     return recorded
 
 
-def _read(reading: _Reading, source: Source, interval: Interval) -> Iterator[pa.Table]:
+def _read(reading: _Reading, source: Source, interval: Interval) -> Iterator[Rows | Unread]:
     arrival = constant_arrival(reading.tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
         return iter(())
@@ -199,9 +214,8 @@ def _former_names(reading: _Reading, source: Source, table: str, spool: SliceSpo
     return names
 
 
-def _arrived(rows: pa.Table, interval: Interval) -> pa.Array:
-    """Rows of the interval, and those without an instant of arrival."""
-    created = rows["created_timestamp"]
+def _arrived(created: pa.ChunkedArray | pa.Array, interval: Interval) -> pa.Array:
+    """For each instant, whether it is of the interval, or none."""
     inside = pc.and_(
         pc.greater_equal(created, pa.scalar(interval.start, TIMESTAMP)),
         pc.less(created, pa.scalar(interval.end, TIMESTAMP)),
