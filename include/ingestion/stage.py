@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -128,7 +128,6 @@ def _due(
 def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slice:
     tenant, lake = reading.tenant, reading.lake
     table = "landing_events" if source.events else "landing_attributes"
-    hide = hiding(tenant, source, reading.pii_secret)
     quarantine = Quarantine(frozenset((*tenant.pii_columns, *hashed_columns(tenant, source))))
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
         read = outside = 0
@@ -137,7 +136,7 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
             if isinstance(part, Unread):
                 quarantine.add_unread(part)
                 continue
-            mapped = map_rows(replace(part, table=hide(part.table)), tenant, source)
+            mapped = map_rows(part, tenant, source)
             arrived = mapped.accepted.filter(
                 _arrived(mapped.accepted["created_timestamp"], interval)
             )
@@ -172,7 +171,8 @@ def _read(reading: _Reading, source: Source, interval: Interval) -> Iterator[Row
     arrival = constant_arrival(reading.tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
         return iter(())
-    return read_source(source, interval, reading.grants, reading.connect)
+    hide = hiding(reading.tenant, source, reading.pii_secret)
+    return read_source(source, interval, reading.grants, reading.connect, hide)
 
 
 def _earlier(

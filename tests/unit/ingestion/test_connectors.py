@@ -151,7 +151,9 @@ def test_only_what_is_meant_is_kept_whoever_reads_it(
     source = Source.model_validate(told)
     parts = [
         part
-        for part in read_source(source, INTERVAL, grants_of("alder"), no_database)
+        for part in read_source(
+            source, INTERVAL, grants_of("alder"), no_database, lambda rows: rows
+        )
         if isinstance(part, Rows)
     ]
     assert [text for part in parts for text in part.table["id"].to_pylist()] == ["2", "2", "3"]
@@ -160,7 +162,7 @@ def test_only_what_is_meant_is_kept_whoever_reads_it(
 
 def test_an_opener_opens_what_is_granted(world: World) -> None:
     """Neither a neighbour's file nor a connection of another's name, and nothing is asked first."""
-    opener = Opener(grants_of("alder"), no_database)
+    opener = Opener(grants_of("alder"), no_database, lambda rows: rows)
     with pytest.raises(IsolationError, match="lies in no folder"):
         next(opener.files(str(world.home / "sources/birch/sales.csv"), "csv"))
     with pytest.raises(IsolationError, match="not granted"), opener.database("birch"):

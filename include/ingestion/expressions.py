@@ -1,0 +1,415 @@
+"""Columns that a source's expressions give, and its `where`, where that is an expression.
+
+A batch of rows is evaluated as a whole, in a private DuckDB in memory that reaches no file, network
+or setting. Only where that fails, it is evaluated once more in a way that tells the rows that fail;
+they carry the reason from here on, and their siblings go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from include.errors import ConfigError, SourceError
+from include.ingestion.columns import Spelling, numbers, texts
+from include.ingestion.conditions import Where, meant
+from include.ingestion.expression_trees import (
+    Compiled,
+    Form,
+    compiled,
+    form_name,
+    given_name,
+    parsed,
+)
+from include.ingestion.instants import instants
+from include.ingestion.plain import plain
+from include.ingestion.rows import Rows
+from include.tenants.config import Source, TenantConfig
+
+#: Characters of a text that an expression reads, and of what it gives.
+LONGEST_READ: Final = 16_384
+LONGEST_RESULT: Final = 8_192
+#: Bytes that the texts on the way may come to at once.
+_AT_ONCE: Final = 32 << 20
+_MOST_ROWS: Final = 65_536
+_MEMORY: Final = "256MB"
+#: Instants that have a meaning beside others, such as a day of birth or `9999-12-31`.
+_ENDS: Final = (datetime(1, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ001  (of any zone)
+_WHERE: Final = ""  #: beside the names of columns
+_TYPES: Final[dict[Form, pa.DataType]] = {
+    "text": pa.string(),
+    "digits": pa.string(),
+    "number": pa.float64(),
+    "no_number": pa.string(),
+    "instant": pa.timestamp("us"),
+    "no_instant": pa.string(),
+}
+_FAILS: Final = (
+    "cannot be computed of this row: a text that is no number, a division by zero, "
+    "or a value out of range"
+)
+
+
+@dataclass(frozen=True)
+class Expressions:
+    """All of a source's, compiled."""
+
+    columns: tuple[str, ...]  #: of the source, that they read
+    given: dict[str, Compiled]  #: by the names of the columns that they give
+    where: Compiled | None = None
+
+    @property
+    def all(self) -> dict[str, Compiled]:
+        """Each with the name that messages have for it."""
+        return self.given | ({_WHERE: self.where} if self.where else {})
+
+
+def expressions_of(source: Source) -> Expressions:
+    """The source's expressions.
+
+    Raises:
+        ConfigError: one of them is none, or no expression may do what it does; names it.
+    """
+    columns = columns_of(source)
+    given = {
+        name: _named(name, lambda text=text: compiled(text, columns))
+        for name, text in source.columns.items()
+    }
+    where = source.where_expression
+    chosen = where and _named(_WHERE, lambda: compiled(where, columns, given))
+    return Expressions(columns, given, chosen or None)
+
+
+def columns_of(source: Source) -> tuple[str, ...]:
+    """The columns of the source that its expressions read."""
+    read: dict[str, None] = {}
+    for name, text in source.expressions():
+        tree = _named(name, lambda text=text: parsed(text))
+        known = source.columns if name == _WHERE else ()
+        read |= dict.fromkeys(column for column in tree.columns if column not in known)
+    return tuple(read)
+
+
+def readers_of(source: Source) -> dict[str, str]:
+    """For each column that an expression reads, how a message names the first that does."""
+    readers: dict[str, str] = {}
+    for name, text in source.expressions():
+        for column in _named(name, lambda text=text: parsed(text)).columns:
+            readers.setdefault(column, _shown(name))
+    return readers
+
+
+def expression_problems(tenant: TenantConfig) -> list[str]:
+    """What is wrong with a tenant's expressions, as far as no row tells: a line for each."""
+    problems = []
+    for source in tenant.sources:
+        try:
+            with computing(source):
+                pass
+        except (ConfigError, SourceError) as error:
+            problems.append(f"tenant {tenant.id}, source {source.name}: {error}")
+    return problems
+
+
+@contextmanager
+def computing(source: Source) -> Iterator[Computing | None]:
+    """What computes the source's expressions; None where it has none.
+
+    Raises:
+        ConfigError: an expression may not do what it does, or does not fit its operands.
+    """
+    if not source.columns and source.where_expression is None:
+        yield None
+        return
+    found = expressions_of(source)
+    with _private(_zone(source)) as connection:
+        yield Computing(source, _bound(connection, found), connection)
+
+
+@dataclass(frozen=True)
+class Computing:
+    """A source's expressions, and where they are evaluated."""
+
+    source: Source
+    expressions: Expressions
+    connection: duckdb.DuckDBPyConnection
+
+    def computed(self, rows: Rows, conditions: Where) -> Rows:
+        """The rows that `where` means, with the columns that expressions give; in order.
+
+        A row of which an expression fails has the reason among `faults`. The expressions of rows
+        that are not meant may fail; where that leaves open whether a row is meant, it is.
+
+        Args:
+            conditions: on columns that expressions give.
+        """
+        found, faults = self.expressions, {}
+        if not len(rows):
+            columns = {name: pa.nulls(0, pa.string()) for name in found.given}
+            return _with_columns(rows, columns, pa.nulls(0, pa.string()))
+        forms, long = self._forms(rows)
+        results: dict[str, pa.Array] = {}
+        for name, one in found.given.items():
+            results[name], faults[name] = self._evaluated(name, one, forms, long, rows.numbers)
+        plain_results = {name: plain(values) for name, values in results.items()}
+        meant_rows = pa.repeat(True, len(rows))
+        if conditions:
+            meant_rows = meant(pa.table(plain_results), conditions)
+            meant_rows = _or_open(meant_rows, [faults[name] for name in conditions])
+        if found.where is not None:
+            for at, values in enumerate(results.values()):
+                forms[given_name(at)] = values
+            chosen, faults[_WHERE] = self._evaluated(_WHERE, found.where, forms, long, rows.numbers)
+            chosen = pc.fill_null(chosen.cast(pa.bool_()), False)
+            read = [faults[name] for name in (_WHERE, *found.where.given)]
+            meant_rows = pc.and_(meant_rows, _or_open(chosen, read))
+        rows = _with_columns(rows, plain_results, pc.coalesce(*faults.values()))
+        return rows.filter(meant_rows)
+
+    def _forms(self, rows: Rows) -> tuple[dict[str, pa.Array], list[pa.Array]]:
+        """Forms of the columns by their names in SQL; and where each column is too long."""
+        source, found = self.source, self.expressions
+        connector = source.connector
+        spelling = Spelling(connector.decimal, connector.thousands)
+        needed = {read for one in found.all.values() for read in one.reads}
+        forms: dict[str, pa.Array] = {}
+        long = []
+        for at, name in enumerate(found.columns):
+            wanted = {form for place, form in needed if place == at}
+            column = rows.table[name].combine_chunks()
+            text = texts(column)
+            too_long = pc.fill_null(pc.greater(pc.utf8_length(text), LONGEST_READ), False)
+            long.append(too_long)
+            text = pc.if_else(too_long, pa.scalar(None, pa.string()), text)
+            made: dict[Form, pa.Array] = {"text": text}
+            if "digits" in wanted:
+                is_text = pa.types.is_string(column.type)
+                made["digits"] = spelling.plain(text) if is_text else text
+            if "number" in wanted:
+                made["number"] = numbers(column, spelling)
+                made["no_number"] = _lacking(made["number"], text, "no number")
+            if "instant" in wanted:
+                made["instant"] = _local(column, _zone(source), connector.timestamp_format)
+                made["no_instant"] = _lacking(made["instant"], text, "no instant")
+            forms |= {form_name(at, form): made[form] for form in wanted}
+        return forms, long
+
+    def _evaluated(
+        self,
+        name: str,
+        one: Compiled,
+        forms: dict[str, pa.Array],
+        long: Sequence[pa.Array],
+        rows: pa.Array,
+    ) -> tuple[pa.Array, pa.Array]:
+        """The results for all rows, and why there is none, part by part of bounded size."""
+        read = {form_name(at, form) for at, form in one.reads}
+        read |= {given_name(list(self.expressions.given).index(other)) for other in one.given}
+        table = pa.table({"row": rows, **{column: forms[column] for column in read}})
+        step = _rows_at_once(table, one)
+        values, failed = [], []
+        for start in range(0, len(rows), step):
+            part, bad = self._values(name, one, table.slice(start, step))
+            values.append(part)
+            failed.append(bad)
+        result = pa.concat_arrays(values)
+        reasons = _reasons(name, one, pa.concat_arrays(failed), forms, self.expressions.columns)
+        result, reasons = _sane(name, result, reasons)
+        for at in sorted({at for at, _ in one.reads}):
+            column = self.expressions.columns[at]
+            told = f"{_shown(name)}: {column} is over {LONGEST_READ:,} characters"
+            reasons = pc.if_else(long[at], pa.scalar(told), reasons)
+        return result, reasons
+
+    def _values(self, name: str, one: Compiled, table: pa.Table) -> tuple[pa.Array, pa.Array]:
+        self.connection.register("batch", table)
+        try:
+            try:
+                values = _fetched(self.connection, f"SELECT {one.sql} AS v FROM batch")  # noqa: S608
+                return values, pa.repeat(False, len(table))
+            except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OutOfRangeException):
+                told = f"SELECT TRY(struct_pack(v := {one.sql})) AS v FROM batch"  # noqa: S608
+                tried = _fetched(self.connection, told)
+                return pc.struct_field(tried, "v"), pc.is_null(tried)
+        except duckdb.Error as error:
+            # Not chained: what DuckDB says quotes values.
+            kind = type(error).__name__
+            raise SourceError(f"{_shown(name)}: cannot be computed ({kind})") from None
+        finally:
+            self.connection.unregister("batch")
+
+
+def _bound(connection: duckdb.DuckDBPyConnection, found: Expressions) -> Expressions:
+    """The expressions, each of a type that has a plain form.
+
+    Raises:
+        ConfigError: one does not fit its operands.
+    """
+    given: dict[str, Compiled] = {}
+    kinds: dict[str, str] = {}
+    for name, one in found.given.items():
+        kind = _type_of(connection, name, one, kinds)
+        if kind.startswith(("INTERVAL", "TIME ", "TIME_", "BLOB", '"NULL"')) or kind == "TIME":
+            one = replace(one, sql=f"CAST({one.sql} AS VARCHAR)")
+            kind = "VARCHAR"
+        given[name] = one
+        kinds[given_name(len(given) - 1)] = kind
+    where = found.where
+    if where is not None:
+        kind = _type_of(connection, _WHERE, where, kinds)
+        if kind not in ("BOOLEAN", '"NULL"'):
+            if where.kind != "text":
+                raise ConfigError(
+                    "where: gives no true or false; compare something, such as price > 100"
+                )
+            where = replace(where, sql=f"CAST({where.sql} AS BOOLEAN)")
+    return replace(found, given=given, where=where)
+
+
+def _type_of(
+    connection: duckdb.DuckDBPyConnection, name: str, one: Compiled, given: dict[str, str]
+) -> str:
+    """The type of what an expression gives, as DuckDB's binder says."""
+    columns = {form_name(at, form): pa.nulls(0, _TYPES[form]) for at, form in one.reads}
+    connection.register("nothing", pa.table({"row": pa.nulls(0, pa.int64()), **columns}))
+    others = "".join(f", CAST(NULL AS {kind}) AS {column}" for column, kind in given.items())
+    try:
+        described = connection.execute(
+            f"DESCRIBE SELECT {one.sql} AS v FROM (SELECT *{others} FROM nothing)"  # noqa: S608
+        ).fetchall()
+    except duckdb.Error as error:
+        # At that time there is no row: what is quoted are words of the expression.
+        told = str(error).partition("\n")[0].partition(": ")[2][:200]
+        raise ConfigError(f"{_shown(name)}: {told or type(error).__name__}") from None
+    finally:
+        connection.unregister("nothing")
+    ((_, kind, *_),) = described  # one column, in one row
+    return str(kind)
+
+
+@contextmanager
+def _private(timezone: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB in memory with nothing within its reach, of bounded memory."""
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "enable_external_access": "false",
+        "ieee_floating_point_ops": "false",  # a division by zero fails, of whatever type
+        "memory_limit": _MEMORY,
+        "python_enable_replacements": "false",
+        "temp_directory": "",
+        "threads": "1",
+    }
+    with duckdb.connect(config=config) as connection:
+        try:
+            connection.execute(f"SET TimeZone = '{timezone}'")
+        except duckdb.Error:
+            raise ConfigError(f"the time zone {timezone} is unknown to expressions") from None
+        connection.execute("SET lock_configuration = true")
+        yield connection
+
+
+def _fetched(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Array:
+    return connection.sql(query).to_arrow_table()["v"].combine_chunks()
+
+
+def _rows_at_once(table: pa.Table, one: Compiled) -> int:
+    longest = 0
+    for column in table.columns:
+        if pa.types.is_string(column.type):
+            longest = max(longest, pc.max(pc.binary_length(column)).as_py() or 0)
+    return max(1, min(_MOST_ROWS, int(_AT_ONCE // (one.work * longest + one.constant + 1))))
+
+
+def _reasons(
+    name: str, one: Compiled, failed: pa.Array, forms: dict[str, pa.Array], columns: Sequence[str]
+) -> pa.Array:
+    """Why each failed row failed: what it reads of it that is no number or instant, if anything."""
+    none = pa.scalar(None, pa.string())
+    reasons = pa.nulls(len(failed), pa.string())
+    if not pc.any(failed).as_py():
+        return reasons
+    for at, form in sorted(one.reads):
+        if form in ("no_number", "no_instant"):
+            told = f"{_shown(name)}: {columns[at]} is {form.replace('_', ' ')}"
+            odd = pc.and_(failed, pc.is_valid(forms[form_name(at, form)]))
+            reasons = pc.coalesce(reasons, pc.if_else(odd, pa.scalar(told), none))
+    return pc.coalesce(reasons, pc.if_else(failed, pa.scalar(f"{_shown(name)}: {_FAILS}"), none))
+
+
+def _sane(name: str, result: pa.Array, reasons: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Results without those that no later step could hold."""
+    kind = result.type
+    if pa.types.is_floating(kind):
+        odd, told = pc.invert(pc.is_finite(result)), "no finite number"
+    elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        ends = [_end(end, kind) for end in _ENDS]
+        odd = pc.or_(pc.less(result, ends[0]), pc.greater_equal(result, ends[1]))
+        told = "no day or instant of the years 1 to 9999"
+    elif pa.types.is_string(kind):
+        odd = pc.greater(pc.utf8_length(result), LONGEST_RESULT)
+        told = f"over {LONGEST_RESULT:,} characters"
+    else:
+        return result, reasons
+    odd = pc.fill_null(odd, False)
+    none = pa.scalar(None, pa.string())
+    told_all = pc.if_else(odd, pa.scalar(f"{_shown(name)}: {told}"), none)
+    return pc.if_else(odd, pa.scalar(None, kind), result), pc.coalesce(reasons, told_all)
+
+
+def _end(end: datetime, kind: pa.DataType) -> pa.Scalar:
+    value: Any = end if pa.types.is_timestamp(kind) else date(end.year, end.month, end.day)
+    if pa.types.is_date(kind):
+        return pa.scalar(value, kind)
+    return pa.scalar(value, pa.timestamp("us")).cast(pa.timestamp("us")).cast(kind)
+
+
+def _local(column: pa.Array, timezone: str, form: str) -> pa.Array:
+    """Instants by the clock of the mapping's time zone."""
+    read = instants(column, timezone, form, _ENDS)
+    return pc.local_timestamp(read.cast(pa.timestamp("us", timezone)))
+
+
+def _or_open(is_meant: pa.Array, faults: Sequence[pa.Array]) -> pa.Array:
+    """Whether a row is meant, or something failed that would tell."""
+    for one in faults:
+        is_meant = pc.or_(is_meant, pc.is_valid(one))
+    return is_meant
+
+
+def _lacking(values: pa.Array, text: pa.Array, told: str) -> pa.Array:
+    """Text that cannot be cast, where a text is none of the values."""
+    is_odd = pc.and_(pc.is_null(values), pc.is_valid(text))
+    return pc.if_else(is_odd, pa.scalar(told), pa.scalar(None, pa.string()))
+
+
+def _with_columns(rows: Rows, columns: dict[str, pa.Array], faults: pa.Array) -> Rows:
+    table = rows.table
+    kept = [name for name in table.column_names if name not in columns]
+    table = table.select(kept)
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    return replace(rows, table=table, faults=faults)
+
+
+def _zone(source: Source) -> str:
+    mapping = source.events or source.attributes
+    return mapping.timezone if mapping else "UTC"
+
+
+def _shown(name: str) -> str:
+    return f"columns.{name}" if name else "where"
+
+
+def _named(name: str, make: Any) -> Any:
+    try:
+        return make()
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{_shown(name)}: {error}") from None
