@@ -8,9 +8,9 @@ they carry the reason from here on, and their siblings go on.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import duckdb
@@ -20,14 +20,10 @@ import pyarrow.compute as pc
 from include.errors import ConfigError, SourceError
 from include.ingestion.columns import Spelling, numbers, texts
 from include.ingestion.conditions import Where, meant
-from include.ingestion.expression_trees import (
-    Compiled,
-    Form,
-    compiled,
-    form_name,
-    given_name,
-    parsed,
-)
+from include.ingestion.expression_engine import WHERE, Expressions, bound, private, shown
+from include.ingestion.expression_pieces import Compiled, Form, form_name, given_name
+from include.ingestion.expression_sql import compiled
+from include.ingestion.expression_trees import parsed
 from include.ingestion.instants import instants
 from include.ingestion.plain import plain
 from include.ingestion.rows import Rows
@@ -39,36 +35,13 @@ LONGEST_RESULT: Final = 8_192
 #: Bytes that the texts on the way may come to at once.
 _AT_ONCE: Final = 32 << 20
 _MOST_ROWS: Final = 65_536
-_MEMORY: Final = "256MB"
-#: Instants that have a meaning beside others, such as a day of birth or `9999-12-31`.
-_ENDS: Final = (datetime(1, 1, 3), datetime(9999, 12, 29))  # noqa: DTZ001  (of any zone)
-_WHERE: Final = ""  #: beside the names of columns
-_TYPES: Final[dict[Form, pa.DataType]] = {
-    "text": pa.string(),
-    "digits": pa.string(),
-    "number": pa.float64(),
-    "no_number": pa.string(),
-    "instant": pa.timestamp("us"),
-    "no_instant": pa.string(),
-}
+#: Whatever has a day of the calendar, such as a day of birth or `9999-12-31`.
+_ENDS: Final = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
+_DAY: Final = r"^\s*\d{4}-\d\d-\d\d\s*$"
 _FAILS: Final = (
     "cannot be computed of this row: a text that is no number, a division by zero, "
     "or a value out of range"
 )
-
-
-@dataclass(frozen=True)
-class Expressions:
-    """All of a source's, compiled."""
-
-    columns: tuple[str, ...]  #: of the source, that they read
-    given: dict[str, Compiled]  #: by the names of the columns that they give
-    where: Compiled | None = None
-
-    @property
-    def all(self) -> dict[str, Compiled]:
-        """Each with the name that messages have for it."""
-        return self.given | ({_WHERE: self.where} if self.where else {})
 
 
 def expressions_of(source: Source) -> Expressions:
@@ -83,7 +56,7 @@ def expressions_of(source: Source) -> Expressions:
         for name, text in source.columns.items()
     }
     where = source.where_expression
-    chosen = where and _named(_WHERE, lambda: compiled(where, columns, given))
+    chosen = where and _named(WHERE, lambda: compiled(where, columns, given))
     return Expressions(columns, given, chosen or None)
 
 
@@ -92,7 +65,7 @@ def columns_of(source: Source) -> tuple[str, ...]:
     read: dict[str, None] = {}
     for name, text in source.expressions():
         tree = _named(name, lambda text=text: parsed(text))
-        known = source.columns if name == _WHERE else ()
+        known = source.columns if name == WHERE else ()
         read |= dict.fromkeys(column for column in tree.columns if column not in known)
     return tuple(read)
 
@@ -102,7 +75,7 @@ def readers_of(source: Source) -> dict[str, str]:
     readers: dict[str, str] = {}
     for name, text in source.expressions():
         for column in _named(name, lambda text=text: parsed(text)).columns:
-            readers.setdefault(column, _shown(name))
+            readers.setdefault(column, shown(name))
     return readers
 
 
@@ -129,8 +102,8 @@ def computing(source: Source) -> Iterator[Computing | None]:
         yield None
         return
     found = expressions_of(source)
-    with _private(_zone(source)) as connection:
-        yield Computing(source, _bound(connection, found), connection)
+    with private(_zone(source)) as connection:
+        yield Computing(source, bound(connection, found), connection)
 
 
 @dataclass(frozen=True)
@@ -166,9 +139,9 @@ class Computing:
         if found.where is not None:
             for at, values in enumerate(results.values()):
                 forms[given_name(at)] = values
-            chosen, faults[_WHERE] = self._evaluated(_WHERE, found.where, forms, long, rows.numbers)
+            chosen, faults[WHERE] = self._evaluated(WHERE, found.where, forms, long, rows.numbers)
             chosen = pc.fill_null(chosen.cast(pa.bool_()), False)
-            read = [faults[name] for name in (_WHERE, *found.where.given)]
+            read = [faults[name] for name in (WHERE, *found.where.given)]
             meant_rows = pc.and_(meant_rows, _or_open(chosen, read))
         rows = _with_columns(rows, plain_results, pc.coalesce(*faults.values()))
         return rows.filter(meant_rows)
@@ -224,7 +197,7 @@ class Computing:
         result, reasons = _sane(name, result, reasons)
         for at in sorted({at for at, _ in one.reads}):
             column = self.expressions.columns[at]
-            told = f"{_shown(name)}: {column} is over {LONGEST_READ:,} characters"
+            told = f"{shown(name)}: {column} is over {LONGEST_READ:,} characters"
             reasons = pc.if_else(long[at], pa.scalar(told), reasons)
         return result, reasons
 
@@ -241,79 +214,9 @@ class Computing:
         except duckdb.Error as error:
             # Not chained: what DuckDB says quotes values.
             kind = type(error).__name__
-            raise SourceError(f"{_shown(name)}: cannot be computed ({kind})") from None
+            raise SourceError(f"{shown(name)}: cannot be computed ({kind})") from None
         finally:
             self.connection.unregister("batch")
-
-
-def _bound(connection: duckdb.DuckDBPyConnection, found: Expressions) -> Expressions:
-    """The expressions, each of a type that has a plain form.
-
-    Raises:
-        ConfigError: one does not fit its operands.
-    """
-    given: dict[str, Compiled] = {}
-    kinds: dict[str, str] = {}
-    for name, one in found.given.items():
-        kind = _type_of(connection, name, one, kinds)
-        if kind.startswith(("INTERVAL", "TIME ", "TIME_", "BLOB", '"NULL"')) or kind == "TIME":
-            one = replace(one, sql=f"CAST({one.sql} AS VARCHAR)")
-            kind = "VARCHAR"
-        given[name] = one
-        kinds[given_name(len(given) - 1)] = kind
-    where = found.where
-    if where is not None:
-        kind = _type_of(connection, _WHERE, where, kinds)
-        if kind not in ("BOOLEAN", '"NULL"'):
-            if where.kind != "text":
-                raise ConfigError(
-                    "where: gives no true or false; compare something, such as price > 100"
-                )
-            where = replace(where, sql=f"CAST({where.sql} AS BOOLEAN)")
-    return replace(found, given=given, where=where)
-
-
-def _type_of(
-    connection: duckdb.DuckDBPyConnection, name: str, one: Compiled, given: dict[str, str]
-) -> str:
-    """The type of what an expression gives, as DuckDB's binder says."""
-    columns = {form_name(at, form): pa.nulls(0, _TYPES[form]) for at, form in one.reads}
-    connection.register("nothing", pa.table({"row": pa.nulls(0, pa.int64()), **columns}))
-    others = "".join(f", CAST(NULL AS {kind}) AS {column}" for column, kind in given.items())
-    try:
-        described = connection.execute(
-            f"DESCRIBE SELECT {one.sql} AS v FROM (SELECT *{others} FROM nothing)"  # noqa: S608
-        ).fetchall()
-    except duckdb.Error as error:
-        # At that time there is no row: what is quoted are words of the expression.
-        told = str(error).partition("\n")[0].partition(": ")[2][:200]
-        raise ConfigError(f"{_shown(name)}: {told or type(error).__name__}") from None
-    finally:
-        connection.unregister("nothing")
-    ((_, kind, *_),) = described  # one column, in one row
-    return str(kind)
-
-
-@contextmanager
-def _private(timezone: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB in memory with nothing within its reach, of bounded memory."""
-    config: dict[str, str | bool | int | float | list[str]] = {
-        "autoinstall_known_extensions": "false",
-        "autoload_known_extensions": "false",
-        "enable_external_access": "false",
-        "ieee_floating_point_ops": "false",  # a division by zero fails, of whatever type
-        "memory_limit": _MEMORY,
-        "python_enable_replacements": "false",
-        "temp_directory": "",
-        "threads": "1",
-    }
-    with duckdb.connect(config=config) as connection:
-        try:
-            connection.execute(f"SET TimeZone = '{timezone}'")
-        except duckdb.Error:
-            raise ConfigError(f"the time zone {timezone} is unknown to expressions") from None
-        connection.execute("SET lock_configuration = true")
-        yield connection
 
 
 def _fetched(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Array:
@@ -338,10 +241,10 @@ def _reasons(
         return reasons
     for at, form in sorted(one.reads):
         if form in ("no_number", "no_instant"):
-            told = f"{_shown(name)}: {columns[at]} is {form.replace('_', ' ')}"
+            told = f"{shown(name)}: {columns[at]} is {form.replace('_', ' ')}"
             odd = pc.and_(failed, pc.is_valid(forms[form_name(at, form)]))
             reasons = pc.coalesce(reasons, pc.if_else(odd, pa.scalar(told), none))
-    return pc.coalesce(reasons, pc.if_else(failed, pa.scalar(f"{_shown(name)}: {_FAILS}"), none))
+    return pc.coalesce(reasons, pc.if_else(failed, pa.scalar(f"{shown(name)}: {_FAILS}"), none))
 
 
 def _sane(name: str, result: pa.Array, reasons: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -350,8 +253,8 @@ def _sane(name: str, result: pa.Array, reasons: pa.Array) -> tuple[pa.Array, pa.
     if pa.types.is_floating(kind):
         odd, told = pc.invert(pc.is_finite(result)), "no finite number"
     elif pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        ends = [_end(end, kind) for end in _ENDS]
-        odd = pc.or_(pc.less(result, ends[0]), pc.greater_equal(result, ends[1]))
+        first, last = (_edge(edge, kind) for edge in _ENDS)
+        odd = pc.or_(pc.less(result, first), pc.greater(result, last))
         told = "no day or instant of the years 1 to 9999"
     elif pa.types.is_string(kind):
         odd = pc.greater(pc.utf8_length(result), LONGEST_RESULT)
@@ -360,21 +263,34 @@ def _sane(name: str, result: pa.Array, reasons: pa.Array) -> tuple[pa.Array, pa.
         return result, reasons
     odd = pc.fill_null(odd, False)
     none = pa.scalar(None, pa.string())
-    told_all = pc.if_else(odd, pa.scalar(f"{_shown(name)}: {told}"), none)
+    told_all = pc.if_else(odd, pa.scalar(f"{shown(name)}: {told}"), none)
     return pc.if_else(odd, pa.scalar(None, kind), result), pc.coalesce(reasons, told_all)
 
 
-def _end(end: datetime, kind: pa.DataType) -> pa.Scalar:
-    value: Any = end if pa.types.is_timestamp(kind) else date(end.year, end.month, end.day)
+def _edge(edge: datetime, kind: pa.DataType) -> pa.Scalar:
     if pa.types.is_date(kind):
-        return pa.scalar(value, kind)
-    return pa.scalar(value, pa.timestamp("us")).cast(pa.timestamp("us")).cast(kind)
+        return pa.scalar(edge.date(), kind)
+    if kind.tz is None:
+        return pa.scalar(edge.replace(tzinfo=None), kind)
+    # Room for any time zone: Python has no year 0 and no year 10,000.
+    inside = edge + timedelta(days=2 if edge.year == 1 else -2)
+    return pa.scalar(inside, kind)
 
 
 def _local(column: pa.Array, timezone: str, form: str) -> pa.Array:
-    """Instants by the clock of the mapping's time zone."""
+    """Instants by the clock of the mapping's time zone; a day is its midnight, in any zone."""
+    kind, days = column.type, pa.nulls(len(column), pa.timestamp("us"))
+    if pa.types.is_date(kind):
+        first, last = (_edge(edge, kind) for edge in _ENDS)
+        near = pc.and_(pc.greater_equal(column, first), pc.less_equal(column, last))
+        return pc.if_else(near, column, pa.scalar(None, kind)).cast(days.type)
+    if form == "iso" and pa.types.is_string(kind):
+        is_day = pc.fill_null(pc.match_substring_regex(column, _DAY), False)
+        with suppress(pa.ArrowInvalid):  # a 13th month: one by one, then
+            days = pc.if_else(is_day, pc.utf8_trim_whitespace(column), None).cast(days.type)
+        column = pc.if_else(pc.is_null(days), column, pa.scalar(None, kind))
     read = instants(column, timezone, form, _ENDS)
-    return pc.local_timestamp(read.cast(pa.timestamp("us", timezone)))
+    return pc.coalesce(days, pc.local_timestamp(read.cast(pa.timestamp("us", timezone))))
 
 
 def _or_open(is_meant: pa.Array, faults: Sequence[pa.Array]) -> pa.Array:
@@ -404,12 +320,8 @@ def _zone(source: Source) -> str:
     return mapping.timezone if mapping else "UTC"
 
 
-def _shown(name: str) -> str:
-    return f"columns.{name}" if name else "where"
-
-
 def _named(name: str, make: Any) -> Any:
     try:
         return make()
     except (ConfigError, ValueError) as error:
-        raise ConfigError(f"{_shown(name)}: {error}") from None
+        raise ConfigError(f"{shown(name)}: {error}") from None

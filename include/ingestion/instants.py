@@ -128,8 +128,9 @@ def _without_far(column: pa.Array, ends: tuple[datetime, datetime]) -> pa.Array:
     """Instants well beyond the ends become null: in microseconds they could overflow."""
     kind = column.type
     bare = kind if pa.types.is_date(kind) else pa.timestamp(kind.unit)
-    first, end = ends[0] - _ROOM, ends[1] + _ROOM
-    edges = [pa.scalar(edge.replace(tzinfo=None), bare).cast(kind) for edge in (first, end)]
+    first, end = (edge.replace(tzinfo=None) for edge in ends)
+    roomy = (max(first, datetime.min + _ROOM) - _ROOM, min(end, datetime.max - _ROOM) + _ROOM)  # noqa: DTZ901
+    edges = [pa.scalar(edge, bare).cast(kind) for edge in roomy]
     near = pc.and_(pc.greater_equal(column, edges[0]), pc.less(column, edges[1]))
     return pc.if_else(near, column, pa.scalar(None, kind))
 

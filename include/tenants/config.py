@@ -172,6 +172,8 @@ class Source(StrictModel):
                     f"columns.{name}: {readers[0]} reads the source's own column {quoted(name)}; "
                     "give the new one another name"
                 )
+        if all(role.column in self.columns for role in self.roles()):
+            raise ValueError("no column of the source is read; every row would be the same")
         return self
 
     @property

@@ -8,9 +8,10 @@ it bounds an expression, refuses what none may hold, and knows every name that c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Final, NamedTuple
+from functools import lru_cache
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_core import PydanticCustomError
@@ -18,15 +19,17 @@ from pydantic_core import PydanticCustomError
 from include.tenants.fields import Text, check_visible
 from include.tenants.functions import FUNCTIONS
 
+_Piece = tuple[str, str, str]  #: its kind, its text, and of a word how keywords are compared
+_NONE: Final = ("", "", "")
 LONGEST: Final = 2_000
 DEEPEST: Final = 50  #: brackets within brackets
 #: The type of the error that a list of columns is where one is read; its context has the list.
 SEVERAL: Final = "several_columns"
 _PAGE: Final = "docs/expressions.md"
-_TOKEN: Final = re.compile(
-    r"""\s*(?:(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")+")|(?P<comment>--|/\*)
-        |(?P<number>(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<word>[^\W\d]\w*)
-        |(?P<mark>::|->>|[-+*/%^|<>=!~:.,()\[\]]))""",
+_PIECE: Final = re.compile(
+    r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")+")|(?P<comment>--|/\*)
+        |(?P<number>(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<glued>[^\W\d]\w*')
+        |(?P<word>[^\W\d]\w*)|(?P<mark>::|->>|[-+*/%^|<>=!~:.,()\[\]])|(?P<odd>\S)""",
     re.VERBOSE,
 )
 _CLOSES: Final = {")": "(", "]": "["}
@@ -57,20 +60,8 @@ _SYNTAX: Final = frozenset(
         *("placing", "similar", "then", "to", "trailing", "true", "try", "try_cast", "when"),
     }
 )
+_ALONE: Final = "an expression reads the source's own row alone: no query, window or lambda"
 _QUERY: Final = frozenset({"select", "exists", "over", "union", "join", "lambda"})
-_PREFIXES: Final = frozenset({"b", "e", "n", "u", "x"})
-
-
-class _Token(NamedTuple):
-    kind: str
-    text: str
-    start: int
-    end: int
-
-    @property
-    def word(self) -> str:
-        """The word as keywords are compared; nothing for other tokens."""
-        return self.text.lower() if self.kind == "word" else ""
 
 
 def check_expression(text: str) -> str:
@@ -84,43 +75,42 @@ def check_expression(text: str) -> str:
         raise ValueError("must be an expression, such as price * quantity")
     if len(text) > LONGEST:
         raise ValueError(f"must be at most {LONGEST:,} characters long")
-    check_visible(text.replace("\n", " "))
-    tokens = _tokens(text)
-    _check_brackets(tokens)
-    for before, token, after in zip((None, *tokens), tokens, (*tokens[1:], None), strict=False):
-        if token.word in _QUERY:
-            raise ValueError(
-                f"{token.text}: an expression reads the source's own row alone: no query, window "
-                "or lambda"
-            )
-        if token.kind != "word" or after is None:
-            continue
-        if after.kind == "text" and after.start == token.end and token.word in _PREFIXES:
-            raise ValueError(f"{token.text}'...' is not read; write text in plain single quotes")
-        if after.text == "(" and not _is_type(before):
-            _check_function(token, before)
+    if not text.isprintable():
+        check_visible(text.replace("\n", " "))
+    names_in(text)
     return text
 
 
+@lru_cache(maxsize=1_024)
 def names_in(text: str) -> frozenset[str]:
-    """Every name in a checked expression that could be a column's, as a path with dots."""
-    tokens = _tokens(text)
-    names, at = set(), 0
-    while at < len(tokens):
-        if tokens[at].kind not in ("word", "quoted"):
-            at += 1
-            continue
-        start, path = at, [_name(tokens[at])]
-        while (
-            at + 2 < len(tokens)
-            and tokens[at + 1].text == "."
-            and tokens[at + 2].kind in ("word", "quoted")
-        ):
-            at += 2
-            path.append(_name(tokens[at]))
-        at += 1
-        if at - start > 1 or not _is_syntax(tokens, start):
-            names.add(".".join(path))
+    """Every name in an expression that could be a column's, as a path with dots.
+
+    Raises:
+        ValueError: no expression may look like this.
+    """
+    pieces = _pieces(text)
+    names: set[str] = set()
+    opened: list[str] = []
+    path: list[str] = []
+    for at, (kind, piece, word) in enumerate(pieces):
+        after = pieces[at + 1] if at + 1 < len(pieces) else _NONE
+        if kind == "mark" and piece in "([)]":
+            _step(opened, piece)
+        elif kind == "quoted" or kind == "word":
+            before = pieces[at - 1] if at else _NONE
+            dotted = before[1] == "." and bool(path)
+            if after[1] == "(" and kind == "word":
+                _check_function(piece, word, before)
+            elif dotted or not _is_syntax(pieces, at):
+                name = piece if kind == "word" else piece[1:-1].replace('""', '"')
+                path = [*path, name] if dotted else [name]
+                if after[1] != ".":
+                    names.add(".".join(path))
+                continue
+        if piece != ".":
+            path = []
+    if opened:
+        raise ValueError(f"a {opened[-1]} is not closed")
     return frozenset(names)
 
 
@@ -147,8 +137,7 @@ def quoted(name: str) -> str:
 
 def keywords_in(text: str) -> list[str]:
     """Words of a checked expression that would be columns, were they in double quotes."""
-    words = (token.word for token in _tokens(text))
-    return [word for word in words if word in _RESERVED - _SYNTAX]
+    return [word for _, _, word in _pieces(text) if word in _RESERVED - _SYNTAX]
 
 
 def unknown_function(name: str) -> str:
@@ -161,73 +150,63 @@ def unknown_function(name: str) -> str:
     )
 
 
-def _tokens(text: str) -> list[_Token]:
-    found, at = [], 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        kind = match.lastgroup if match else None
-        if match is None or kind is None:
-            rest = text[at:].lstrip()
-            raise ValueError(
-                f"{'a quote is not closed' if rest[0] in QUOTES else f'{rest[0]!r} has no meaning'}"
-                " in an expression"
-            )
-        if kind == "comment":
+def _pieces(text: str) -> list[_Piece]:
+    found = []
+    for match in _PIECE.finditer(text):
+        kind, piece = match.lastgroup or "", match[0]
+        if kind == "word":
+            found.append((kind, piece, piece.lower()))
+        elif kind in ("text", "quoted", "number", "mark"):
+            found.append((kind, piece, ""))
+        elif kind == "comment":
             raise ValueError("an expression has no comments; write them in the file, after #")
-        found.append(_Token(kind, match[kind], match.start(kind), match.end()))
-        at = match.end()
+        elif kind == "glued":
+            raise ValueError(f"write text in single quotes without {piece[:-1]} before it")
+        elif piece in ("'", '"'):
+            raise ValueError("a quote is not closed")
+        else:
+            raise ValueError(f"{piece!r} has no meaning in an expression")
     return found
 
 
-QUOTES: Final = ("'", '"')
-
-
-def _check_brackets(tokens: Iterable[_Token]) -> None:
-    opened: list[str] = []
-    for token in tokens:
-        if token.kind == "mark" and token.text in _CLOSES.values():
-            opened.append(token.text)
-        closes = _CLOSES.get(token.text) if token.kind == "mark" else None
-        if closes and (not opened or opened.pop() != closes):
-            raise ValueError(f"a {token.text} closes nothing")
+def _step(opened: list[str], piece: str) -> None:
+    """Into a bracket, or out of it."""
+    closes = _CLOSES.get(piece)
+    if closes is None:
+        opened.append(piece)
         if len(opened) > DEEPEST:
             raise ValueError(f"nests brackets deeper than {DEEPEST}")
-    if opened:
-        raise ValueError(f"a {opened[-1]} is not closed")
+    elif not opened or opened.pop() != closes:
+        raise ValueError(f"a {piece} closes nothing")
 
 
-def _check_function(token: _Token, before: _Token | None) -> None:
-    if before is not None and before.text == ".":
-        raise ValueError(f"write {token.text}(…) without anything before the name")
-    if token.word not in FUNCTIONS and token.word not in _SYNTAX:
-        raise ValueError(unknown_function(token.text))
+def _check_function(piece: str, word: str, before: _Piece) -> None:
+    if before[1] == ".":
+        raise ValueError(f"write {piece}(…) without anything before the name")
+    if word in _QUERY:
+        raise ValueError(f"{piece}: {_ALONE}")
+    is_type = before[1] == "::" or before[2] == "as"
+    if not is_type and word not in FUNCTIONS and word not in _SYNTAX:
+        raise ValueError(unknown_function(piece))
 
 
-def _is_type(before: _Token | None) -> bool:
-    """Whether what follows a token is a type's name."""
-    return before is not None and (before.text == "::" or before.word == "as")
-
-
-def _is_syntax(tokens: Sequence[_Token], at: int) -> bool:
+def _is_syntax(pieces: Sequence[_Piece], at: int) -> bool:
     """Whether a single word is no name: a keyword, a function, a type or a unit of time."""
-    token = tokens[at]
-    if token.kind == "quoted":
-        return at + 1 < len(tokens) and tokens[at + 1].text == "("
-    if token.word in _RESERVED or _is_type(tokens[at - 1] if at else None):
+    kind, piece, word = pieces[at]
+    after = pieces[at + 1] if at + 1 < len(pieces) else _NONE
+    before = pieces[at - 1] if at else _NONE
+    if kind == "quoted":
+        return after[1] == "("
+    if word in _QUERY:
+        raise ValueError(f"{piece}: {_ALONE}")
+    if word in _RESERVED or before[1] == "::" or before[2] == "as" or after[0] == "text":
         return True
-    if at + 1 < len(tokens) and (tokens[at + 1].text == "(" or tokens[at + 1].kind == "text"):
+    if at < 2:
+        return False
+    first = pieces[at - 2][2]
+    if first == "extract" and before[1] == "(":
         return True
-    if at >= 2 and tokens[at - 1].text == "(" and tokens[at - 2].word == "extract":
-        return True
-    return (
-        at >= 2
-        and tokens[at - 1].kind in ("number", "text")
-        and (tokens[at - 2].word == "interval")
-    )
-
-
-def _name(token: _Token) -> str:
-    return token.text[1:-1].replace('""', '"') if token.kind == "quoted" else token.text
+    return first == "interval" and before[0] in ("number", "text")
 
 
 def _read_expression(value: Any) -> Any:

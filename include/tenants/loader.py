@@ -30,7 +30,7 @@ LARGEST_FILE: Final = 64 * 1024
 #: Seconds of CPU time that reading one file may take. Its size bounds the work to some hundredth of
 #: that; what takes longer all the same is left out, before the other tenants wait for it again.
 BUDGET: Final = 1.0
-#: Steps that stand for one of the forms that a value of one key may have.
+#: Steps that stand for the forms that `where` may have.
 _FORMS: Final = frozenset({"conditions", "expression"})
 _MOST_PROBLEMS: Final = 50  #: lines told about one file
 
@@ -223,7 +223,7 @@ def _explain(file: str, text: str, error: ValidationError) -> Iterator[str]:
         where = problem["loc"]
         if problem["type"] == "too_short" and any(one[: len(where)] == where for one in holding):
             continue  # its parts are there, and none of them is good
-        keys = ".".join(_plain(part) for part in where if part not in _FORMS) or "file"
+        keys = ".".join(map(_plain, _steps(where))) or "file"
         line = _line(at, where)
         if problem["type"] == "extra_forbidden":
             known = ", ".join(_known_keys(where))
@@ -245,6 +245,13 @@ def _line(at: Mapping[tuple[str | int, ...], int], where: tuple[int | str, ...])
         path = (*path, part) if (*path, part) in at else path
     found = at.get(path) if path else None
     return f" (line {found})" if found else ""
+
+
+def _steps(where: tuple[int | str, ...]) -> Iterator[int | str]:
+    """The keys of a place, without how a value of theirs was read."""
+    for before, part in zip((None, *where), where, strict=False):
+        if not (before == "where" and part in _FORMS):
+            yield part
 
 
 def _last_name(where: tuple[int | str, ...]) -> str:

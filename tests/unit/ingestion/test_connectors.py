@@ -162,7 +162,7 @@ def test_only_what_is_meant_is_kept_whoever_reads_it(
 
 def test_an_opener_opens_what_is_granted(world: World) -> None:
     """Neither a neighbour's file nor a connection of another's name, and nothing is asked first."""
-    opener = Opener(grants_of("alder"), no_database, lambda rows: rows)
+    opener = Opener(grants_of("alder"), no_database)
     with pytest.raises(IsolationError, match="lies in no folder"):
         next(opener.files(str(world.home / "sources/birch/sales.csv"), "csv"))
     with pytest.raises(IsolationError, match="not granted"), opener.database("birch"):
