@@ -53,7 +53,7 @@ def bound(connection: duckdb.DuckDBPyConnection, found: Expressions) -> Expressi
             one = replace(one, sql=f"CAST({one.sql} AS VARCHAR)")
             kind = "VARCHAR"
         given[name] = one
-        kinds[given_name(len(given) - 1)] = kind
+        kinds[given_name(len(given) - 1)] = "VARCHAR" if kind.endswith("]") else kind
     where = found.where
     if where is not None:
         kind = _type_of(connection, WHERE, where, kinds)
@@ -105,6 +105,9 @@ def private(timezone: str) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.execute(f"SET TimeZone = '{timezone}'")
         except duckdb.Error:
             raise ConfigError(f"the time zone {timezone} is unknown to expressions") from None
+        # The optimizer computes what stands twice once, beforehand: outside of the branch or the
+        # TRY that keeps a row that fails from ending the others.
+        connection.execute("PRAGMA disable_optimizer")
         connection.execute("SET lock_configuration = true")
         yield connection
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["text", "number", "instant", "boolean", "interval", "list", "null"]
@@ -25,6 +25,7 @@ class Compiled:
     #: A column's number in `Tree.columns`, in one of its forms.
     reads: frozenset[tuple[int, Form]] = frozenset()
     given: frozenset[str] = frozenset()  #: columns of other expressions that it reads
+    lazy: bool = False  #: whether a part of it may be left unevaluated
 
 
 def form_name(at: int, form: Form) -> str:
@@ -53,6 +54,7 @@ def joined(
         growth + sum(part.work for part in parts),
         frozenset().union(*(part.reads for part in parts)),
         frozenset().union(*(part.given for part in parts)),
+        any(part.lazy for part in parts),
     )
 
 
@@ -60,7 +62,8 @@ def one_of(sql: str, parts: Sequence[Compiled], results: Sequence[Compiled]) -> 
     kinds = [one.kind for one in results if one.kind != "null"]
     growth = max(one.growth for one in results)
     constant = max(one.constant for one in results)
-    return joined(sql, kinds[0] if kinds else "null", parts, growth, constant)
+    made = joined(sql, kinds[0] if kinds else "null", parts, growth, constant)
+    return replace(made, lazy=True)
 
 
 def text_of(name: str, letters: str, result: str, parts: Sequence[Compiled]) -> tuple[float, int]:

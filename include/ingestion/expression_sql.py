@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, cast
 
 from include.errors import ConfigError
@@ -33,8 +33,8 @@ from include.tenants.expressions import unknown_function
 from include.tenants.functions import signature_of
 
 #: Characters that a result may have per character of the row, and beyond them.
-MOST_GROWTH: Final = 100
-MOST_CONSTANT: Final = 100_000
+MOST_GROWTH: Final = 20
+MOST_CONSTANT: Final = 20_000
 _LETTERS: Final[dict[str, Kind]] = {
     **{"t": "text", "n": "number", "z": "number", "i": "instant", "b": "boolean"},
     **{"l": "list", "d": "interval"},
@@ -193,12 +193,13 @@ class _Printer:
 
     def _between(self, node: Node, wanted: Kind | None) -> Compiled:
         parts = self._alike([node["input"], node["lower"], node["upper"]], orders=True)
-        return joined("({} BETWEEN {} AND {})", "boolean", parts)
+        return replace(joined("({} BETWEEN {} AND {})", "boolean", parts), lazy=True)
 
     def _conjunction(self, node: Node, wanted: Kind | None) -> Compiled:
         word = {"CONJUNCTION_AND": " AND ", "CONJUNCTION_OR": " OR "}[node["type"]]
         parts = [self.any(one, "boolean") for one in node["children"]]
-        return joined(f"({word.join(['{}'] * len(parts))})", "boolean", parts)
+        made = joined(f"({word.join(['{}'] * len(parts))})", "boolean", parts)
+        return replace(made, lazy=True)
 
     def _case(self, node: Node, wanted: Kind | None) -> Compiled:
         checks = node["case_checks"]
@@ -219,7 +220,8 @@ class _Printer:
             parts = self._alike(children)
             word = "IN" if kind == "COMPARE_IN" else "NOT IN"
             listed = ", ".join(["{}"] * (len(parts) - 1))
-            return joined(f"({{}} {word} ({listed}))", "boolean", parts)
+            made = joined(f"({{}} {word} ({listed}))", "boolean", parts)
+            return replace(made, lazy=True)
         if kind == "OPERATOR_COALESCE":
             parts = self._alike(children, wanted)
             return one_of(f"coalesce({', '.join(['{}'] * len(parts))})", parts, parts)

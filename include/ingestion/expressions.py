@@ -33,11 +33,12 @@ from include.tenants.config import Source, TenantConfig
 LONGEST_READ: Final = 16_384
 LONGEST_RESULT: Final = 8_192
 #: Bytes that the texts on the way may come to at once.
-_AT_ONCE: Final = 32 << 20
+_AT_ONCE: Final = 16 << 20
 _MOST_ROWS: Final = 65_536
 #: Whatever has a day of the calendar, such as a day of birth or `9999-12-31`.
 _ENDS: Final = (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC))
 _DAY: Final = r"^\s*\d{4}-\d\d-\d\d\s*$"
+_ODD: Final[tuple[Form, ...]] = ("no_number", "no_instant")
 _FAILS: Final = (
     "cannot be computed of this row: a text that is no number, a division by zero, "
     "or a value out of range"
@@ -56,7 +57,12 @@ def expressions_of(source: Source) -> Expressions:
         for name, text in source.columns.items()
     }
     where = source.where_expression
-    chosen = where and _named(WHERE, lambda: compiled(where, columns, given))
+    # What has no plain type is text to whoever reads the column.
+    plain_given = {
+        name: replace(one, kind="text") if one.kind in ("list", "interval") else one
+        for name, one in given.items()
+    }
+    chosen = where and _named(WHERE, lambda: compiled(where, columns, plain_given))
     return Expressions(columns, given, chosen or None)
 
 
@@ -131,10 +137,9 @@ class Computing:
         results: dict[str, pa.Array] = {}
         for name, one in found.given.items():
             results[name], faults[name] = self._evaluated(name, one, forms, long, rows.numbers)
-        plain_results = {name: plain(values) for name, values in results.items()}
         meant_rows = pa.repeat(True, len(rows))
         if conditions:
-            meant_rows = meant(pa.table(plain_results), conditions)
+            meant_rows = meant(pa.table(results), conditions)
             meant_rows = _or_open(meant_rows, [faults[name] for name in conditions])
         if found.where is not None:
             for at, values in enumerate(results.values()):
@@ -143,7 +148,7 @@ class Computing:
             chosen = pc.fill_null(chosen.cast(pa.bool_()), False)
             read = [faults[name] for name in (WHERE, *found.where.given)]
             meant_rows = pc.and_(meant_rows, _or_open(chosen, read))
-        rows = _with_columns(rows, plain_results, pc.coalesce(*faults.values()))
+        rows = _with_columns(rows, results, pc.coalesce(*faults.values()))
         return rows.filter(meant_rows)
 
     def _forms(self, rows: Rows) -> tuple[dict[str, pa.Array], list[pa.Array]]:
@@ -187,36 +192,57 @@ class Computing:
         read |= {given_name(list(self.expressions.given).index(other)) for other in one.given}
         table = pa.table({"row": rows, **{column: forms[column] for column in read}})
         step = _rows_at_once(table, one)
-        values, failed = [], []
+        values, reasons_of_parts = [], []
         for start in range(0, len(rows), step):
-            part, bad = self._values(name, one, table.slice(start, step))
+            rows_of_part = table.slice(start, step)
+            part, failed = self._values(name, one, rows_of_part)
+            why = _reasons(name, one, failed, rows_of_part, self.expressions.columns)
+            part, why = _sane(name, plain(part), why)
             values.append(part)
-            failed.append(bad)
-        result = pa.concat_arrays(values)
-        reasons = _reasons(name, one, pa.concat_arrays(failed), forms, self.expressions.columns)
-        result, reasons = _sane(name, result, reasons)
+            reasons_of_parts.append(why)
+        result, reasons = pa.concat_arrays(values), pa.concat_arrays(reasons_of_parts)
         for at in sorted({at for at, _ in one.reads}):
             column = self.expressions.columns[at]
             told = f"{shown(name)}: {column} is over {LONGEST_READ:,} characters"
             reasons = pc.if_else(long[at], pa.scalar(told), reasons)
         return result, reasons
 
-    def _values(self, name: str, one: Compiled, table: pa.Table) -> tuple[pa.Array, pa.Array]:
-        self.connection.register("batch", table)
+    def _values(self, name: str, one: Compiled, rows: pa.Table) -> tuple[pa.Array, pa.Array]:
+        """The result for each row, and whether there is none as it failed."""
+        odd = [form_name(at, form) for at, form in one.reads if form in _ODD]
+        fails = pa.repeat(False, len(rows))
+        if (
+            not one.lazy and odd
+        ):  # all of it is evaluated: what is no number ends it, without trying
+            fails = pc.is_valid(pc.coalesce(*(rows[column].combine_chunks() for column in odd)))
+            rows = rows.filter(pc.invert(fails))
+        self.connection.register("batch", rows)
         try:
-            try:
-                values = _fetched(self.connection, f"SELECT {one.sql} AS v FROM batch")  # noqa: S608
-                return values, pa.repeat(False, len(table))
-            except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OutOfRangeException):
-                told = f"SELECT TRY(struct_pack(v := {one.sql})) AS v FROM batch"  # noqa: S608
-                tried = _fetched(self.connection, told)
-                return pc.struct_field(tried, "v"), pc.is_null(tried)
+            values, failed = self._tried(one.sql)
         except duckdb.Error as error:
             # Not chained: what DuckDB says quotes values.
             kind = type(error).__name__
             raise SourceError(f"{shown(name)}: cannot be computed ({kind})") from None
         finally:
             self.connection.unregister("batch")
+        if len(rows) == len(fails):
+            return values, failed
+        places = pc.if_else(fails, None, pc.subtract(pc.cumulative_sum(_ones(fails)), 1))
+        return values.take(places), pc.fill_null(failed.take(places), True)
+
+    def _tried(self, sql: str) -> tuple[pa.Array, pa.Array]:
+        """Of the batch: at once, or else in a way that tells which rows fail."""
+        try:
+            values = _fetched(self.connection, f"SELECT {sql} AS v FROM batch")  # noqa: S608
+        except (duckdb.DataError, duckdb.InvalidInputException, duckdb.OutOfRangeException):
+            query = f"SELECT TRY(struct_pack(v := {sql})) AS v FROM batch"  # noqa: S608
+            tried = _fetched(self.connection, query)
+            return pc.struct_field(tried, "v"), pc.is_null(tried)
+        return values, pa.repeat(False, len(values))
+
+
+def _ones(fails: pa.Array) -> pa.Array:
+    return pc.invert(fails).cast(pa.int64())
 
 
 def _fetched(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Array:
@@ -232,7 +258,7 @@ def _rows_at_once(table: pa.Table, one: Compiled) -> int:
 
 
 def _reasons(
-    name: str, one: Compiled, failed: pa.Array, forms: dict[str, pa.Array], columns: Sequence[str]
+    name: str, one: Compiled, failed: pa.Array, rows: pa.Table, columns: Sequence[str]
 ) -> pa.Array:
     """Why each failed row failed: what it reads of it that is no number or instant, if anything."""
     none = pa.scalar(None, pa.string())
@@ -240,9 +266,9 @@ def _reasons(
     if not pc.any(failed).as_py():
         return reasons
     for at, form in sorted(one.reads):
-        if form in ("no_number", "no_instant"):
+        if form in _ODD:
             told = f"{shown(name)}: {columns[at]} is {form.replace('_', ' ')}"
-            odd = pc.and_(failed, pc.is_valid(forms[form_name(at, form)]))
+            odd = pc.and_(failed, pc.is_valid(rows[form_name(at, form)].combine_chunks()))
             reasons = pc.coalesce(reasons, pc.if_else(odd, pa.scalar(told), none))
     return pc.coalesce(reasons, pc.if_else(failed, pa.scalar(f"{shown(name)}: {_FAILS}"), none))
 
@@ -263,8 +289,12 @@ def _sane(name: str, result: pa.Array, reasons: pa.Array) -> tuple[pa.Array, pa.
         return result, reasons
     odd = pc.fill_null(odd, False)
     none = pa.scalar(None, pa.string())
+    if not pc.any(odd).as_py():
+        return result, reasons
     told_all = pc.if_else(odd, pa.scalar(f"{shown(name)}: {told}"), none)
-    return pc.if_else(odd, pa.scalar(None, kind), result), pc.coalesce(reasons, told_all)
+    # Taken anew: what replaces values in place would keep the room that they had.
+    places = pc.if_else(odd, None, pa.array(range(len(odd)), pa.int64()))
+    return result.take(places), pc.coalesce(reasons, told_all)
 
 
 def _edge(edge: datetime, kind: pa.DataType) -> pa.Scalar:

@@ -60,6 +60,9 @@ _SYNTAX: Final = frozenset(
         *("placing", "similar", "then", "to", "trailing", "true", "try", "try_cast", "when"),
     }
 )
+_CHANGING: Final = frozenset(
+    {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+)
 _ALONE: Final = "an expression reads the source's own row alone: no query, window or lambda"
 _QUERY: Final = frozenset({"select", "exists", "over", "union", "join", "lambda"})
 
@@ -96,6 +99,11 @@ def names_in(text: str) -> frozenset[str]:
         after = pieces[at + 1] if at + 1 < len(pieces) else _NONE
         if kind == "mark" and piece in "([)]":
             _step(opened, piece)
+        elif word in _CHANGING:
+            raise ValueError(
+                f"{piece} is another one every day; a column of that name is written in double "
+                "quotes"
+            )
         elif kind == "quoted" or kind == "word":
             before = pieces[at - 1] if at else _NONE
             dotted = before[1] == "." and bool(path)
