@@ -375,8 +375,8 @@ class TenantConfig(StrictModel):
                 remedy = (
                     "leave them out, or let them be hashed (`pii_columns: {COLUMN: hash}`)"
                     if may_hash
-                    else "leave them out; an instant, a number, a condition or what an "
-                    "expression reads cannot be hashed"
+                    else "leave them out; an instant, a number or a condition cannot be hashed, "
+                    "nor what an expression reads"
                 )
                 problems.append(f"source {source.name!r} maps PII columns {mapped}; {remedy}")
         return problems

@@ -20,20 +20,21 @@ from include.tenants.config import Source
 from tests.unit.ingestion.test_expressions import computed, source
 
 UNSTABLE = [
-    "now()", "current_date", "current_timestamp", "today()", "random()", "uuid()", "gen_random_uuid()",
-    "nextval('s')", "current_localtime()", "current_localtimestamp()", "get_current_timestamp()",
-    "transaction_timestamp()", "localtime", "localtimestamp", "age(day)", "ago(interval 1 day)",
-    "txid_current()", "setseed(0.5)", "version()", "user()",
+    "now()", "current_date", "current_timestamp", "today()", "random()", "uuid()",
+    "gen_random_uuid()", "nextval('s')", "current_localtime()", "current_localtimestamp()",
+    "get_current_timestamp()", "transaction_timestamp()", "localtime", "localtimestamp",
+    "age(day)", "ago(interval 1 day)", "txid_current()", "setseed(0.5)", "version()", "user()",
     "pg_conf_load_time()", "price + random()", "hash(day)", "price + Current_Date",
 ]  # fmt: skip
 REACHING = [
     "current_setting('threads')", "getenv('HOME')", "read_text('/etc/passwd')", "glob('/*')",
     "(select 1)", "(SELECT content FROM read_text('/etc/passwd'))", "exists(select 1)",
     "price in (select 1)", "price = any(select 1)", "price = any([1])", "getvariable('x')",
-    "current_database()", "current_schema()", "current_schemas(true)", "in_search_path('a', 'b')",
-    "pg_sleep(100)", "sleep_ms(1000)", "write_log('x')", "error('x')", "query('select 1')",
-    "json_execute_serialized_sql('{}')", "json_serialize_sql('select 1')", "parse_path(day)",
-    "price from batch", "a.b.c.d.e.f()", "main.lower(day)", "day.upper()", "which_secret()",
+    "current_database()", "current_schema()", "current_schemas(true)",
+    "in_search_path('a', 'b')", "pg_sleep(100)", "sleep_ms(1000)", "write_log('x')",
+    "error('x')", "query('select 1')", "json_execute_serialized_sql('{}')",
+    "json_serialize_sql('select 1')", "parse_path(day)", "price from batch", "a.b.c.d.e.f()",
+    "main.lower(day)", "day.upper()", "which_secret()",
 ]  # fmt: skip
 MANY_ROWS = [
     "sum(price)", "count(*)", "max(price)", "row_number() over ()", "sum(price) over ()",
@@ -42,14 +43,16 @@ MANY_ROWS = [
     "lower(day order by day)", "lower(distinct day)", "grouping(day)",
 ]  # fmt: skip
 SYNTAX = [
-    "*", "price.*", "columns(*)", "$1", "?", "#1", "default", "price, day", "price as other", "price p",
-    "price; select 2", "1); DROP TABLE batch; --", "price -- note", "price /* note */", "distinct price",
-    "price limit 1", "price union select 2", "price where true", "price order by 1", "x -> x + 1",
-    "list_transform([1], x -> x + 1)", "[x for x in [1, 2]]", "lambda x: x", "{'a': 1}", "[1, 2]",
-    "map {'a': 1}", "(price, day)", "row(price)", "e'\\n'", "x'00'", "$$text$$", "U&'d'", "price::my_enum",
-    "price::struct(a int)", "price::varchar collate nocase", "'open", '"open', "price)", "((price)",
-    "lower(day := 1)", "", "   ", "price \x00", "price \u202e", "\\", "`price`", "@price", "price & 1",
-    "'a' 'b'", "select price", "from batch", "values (1)", "with x as (select 1) select 1",
+    "*", "price.*", "columns(*)", "$1", "?", "#1", "default", "price, day", "price as other",
+    "price p", "price; select 2", "1); DROP TABLE batch; --", "price -- note",
+    "price /* note */", "distinct price", "price limit 1", "price union select 2",
+    "price where true", "price order by 1", "x -> x + 1", "list_transform([1], x -> x + 1)",
+    "[x for x in [1, 2]]", "lambda x: x", "{'a': 1}", "[1, 2]", "map {'a': 1}", "(price, day)",
+    "row(price)", "e'\\n'", "x'00'", "$$text$$", "U&'d'", "price::my_enum",
+    "price::struct(a int)", "price::varchar collate nocase", "'open", '"open', "price)",
+    "((price)", "lower(day := 1)", "", "   ", "price \x00", "price \u202e", "\\", "`price`",
+    "@price", "price & 1", "'a' 'b'", "select price", "from batch", "values (1)",
+    "with x as (select 1) select 1",
 ]  # fmt: skip
 ENDLESS = [
     "repeat('x', 10000000000)", "repeat(repeat(repeat('x', 100000), 100000), 100000)",
@@ -57,15 +60,14 @@ ENDLESS = [
     "printf('%1000000000d', 1)", "bar(1, 0, 1, 100000000)", "list_resize([1], 100000000)",
     "array_resize([1], 100000000)", "string_agg(day)", "levenshtein(day, day)", "to_base64(day)",
     "(" * 1_000 + "1" + ")" * 999, "(" * 999 + "1" + ")" * 999, "((" * 400 + "price",
-    "not " * 490 + "true",
-    "- " * 990 + "price", "price || " * 200 + "day", "x" * 2_001, "'" + "x" * 2_000 + "'",
-    "[" * 51 + "1" + "]" * 51,
+    "not " * 490 + "true", "- " * 990 + "price", "price || " * 200 + "day", "x" * 2_001,
+    "'" + "x" * 2_000 + "'", "[" * 51 + "1" + "]" * 51,
     "replace(replace(replace(day, '-', 'xxxxxxxxxx'), 'x', 'yyyyyyyyyy'), 'y', 'zzzzzzzzzz')",
     "regexp_replace(regexp_replace(day, '', 'xxxxxxxxxxxx', 'g'), '', 'xxxxxxxxxxxx', 'g')",
     "replace(day, '-', day)", "regexp_matches(day, day)", "regexp_replace(day, day, 'x')",
     "concat_ws(day, day, day)" + " || concat_ws(day, day, day)" * 40,
-    "array_to_string(string_split(day, ''), '" + "x" * 200 + "')",
-    "url_encode(url_encode(day))", "strftime(day, price)",
+    "array_to_string(string_split(day, ''), '" + "x" * 200 + "')", "url_encode(url_encode(day))",
+    "strftime(day, price)",
 ]  # fmt: skip
 
 
