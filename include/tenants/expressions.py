@@ -23,6 +23,7 @@ _Piece = tuple[str, str, str]  #: its kind, its text, and of a word how keywords
 _NONE: Final = ("", "", "")
 LONGEST: Final = 2_000
 DEEPEST: Final = 50  #: brackets within brackets
+MOST_COLUMNS: Final = 64
 #: The type of the error that a list of columns is where one is read; its context has the list.
 SEVERAL: Final = "several_columns"
 _PAGE: Final = "docs/expressions.md"
@@ -91,34 +92,40 @@ def names_in(text: str) -> frozenset[str]:
     Raises:
         ValueError: no expression may look like this.
     """
-    pieces = _pieces(text)
+    pieces = [_NONE, _NONE, *_pieces(text), _NONE]
     names: set[str] = set()
     opened: list[str] = []
     path: list[str] = []
-    for at, (kind, piece, word) in enumerate(pieces):
-        after = pieces[at + 1] if at + 1 < len(pieces) else _NONE
-        if kind == "mark" and piece in "([)]":
-            _step(opened, piece)
-        elif word in _CHANGING:
+    # No more calls than needed: every parse of DAGs comes along here.
+    for first, before, this, after in zip(pieces, pieces[1:], pieces[2:], pieces[3:], strict=False):
+        kind, piece, word = this
+        if kind == "mark":
+            if piece in "([)]":
+                _step(opened, piece)
+            if piece != ".":
+                path = []
+            continue
+        dotted = before[1] == "." and bool(path)
+        if kind == "word" and piece in names and not dotted and after[1] not in ("(", "."):
+            continue
+        if word in _CHANGING:
             raise ValueError(
                 f"{piece} is another one every day; a column of that name is written in double "
                 "quotes"
             )
-        elif kind == "quoted" or kind == "word":
-            before = pieces[at - 1] if at else _NONE
-            dotted = before[1] == "." and bool(path)
-            if after[1] == "(" and kind == "word":
-                _check_function(piece, word, before)
-            elif dotted or not _is_syntax(pieces, at):
-                name = piece if kind == "word" else piece[1:-1].replace('""', '"')
-                path = [*path, name] if dotted else [name]
-                if after[1] != ".":
-                    names.add(".".join(path))
-                continue
-        if piece != ".":
+        if kind == "word" and after[1] == "(":
+            _check_function(piece, word, before)
+        elif kind in ("word", "quoted") and (dotted or not _is_syntax(first, before, this, after)):
+            name = piece if kind == "word" else piece[1:-1].replace('""', '"')
+            path = [*path, name] if dotted else [name]
+            if after[1] != ".":
+                names.add(".".join(path))
+        else:
             path = []
     if opened:
         raise ValueError(f"a {opened[-1]} is not closed")
+    if len(names) > MOST_COLUMNS:
+        raise ValueError(f"reads more than {MOST_COLUMNS} columns")
     return frozenset(names)
 
 
@@ -159,21 +166,18 @@ def unknown_function(name: str) -> str:
 
 
 def _pieces(text: str) -> list[_Piece]:
-    found = []
-    for match in _PIECE.finditer(text):
-        kind, piece = match.lastgroup or "", match[0]
-        if kind == "word":
-            found.append((kind, piece, piece.lower()))
-        elif kind in ("text", "quoted", "number", "mark"):
-            found.append((kind, piece, ""))
-        elif kind == "comment":
+    found = [
+        (one.lastgroup or "", one[0], one[0].lower() if one.lastgroup == "word" else "")
+        for one in _PIECE.finditer(text)
+    ]
+    for kind, piece, _ in found:
+        if kind == "comment":
             raise ValueError("an expression has no comments; write them in the file, after #")
-        elif kind == "glued":
+        if kind == "glued":
             raise ValueError(f"write text in single quotes without {piece[:-1]} before it")
-        elif piece in ("'", '"'):
-            raise ValueError("a quote is not closed")
-        else:
-            raise ValueError(f"{piece!r} has no meaning in an expression")
+        if kind == "odd":
+            odd = f"{piece!r} has no meaning in an expression"
+            raise ValueError("a quote is not closed" if piece in ("'", '"') else odd)
     return found
 
 
@@ -198,23 +202,22 @@ def _check_function(piece: str, word: str, before: _Piece) -> None:
         raise ValueError(unknown_function(piece))
 
 
-def _is_syntax(pieces: Sequence[_Piece], at: int) -> bool:
-    """Whether a single word is no name: a keyword, a function, a type or a unit of time."""
-    kind, piece, word = pieces[at]
-    after = pieces[at + 1] if at + 1 < len(pieces) else _NONE
-    before = pieces[at - 1] if at else _NONE
+def _is_syntax(first: _Piece, before: _Piece, this: _Piece, after: _Piece) -> bool:
+    """Whether a single word is no name: a keyword, a function, a type or a unit of time.
+
+    Args:
+        first: two places before it.
+    """
+    kind, piece, word = this
     if kind == "quoted":
         return after[1] == "("
     if word in _QUERY:
         raise ValueError(f"{piece}: {_ALONE}")
     if word in _RESERVED or before[1] == "::" or before[2] == "as" or after[0] == "text":
         return True
-    if at < 2:
-        return False
-    first = pieces[at - 2][2]
-    if first == "extract" and before[1] == "(":
+    if first[2] == "extract" and before[1] == "(":
         return True
-    return first == "interval" and before[0] in ("number", "text")
+    return first[2] == "interval" and before[0] in ("number", "text")
 
 
 def _read_expression(value: Any) -> Any:
