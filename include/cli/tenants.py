@@ -131,7 +131,7 @@ def check(
         found_here, failed = _looks(tenant)
         looks += found_here
         if failed:
-            problems[name] = [*problems.get(name, ()), *failed]
+            problems[name] = list(dict.fromkeys([*problems.get(name, ()), *failed]))
     if as_json:
         print_json({"problems": problems} | ({"sources": looks} if sources else {}))
     else:

@@ -89,12 +89,23 @@ def expression_problems(tenant: TenantConfig) -> list[str]:
     """What is wrong with a tenant's expressions, as far as no row tells: a line for each."""
     problems = []
     for source in tenant.sources:
-        try:
-            with computing(source):
-                pass
-        except (ConfigError, SourceError) as error:
-            problems.append(f"tenant {tenant.id}, source {source.name}: {error}")
+        alone = [
+            source.model_copy(update={"columns": {name: text}, "where": {}})
+            for name, text in source.columns.items()
+        ]
+        found = [told for one in alone if (told := _problem(one))]
+        if not found and (told := _problem(source)):  # `where` reads what the others give
+            found = [told]
+        problems += [f"tenant {tenant.id}, source {source.name}: {told}" for told in found]
     return problems
+
+
+def _problem(source: Source) -> str | None:
+    try:
+        with computing(source):
+            return None
+    except ConfigError as error:
+        return str(error)
 
 
 @contextmanager

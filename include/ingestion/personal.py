@@ -48,7 +48,11 @@ def hashed_columns(tenant: TenantConfig, source: Source) -> tuple[str, ...]:
     if not tenant.pii_columns:
         return ()
     personal = PersonalNames(tenant.pii_columns)
-    return tuple(name for name in columns_read(source).names if personal.treatment(name) == "hash")
+    try:
+        names = columns_read(source).names
+    except ConfigError:  # an expression is none: no row of the source is ever read
+        return ()
+    return tuple(name for name in names if personal.treatment(name) == "hash")
 
 
 def hiding(tenant: TenantConfig, source: Source, secret: str | None) -> Hide:

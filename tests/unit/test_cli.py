@@ -142,6 +142,31 @@ def test_check_looks_into_the_sources(
     assert (problem or "1 Order Completed") in " ".join(capsys.readouterr().out.split())
 
 
+def test_an_expression_is_checked_before_a_row_is_read(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """What only DuckDB sees is said by check, once, and refused by add; the others are good."""
+    (folder / "broken.yaml").unlink()
+    columns = "columns: {new: price * 2}\n    where: price > cost and new > 1\n    events:"
+    text = SHOP.replace("events:", columns)
+    sources = tmp_path / "home" / "sources" / "shop"
+    sources.mkdir(parents=True)
+    (sources / "orders.csv").write_text("id,at,customer,price,day,cost\n1,2024-01-02,ann,1,x,1\n")
+    (folder / "shop.yaml").write_text(text)
+    assert run(monkeypatch, "tenants", "check", "--sources", "--json") == 1
+    told = json.loads(capsys.readouterr().out)["problems"]
+    ((name, (line,)),) = told.items()
+    assert name == "shop"
+    assert line.startswith("tenant shop, source orders: where: compares columns without saying")
+    (folder / "shop.yaml").rename(tmp_path / "shop.yaml")
+    assert run(monkeypatch, "tenants", "add", str(tmp_path / "shop.yaml")) == 1
+    assert "tenant shop, source orders: where: compares columns" in capsys.readouterr().err
+    assert not (folder / "shop.yaml").exists()
+
+
 def test_a_source_in_the_lake_is_one_problem_of_several(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,

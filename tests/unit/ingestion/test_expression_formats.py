@@ -155,10 +155,27 @@ def test_an_unknown_column_names_the_expression(shops: Shops) -> None:
 def test_a_bad_expression_names_tenant_and_source(shops: Shops) -> None:
     """Both where the file is checked and where the source is read."""
     shop = with_expressions(shops.csv(["a,2024-01-09,u,1,10"]), new="upper(quantity * day::date)")
-    (problem,) = expression_problems(shop.config)
+    shop = with_expressions(shop, new="upper(quantity * day::date)", good="1", other="a > b")
+    problem, other = expression_problems(shop.config)
     assert problem.startswith(f"tenant {shop.config.id}, source pos: columns.new: ")
-    with pytest.raises(SourceError, match=r"source pos.*columns\.new: "):
+    assert other.startswith(f"tenant {shop.config.id}, source pos: columns.other: compares ")
+    with pytest.raises(SourceError, match=r"source pos.*columns\.(new|other): "):
         shop.ingest(1)
+
+
+def test_a_bad_expression_is_a_source_error_where_columns_are_personal(shops: Shops) -> None:
+    """What has to know the columns before reading does not end the others of a check."""
+    shop = shops.csv(["a,2024-01-09,u,1,10"], pii_columns=["email"])
+    shop = with_expressions(shop, new="quantity +")
+    with pytest.raises(SourceError, match=r"source pos.*columns\.new: is no expression"):
+        shop.ingest(1)
+    with pytest.raises(SourceError, match=r"columns\.new: is no expression"):
+        look_into(
+            shop.config,
+            shop.config.sources[0],
+            forbidden=shop.lake.root,
+            connect=no_database,
+        )
 
 
 def test_new_columns_are_not_asked_of_the_source(shops: Shops) -> None:
