@@ -86,7 +86,7 @@ def _json(value: Any) -> Any:
     if isinstance(value, (datetime, date, time)):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
-        return value.total_seconds()
+        return _number(value.total_seconds())
     if isinstance(value, UUID):
         return str(value)
     return value if value is None or isinstance(value, (str, bool, int)) else str(value)
