@@ -7,6 +7,7 @@ never a day and a month that could be the other way round.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -66,6 +67,9 @@ def _of_epochs(values: pa.Array, unit: float) -> pa.Array:
 
 def _of_iso(column: pa.Array, timezone: str) -> pa.Array:
     """Whole columns by Arrow, which reads the common spellings; the others value by value."""
+    for kind in (TIMESTAMP, pa.timestamp("us")):
+        with suppress(pa.ArrowInvalid):
+            return _located(column.cast(kind), timezone)
     zoned = pc.fill_null(pc.match_substring_regex(column, _ZONED), False)
     local = pc.fill_null(pc.match_substring_regex(column, _LOCAL), False)
     try:

@@ -132,19 +132,23 @@ def _read_object(
         members = json.loads(line)
         if not isinstance(members, dict):
             raise ValueError("no object")
-        values = [_member(members, name, seen) for name in columns]
-        rows.append([_json_text(value) for value in values])
+        rows.append(
+            [
+                _json_text(
+                    members[name] if name in members else _at_dotted_name(members, name, seen)
+                )
+                for name in columns
+            ]
+        )
     except (ValueError, RecursionError):
         block.reject(line, UNPARSABLE)
     else:
         seen.update(dict.fromkeys(members))
 
 
-def _member(members: dict[str, Any], name: str, seen: dict[str, None]) -> Any:
-    """The value of a name, which may be a dotted path; a path that leads somewhere is seen."""
-    if name in members or "." not in name:
-        return members.get(name)
-    where = split_path(name, tuple(members))
+def _at_dotted_name(members: dict[str, Any], name: str, seen: dict[str, None]) -> Any:
+    """What stands at a path within the object; a path that leads somewhere is seen."""
+    where = split_path(name, tuple(members)) if "." in name else None
     value = at_path(members[where[0]], where[1]) if where else None
     if value is not None:
         seen[name] = None
@@ -153,7 +157,10 @@ def _member(members: dict[str, Any], name: str, seen: dict[str, None]) -> Any:
 
 def _json_text(value: Any) -> str | None:
     """A JSON value as text. Raises: ValueError for text that is not Unicode."""
-    text = as_text(value)
+    kind = type(value)
+    if value is None or kind is int:
+        return None if value is None else repr(value)
+    text = value if kind is str else as_text(value)
     if text is not None and not text.isascii():
         text.encode()  # a lone surrogate is no character
     return text
