@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -106,6 +106,11 @@ class Association:
     fallback: sparse.csr_array  #: `(categories, items)`: best scores; the first is everything
     pairs: sparse.csr_array  #: `(items, items)`: scores
     shared: sparse.csr_array  #: `(items, items)`, at the same places: baskets with both
+
+    #: Names and texts in the bytes of a model.
+    WORDS: ClassVar = frozenset(
+        {"settings", "total", *AssociationSettings.__dataclass_fields__, *_ARRAYS}
+    )
 
     @cached_property
     def _known(self) -> tuple[str, ...]:

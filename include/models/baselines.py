@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,8 @@ class BaselinePredictor:
     column: str
     descending: bool
     then: str
+
+    WORDS: ClassVar = frozenset({"column", "descending", "then"})
 
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`."""

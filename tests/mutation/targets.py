@@ -1,4 +1,4 @@
-"""Which code keeps tenants apart, and which tests hold it."""
+"""Which code keeps tenants apart or decides what serves, and which tests hold it."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ TARGETS: Final = (
         "tests/unit/storage/test_claims.py",
         "tests/integration/storage/test_ownership.py",
         only=("decide_claim", "admitted", "_is_admitted", "check", "claim", "key_digest"),
+    ),
+    _ours(
+        "include.registry.decision",
+        "tests/unit/registry/test_decision.py",
+    ),
+    _ours(
+        "include.monitoring.decisions",
+        "tests/unit/monitoring/test_monitoring_decisions.py",
+        "tests/unit/monitoring/test_drift_decisions.py",
     ),
     Target(
         "tenantry_pages.routes",
