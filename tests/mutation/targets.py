@@ -60,10 +60,15 @@ TARGETS: Final = (
         "tests/integration/registry/test_blast_radius.py",
     ),
     _ours(
-        "include.storage.ownership",
+        "include.storage.claims",
         "tests/unit/storage/test_claims.py",
         "tests/integration/storage/test_ownership.py",
-        only=("decide_claim", "admitted", "_is_admitted", "check", "claim", "key_digest"),
+        only=("decide_claim", "key_digest"),
+    ),
+    _ours(
+        "include.storage.ownership",
+        "tests/integration/storage/test_ownership.py",
+        only=("admitted", "_is_admitted", "check", "claim"),
     ),
     _ours(
         "include.registry.decision",
