@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from include.errors import IntegrityError
 from include.handoffs import LostDays, Scored, StoredObject, unpack
 from include.monitoring import live
-from include.monitoring.stage import Champion
+from include.monitoring.matured import Champion
 from include.pipeline import losses
 from include.pipeline.lookback import settle_effects
 from include.pipeline.runs import Run

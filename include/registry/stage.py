@@ -22,7 +22,8 @@ from include.errors import IntegrityError, UnknownNameError
 from include.handoffs import Candidate, Registered, Trained
 from include.incidents import Incidents
 from include.registry.aliases import follow_ledger
-from include.registry.decision import Evidence, PromotionDecision, decide_promotion
+from include.registry.decision import PromotionDecision, decide_promotion
+from include.registry.evidence import Evidence
 from include.registry.holding import candidates_held, suspicions_of, tell, waiting_facts
 from include.registry.incidents import open_leak
 from include.registry.leaks import Look, reason
