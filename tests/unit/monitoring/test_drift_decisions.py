@@ -135,6 +135,14 @@ def test_performance_drop_of_the_policy_gives_slack() -> None:
     assert judge_drift(evidence, replace(POLICY, performance_drop=0.3)).name == "stable"
 
 
+def test_the_error_at_promotion_is_the_intervals_unless_it_was_measured_by_entity() -> None:
+    """An interval of 95 % is 3.92 standard errors wide; a larger error makes the fall likelier."""
+    of_interval = (FALLEN.high - FALLEN.low) / 3.919928
+    same = replace(FALLEN, promoted_error=of_interval)
+    assert same.p_value == pytest.approx(FALLEN.p_value, rel=1e-5)
+    assert replace(FALLEN, promoted_error=10 * of_interval).p_value > 2 * FALLEN.p_value
+
+
 def facts(**changes: Any) -> RetrainFacts:
     calm = RetrainFacts(
         as_of=AS_OF,
