@@ -14,7 +14,7 @@ class Facts:
     def __init__(
         self, groups: Integers, valid: Integers, known: Integers, ties: pa.Table | None = None
     ) -> None:
-        """One element per fact: its group, below 0 for none; instants in microseconds.
+        """Arrays of one element per fact: its group, below 0 for none; instants in microseconds.
 
         `ties` settles which of several facts that became valid and known at the same instants is
         the later one, first column first; then, and without it, the later row is.

@@ -58,12 +58,12 @@ class Reach:
 
 
 def reaches(service: FeatureService) -> dict[str, Reach]:
-    """Of every feature column of the service, in its order."""
+    """The reach of every feature column of the service, in the service's order."""
     return {name: reach for view in service.views for name, reach in of_view(view).items()}
 
 
 def of_view(view: FeatureView) -> dict[str, Reach]:
-    """Of every output column of a view."""
+    """The reach of every output column of a view."""
     known = {lookup.feature: Reach(NOTHING) for lookup in view.attributes}
     for aggregation, window in view.computed():
         known[aggregation.feature(window)] = _of_aggregation(view, aggregation, window)
@@ -71,7 +71,7 @@ def of_view(view: FeatureView) -> dict[str, Reach]:
 
 
 def of_request(request: RequestColumns, features: Mapping[str, Reach]) -> dict[str, Reach]:
-    """Of the columns of a request. Whether a text is new depends on all of history.
+    """The reach of the columns of a request. Whether a text is new depends on all of history.
 
     Args:
         features: of the service that the derived columns read.

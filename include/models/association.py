@@ -61,7 +61,7 @@ _ARRAYS: Final = {
 
 @dataclass(frozen=True)
 class AssociationSettings:
-    """What is chosen before fitting; the first three on a validation window, by `choose`."""
+    """The choices made before fitting; the first three on a validation window, by `choose`."""
 
     strength: float = 30.0  #: k, in baskets
     size_power: float = 1.0  #: a basket of n items counts n^-size_power, so big ones count less

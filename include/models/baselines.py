@@ -39,7 +39,7 @@ class BaselinePredictor:
         return Contributions(columns, -parts if self.descending else parts, np.zeros(len(parts)))
 
     def _parts(self, features: pa.Table) -> npt.NDArray[np.float64]:
-        """Of shape `(rows, 1 or 2)`: the value, and what breaks its ties."""
+        """The value and what breaks its ties, of shape `(rows, 1 or 2)`."""
         value = _amounts(features, self.column)
         if not self.then:
             return value[:, None]

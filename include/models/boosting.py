@@ -15,7 +15,7 @@ SHARED: Final[Mapping[str, Any]] = {
     "num_threads": 1,
     "verbosity": -1,
 }
-#: Of trees that many rows are fitted by: each tree sees a part of the rows and of the columns.
+#: Settings of trees fitted to many rows: each tree sees a part of the rows and of the columns.
 SAMPLED: Final[Mapping[str, Any]] = {
     "feature_fraction": 0.8,
     "bagging_fraction": 0.8,

@@ -46,7 +46,7 @@ _ARRAYS: Final = {
 
 @dataclass(frozen=True)
 class EaseSettings:
-    """What is chosen before fitting; the first four on a validation window, by `choose`."""
+    """The choices made before fitting; the first four on a validation window, by `choose`."""
 
     ridge: float = 300.0  #: λ, in squared weights summed over entities
     dropout: float = 0.0  #: below 1

@@ -59,7 +59,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known of each row before anything is predicted."""
+    """The facts about each row that are known before anything is predicted."""
 
     by_rule: Floats  #: `(rows, rules)`, what each rule says, none of it below zero
     scale: Floats  #: what the trees predict multiples of: `1 + level`, or 1 of a bounded total

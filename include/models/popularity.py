@@ -25,7 +25,7 @@ _ARRAYS: Final = {"scores": ("<f8", 1), "items_utf8": ("|u1", 1), "items_ends": 
 
 @dataclass(frozen=True)
 class PopularitySettings:
-    """What is chosen before fitting."""
+    """The choices made before fitting."""
 
     kind: str = "popular"
     #: `popular`: an event so many days old counts half; 0: all count alike.

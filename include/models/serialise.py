@@ -155,7 +155,7 @@ def _baseline(
 
 
 def _on_top(kind: Any) -> _Format:
-    """Of a predictor that contains the model it builds on, under `base`."""
+    """The format of a predictor that contains the model it builds on, under `base`."""
 
     def load(columns: Columns, payload: Any, _: Mapping[str, Any]) -> Predictor:
         base = payload.get("base") if isinstance(payload, dict) else None
@@ -186,12 +186,12 @@ def _payload(predictor: Any) -> Any:
 
 
 def _whole(kind: Any) -> _Format:
-    """Of a predictor whose payload is all of it."""
+    """The format of a predictor whose payload is all of it."""
     return _Format(_payload, lambda _, payload, __: kind.from_payload(payload), kind.WORDS)
 
 
 def _of_columns(kind: Any) -> _Format:
-    """Of a predictor whose payload does not repeat its columns."""
+    """The format of a predictor whose payload does not repeat its columns."""
     return _Format(
         _payload, lambda columns, payload, _: kind.from_payload(columns, payload), kind.WORDS
     )

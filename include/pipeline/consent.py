@@ -77,7 +77,7 @@ class Withdrawals:
         return [GLOBAL, *sorted(owners, key=lambda owner: owner.id)]
 
     def withdraw_global(self, owner: TenantRef, use_case: str) -> ChampionChange:
-        """Of one owner of global models, whatever was made of data it may not have any more."""
+        """Withdraw what one owner of global models made of data that it may not have any more."""
         lake, registry = self.platform.lake, self.platform.registry
         promotions = self.platform.stores.promotions
         there = lake.file_path(owner, "models").is_dir()  # which every version lies in

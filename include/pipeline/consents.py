@@ -57,7 +57,7 @@ class Consents:
         return cls(fleet, placed, stays, _unread(fleet) - set(leaving))
 
     def refusing(self, owner: TenantRef, contributors: Collection[str]) -> list[str]:
-        """Those among the contributors whose data the owner of global models may not have (now).
+        """The contributors whose data the owner of global models may not have (now).
 
         What is the owner's of all regions and was made in one region alone crosses no border, so
         consent to pooling in that region is enough for it.

@@ -33,7 +33,7 @@ _RETENTION: Final = "retention"  #: in an owner's details
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of whose data is to be forgotten."""
+    """The tenants and owners whose data is to be forgotten, as files and records know them."""
 
     lake: Lake
     fleet: Fleet

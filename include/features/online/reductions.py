@@ -204,7 +204,10 @@ class History:
         return total
 
     def _std(self, seen: Mask, values: Floats) -> Floats:
-        """Of a sample, by the corrected two-pass algorithm (Chan, Golub and LeVeque 1983)."""
+        """The standard deviation of a sample, by the corrected two-pass algorithm.
+
+        See Chan, Golub and LeVeque 1983.
+        """
         entity, weights = self._records.entity, seen * self._records.fields["n"].astype(np.float64)
         values = np.where(seen, values, 0.0)
         largest = self._reduced(np.maximum, np.abs(values), 0.0)

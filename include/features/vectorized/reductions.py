@@ -94,7 +94,7 @@ def _values(function: str, source: Column | None, reading: Reading | None, cells
 
 
 def _picked(cells: Cells, values: Numbers, last: bool, nothing: float) -> Numbers:
-    """Of each cell's first or last event what an array over the events' table has for it."""
+    """The elements of an array over the events' table at each cell's first or last event."""
     event = np.where(cells.sizes > 0, cells.behind - 1 if last else cells.low, -1)
     if cells.scattered.size:
         event[cells.scattered] = cells.each(cells.scattered, _last if last else _first)

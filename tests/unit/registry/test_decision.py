@@ -80,6 +80,29 @@ def test_without_anything_measured_and_no_global_model_a_baseline_starts() -> No
     assert decision.chosen.rung == "baseline"
 
 
+def test_what_starts_is_challenged_by_own_models_alone() -> None:
+    """A comparison between the two that may start decides nothing; their figures do."""
+    better = (compared(BASELINE, SHARED, 0.01, 0.05),)
+    assert decide_promotion(evidence(BASELINE, SHARED, comparisons=better)).chosen == SHARED
+
+
+def test_nothing_is_proven_where_too_few_were_measured() -> None:
+    """An own model does not overtake what starts by figures that decide nothing."""
+    clear = (compared(OWN, SHARED, 0.05, 0.09),)
+    candidates = (BASELINE, SHARED, OWN)
+    assert decide_promotion(evidence(*candidates, comparisons=clear, entities=12)).chosen == SHARED
+    assert decide_promotion(evidence(*candidates, comparisons=clear)).chosen == OWN
+
+
+def test_an_own_model_below_its_baseline_does_not_overtake_what_starts() -> None:
+    """However its comparison with the global model came out."""
+    rule, own = replace(BASELINE, value=0.74), replace(OWN, value=0.72)
+    clear = (compared(own, SHARED, 0.05, 0.09),)
+    decision = decide_promotion(evidence(rule, SHARED, own, comparisons=clear))
+    assert decision.chosen == SHARED
+    assert "does not beat its baseline" in decision.reason
+
+
 def test_what_starts_is_said_to_start_without_a_proof() -> None:
     """The better figure may be chance, and the reason says so, with the interval."""
     shown = (compared(SHARED, BASELINE, -0.0074, 0.0486),)
