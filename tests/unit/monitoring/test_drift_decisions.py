@@ -143,6 +143,60 @@ def test_the_error_at_promotion_is_the_intervals_unless_it_was_measured_by_entit
     assert replace(FALLEN, promoted_error=10 * of_interval).p_value > 2 * FALLEN.p_value
 
 
+def test_a_fall_without_another_window_proves_nothing() -> None:
+    """Its chance is said to be one."""
+    assert replace(FALLEN, before=[]).p_value == 1.0
+    assert replace(SHIFTED, before=[]).p_value == 1.0
+
+
+def test_outcomes_that_become_rarer_count_as_those_that_become_more_frequent() -> None:
+    """The same change the other way has the same chance."""
+    mirrored = replace(SHIFTED, promoted=-0.1, live=-0.9, before=[Window(-0.9, 0.15)])
+    assert mirrored.p_value == pytest.approx(SHIFTED.p_value)
+
+
+@pytest.mark.parametrize(
+    ("season", "season_error", "live_error", "seasonal"),
+    [
+        (0.75, 0.2, 0.2, True),  # half of the fall, and the rest is noise
+        (0.80, 0.4, 0.4, False),  # less than half
+        (0.75, 0.0, 0.2, True),
+        (0.75, 0.2, 0.0, True),
+        (0.75, 0.1, 0.1, False),  # the rest is no noise
+        (0.75, 0.0, 0.0, False),
+        (0.50, 0.0, 0.0, True),
+        (0.40, 0.0, 0.0, True),
+    ],
+)
+def test_a_fall_is_seasonal_where_last_year_explains_half_and_noise_the_rest(
+    season: float, season_error: float, live_error: float, *, seasonal: bool
+) -> None:
+    """Both errors count; without any, the rest has to be nothing."""
+    fallen = Performance("auc", 1.0, 0.9, 1.0, 0.5, live_error, AS_OF, season, season_error)
+    assert fallen.seasonal is seasonal
+
+
+@pytest.mark.parametrize(
+    ("promoted", "live", "season", "size", "seasonal"),
+    [
+        (0.0, 1.0, 0.5, 0.6, True),
+        (0.0, 1.0, 0.5, 0.5, False),  # off by as much as counts
+        (0.0, 1.0, 0.4, 0.7, False),  # less than half of it
+        (0.0, 0.5, 0.2, 0.4, False),
+        (0.5, 1.5, 0.8, 0.9, False),
+        (0.5, 1.5, 1.2, 0.9, True),
+        (0.0, -1.0, -0.6, 0.5, True),
+        (0.0, -1.0, 0.6, 9.0, False),  # the other way
+    ],
+)
+def test_a_shift_is_seasonal_where_last_year_shifted_by_most_of_it(
+    promoted: float, live: float, season: float, size: float, *, seasonal: bool
+) -> None:
+    """In the same direction, by half at least, and what is left is too small to count."""
+    shifted = replace(SHIFTED, promoted=promoted, live=live, season=season)
+    assert shifted.seasonal(size) is seasonal
+
+
 def facts(**changes: Any) -> RetrainFacts:
     calm = RetrainFacts(
         as_of=AS_OF,

@@ -146,6 +146,25 @@ def test_why_nothing_is_decided_is_the_real_reason(changes: dict[str, object], t
     assert not decision.promoted
 
 
+def test_who_stays_where_nothing_could_be_measured_is_said() -> None:
+    """The incumbent, or the rule of thumb that is brought up to date."""
+    stays = decide_promotion(evidence(BASELINE, incumbent=INCUMBENT, entities=12))
+    assert stays.reason.endswith("The incumbent stays.")
+    rule = Measured("incumbent", BASELINE.name, "f" * 64, 0.70)
+    again = decide_promotion(evidence(BASELINE, incumbent=rule, entities=12))
+    assert again.chosen == BASELINE
+    assert "The incumbent stays" not in again.reason
+
+
+def test_a_rule_that_is_fitted_again_challenges_nobody() -> None:
+    """It takes its own place, whatever its comparison with itself says."""
+    rule = Measured("incumbent", BASELINE.name, "f" * 64, 0.70)
+    better = (compared(BASELINE, rule, 0.01, 0.05),)
+    decision = decide_promotion(evidence(BASELINE, incumbent=rule, comparisons=better))
+    assert decision.chosen == BASELINE
+    assert "replaces" not in decision.reason
+
+
 def sure(freedom: float, elsewhere: Swing = UNKNOWN) -> Uncertainty:
     """A difference whose entities are sure to 0.01, and whose blocks to 0.02."""
     return Uncertainty(0.01, 500, 0.0, 0.02 if freedom else 0.0, freedom + 1, freedom, elsewhere)
