@@ -68,6 +68,7 @@ HELD = dict.fromkeys(("c0", "c1"), "it reaches into lost days (pos 2024-05-01 to
         ({"data_loss": True, "columns": columns(20, 20)}, "data_loss", "never arrived"),
         ({"model_version": ""}, "no_model", "no model serves"),
         ({"current_entities": 29}, "too_few_rows", "29 entities in the current window, 30"),
+        ({"current_entities": 30, "reference_entities": 30}, "stable", "none of 20"),
         ({"reference_entities": 0}, "too_few_rows", "0 entities in the reference window"),
         ({"columns": columns(20, 20), "current_entities": 5}, "too_few_rows", "5 entities"),
         ({"columns": columns(1, 20)}, "stable", "1 of 20 features drifted, fewer than"),
@@ -127,6 +128,15 @@ def test_columns_that_reach_into_lost_days_are_told(
     """What is not judged stands beside the verdict, and is the verdict where nothing is judged."""
     found = judge_drift(replace(CALM, **changes), POLICY.without(HELD))
     assert (found.name, said in found.reason) == (verdict, True), found.reason
+
+
+def test_the_score_is_the_largest_index_of_all_columns_and_the_prediction() -> None:
+    """It stands beside the verdict, whichever that is; of lost data there is none."""
+    moved = replace(CALM, prediction=Column("prediction", 1.3, True))
+    assert judge_drift(CALM, POLICY).score == 0.9
+    assert judge_drift(moved, POLICY).score == 1.3
+    assert judge_drift(replace(moved, current_entities=3), POLICY).score == 1.3
+    assert judge_drift(replace(moved, data_loss=True), POLICY).score is None
 
 
 def test_performance_drop_of_the_policy_gives_slack() -> None:

@@ -165,6 +165,26 @@ def test_a_rule_that_is_fitted_again_challenges_nobody() -> None:
     assert "replaces" not in decision.reason
 
 
+def test_as_many_entities_as_are_asked_for_are_enough() -> None:
+    """The minimum is one to decide by."""
+    clear = (compared(SHARED, INCUMBENT, 0.01, 0.05),)
+    candidates = (BASELINE, SHARED)
+    told = evidence(*candidates, incumbent=INCUMBENT, comparisons=clear, entities=20)
+    assert decide_promotion(told).chosen == SHARED
+    assert decide_promotion(replace(told, entities=19)).chosen is None
+
+
+def test_of_several_rules_the_one_that_serves_is_fitted_again() -> None:
+    """Also where others are declared before it; unless it is reliably worse, which is said."""
+    frequency = Measured("baseline", "frequency_90d", "a" * 64, 0.70)
+    serves = Measured("incumbent", frequency.name, "f" * 64, 0.70)
+    told = evidence(BASELINE, frequency, incumbent=serves)
+    assert decide_promotion(told).chosen == frequency
+    worse = decide_promotion(replace(told, comparisons=(compared(frequency, serves, -0.2, -0.1),)))
+    assert worse.chosen is None
+    assert "fitted again, is reliably worse than before: auc differs by -0.1500" in worse.reason
+
+
 def sure(freedom: float, elsewhere: Swing = UNKNOWN) -> Uncertainty:
     """A difference whose entities are sure to 0.01, and whose blocks to 0.02."""
     return Uncertainty(0.01, 500, 0.0, 0.02 if freedom else 0.0, freedom + 1, freedom, elsewhere)
