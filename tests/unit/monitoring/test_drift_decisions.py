@@ -53,7 +53,8 @@ FALLEN = Performance(
 #: As much as a chain's weeks swing, known from eight of them.
 SWINGS = Swing(variance=0.2**2, freedom=7.0)
 
-UNJUDGED = {"columns": (), "prediction": None, "skipped": {"c0": "grows", "c1": "too young"}}
+SKIPPED = {"c0": "grows", "c1": "a constant", "c2": "too young"}
+UNJUDGED = {"columns": (), "prediction": None, "skipped": SKIPPED}
 
 
 HELD = dict.fromkeys(("c0", "c1"), "it reaches into lost days (pos 2024-05-01 to 2024-05-03)")
@@ -103,7 +104,7 @@ HELD = dict.fromkeys(("c0", "c1"), "it reaches into lost days (pos 2024-05-01 to
         ({"calibration": replace(SHIFTED, season=0.8)}, "stable", "none of"),
         ({"calibration": replace(SHIFTED, season=-0.8)}, "drift", "came to 40.0%"),
         ({"columns": [Column("c0", 0.9, False, "as in March")]}, "stable", "1 changed as they"),
-        (UNJUDGED, "unjudged", "none of 2 columns could be judged; c1: too young"),
+        (UNJUDGED, "unjudged", "none of 3 columns could be judged; c2: too young"),
         ({**UNJUDGED, "performance": FALLEN}, "drift", "auc fell to 0.600"),
         ({**UNJUDGED, "columns": columns(0, 1)}, "stable", "none of 1 features drifted"),
     ],

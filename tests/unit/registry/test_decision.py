@@ -165,6 +165,13 @@ def test_a_rule_that_is_fitted_again_challenges_nobody() -> None:
     assert "replaces" not in decision.reason
 
 
+def test_where_nothing_is_decided_the_reason_says_with_what_it_starts() -> None:
+    """With the figure, or without any candidate at all."""
+    assert "There is no candidate." in decide_promotion(evidence()).reason
+    decision = decide_promotion(evidence(BASELINE, entities=12))
+    assert f"start with {BASELINE.key}, auc 0.7000; somebody has to" in decision.reason
+
+
 def test_as_many_entities_as_are_asked_for_are_enough() -> None:
     """The minimum is one to decide by."""
     clear = (compared(SHARED, INCUMBENT, 0.01, 0.05),)
