@@ -41,9 +41,9 @@ def verify(
 
     problems: list[str] = []
     if tenant is None:
-        found = fleet()
-        tenants = list(found.tenants.values())
-        problems = [line for lines in found.problems.values() for line in lines]
+        loaded = fleet()
+        tenants = list(loaded.tenants.values())
+        problems = [line for lines in loaded.problems.values() for line in lines]
     else:
         tenants = [] if is_global(tenant) else [one(tenant)]
     activate()
@@ -115,17 +115,17 @@ def checkpoint(as_json: Json = False) -> None:
     """Write down how far every chain has come; keep a copy of the line where nobody else writes."""
     from include.pipeline import audit
 
-    found = fleet()
+    loaded = fleet()
     activate()
-    written, unread = audit.checkpoint(found.tenants.values(), datetime.now(UTC))
+    written, unread = audit.checkpoint(loaded.tenants.values(), datetime.now(UTC))
     if as_json:
         print_json(written.content | {"signature": written.signature, "unread": unread})
     else:
         print(f"{written.name}, {audit.line_of(written)}")
         for owner, why in unread.items():
             print(f"not in it: {owner}: {why}")
-        print_problems(found)
-    if unread or found.problems:
+        print_problems(loaded)
+    if unread or loaded.problems:
         raise typer.Exit(1)
 
 

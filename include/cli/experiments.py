@@ -80,8 +80,8 @@ def list_experiments(
     as_json: Json = False,
 ) -> None:
     """Every experiment: between whom, since when, what is known by now, why it ended."""
-    found = None if tenant else fleet()
-    tenants = [one(tenant)] if tenant else list(found.tenants.values()) if found else []
+    loaded = None if tenant else fleet()
+    tenants = [one(tenant)] if tenant else list(loaded.tenants.values()) if loaded else []
     activate()
     rows = [
         row for config in tenants for case in config.use_cases for row in _rows(config.ref, case)
@@ -90,8 +90,8 @@ def list_experiments(
         print_json(rows)
         return
     print_table(console, rows, title="Experiments")
-    if found:
-        print_problems(found)
+    if loaded:
+        print_problems(loaded)
 
 
 @app.command("stop")

@@ -41,11 +41,11 @@ def why(tenant: TenantId, use_case: str, as_json: Json = False) -> None:
     from include.pipeline.report import explain
 
     activate()
-    found = explain(one(tenant), use_case, stores())
+    recorded = explain(one(tenant), use_case, stores())
     if as_json:
-        print_json(found)
+        print_json(recorded)
         return
-    for kind, rows in found.items():
+    for kind, rows in recorded.items():
         print_table(console, rows, title=kind.replace("_", " "))
 
 
@@ -68,19 +68,19 @@ def history(
     day = None if on is None else _day(on)
     activate()
     records, rows_of = wiring.model_records(), stores()
-    found: list[dict[str, Any]] = []
+    periods: list[dict[str, Any]] = []
     for case in cases:
         rows = serving_history(
             owner, case, records, rows_of.promotions, rows_of.experiments, day, timezone
         )
         if day is not None and rows:
             rows[-1]["scored"] = scored_on(rows_of.stage_runs, owner, case, day, timezone)
-        found += rows
+        periods += rows
     if as_json:
-        print_json(found)
+        print_json(periods)
         return
     title = f"Serving history of {tenant}" + (f" on {day} ({timezone})" if day else "")
-    print_table(console, [_served(row) for row in found], title=title)
+    print_table(console, [_served(row) for row in periods], title=title)
 
 
 @app.command()
@@ -99,8 +99,8 @@ def card(
     owner, _, (case,) = owner_of(tenant, use_case)
     activate()
     records, promotions = wiring.model_records(), stores().promotions
-    found = records.get(owner, case, version or _champion(owner, case, promotions))
-    document = card_document(owner, found, records, promotions)
+    described = records.get(owner, case, version or _champion(owner, case, promotions))
+    document = card_document(owner, described, records, promotions)
     if html is not None:
         html.write_text(page(document), encoding="utf-8")
     if as_json:
@@ -112,12 +112,12 @@ def card(
 
 
 def _champion(owner: TenantRef, use_case: str, promotions: Promotions) -> str:
-    found = promotions.champion_at(owner, use_case)
-    if found is None:
+    champion = promotions.champion_at(owner, use_case)
+    if champion is None:
         raise ConfigError(
             f"nothing serves {owner.id}/{use_case} yet; train it, or name a --version"
         )
-    return found.version
+    return champion.version
 
 
 def _day(text: str) -> date:
@@ -146,20 +146,22 @@ def _served(row: dict[str, Any]) -> dict[str, Any]:
         "why": row["reasons"],
         "by": f"{row['actor']} ({row['trigger']})",
         **({"scored by": _scored(scored)} if scored else {}),
-        **({"besides": [_tried(one) for one in tried]} if (tried := row["experiments"]) else {}),
+        **(
+            {"besides": [_tried(trial) for trial in tried]} if (tried := row["experiments"]) else {}
+        ),
     }
 
 
-def _tried(one: dict[str, Any]) -> str:
-    until = f" until {one['until']:%Y-%m-%d}" if one["until"] else ""
+def _tried(trial: dict[str, Any]) -> str:
+    until = f" until {trial['until']:%Y-%m-%d}" if trial["until"] else ""
     return (
-        f"{one['challenger']} for {one['share']:.0%} of entities from {one['since']:%Y-%m-%d}"
-        f"{until} ({one['experiment']})"
+        f"{trial['challenger']} for {trial['share']:.0%} of entities from {trial['since']:%Y-%m-%d}"
+        f"{until} ({trial['experiment']})"
     )
 
 
-def _scored(found: dict[str, Any]) -> str:
-    return f"{found['version']} as of {found['as_of']:%Y-%m-%d}, {found['rows']:,} rows"
+def _scored(scored: dict[str, Any]) -> str:
+    return f"{scored['version']} as of {scored['as_of']:%Y-%m-%d}, {scored['rows']:,} rows"
 
 
 def _print_card(document: dict[str, Any]) -> None:
@@ -173,8 +175,8 @@ def _print_card(document: dict[str, Any]) -> None:
     models = {"this model": judged.get("metrics", {}), **judged.get("baselines", {})}
     rows = [
         {"model": name, "metric": metric, **figures}
-        for name, found in (models | judged.get("others", {})).items()
-        for metric, figures in found.items()
+        for name, metrics in (models | judged.get("others", {})).items()
+        for metric, figures in metrics.items()
     ]
     print_table(console, rows, title="Metrics, intervals of 95 %")
     print_table(console, document["decisions"], title="Decisions")

@@ -116,7 +116,7 @@ def _roll_back_derived(text: str, dry_run: bool, as_json: bool) -> None:
         by=operator(),
         dry_run=dry_run,
     )
-    found = []
+    done = []
     shown = track(
         effects,
         description=f"From {source}",
@@ -126,27 +126,21 @@ def _roll_back_derived(text: str, dry_run: bool, as_json: bool) -> None:
         transient=True,
     )
     for effect in shown:
-        found.append(effect)
+        done.append(effect)
         if not as_json and effect.outcome != "not affected":
-            console.print(
-                f"{effect.tenant}/{effect.use_case}: {effect.outcome}, "
-                f"{effect.version or 'none'} → {effect.to or 'none'}. {effect.reason}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            console.print(str(effect), markup=False, highlight=False, soft_wrap=True)
     unread = [line for lines in tenants.problems.values() for line in lines]
     if as_json:
-        rows = [{**effect.__dict__, "complete": effect.complete} for effect in found]
+        rows = [{**effect.__dict__, "complete": effect.complete} for effect in done]
         print_json({"derived_from": str(source), "effects": rows, "problems": unread})
     else:
-        moved = sum(effect.outcome == "rolled back" for effect in found)
+        moved = sum(effect.outcome == "rolled back" for effect in done)
         console.print(
-            f"{moved} of {len(found)} {'would be ' if dry_run else ''}rolled back", highlight=False
+            f"{moved} of {len(done)} {'would be ' if dry_run else ''}rolled back", highlight=False
         )
         for line in unread:
             console.print(f"[yellow]not looked at:[/yellow] {escape(line)}", soft_wrap=True)
-    if unread or not all(effect.complete for effect in found):
+    if unread or not all(effect.complete for effect in done):
         raise typer.Exit(1)
 
 

@@ -45,12 +45,12 @@ def one(tenant_id: str) -> Any:
 def parse_instant(text: str, option: str = "--as-of") -> datetime:
     """An ISO instant; without an offset it means UTC."""
     try:
-        found = instant(text)
+        parsed = instant(text)
     except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text!r} is not an instant such as 2017-10-23") from None
-    if not 1970 <= found.year <= 2199:  # as far as events are taken
+    if not 1970 <= parsed.year <= 2199:  # as far as events are taken
         raise ConfigError(f"{option} {text!r} is not within the years from 1970 to 2199")
-    return found
+    return parsed
 
 
 def print_json(value: Any) -> None:
@@ -58,9 +58,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
-def print_problems(found: Fleet) -> None:
+def print_problems(loaded: Fleet) -> None:
     """What is wrong with the files that were left out."""
-    for lines in found.problems.values():
+    for lines in loaded.problems.values():
         for line in lines:
             console.print(f"[yellow]ignored:[/yellow] {escape(line)}", soft_wrap=True)
 

@@ -34,7 +34,7 @@ def skew(
     replays = [_replay(run) for run in stores.stage_runs.all_of(config.ref, "skew", use_case)]
     findings = stores.skew.all_of(config.ref, use_case)
     if as_json:
-        print_json({"replays": replays, "mismatches": [_mismatch(one) for one in findings]})
+        print_json({"replays": replays, "mismatches": [_mismatch(finding) for finding in findings]})
         return
     print_table(console, replays, title="Replays")
     mismatches = [

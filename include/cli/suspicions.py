@@ -42,23 +42,23 @@ def list_suspicions(
     as_json: Json = False,
 ) -> None:
     """Every suspicion: about what, why, which version it holds back, what was said to it."""
-    found = None if tenant else fleet()
+    loaded = None if tenant else fleet()
     activate()
     if tenant:
         owner, _, cases = owner_of(tenant, None)
         owners = [(owner, cases)]
     else:
-        assert found is not None  # read where no owner is named
-        known = sorted({case for one in found.tenants.values() for case in one.use_cases})
-        owners = [(one, known) for one in global_owners()]
-        owners += [(one.ref, list(one.use_cases)) for one in found.tenants.values()]
+        assert loaded is not None  # loaded where no owner is named
+        known = sorted({case for tenant in loaded.tenants.values() for case in tenant.use_cases})
+        owners = [(owner, known) for owner in global_owners()]
+        owners += [(tenant.ref, list(tenant.use_cases)) for tenant in loaded.tenants.values()]
     rows = [row for owner, cases in owners for case in cases for row in _rows(owner, case)]
     if as_json:
         print_json(rows)
         return
     print_table(console, rows, title="Suspected target leakage")
-    if found:
-        print_problems(found)
+    if loaded:
+        print_problems(loaded)
 
 
 @app.command("dismiss")
@@ -121,15 +121,15 @@ def _rows(owner: TenantRef, use_case: str) -> list[dict[str, Any]]:
         {
             "tenant": owner.id,
             "use_case": use_case,
-            "as_of": one.as_of,
-            "suspected": [str(suspicion) for suspicion in one.suspicions],
-            "held back": one.version,
+            "as_of": incident.as_of,
+            "suspected": [str(suspicion) for suspicion in incident.suspicions],
+            "held back": incident.version,
             "answers": [
                 f"{verdict.answer} {verdict.origin} by {verdict.by} on {verdict.at[:10]}: "
                 f"{verdict.because}"
-                for verdict in one.verdicts
+                for verdict in incident.verdicts
             ],
-            "open": one.closed_at is None,
+            "open": incident.closed_at is None,
         }
-        for one in suspected(stores().incidents, owner, use_case)
+        for incident in suspected(stores().incidents, owner, use_case)
     ]

@@ -124,12 +124,12 @@ def _events(table: pa.Table, facts: Facts, zone: ZoneInfo) -> list[_Event]:
 
 
 def _by_entity(view: FeatureView, events: list[_Event]) -> dict[tuple[str, ...], list[_Event]]:
-    found: dict[tuple[str, ...], list[_Event]] = defaultdict(list)
+    by_entity: dict[tuple[str, ...], list[_Event]] = defaultdict(list)
     for event in events if view.stream else ():
         key = tuple(event.row[name] for name in view.entity.join_keys)
         if None not in key and view.stream and _in_stream(view.stream, event):
-            found[key].append(event)
-    return found
+            by_entity[key].append(event)
+    return by_entity
 
 
 def _valid(facts: list[dict[str, Any]], name: str, at: datetime, known_at: datetime) -> object:
@@ -284,8 +284,8 @@ def _evaluate(expression: Expression, values: dict[str, Value]) -> float | None:
         case Constant(value):
             return value
         case Feature(name):
-            found = values[name]
-            return None if found is None else float(found)
+            known = values[name]
+            return None if known is None else float(known)
         case OnlyIf(operand, support, minimum):
             enough = _evaluate(support, values)
             return _evaluate(operand, values) if enough is not None and enough >= minimum else None

@@ -129,23 +129,23 @@ class FeatureView:
 
     @cached_property
     def _primitives(self) -> dict[str, Aggregation]:
-        found: dict[str, Aggregation] = {}
+        primitives: dict[str, Aggregation] = {}
         for aggregation, window in self._declared():
             for part in aggregation.primitives(window):
                 name = part.feature(part.windows[0])
-                if found.setdefault(name, part) != part:
+                if primitives.setdefault(name, part) != part:
                     raise ConfigError(
                         f"FeatureView {self.name!r} needs two different aggregations called "
                         f"{name!r}; give one of them another label"
                     )
         for lookup in self.attributes:
-            if lookup.feature in found:
+            if lookup.feature in primitives:
                 raise ConfigError(
                     f"FeatureView {self.name!r} has an attribute called {lookup.feature!r}, as an "
                     "aggregation is called that one of its features is made of; read the "
                     "attribute in a view of its own"
                 )
-        return found
+        return primitives
 
     @cached_property
     def _plain(self) -> dict[str, Kind]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ _ARRAYS: Final = {"scores": ("<f8", 1), "items_utf8": ("|u1", 1), "items_ends": 
 
 @dataclass(frozen=True)
 class PopularitySettings:
-    """What is chosen before fitting."""
+    """The choices made before fitting."""
 
     kind: str = "popular"
     #: `popular`: an event so many days old counts half; 0: all count alike.
@@ -49,6 +49,9 @@ class Popularity:
     settings: PopularitySettings
     items: tuple[str, ...]  #: sorted
     scores: Matrix  #: of each item
+
+    #: Names and texts in the bytes of a model.
+    WORDS: ClassVar = frozenset({*PopularitySettings.__dataclass_fields__, *KINDS, *SEEN, *_ARRAYS})
 
     def recommend(
         self,

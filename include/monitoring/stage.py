@@ -37,8 +37,6 @@ from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
 from include.use_cases.drift_policy import DriftPolicy
 
-__all__ = ["Champion", "monitor"]
-
 Scores = npt.NDArray[np.float64]
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from include import wiring
 from include.errors import ConfigError, IntegrityError, IsolationError
 from include.registry import mlflow_workspace
-from include.storage import audit, ownership, rows
+from include.storage import audit, claims, ownership, rows
+from include.storage.claims import TenantOwner
 from include.storage.lake import Lake
-from include.storage.ownership import TenantOwner
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef, database, lake_prefix
 
@@ -134,7 +134,7 @@ def _copy(wanted: Move, lake: Lake, progress: Progress) -> None:
         if uri := os.environ.get("MLFLOW_TRACKING_URI"):
             progress("telling MLflow")
             before, after = (
-                f"{lake.file_path(one, '').as_uri()}/" for one in (wanted.source, wanted.target)
+                f"{lake.file_path(place, '').as_uri()}/" for place in (wanted.source, wanted.target)
             )
             mlflow_workspace.readdress(uri, wanted.target, before, after)
 
@@ -142,7 +142,7 @@ def _copy(wanted: Move, lake: Lake, progress: Progress) -> None:
 def _copy_files(source: Path, target: Path) -> None:
     """Make the target hold exactly the source's files, with their times, whatever it held."""
     wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
-    for path in [one for one in target.rglob("*") if one.is_file()]:
+    for path in [path for path in target.rglob("*") if path.is_file()]:
         if path.relative_to(target) not in wanted:
             path.unlink()
     for relative in sorted(wanted):
@@ -155,11 +155,11 @@ def _copy_files(source: Path, target: Path) -> None:
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(there)
-    found = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
-    both = sorted(wanted & found)
-    different = [one for one in both if _digest(source / one) != _digest(target / one)]
-    if found != wanted or different:
-        odd = sorted({*(found ^ wanted), *different})
+    copied = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
+    both = sorted(wanted & copied)
+    different = [path for path in both if _digest(source / path) != _digest(target / path)]
+    if copied != wanted or different:
+        odd = sorted({*(copied ^ wanted), *different})
         raise IntegrityError(
             f"{len(odd):,} files in {target} are not those of {source}, such as {odd[0]}; nothing "
             "was erased. Run the move again"
@@ -182,7 +182,7 @@ def _owner(tenant: TenantConfig) -> TenantOwner:
         owner = ownership.owner_of(tenant.id)
         assert owner is not None
         return owner
-    if owner.key_digest != ownership.key_digest(tenant.key) or owner.state in ("sealed", "erasing"):
+    if owner.key_digest != claims.key_digest(tenant.key) or owner.state in ("sealed", "erasing"):
         ownership.claim(tenant)  # which says why it is refused
         raise IsolationError(f"the data of {tenant.id!r} is not this file's to move")
     return owner

@@ -44,16 +44,16 @@ _CONSENT_SCHEDULE: Final = "0 1 * * *"
 def platform_dags(wanted: str | None) -> list[DAG]:
     """All of them, or only the one that is wanted (when a task is about to run)."""
     builders = {RETENTION_DAG: _retention, CONSENT_DAG: _consent}
-    found = [build() for name, build in builders.items() if wanted in (None, name)]
+    dags = [build() for name, build in builders.items() if wanted in (None, name)]
     if wanted is not None and split_dag_id(wanted)[0] != GLOBAL.id:
-        return found
+        return dags
     with garbage_uncollected():
-        found += [
+        dags += [
             _global(name, pools)
             for name, pools in sorted(shared_use_cases(read_fleet().tenants.values()).items())
             if wanted in (None, global_dag_id(name))
         ]
-    return found
+    return dags
 
 
 def _retention() -> DAG:

@@ -77,11 +77,11 @@ def _recorded(
     decided = stores.promotions.history(tenant.ref, use_case)
     facts = lifecycle.facts_of(decided)
     if facts.held and all(
-        one.closed_at for one in suspected(stores.incidents, tenant.ref, use_case)
+        incident.closed_at for incident in suspected(stores.incidents, tenant.ref, use_case)
     ):
         facts = replace(facts, held="")  # somebody has answered
     stage = lifecycle.stage_of(facts)
-    found: dict[str, list[dict[str, Any]]] = {
+    recorded: dict[str, list[dict[str, Any]]] = {
         "stage": [
             {
                 "stage": stage.name.replace("_", " "),
@@ -91,14 +91,14 @@ def _recorded(
         ],
         "promotions": [
             {
-                "as_of": one.as_of,
-                "trigger": one.trigger,
-                "decision": _told(one),
-                "rung": one.rung,
-                "by": one.actor,
-                "reasons": list(one.reasons),
+                "as_of": decision.as_of,
+                "trigger": decision.trigger,
+                "decision": _told(decision),
+                "rung": decision.rung,
+                "by": decision.actor,
+                "reasons": list(decision.reasons),
             }
-            for one in decided
+            for decision in decided
         ],
         "drift_verdicts": [_verdict(v) for v in stores.drift.verdicts(tenant.ref, use_case)],
         "retrains": [_retrain(r) for r in stores.retrains.history(tenant.ref, use_case)],
@@ -124,19 +124,23 @@ def _recorded(
             for incident in stores.incidents.about(tenant.ref, use_case)
         ],
     }
-    for row in (*found["drift_verdicts"], *found["quality"]):
+    for row in (*recorded["drift_verdicts"], *recorded["quality"]):
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
-    return found
+    return recorded
 
 
-def _told(one: Promotion) -> str:
+def _told(promotion: Promotion) -> str:
     """A decision in a few words."""
-    if one.promoted and not one.version:
-        return f"nothing serves; withdrew {', '.join(one.withdrawn)}"
-    if one.promoted:
-        return f"{'promoted' if one.trained else 'back to'} {one.version}"
-    return f"withdrew {', '.join(one.withdrawn)}" if one.withdrawn else f"kept {one.version}"
+    if promotion.promoted and not promotion.version:
+        return f"nothing serves; withdrew {', '.join(promotion.withdrawn)}"
+    if promotion.promoted:
+        return f"{'promoted' if promotion.trained else 'back to'} {promotion.version}"
+    return (
+        f"withdrew {', '.join(promotion.withdrawn)}"
+        if promotion.withdrawn
+        else f"kept {promotion.version}"
+    )
 
 
 def _verdict(verdict: DriftVerdict) -> dict[str, Any]:
@@ -178,14 +182,16 @@ def _status(
 ) -> dict[str, Any]:
     decided = stores.promotions.history(tenant.ref, use_case)
     champion = stores.promotions.champion_at(tenant.ref, use_case)
-    found = _recorded(tenant, use_case, stores)
+    recorded = _recorded(tenant, use_case, stores)
     verdicts, retrains, live = (
-        found[name] for name in ("drift_verdicts", "retrains", "live_metrics")
+        recorded[name] for name in ("drift_verdicts", "retrains", "live_metrics")
     )
     metric, baseline = _figures(decided, champion)
     on_trial = _on_trial(stores.experiments.history(tenant.ref, use_case))
-    asked = [one for one in retrains if one["decision"] == "retrain"]
-    incidents = [one["kind"] for one in found["incidents"] if one["closed_at"] is None]
+    asked = [retrain for retrain in retrains if retrain["decision"] == "retrain"]
+    incidents = [
+        incident["kind"] for incident in recorded["incidents"] if incident["closed_at"] is None
+    ]
     return {
         "tenant": tenant.id,
         "use_case": use_case,
@@ -202,7 +208,10 @@ def _status(
 
 def _retrains(asked: Sequence[Mapping[str, Any]]) -> str:
     """The newest ones: a day tells which only within a year."""
-    newest = [f"{one['as_of']:%m-%d} {one['outcome'] or one['state']}" for one in asked[-_NEWEST:]]
+    newest = [
+        f"{retrain['as_of']:%m-%d} {retrain['outcome'] or retrain['state']}"
+        for retrain in asked[-_NEWEST:]
+    ]
     earlier = len(asked) - len(newest)
     return "; ".join([*([f"{earlier} earlier"] if earlier else []), *newest])
 
@@ -212,7 +221,7 @@ def _online(tenant: TenantConfig, use_case: str, online: OnlineStore) -> str:
     views = [view for view in use_cases.get(use_case).features.views if view.ttl is not None]
     if not views:
         return ""
-    there = {(one.view, one.fingerprint): one.watermark for one in online.freshness(tenant.ref)}
+    there = {(view.view, view.fingerprint): view.watermark for view in online.freshness(tenant.ref)}
     marks = [there[key] for view in views if (key := (view.name, view.fingerprint)) in there]
     until = f" to {min(marks):%Y-%m-%d}" if marks else ""
     return f"{len(marks)} of {len(views)} views{until}"
@@ -220,7 +229,7 @@ def _online(tenant: TenantConfig, use_case: str, online: OnlineStore) -> str:
 
 def _live(measured: Sequence[Mapping[str, Any]]) -> str:
     """The newest predictions whose labels have matured: the model's metric, and its baseline's."""
-    newest = next((one for one in reversed(measured) if one["value"] is not None), None)
+    newest = next((metric for metric in reversed(measured) if metric["value"] is not None), None)
     if newest is None:
         return ""
     against = "" if newest["baseline"] is None else f" vs {newest['baseline']:.3f}"
@@ -231,9 +240,9 @@ def _named(decided: Sequence[Promotion], champion: Promotion | None) -> str:
     if champion is None:
         return "none yet"
     names = {
-        one["digest"]: one["name"]
+        candidate["digest"]: candidate["name"]
         for decision in decided
-        for one in decision.evidence["candidates"]
+        for candidate in decision.evidence["candidates"]
     }
     return f"{champion.version} {champion.rung}/{names.get(champion.digest, '?')}"
 
@@ -250,7 +259,7 @@ def _figures(decided: Sequence[Promotion], champion: Promotion | None) -> tuple[
     """The champion's and the best baseline's metric on the newest window both were measured on."""
     if champion is None:
         return "", ""
-    for decision in reversed([one for one in decided if one.trained]):
+    for decision in reversed([decision for decision in decided if decision.trained]):
         evidence = decision.evidence
         measured: list[Mapping[str, Any]] = [*evidence["candidates"]]
         if evidence["incumbent"]:

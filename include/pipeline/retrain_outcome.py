@@ -74,5 +74,5 @@ def _before_and_after(decided: Promotion) -> tuple[float | None, float | None]:
     evidence: dict[str, Any] = dict(decided.evidence)
     incumbent = evidence.get("incumbent") or {}
     measured = [*evidence["candidates"], *([incumbent] if incumbent else [])]
-    after = [one["value"] for one in measured if one["digest"] == decided.digest]
+    after = [metric["value"] for metric in measured if metric["digest"] == decided.digest]
     return incumbent.get("value"), next((value for value in after if value is not None), None)

@@ -12,7 +12,6 @@ from inspect import Parameter, signature
 from pkgutil import resolve_name
 from typing import Any
 
-from include import monitoring as monitoring_stage
 from include import wiring
 from include.errors import ConfigError
 from include.features import stage as features_stage
@@ -34,6 +33,7 @@ from include.ingestion import stage as ingestion_stage
 from include.models.contributors import Contributors
 from include.models.model import row_scores
 from include.monitoring import skew as skew_stage
+from include.monitoring import stage as monitoring_stage
 from include.monitoring.skew_online import OnlineVectors
 from include.pipeline import (
     automatic_rollback,

@@ -21,8 +21,8 @@ def decided_training(run: Run | GlobalRun) -> Trained | None:
     promotions = run.platform.stores.promotions
     if promotions.find(run.owner, run.use_case_name, run.as_of, run.trigger) is None:
         return None
-    found = _recorded(run, "training")
-    return found if isinstance(found, Trained) and found.trigger == run.trigger else None
+    trained = _recorded(run, "training")
+    return trained if isinstance(trained, Trained) and trained.trigger == run.trigger else None
 
 
 def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
@@ -66,8 +66,8 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
 
 def _global_model(owner: TenantRef, use_case: UseCase, at: datetime, promotions: Promotions) -> str:
     """The global champion's version; a rule of thumb is none, as every tenant has its own."""
-    found = promotions.champion_at(owner, use_case.name, at)
-    return found.version if found and found.rung == "global" else ""
+    champion = promotions.champion_at(owner, use_case.name, at)
+    return champion.version if champion and champion.rung == "global" else ""
 
 
 def _recorded(run: Run | GlobalRun, stage: str) -> Any:

@@ -18,12 +18,12 @@ from include.errors import IntegrityError
 from include.models.model import Model
 from include.models.serialise import from_bytes
 from include.registry import recorded
+from include.registry.aliases import follow_ledger
 from include.registry.ancestry import ModelName
 from include.registry.decline import PromisedFigure, Window, chance_of_fall
 from include.registry.port import ModelVersion, NewVersion, Registry
-from include.registry.promotions import Promotion, Promotions
+from include.registry.promotions import Promotion, Promotions, promoted_from
 from include.registry.rollback import Fallback, move
-from include.registry.stage import follow_ledger, promoted_from
 from include.registry.withdrawal import Withdrawn, earlier, newest_usable
 from include.tenants.namespace import TenantRef
 

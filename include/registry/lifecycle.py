@@ -202,7 +202,7 @@ def _same(decision: Promotion, comparison: Comparison) -> Comparison | None:
     return None
 
 
-#: Of two decisions at the same instant one is not earlier.
+#: Decisions are one after the other if they are at least so far apart.
 _MOMENT: Final = timedelta(seconds=1)
 
 
@@ -225,7 +225,7 @@ def _evidence(decision: Promotion) -> Evidence | None:
 
 
 def _closest(evidence: Evidence, digest: str) -> Comparison | None:
-    """Of the own models' comparisons with the champion, the one with the highest lower bound."""
+    """The own model's comparison with the champion that has the highest lower bound."""
     serving = [candidate.key for candidate in evidence.candidates if candidate.digest == digest]
     if evidence.incumbent is not None and evidence.incumbent.digest == digest:
         serving = [evidence.incumbent.key]

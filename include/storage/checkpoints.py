@@ -86,11 +86,11 @@ class SigningKeys:
         return True
 
 
-def folder() -> Path:
-    """Where the checkpoints of this environment lie."""
+def folder(files: LakeFiles) -> Path:
+    """Where the checkpoints lie: in the folder that the environment names, or in the lake."""
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
-    return LakeFiles.from_environment().root / lake_prefix(GLOBAL) / "audit"
+    return files.root / lake_prefix(GLOBAL) / "audit"
 
 
 def keys() -> SigningKeys | None:

@@ -70,8 +70,8 @@ from include.registry.suspicions import Suspicion
 from include.registry.withdrawal import Withdrawn
 from include.scoring.ranks import SCHEMA
 from include.stage_runs import StageRun
-from include.storage import ownership
 from include.storage.chain import Head
+from include.storage.claims import TenantOwner
 from include.storage.lake import Lake
 from include.storage.places import Cutoffs
 from include.storage.postgres import tenant_transaction
@@ -289,12 +289,10 @@ class Asked:
         return table.set_column(at, table.schema.field("event_id"), ids)
 
     @property
-    def owned(self) -> ownership.TenantOwner:
+    def owned(self) -> TenantOwner:
         """The record of the attacker's own data."""
         ref = self.principal.ref
-        return ownership.TenantOwner(
-            ref.id, 1, ref.region, ref.isolation, "", "active", "asked", AS_OF
-        )
+        return TenantOwner(ref.id, 1, ref.region, ref.isolation, "", "active", "asked", AS_OF)
 
     @cached_property
     def registry(self) -> InMemoryRegistry:

@@ -124,17 +124,17 @@ def active(view: FeatureView, events: pa.Table, as_of: datetime, tenant: str) ->
     instants, keys = events["event_timestamp"], list(view.entity.join_keys)
     since = pa.scalar(as_of - ACTIVE_WINDOW, TIMESTAMP)
     recent = pc.and_(pc.greater_equal(instants, since), pc.less(instants, pa.scalar(as_of)))
-    found = events.filter(recent)
+    recent_events = events.filter(recent)
     for key in keys:
-        found = found.filter(pc.is_valid(found[key]))
-    if not found.num_rows:
+        recent_events = recent_events.filter(pc.is_valid(recent_events[key]))
+    if not recent_events.num_rows:
         raise ConfigError(
             f"tenant {tenant}: no {view.entity.name} has an event in the {ACTIVE_WINDOW.days} days "
             f"before {as_of:%Y-%m-%d %H:%M}; {_reach(instants)}. Name another instant (--as-of)"
         )
     if not keys:
         return Spine.at({}, as_of)
-    entities = found.select(keys).group_by(keys).aggregate([])
+    entities = recent_events.select(keys).group_by(keys).aggregate([])
     entities = entities.sort_by([(key, "ascending") for key in keys])
     instant = pa.array([as_of] * entities.num_rows, TIMESTAMP)
     return Spine(entities.append_column(AS_OF, instant))

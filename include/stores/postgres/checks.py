@@ -15,6 +15,7 @@ from include.quality.checks import FailedRow, Inspection, Result, Summary, Unacc
 from include.storage.postgres import Connection, tenant_transaction
 from include.stores.postgres import incidents as incident_rows
 from include.stores.postgres import quarantine
+from include.stores.postgres.statements import select
 from include.tenants.namespace import TenantRef
 
 _STAGE: Final = "quality"
@@ -74,8 +75,7 @@ class PostgresChecks:
 
     def inspections(self, tenant: TenantRef) -> list[Inspection]:
         """See `Checks.inspections`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_INSPECTIONS, [tenant.id]).fetchall()
+        rows = select(tenant, _INSPECTIONS, [tenant.id])
         return [
             Inspection(Interval(start, end), tuple(_result(row) for row in of_one), path)
             for (start, end, path), of_one in groupby(rows, _inspected)
@@ -83,8 +83,7 @@ class PostgresChecks:
 
     def summaries(self, tenant: TenantRef) -> list[Summary]:
         """See `Checks.summaries`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_SUMMARIES, [tenant.id]).fetchall()
+        rows = select(tenant, _SUMMARIES, [tenant.id])
         return [Summary(**row) for row in rows]
 
     def set_aside(self, tenant: TenantRef, source: str) -> list[FailedRow]:

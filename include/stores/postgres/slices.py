@@ -10,6 +10,7 @@ from include.handoffs import Interval
 from include.ingestion.slices import NOT_KEPT, Rejected, Remaining, SetAside, Slice
 from include.storage.postgres import Connection, tenant_transaction
 from include.stores.postgres import quarantine
+from include.stores.postgres.statements import select
 from include.tenants.namespace import TenantRef
 
 _STAGE: Final = "ingestion"
@@ -66,8 +67,7 @@ class PostgresSlices:
 
     def recorded(self, tenant: TenantRef) -> list[Slice]:
         """See `Slices.recorded`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_RECORDED, [tenant.id]).fetchall()
+        rows = select(tenant, _RECORDED, [tenant.id])
         return [
             Slice(interval=Interval(row.pop("interval_start"), row.pop("interval_end")), **row)
             for row in rows

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from include.errors import ConfigError, IsolationError, UnavailableError
-from include.storage.ownership import Claim, TenantOwner, decide_claim, key_digest
+from include.storage.claims import Claim, TenantOwner, decide_claim, key_digest
 from include.tenants.namespace import TenantRef
 
 HERE = TenantRef("acme", "eu", "pool")
