@@ -14,8 +14,8 @@ from airflow.timetables.base import TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from pydantic import ValidationError
 
-from include.pipeline.intervals import last_interval, next_end
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import last_interval, next_end
 
 ZONES = ("UTC", "Europe/Vienna", "Australia/Lord_Howe", "America/St_Johns", "Africa/Casablanca")
 #: Ordinary and odd, in every field; the worst ones that a search among random ones brought up.
