@@ -88,7 +88,7 @@ class SliceSpool(Spool):
             return Sorted(self._few_once(earlier), self._mapped)
         columns = ", ".join(f'"{name}"' for name in self._mapped.names)
         with duckdb_in(self.folder) as connection:
-            connection.execute(f"CREATE VIEW mapped AS FROM read_parquet('{self.file()}')")
+            connection.execute(f"CREATE VIEW mapped AS FROM read_parquet({_one_file(self.file())})")
             connection.register("earlier", streamed(earlier, ["event_id"]))
             connection.execute(_DROPPED)
             return write_sorted(
@@ -156,6 +156,15 @@ def write_sorted(
     target = folder / "sorted.parquet"
     connection.execute(
         f"COPY ({query} ORDER BY {', '.join(_ORDER)}) "
-        f"TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {BATCH_ROWS})"
+        f"TO {_quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH_ROWS})"
     )
     return Sorted(target, schema)
+
+
+def _one_file(path: Path) -> str:
+    """A path as DuckDB reads it: nothing in it is a pattern for other files."""
+    return _quoted("".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path)))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -13,7 +13,6 @@ from include import use_cases
 from include.errors import TenantryError, UnknownNameError
 from include.handoffs import LostDays, Scored
 from include.pipeline.experiment_results import decision, figures_of, reach_of
-from include.pipeline.intervals import next_end
 from include.pipeline.outcomes import record_outcomes
 from include.pipeline.runs import Run, last_checked
 from include.registry import experiments as rules
@@ -21,6 +20,7 @@ from include.registry.conclusion import conclude, out_of_the_race
 from include.registry.experiments import Experiment
 from include.registry.policy import Policy
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import next_end
 from include.wiring import Platform
 
 log = logging.getLogger(__name__)

@@ -15,11 +15,11 @@ from include import use_cases, wiring
 from include.errors import ConfigError, UnknownNameError
 from include.features.reach import retention_problems
 from include.handoffs import Interval
-from include.pipeline.intervals import last_interval
 from include.pipeline.neighbours import readable
 from include.stage_runs import StageRuns
 from include.storage import ownership
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import last_interval
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.use_cases.declaration import UseCase

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from include.tenants.clock_changes import first_astray
 from include.tenants.connectors import AnyConnector
 from include.tenants.fields import (
     Column,
@@ -32,13 +33,12 @@ from include.tenants.fields import (
     TenantId,
     Text,
     Timezone,
-    hourly_on_some_days,
-    hourly_through_half_hours,
     read_day,
 )
 from include.tenants.fields import Scalar as Scalar  # what a condition compares with
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner
 from include.tenants.personal import PersonalColumns, PersonalNames, Role
+from include.tenants.wording import spelled
 
 #: Columns of an event's id, of one source's properties or attributes, and of its conditions.
 MOST_KEY_COLUMNS: Final = 16
@@ -279,15 +279,12 @@ class TenantConfig(StrictModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> TenantConfig:
-        if self.timezone != "UTC" and hourly_on_some_days(self.schedule):
+        if change := first_astray(self.schedule, self.timezone):
+            size = spelled(abs(change.by))
             raise ValueError(
-                "`schedule` ticks in every hour of some days only, which goes wrong where clocks "
-                "are changed: name the hours, tick on every day, or set `timezone: UTC`"
-            )
-        if hourly_through_half_hours(self.schedule, self.timezone):
-            raise ValueError(
-                f"`schedule` ticks in every hour, and the clocks of {self.timezone} are changed by "
-                "part of an hour: name the hours, or set `timezone: UTC`"
+                f"`schedule` goes wrong where clocks are changed, as those of {self.timezone} by "
+                f"{size} on {change.at:%Y-%m-%d}: name the hours of a day, not all of them, and "
+                f"leave {size} between ticks; or set `timezone: UTC`"
             )
         if self.until is not None and self.until < self.history_from:
             raise ValueError("`until` is before `history_from`")

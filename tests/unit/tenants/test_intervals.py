@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.pipeline.intervals import last_interval
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import last_interval
 
 
 def tenant(schedule: str, timezone: str = "UTC") -> TenantConfig:
