@@ -28,6 +28,8 @@ class Slice:
     table_version: int  #: of the landing table
     quarantined: int = 0  #: rows set aside, kept or only counted
     undated: int = 0  #: those of them that have no instant of arrival
+    #: The interval of the run that read it before its own; None where it is the run's own.
+    along_with: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,12 @@ class Slices(Protocol):
 
     def recount(self, tenant: TenantRef, source: str, remaining: Sequence[Remaining]) -> None:
         """Let slices of a source count what remains; the rows they lost become duplicates."""
+
+    def rename(self, tenant: TenantRef, former: str, name: str) -> None:
+        """Let slices of a source bear another name; of two of one interval its own stays.
+
+        The rows that ingestion has set aside of them go along.
+        """
 
     def recorded(self, tenant: TenantRef) -> list[Slice]:
         """Every slice, by source and interval."""

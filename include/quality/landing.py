@@ -53,13 +53,14 @@ class Landing:
 
 @contextmanager
 def open_landing(tenant: TenantConfig, lake: Lake) -> Iterator[Landing]:
-    """The landing tables as they are now.
+    """The landing tables as they are now, of the sources that the tenant's file names.
 
     Now, and not as they were when the hand-off was written: a rerun must never put back what a
     later ingestion of the same slice has replaced.
     """
-    events = lake.dataset(tenant.ref, "landing_events")
-    attributes = lake.dataset(tenant.ref, "landing_attributes")
+    named = ds.field("source").isin([source.name for source in tenant.sources])
+    events = lake.dataset(tenant.ref, "landing_events").filter(named)
+    attributes = lake.dataset(tenant.ref, "landing_attributes").filter(named)
     with scratch(tenant.id) as spill:
         config: dict[str, str | bool | int | float | list[str]] = {
             "autoinstall_known_extensions": "false",
@@ -110,6 +111,23 @@ def slice_to_check(
     if len(starts) == 1 and not _any(accepted.filter(earlier)) and _any(landed.filter(earlier)):
         starts.append(history_start)
     return Interval(min(starts), interval.end)
+
+
+def holes_to_check(
+    history_start: datetime, interval: Interval, delivered: Mapping[str, Sequence[Delivered]]
+) -> list[Interval]:
+    """What ingestion loaded before a run's interval as no run had, in order; without the history.
+
+    Each of these is judged as the run of its own would have judged it.
+    """
+    holes = {
+        one.interval
+        for slices in delivered.values()
+        for one in slices
+        if one.along_with == interval
+        and (one.interval.start, one.interval.end) != (history_start, interval.start)
+    }
+    return sorted(holes, key=lambda hole: (hole.start, hole.end))
 
 
 def repeated_ids(landing: Landing, rows: ds.Dataset) -> Mapping[str, datetime]:

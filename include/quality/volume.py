@@ -21,6 +21,7 @@ class Delivered:
 
     interval: Interval
     rows: int
+    along_with: Interval | None = None  #: the interval of the run, where that is another one
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,19 @@ _SUMMARIES: Final = """
            max(report_path) AS report_path
     FROM quality_results WHERE tenant_id = %s GROUP BY interval_end ORDER BY interval_end
 """
+#: Of two results of one check and interval the former goes; then what is left is renamed.
+_RENAME: Final = (
+    """
+    DELETE FROM quality_results f USING quality_results o
+    WHERE f.tenant_id = %(tenant)s AND f.suite = ANY(%(former)s) AND o.tenant_id = f.tenant_id
+    AND o.suite = split_part(f.suite, '.', 1) || '.' || %(name)s AND o.check_name = f.check_name
+    AND o.interval_start = f.interval_start AND o.interval_end = f.interval_end
+    """,
+    """
+    UPDATE quality_results SET suite = split_part(suite, '.', 1) || '.' || %(name)s
+    WHERE tenant_id = %(tenant)s AND suite = ANY(%(former)s)
+    """,
+)
 _FORGET_ROWS: Final = """
     DELETE FROM quarantine WHERE tenant_id = %s AND stage = %s AND source = %s
     AND (row->>'created_timestamp')::timestamptz >= %s
@@ -71,6 +84,15 @@ class PostgresChecks:
                 incident_rows.put(connection, tenant, incident)
             for slice_ in rejected:
                 _write_rejected(connection, tenant, slice_)
+
+    def rename(self, tenant: TenantRef, former: str, name: str) -> None:
+        """See `Checks.rename`."""
+        suites = [f"{kind}.{former}" for kind in ("events", "attributes")]
+        values = {"tenant": tenant.id, "former": suites, "name": name}
+        with tenant_transaction(tenant) as connection:
+            for statement in _RENAME:
+                connection.execute(statement, values)
+            quarantine.rename(connection, tenant, _STAGE, former, name)
 
     def inspections(self, tenant: TenantRef) -> list[Inspection]:
         """See `Checks.inspections`."""
