@@ -36,8 +36,8 @@ def gone_sources(tenant: TenantConfig) -> list[str]:
 
     return [
         f"tenant {tenant.id}: source {name!r}, of which {rows:,} rows are stored, is not in the "
-        "file any more. From the next run on they count nowhere; they stay in the landing tables and "
-        "count again where the source comes back. A source that has another name now says so: "
+        "file any more. From the next run on they count nowhere; they stay in the landing tables, "
+        "and count again where the source comes back. A source that has another name now says so: "
         f"`formerly: [{name}]`"
         for name, rows in gone(tenant, wiring.lake()).items()
     ]

@@ -104,6 +104,9 @@ class Checks(Protocol):
     def inspections(self, tenant: TenantRef) -> list[Inspection]:
         """Every inspection, by interval, with its results by suite and check."""
 
+    def judged(self, tenant: TenantRef) -> set[tuple[str, Interval]]:
+        """Suites, each with the intervals of the inspections that have results of it."""
+
     def summaries(self, tenant: TenantRef) -> list[Summary]:
         """`inspections` in a line for each end of an interval, oldest first."""
 

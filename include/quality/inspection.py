@@ -46,9 +46,10 @@ def check(
 ) -> Checked:
     """Judge what landed and hand on what is fit for use.
 
-    Holes that ingestion loaded along with the interval come first, each judged on its own. One that
-    is refused is an incident, and the run goes on. Sources that the tenant's file names no more
-    leave `events` and `attributes`; their landed rows stay.
+    Holes that ingestion loaded along with the interval come first, each judged on its own, and so
+    does what an earlier run loaded before it was killed. Where one of these is refused, that is an
+    incident, and the run goes on. The hand-off counts the interval and its holes. Sources that the
+    tenant's file names no more leave `events` and `attributes`; their landed rows stay.
 
     Args:
         delivered: by source, the slices that ingestion has recorded.
@@ -63,6 +64,12 @@ def check(
     stage = _Stage(tenant, needs, delivered, lake, checks, incidents)
     accepted.take_over(tenant, lake, checks)
     interval = ingested.interval
+    for left in landing.never_judged(tenant, interval, delivered, checks.judged(tenant.ref)):
+        log.warning(
+            "quality %s [%s, %s): was loaded and never judged, and is now",
+            *(tenant.id, left.start, left.end),
+        )
+        _inspect(stage, left, stage.read_in(left))
     holes = [
         _inspect(stage, hole, stage.read_in(hole))
         for hole in landing.holes_to_check(tenant.history_start, interval, delivered)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -128,6 +128,39 @@ def holes_to_check(
         and (one.interval.start, one.interval.end) != (history_start, interval.start)
     }
     return sorted(holes, key=lambda hole: (hole.start, hole.end))
+
+
+def never_judged(
+    tenant: TenantConfig,
+    interval: Interval,
+    delivered: Mapping[str, Sequence[Delivered]],
+    judged: Collection[tuple[str, Interval]],
+) -> list[Interval]:
+    """Intervals before a run's that were loaded and never judged, in order.
+
+    Their run was killed after ingestion, and nobody ran it again. What was refused was judged, and
+    waits for a run of its own; a first load is judged with the interval that follows it. What is
+    older than the tenant keeps events may have been judged in a time that nobody remembers.
+
+    Args:
+        judged: suites with the intervals that they are on record for.
+    """
+    begun = {(suite, one.start) for suite, one in judged}
+    kept, history = interval.end - tenant.retention.events, tenant.history_start
+    left = {
+        one.interval
+        for source in tenant.sources
+        for one in delivered.get(source.name, ())
+        for suite in (f"{'events' if source.events else 'attributes'}.{source.name}",)
+        if one.rows
+        and one.along_with != interval
+        and kept <= one.interval.start
+        and one.interval.end <= interval.start
+        and not (one.interval.start <= history and one.interval.end == interval.start)
+        and (suite, one.interval) not in judged
+        and (suite, one.interval.end) not in begun
+    }
+    return sorted(left, key=lambda one: (one.start, one.end))
 
 
 def repeated_ids(landing: Landing, rows: ds.Dataset) -> Mapping[str, datetime]:

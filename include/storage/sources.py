@@ -31,13 +31,14 @@ def rename(table: DeltaTable, schema: pa.Schema, former: str, name: str) -> int:
 
     Where both have an id, the row stays that has the name already.
     """
+    both = _among([former, name])
     rows = table.to_pyarrow_dataset(schema=schema)
     before = rows.filter(ds.field("source") == former)
     if not (count := int(before.count_rows())):
         return 0
     own = rows.filter(ds.field("source") == name)
     columns = ", ".join(
-        "$name AS source" if column == "source" else f'"{column}"' for column in schema.names
+        f"'{name}' AS source" if column == "source" else f'"{column}"' for column in schema.names
     )
     with Spool(schema) as renamed, duckdb.connect() as connection:
         connection.execute("SET autoinstall_known_extensions = false")
@@ -46,9 +47,8 @@ def rename(table: DeltaTable, schema: pa.Schema, former: str, name: str) -> int:
         connection.execute(f"SET temp_directory = '{renamed.folder}'")
         connection.register("own", own.scanner(columns=["event_id"]).to_reader())
         connection.register("before", before.scanner(batch_size=BATCH_ROWS).to_reader())
-        new: pa.RecordBatchReader = connection.execute(
-            f"SELECT {columns} FROM before ANTI JOIN own USING (event_id)",  # noqa: S608
-            {"name": name},
+        new: pa.RecordBatchReader = connection.sql(
+            f"SELECT {columns} FROM before ANTI JOIN own USING (event_id)"  # noqa: S608
         ).to_arrow_reader(BATCH_ROWS)
         for batch in new:
             renamed.write(pa.Table.from_batches([batch]).cast(schema))
@@ -58,7 +58,7 @@ def rename(table: DeltaTable, schema: pa.Schema, former: str, name: str) -> int:
             table,
             pa.RecordBatchReader.from_batches(schema, renamed.batches()),
             mode="overwrite",
-            predicate=_among([former, name]),
+            predicate=both,
             target_file_size=128 * 1024 * 1024,
         )
     return count

@@ -74,6 +74,11 @@ class InMemoryChecks:
         own = [one for (owner, _), one in kept if owner == tenant.id and one.results]
         return sorted(own, key=lambda one: (one.interval.start, one.interval.end))
 
+    def judged(self, tenant: TenantRef) -> set[tuple[str, Interval]]:
+        """See `Checks.judged`."""
+        inspections = self.inspections(tenant)
+        return {(result.suite, one.interval) for one in inspections for result in one.results}
+
     def summaries(self, tenant: TenantRef) -> list[Summary]:
         """See `Checks.summaries`."""
         inspections = sorted(self.inspections(tenant), key=_end)

@@ -40,6 +40,9 @@ _INSPECTIONS: Final = """
     FROM quality_results WHERE tenant_id = %s
     ORDER BY interval_start, interval_end, suite, check_name
 """
+_JUDGED: Final = """
+    SELECT DISTINCT suite, interval_start, interval_end FROM quality_results WHERE tenant_id = %s
+"""
 _SUMMARIES: Final = """
     SELECT interval_end, count(*) AS checks,
            coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '
@@ -102,6 +105,14 @@ class PostgresChecks:
             Inspection(Interval(start, end), tuple(_result(row) for row in of_one), path)
             for (start, end, path), of_one in groupby(rows, _inspected)
         ]
+
+    def judged(self, tenant: TenantRef) -> set[tuple[str, Interval]]:
+        """See `Checks.judged`."""
+        with tenant_transaction(tenant) as connection:
+            rows = connection.execute(_JUDGED, [tenant.id]).fetchall()
+        return {
+            (row["suite"], Interval(row["interval_start"], row["interval_end"])) for row in rows
+        }
 
     def summaries(self, tenant: TenantRef) -> list[Summary]:
         """See `Checks.summaries`."""
