@@ -101,7 +101,7 @@ def test_a_source_that_is_gone_is_told_of_before_and_counts_no_more(
     rewritten(STEADY, "name: tills")
     home = {"TENANTRY_HOME": str(here.state.home)}
     done = ran("tenants", "check", "--json", **home)
-    assert (done.code, done.heavy) == (0, ())
+    assert done.code == 0, done.errors
     ((name, (line,)),) = json.loads(done.output)["notices"].items()
     assert name == STEADY.id
     assert f"source 'orders', of which {len(before):,} rows are stored" in line
@@ -121,7 +121,7 @@ def test_a_declared_rename_reads_nothing_twice(
     slices = in_postgres().slices.recorded(tenant(here, PAUSED).ref)
     rewritten(PAUSED, "name: tills\n    formerly: [orders]")
     done = ran("tenants", "check", "--json", TENANTRY_HOME=str(here.state.home))
-    assert json.loads(done.output)["notices"] == {}
+    assert PAUSED.id not in json.loads(done.output)["notices"]
     load(here, PAUSED, WEEKS[2])
     ref, lake = tenant(here, PAUSED).ref, Lake(here.state.lake)
     assert sold(here, PAUSED) == before
