@@ -52,6 +52,18 @@ class LostDays:
 
 
 @dataclass(frozen=True)
+class Hole:
+    """Time of a source that no run had loaded: it was before a run's interval, and came along."""
+
+    source: str
+    start: datetime
+    end: datetime
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+
+
+@dataclass(frozen=True)
 class TableVersion:
     """One version of one Delta table of one tenant."""
 
@@ -86,13 +98,26 @@ class Ingested:
     late: int  #: rows whose event is older than the interval
     read: int = 0  #: rows of the sources: taken in, quarantined, or outside
     outside: int = 0  #: rows of other intervals, and of times that no interval will have
+    holes: tuple[Hole, ...] = ()  #: what no run had loaded before, by source and time
 
     def __str__(self) -> str:
         return (
             f"{self.read:,} rows read: {self.rows:,} new, {self.late:,} late, "
             f"{self.duplicates:,} duplicates, {self.quarantined:,} quarantined, "
-            f"{self.outside:,} outside the interval"
+            f"{self.outside:,} outside the interval{self._told_holes()}"
         )
+
+    def _told_holes(self) -> str:
+        """The holes by source, intervals that follow one another as one stretch of time."""
+        stretches: list[Hole] = []
+        for hole in self.holes:
+            last = stretches[-1] if stretches else None
+            if last is not None and (last.source, last.end) == (hole.source, hole.start):
+                stretches[-1] = Hole(last.source, last.start, hole.end)
+            else:
+                stretches.append(hole)
+        loaded = f"; loaded first, as no run had: {', '.join(map(str, stretches))}"
+        return loaded if stretches else ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,13 @@ def activate() -> None:
     from include.runtime import control
 
     control.activate()
+
+
+def installed() -> bool:
+    """Whether there is an installation to ask."""
+    from include.runtime import state
+
+    return bool(os.environ.get("TENANTRY_DATABASE_URL")) or state.locate().postgres.is_dir()
 
 
 def fleet() -> Fleet:

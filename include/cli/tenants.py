@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +15,14 @@ from rich.markup import escape
 
 from include import use_cases
 from include.cli.consent import withdraw_consent
+from include.cli.gone_sources import gone_sources
 from include.cli.shared import (
     Json,
     TenantId,
     activate,
     console,
     fleet,
+    installed,
     one,
     print_json,
     print_problems,
@@ -106,7 +108,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check tenant files, and whether the use cases can do what they ask; exit code 1 when one is
-    bad."""
+    bad. What follows from a good file and may not be meant is said, too."""
     good: dict[str, TenantConfig] = {}
     if files:
         problems: dict[str, Sequence[str]] = {}
@@ -119,9 +121,13 @@ def check(
         found = fleet()
         problems = dict(found.problems)
         good = dict(found.tenants)
+    notices: dict[str, list[str]] = {}
     for name, tenant in good.items():
-        if asked := [*_problems(tenant), *_ownership_problems(tenant)]:
+        refused = _ownership_problems(tenant)
+        if asked := [*_problems(tenant), *refused]:
             problems[name] = asked
+        if not refused and (told := gone_sources(tenant)):
+            notices[name] = told
     looks: list[dict[str, Any]] = []
     for name, tenant in good.items() if sources else ():
         found_here, failed = _looks(tenant)
@@ -129,13 +135,13 @@ def check(
         if failed:
             problems[name] = [*problems.get(name, ()), *failed]
     if as_json:
-        print_json({"problems": problems} | ({"sources": looks} if sources else {}))
+        found_all: dict[str, Any] = {"problems": problems, "notices": notices}
+        print_json(found_all | ({"sources": looks} if sources else {}))
     else:
         if looks:
             print_table(console, [_shown(one) for one in looks], title="sources")
-        for lines in problems.values():
-            for line in lines:
-                print(line)
+        for line in (*chain(*problems.values()), *chain(*notices.values())):
+            print(line)
         if not problems:
             print("all good")
     if problems:
@@ -166,9 +172,7 @@ def _problems(tenant: TenantConfig) -> list[str]:
 
 def _ownership_problems(tenant: TenantConfig) -> list[str]:
     """Why the tenant may not have its id; nothing where there is no installation to ask."""
-    from include.runtime import state
-
-    if not os.environ.get("TENANTRY_DATABASE_URL") and not state.locate().postgres.is_dir():
+    if not installed():
         return []
     from include.storage import ownership
 
@@ -265,9 +269,12 @@ def add(
         log.warning("its first run claims the id, or is refused: %s", error)
     finally:
         part.unlink(missing_ok=True)
+    notices = gone_sources(keyed)
     if as_json:
-        print_json({"tenant": tenant.id, "file": target})
+        print_json({"tenant": tenant.id, "file": target, "notices": notices})
     else:
+        for line in notices:
+            print(line)
         print(f"added {tenant.id}: {target}; its DAGs appear within a minute")
 
 

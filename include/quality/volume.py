@@ -21,6 +21,7 @@ class Delivered:
 
     interval: Interval
     rows: int
+    along_with: Interval | None = None  #: the interval of the run, where that is another one
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ def decide_incidents(
     ]
     for source, losses in left.items():
         for loss in losses:
+            if loss.start >= interval.end:
+                continue  # of days that a later interval is about, which tells of it
             outage = _outage(source, loss, volumes[source])
             as_of = interval.end if loss.end > interval.start else loss.end
             place = next(

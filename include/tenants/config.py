@@ -44,6 +44,7 @@ from include.tenants.wording import spelled
 MOST_KEY_COLUMNS: Final = 16
 MOST_NAMES: Final = 64
 MOST_CONDITIONS: Final = 32
+MOST_FORMER_NAMES: Final = 16
 MOST_CLOSURES: Final = 500
 #: What no operator's limits exceed.
 MOST_SOURCES: Final = 50
@@ -127,6 +128,8 @@ class Source(StrictModel):
     """Where data comes from and what it means."""
 
     name: Name
+    #: Names that the source had before: rows that came by them are its own.
+    formerly: tuple[Name, ...] = Field(default=(), max_length=MOST_FORMER_NAMES)
     connector: AnyConnector
     where: dict[Column, Condition] = Field(default_factory=dict, max_length=MOST_CONDITIONS)
     events: EventMapping | None = None
@@ -291,6 +294,15 @@ class TenantConfig(StrictModel):
         twice = [name for name, n in Counter(one.name for one in self.sources).items() if n > 1]
         if twice:
             raise ValueError(f"source names must differ; twice: {', '.join(sorted(twice))}")
+        formerly = Counter(name for one in self.sources for name in one.formerly)
+        if twice := sorted(name for name, n in formerly.items() if n > 1):
+            raise ValueError(
+                f"a former name is one source's, once; `formerly` twice: {', '.join(twice)}"
+            )
+        if taken := sorted(one.name for one in self.sources if one.name in formerly):
+            raise ValueError(
+                f"`formerly` names what a source of the file is called now: {', '.join(taken)}"
+            )
         if not any(source.events for source in self.sources):
             raise ValueError("at least one source must map `events`")
         if problems := self._mapped_personal_columns():
