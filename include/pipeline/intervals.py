@@ -33,6 +33,15 @@ def last_interval(tenant: TenantConfig, until: datetime) -> Interval:
     return Interval(start, end)
 
 
+def last_tick(schedule: str, timezone: str, until: datetime) -> datetime:
+    """The newest tick of a schedule that is not after an instant; of one that names its hours."""
+    zone = ZoneInfo(timezone)
+    ticks = croniter(schedule, _local(until, zone) + _LARGEST_CHANGE)
+    while (tick := _instant(ticks.get_prev(datetime), zone)) > until:
+        pass
+    return tick
+
+
 def next_end(tenant: TenantConfig, after: datetime) -> datetime:
     """When the schedule's next interval is over: its first tick after an instant."""
     zone = ZoneInfo(tenant.timezone)
