@@ -27,12 +27,13 @@ from include.cli.shared import (
     print_problems,
     stores,
 )
-from include.errors import ConfigError, TenantryError, UnknownNameError
+from include.errors import ConfigError, TenantryError, UnavailableError, UnknownNameError
 from include.runtime.private import keep_to_owner
 from include.runtime.tables import print_table
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef, global_dag_id, split_dag_id
 from include.tenants.pooling import shared_use_cases
+from include.wall_clock import PLATFORM
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -116,14 +117,23 @@ def status(as_json: Json = False) -> None:
     """Every tenant and use case: what serves, how well, drift, retrains, incidents."""
     from include.pipeline.report import fleet_status
     from include.runtime import control
+    from include.storage import ownership
 
     activate()
-    rows = fleet_status(fleet(), stores(), control.status().airflow_url)
+    found = fleet()
+    try:
+        refusals = ownership.refusals(found.tenants.values())
+    except UnavailableError:  # the rows say whose database answers
+        refusals = {}
+    rows = fleet_status(found, stores(), control.status().airflow_url, refused=refusals)
     if as_json:
         print_json(rows)
-    else:
-        print_table(console, rows, title="Fleet")
-        print_problems(fleet())
+        return
+    print_table(console, rows, title="Fleet")
+    for tenant_id, why in refusals.items():
+        line = f"[yellow]not read:[/yellow] {escape(f'tenant {tenant_id}: {why}')}"
+        console.print(line, soft_wrap=True)
+    print_problems(found)
 
 
 @app.command()
@@ -135,8 +145,9 @@ def run(
     as_of: Annotated[
         str | None,
         typer.Option(
-            help="ISO instant. Of a tenant, the last interval over by then is run; a global model "
-            "is trained with what was known then, by default as its schedule last did."
+            help="ISO instant, or a day in the tenant's time zone. Of a tenant, the last interval "
+            "over by then is run; a global model is trained with what was known then (a day is "
+            "UTC's), by default as its schedule last did."
         ),
     ] = None,
     as_json: Json = False,
@@ -151,7 +162,8 @@ def run(
     tenant = None if name in models else _tenant_to_run(name, models)
     if tenant is None and use_case is not None:
         raise ConfigError(f"{name} is of one use case; leave --use-case away")
-    at = parse_instant(as_of) if as_of else None
+    timezone = PLATFORM if tenant is None else tenant.timezone
+    at = parse_instant(as_of, timezone) if as_of else None
     from include import wiring
     from include.pipeline import in_process
 

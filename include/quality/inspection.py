@@ -24,6 +24,7 @@ from include.quality.slices import CheckedSlice
 from include.quality.volume import Delivered, decide_incidents
 from include.storage.lake import Lake
 from include.tenants.config import Source, TenantConfig
+from include.wall_clock import local
 
 log = logging.getLogger("tenantry.quality")
 
@@ -71,9 +72,10 @@ def check(
     )
     verdict = _verdict(refused, accepted, set_aside, warnings, lost)
     shown = {slice_.source: slice_.shown for slice_ in judged}
-    lake.put(tenant.ref, path, report.render(tenant.name, interval, verdict, results, shown))
+    page = report.render(tenant.name, interval, verdict, results, shown, tenant.timezone)
+    lake.put(tenant.ref, path, page)
     known = data_losses(incidents, tenant.ref)
-    changed = decide_incidents(interval, findings.volumes, known)
+    changed = decide_incidents(interval, findings.volumes, known, tenant.timezone)
     if not refused:
         _accept(tenant, judged, lake)
     checks.record(
@@ -86,7 +88,8 @@ def check(
             if not refused
         ],
     )
-    log.info("quality %s [%s, %s): %s", tenant.id, interval.start, interval.end, verdict)
+    start, end = (local(at, tenant.timezone) for at in (interval.start, interval.end))
+    log.info("quality %s, %s to %s: %s", tenant.id, start, end, verdict)
     if refused:
         raise QualityError(_refusal(tenant, interval, refused, lake.file_path(tenant.ref, path)))
     return Checked(
@@ -149,8 +152,9 @@ def _refusal(
         + ")"
         for r in refused
     )
+    start, end = (local(at, tenant.timezone) for at in (interval.start, interval.end))
     return (
-        f"{tenant.id} [{interval.start.isoformat()}, {interval.end.isoformat()}): checks not met: "
-        f"{checks}. Nothing was accepted; report: {path}. Correct the source or its mapping in "
-        "the tenant's file, then run the interval again"
+        f"{tenant.id}, {start} to {end}: checks not met: {checks}. Nothing was "
+        f"accepted; report: {path}. Correct the source or its mapping in the tenant's file, then "
+        "run the interval again"
     )

@@ -23,6 +23,7 @@ from include.storage.postgres import Connection, tenant_transaction
 from include.storage.rows import has_rows
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef, database
+from include.wall_clock import PLATFORM, local
 
 SYSTEM: Final = "system"
 #: States in which nobody but the step that is under way may touch the data.
@@ -135,9 +136,10 @@ def decide_claim(
     if owner.state == "sealed":
         return _refused(
             IsolationError(
-                f"{tenant.id!r} was removed on {owner.changed_at:%Y-%m-%d} by {owner.actor}, and "
-                f"its data is sealed. `tenantry tenants remove {tenant.id} --erase` makes room for "
-                f"a new tenant; `tenantry tenants unseal {tenant.id}` lets the same one go on"
+                f"{tenant.id!r} was removed on {local(owner.changed_at, PLATFORM)} by "
+                f"{owner.actor}, and its data is sealed. `tenantry tenants remove {tenant.id} "
+                f"--erase` makes room for a new tenant; `tenantry tenants unseal {tenant.id}` lets "
+                "the same one go on"
             )
         )
     if owner.state in _UNDER_WAY:
@@ -205,6 +207,17 @@ def admitted(tenants: Iterable[TenantConfig]) -> list[TenantConfig]:
     """
     known = owners()
     return [one for one in tenants if _is_admitted(one, known.get(one.id))]
+
+
+def refusals(tenants: Iterable[TenantConfig]) -> dict[str, TenantryError]:
+    """Why the data of those that have any is not their files' to be read, where it lies; by id."""
+    known = owners()
+    decided = {
+        one.id: decide_claim(one.ref, one.key, known[one.id]).refusal
+        for one in tenants
+        if one.id in known
+    }
+    return {tenant_id: refusal for tenant_id, refusal in decided.items() if refusal is not None}
 
 
 @contextmanager
