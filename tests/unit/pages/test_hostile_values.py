@@ -116,7 +116,9 @@ def quality(text: str) -> str:
     check = Check(text, text, {text: text, "none": None}, text, text)  # type: ignore[arg-type]
     result = check.result(text, Outcome(False, 1, 2), {text: text, "value": 0.5})
     rows = {text: [FailedRow(1, text, {text: text})]}
-    return report.render(text, Interval(AT, AT + timedelta(days=1)), text, [result], rows).decode()
+    return report.render(
+        text, Interval(AT, AT + timedelta(days=1)), text, [result], rows, "UTC"
+    ).decode()
 
 
 def fleet(text: str) -> str:
