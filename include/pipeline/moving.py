@@ -36,6 +36,7 @@ Progress = Callable[[str], None]
 _OLD = "leaves"  #: in an owner's details: the place whose copy is to be erased
 #: In an owner's details: since when the data lay there. No two moves of a tenant have the same.
 _SINCE = "there since"
+_MLFLOW = "MLFLOW_TRACKING_URI"  #: without it there are no models
 log = logging.getLogger(__name__)
 
 
@@ -138,7 +139,7 @@ def move(tenant: TenantConfig, *, by: str, progress: Progress = lambda _: None) 
 
 def would_withdraw(tenant: TenantConfig, wanted: Move) -> tuple[ChampionChange, ...]:
     """What the move would withdraw of global models, and from whom they serve."""
-    if not wanted.copies_files:
+    if not wanted.copies_files or not os.environ.get(_MLFLOW):
         return ()
     consents = Consents.now()
     there = {**consents.tenants, tenant.id: tenant}
@@ -151,7 +152,7 @@ def _withdraw(wanted: Move, by: str, progress: Progress) -> tuple[ChampionChange
 
     Whoever cannot be reached holds up no move: the platform's own DAG tries again every night.
     """
-    if not wanted.copies_files:
+    if not wanted.copies_files or not os.environ.get(_MLFLOW):
         return ()
     progress(f"withdrawing what its data went into in {wanted.source.region}")
     platform = wiring.platform(wiring.connect_from_environment)
@@ -178,7 +179,7 @@ def _copy(wanted: Move, lake: Lake, progress: Progress) -> None:
         rows.copy_rows(wanted.source, wanted.target)
     if wanted.copies_files:
         rows.set_region(wanted.target)
-        if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        if uri := os.environ.get(_MLFLOW):
             progress("telling MLflow")
             before, after = (
                 f"{lake.file_path(one, '').as_uri()}/" for one in (wanted.source, wanted.target)

@@ -108,16 +108,16 @@ def written(act: Callable[[], object]) -> Counter[str]:
 
 
 def test_killed_at_any_write_and_called_again_it_arrives(here: Installation) -> None:
-    """At the first, the second, a middle and the last call of every function that writes: until
-    then all others are refused, and calling it again ends in the same state, the audit chain and
-    the withdrawn global model included."""
+    """At the first, a middle and the last call of every function that writes: until then all
+    others are refused, and calling it again ends in the same state, the audit chain and the
+    withdrawn global model included."""
     calls = written(lambda: moving.move(tenant(here), by="an-operator"))
     assert calls.keys() >= WRITES - {"drop_silo"}
     expected = in_the_end(here)
     entries = [one.action for one in audit.entries(GLOBAL)]
     assert entries.count("tenant moved") == 1
     for name, count in sorted(calls.items()):
-        for number in sorted({0, 1, count // 2, count - 1} & set(range(count))):
+        for number in sorted({0, count // 2, count - 1}):
             afresh(here)
             with ended_after(number, {name}) as ended:
                 moving.move(tenant(here), by="an-operator")

@@ -53,7 +53,9 @@ def here() -> Iterator[Installation]:
         found.open()
         for name in ZONES:
             patch.setattr("sys.argv", ["tenantry", "run", name, "--as-of", "2024-03-11", "--json"])
-            cli.main()
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+            assert not ended.value.code
         yield found
 
 
