@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 PLATFORM: Final = "UTC"
 #: How the zones' data base names an offset that has no name of its own, such as `+14`.
 _OFFSET: Final = re.compile(r"[+-]\d+")
+_DAY: Final = len("2024-03-31")
 
 
 def local(at: datetime, timezone: str) -> str:
@@ -41,10 +42,20 @@ def local_day(at: datetime, timezone: str) -> str:
     return f"{_on_the_clocks(at, timezone):%Y-%m-%d}"
 
 
-def day_of(told: str | datetime, timezone: str) -> str:
-    """The day, in the zone, of an instant that may stand as ISO 8601 in a document."""
-    at = told if isinstance(told, datetime) else datetime.fromisoformat(told)
-    return local_day(at if at.tzinfo else at.replace(tzinfo=UTC), timezone)
+def reread(told: str, timezone: str) -> str:
+    """An instant that a document has in ISO 8601, as `local` tells it; other text as it is."""
+    try:
+        return local(datetime.fromisoformat(told), timezone)
+    except ValueError:
+        return told
+
+
+def reread_day(told: str, timezone: str) -> str:
+    """The day of such an instant, as `local_day` tells it; of other text, the beginning."""
+    try:
+        return local_day(datetime.fromisoformat(told), timezone)
+    except ValueError:
+        return told[:_DAY]
 
 
 def localised(value: Any, timezone: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,7 @@ from include.cli.shared import (
 from include.errors import ConfigError
 from include.runtime.tables import print_table
 from include.tenants.namespace import TenantRef
-from include.wall_clock import day_of, local, local_day, localised
+from include.wall_clock import local, local_day, localised, reread, reread_day
 
 if TYPE_CHECKING:
     from include.registry.promotions import Promotions
@@ -134,10 +134,9 @@ def _served(row: dict[str, Any], timezone: str) -> dict[str, Any]:
     made = row["trained_on"]
     data = made.get("judged_on", made)
     holdout = (data.get("windows") or {}).get("holdout") or []
-    rows = (
-        f"{data.get('rows', {}).get('training', '?')} rows as of {day_of(made['as_of'], timezone)}"
-    )
-    until = f", judged to {day_of(holdout[-1], timezone)}" if holdout else ""
+    as_of = reread_day(str(made["as_of"]), timezone)
+    rows = f"{data.get('rows', {}).get('training', '?')} rows as of {as_of}"
+    until = f", judged to {reread_day(holdout[-1], timezone)}" if holdout else ""
     tables = (f"{t['tenant']}.{t['table']}@{t['version']}" for t in data.get("tables", ()))
     trained = [f"as {made['parent']} is; judged on"] if "judged_on" in made else [rows + until]
     scored = row.get("scored")
@@ -176,7 +175,7 @@ def _print_card(document: dict[str, Any], timezone: str) -> None:
     judged = document.get("judged") or {}
     console.print(
         f"{document['tenant']}.{document['use_case']}@{document['version']}  {document['rung']}/"
-        f"{document['name']}, trained as of {day_of(document['as_of'], timezone)}",
+        f"{document['name']}, trained as of {reread_day(document['as_of'], timezone)}",
         markup=False,
         highlight=False,
     )
@@ -188,12 +187,7 @@ def _print_card(document: dict[str, Any], timezone: str) -> None:
     ]
     print_table(console, rows, title="Metrics, intervals of 95 %")
     decisions = [
-        {**one, **{name: _at(one[name], timezone) for name in ("as_of", "decided_at")}}
+        {**one, **{name: reread(one[name] or "", timezone) for name in ("as_of", "decided_at")}}
         for one in document["decisions"]
     ]
     print_table(console, decisions, title="Decisions")
-
-
-def _at(told: str | None, timezone: str) -> str:
-    """An instant of a document on the zone's clocks."""
-    return local(datetime.fromisoformat(told), timezone) if told else ""

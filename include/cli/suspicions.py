@@ -24,7 +24,7 @@ from include.cli.shared import (
 )
 from include.runtime.tables import print_table
 from include.tenants.namespace import TenantRef
-from include.wall_clock import PLATFORM, day_of, localised
+from include.wall_clock import PLATFORM, localised, reread_day
 
 Owner = Annotated[
     str, typer.Argument(metavar="TENANT", help="A tenant's id, `global` or `global-REGION`.")
@@ -136,7 +136,7 @@ def _rows(owner: TenantRef, use_case: str, timezone: str) -> list[dict[str, Any]
             "held back": one.version,
             "answers": [
                 f"{verdict.answer} {verdict.origin} by {verdict.by} on "
-                f"{day_of(verdict.at, timezone)}: {verdict.because}"
+                f"{reread_day(verdict.at, timezone)}: {verdict.because}"
                 for verdict in one.verdicts
             ],
             "open": one.closed_at is None,

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from include.pages import render
 from include.registry.history import copied
 from include.registry.interval_chart import Chart, ChartedInterval, chart
-from include.wall_clock import PLATFORM, day_of, local
+from include.wall_clock import PLATFORM, reread, reread_day
 
 _ORDER: Final = ("rows", "entities", "value", "low", "high")
 _INTENDED: Final = {
@@ -37,7 +38,7 @@ def page(card: Mapping[str, Any], timezone: str | None = None) -> str:
     Args:
         card: as `registry.card.card` writes it, optionally with `served` and `decisions` from the
             ledger.
-        timezone: which days and instants are told in; if None that of the owner's training set.
+        timezone: which days and instants are told in; if None the zone at its training.
     """
     zone = timezone or _trained_in(card)
     model = f"{card['tenant']}.{card['use_case']}"
@@ -48,7 +49,7 @@ def page(card: Mapping[str, Any], timezone: str | None = None) -> str:
         "model_card.html.jinja",
         title=f"{model}@{card['version']}" if card.get("version") else model,
         model=_model(card),
-        day=day_of(card["as_of"], zone),
+        day=reread_day(card["as_of"], zone),
         intended=_INTENDED.get(card["rung"], ""),
         measured=_measured(card, zone),
         charts=list(_charts(card)),
@@ -92,8 +93,8 @@ def page(card: Mapping[str, Any], timezone: str | None = None) -> str:
             ("since", "until", "decided by"),
             [
                 (
-                    _instant(period["since"], zone),
-                    _instant(period["until"], zone) if period["until"] else "now",
+                    reread(period["since"], zone),
+                    reread(period["until"], zone) if period["until"] else "now",
                     period["actor"],
                 )
                 for period in card.get("served") or ()
@@ -117,16 +118,10 @@ def page(card: Mapping[str, Any], timezone: str | None = None) -> str:
 
 
 def _trained_in(card: Mapping[str, Any]) -> str:
-    """The time zone of the owner's training set; UTC where there is none, or where it is many's."""
-    for made in _mappings(card["lineage"].get("training_sets")):
-        recipe = made.get("recipe") or {}
-        if recipe.get("tenant") == card["tenant"] and recipe.get("timezone"):
-            return str(recipe["timezone"])
+    """The time zone that the owner had at the training; UTC of many, and where none is recorded."""
+    with suppress(KeyError, ValueError, OSError):  # no zone, as of a version made elsewhere
+        return ZoneInfo(str(card["lineage"]["timezone"])).key
     return PLATFORM
-
-
-def _instant(told: str, timezone: str) -> str:
-    return local(datetime.fromisoformat(told), timezone)
 
 
 def _measured(card: Mapping[str, Any], timezone: str) -> str:
@@ -174,8 +169,8 @@ def _decisions(card: Mapping[str, Any], timezone: str) -> list[str]:
     if "decisions" not in card:
         return list((card.get("judged") or {}).get("decision", ()))
     return [
-        f"{day_of(decision['as_of'], timezone)}, {decision['trigger']}, by {decision['actor']}: "
-        f"{' '.join(decision['reasons'])}"
+        f"{reread_day(decision['as_of'], timezone)}, {decision['trigger']}, "
+        f"by {decision['actor']}: {' '.join(decision['reasons'])}"
         for decision in card["decisions"]
     ]
 
@@ -237,7 +232,7 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
 
 
 def _span(instants: Sequence[str], timezone: str) -> str:
-    days = [day_of(instant, timezone) for instant in instants]
+    days = [reread_day(instant, timezone) for instant in instants]
     if len(days) < 2:
         return "".join(days)
     return f"{days[0]} to {days[-1]} ({len(days)})"

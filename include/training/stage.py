@@ -47,7 +47,7 @@ from include.training.swings import Earlier
 from include.training.windows import TrainingWindows
 from include.use_cases.declaration import Gates, UseCase
 from include.use_cases.losses import absent_is_unknown, told
-from include.wall_clock import local_day
+from include.wall_clock import PLATFORM, local_day
 
 TRIGGERS: Final = ("scheduled", "drift", "manual")
 #: Rows of a reference window; drift statistics need no more, and depend on the number.
@@ -403,6 +403,7 @@ class _Run:
             "tenant": self.owner.id,
             "use_case": self.use_case.name,
             "as_of": self.as_of.isoformat(),
+            "timezone": PLATFORM if self.contributors else self.sources[0].tenant.timezone,
             "trigger": self.trigger,
             "metric": self.use_case.metric,
             "code_revision": self.code_revision,

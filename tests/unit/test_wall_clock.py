@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include import wall_clock
-from include.wall_clock import day_of, instant_in, local, local_day, localised, midnight
+from include.wall_clock import instant_in, local, local_day, localised, midnight, reread, reread_day
 
 ZONES = sorted(available_timezones() - {"localtime", "Factory", "posixrules"})
 
@@ -79,7 +79,8 @@ def test_day_and_instant_agree_in_every_zone(moment: datetime, timezone: str) ->
     assert (shown_day, len(clock)) == (f"{day}", 5)
     assert name
     assert name[0].isalpha() or name == "-00"  # as the data base has it of nobody's time
-    assert day_of(moment.isoformat(), timezone) == shown_day
+    assert reread_day(moment.isoformat(), timezone) == shown_day
+    assert reread(moment.isoformat(), timezone) == local(moment, timezone)
 
 
 def test_whatever_is_within_is_told_in_the_zone() -> None:
@@ -92,6 +93,13 @@ def test_whatever_is_within_is_told_in_the_zone() -> None:
         "of": [shown, {"n": 1, "at": [shown, None]}],
         "text": "2024",
     }
+
+
+def test_a_text_that_is_no_instant_stays_as_it_is() -> None:
+    """A document may have been made elsewhere; a day's text is no longer than a day."""
+    for text in ("now", "2024-13-01T00:00+00:00", "<b>2024</b>", "2024-03-01T00:00"):
+        assert reread(text, "Asia/Kolkata") == text
+        assert reread_day(text, "Asia/Kolkata") == text[:10]
 
 
 def test_an_instant_without_a_zone_is_refused() -> None:

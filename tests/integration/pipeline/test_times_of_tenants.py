@@ -91,8 +91,8 @@ def test_commands_tell_the_tenants_time(
     """Instants as the tenant's clocks show them, with the zone, and nothing in UTC."""
     code, said = tenantry(*(word.format(name) for word in command))
     assert code == 0
-    zone = ZONES[name][2][1].rpartition(" ")[2]
-    assert zone in said
+    zones = {told.rpartition(" ")[2] for told in ZONES[name][2]}
+    assert any(zone in said for zone in zones)
     if command[0] != "audit":
         assert "2024-03-11" in said
         assert ZONES[name][2][1] in said or command[0] == "card"

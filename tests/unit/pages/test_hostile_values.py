@@ -80,6 +80,7 @@ def card(text: str) -> str:
                 **dict.fromkeys(("code_revision", "seed", "trigger"), text),
                 "libraries": {text: text},
                 "training_sets": [{"recipe": {"tenant": text}, "digest": text}],
+                "timezone": text,
             },
             "served": [{"since": text, "until": text, "actor": text}],
             "decisions": [{"as_of": text, "trigger": text, "actor": text, "reasons": [text, text]}],
