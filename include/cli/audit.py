@@ -133,10 +133,15 @@ def checkpoint(as_json: Json = False) -> None:
 @app.command("show")
 def show(tenant: Owner, as_json: Json = False) -> None:
     """Every entry of a chain: what happened, when it was entered, and by whom."""
+    from include.pipeline.audit import owners
     from include.storage.audit import entries
 
-    owner, timezone, _ = owner_of(tenant, None)
-    activate()
+    if is_global(tenant):
+        owner, timezone, _ = owner_of(tenant, None)
+    else:  # where the record has it, whatever the file says by now
+        config = one(tenant)
+        activate()
+        owner, timezone = owners([config], everybody=False)[-1], config.timezone
     rows = [
         {
             "number": entry.number,

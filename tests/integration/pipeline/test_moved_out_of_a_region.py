@@ -203,6 +203,16 @@ def test_until_it_is_moved_every_command_about_it_is_refused(
     assert end_state.differences(before, here.end_state()) == []
 
 
+def test_the_audit_chain_is_shown_where_it_lies(here: Installation, tenantry: Command) -> None:
+    """Also until the data is moved: it says what happened, and is nobody's to be kept from."""
+    code, said = tenantry("audit", "show", MOVER.id, "--json")
+    assert code == 0
+    assert [row["number"] for row in json.loads(said)] == [
+        entry.number for entry in audit.entries(TenantRef(MOVER.id, "eu", "pool"))
+    ]
+    assert json.loads(said)
+
+
 def test_the_fleet_shows_who_is_not_read_and_all_others(
     here: Installation, tenantry: Command
 ) -> None:
