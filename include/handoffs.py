@@ -11,6 +11,8 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+from include.wall_clock import local
+
 #: Of a field that says how much one call had to do: a rerun does less, and its handoff is the same.
 _NOT_KEPT: Final = {"kept": False}
 
@@ -47,8 +49,9 @@ class LostDays:
         """Whether some of `[start, end)` is lost."""
         return self.start < end and start < self.end
 
-    def __str__(self) -> str:
-        return f"{self.source} {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+    def told(self, timezone: str) -> str:
+        """The source, and from when to when in a time zone."""
+        return f"{self.source} {local(self.start, timezone)} to {local(self.end, timezone)}"
 
 
 @dataclass(frozen=True)

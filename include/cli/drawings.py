@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.tree import Tree
 
 from include.features.description.lineage import Node
 from include.runtime.tables import print_table
+from include.wall_clock import local
 
 if TYPE_CHECKING:
     from include.features.description.preview import Distribution, Preview
@@ -33,9 +33,9 @@ def lineage_tree(node: Node) -> Tree:
     return _grow(None, node, set())
 
 
-def print_preview(console: Console, preview: Preview) -> None:
+def print_preview(console: Console, preview: Preview, timezone: str) -> None:
     """Sample, distributions and cost."""
-    at = f"{preview.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    at = local(preview.as_of, timezone)
     console.print(f"{preview.view} of {preview.tenant} at {at}", markup=False, highlight=False)
     if preview.sample:
         rows = [{k: _value(v) for k, v in row.items() if k != "as_of"} for row in preview.sample]

@@ -20,11 +20,13 @@ from include.cli.shared import (
     one,
     parse_instant,
     print_json,
+    readable,
     stores,
 )
 from include.cli.skew import skew
 from include.errors import ConfigError, UnknownNameError
 from include.runtime.tables import print_table
+from include.wall_clock import PLATFORM, localised
 
 if TYPE_CHECKING:
     from include.features.description.catalogue_page import Catalogue
@@ -176,19 +178,18 @@ def preview(
     from include.features.description.local_file import find
     from include.features.description.preview import preview as compute
 
-    declared, config = find(view), one(tenant)
-    activate()
+    declared, config = find(view), readable(tenant)
     computed = compute(
         config,
         declared,
-        parse_instant(as_of) if as_of else datetime.now(UTC),
+        parse_instant(as_of, config.timezone) if as_of else datetime.now(UTC),
         lake=wiring.lake(),
         rows=rows,
     )
     if as_json:
         print_json(asdict(computed))
     else:
-        print_preview(console, computed)
+        print_preview(console, computed, config.timezone)
 
 
 @app.command()
@@ -202,14 +203,17 @@ def freshness(
     """How old each tenant's online views are, against their TTL."""
     from include.cli.freshness import freshness as compute
 
-    tenants = [one(tenant)] if tenant is not None else [*fleet().tenants.values()]
+    tenants = [readable(tenant)] if tenant is not None else [*fleet().tenants.values()]
     activate()
-    instant = parse_instant(at, "--at") if at else datetime.now(UTC)
+    zone = tenants[0].timezone if tenant is not None else PLATFORM
+    instant = parse_instant(at, zone, "--at") if at else datetime.now(UTC)
     rows = compute(tenants, instant, stores().online)
     if as_json:
         print_json(rows)
     else:
-        print_table(console, rows, title="Online views")
+        zones = {one.id: one.timezone for one in tenants}
+        shown = [localised(row, zones[row["tenant"]]) for row in rows]
+        print_table(console, shown, title="Online views")
 
 
 def _catalogue() -> Catalogue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from include.cli.shared import activate, installed
+from include.cli.shared import activate, installation_there
 from include.errors import TenantryError
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import lake_table
@@ -17,7 +17,7 @@ def gone_sources(tenant: TenantConfig) -> list[str]:
 
     Nothing where there is no installation, or where the rows are another owner's.
     """
-    if not installed():
+    if not installation_there():
         return []
     from include import wiring
     from include.storage import ownership

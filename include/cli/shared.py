@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +15,10 @@ from rich.markup import escape
 
 from include import use_cases
 from include.errors import ConfigError, UnknownNameError
-from include.handoffs import instant
+from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
+from include.wall_clock import PLATFORM, instant_in
 
 if TYPE_CHECKING:
     from include.stores import Stores
@@ -33,32 +36,67 @@ def activate() -> None:
     control.activate()
 
 
-def installed() -> bool:
-    """Whether there is an installation to ask."""
-    from include.runtime import state
-
-    return bool(os.environ.get("TENANTRY_DATABASE_URL")) or state.locate().postgres.is_dir()
-
-
 def fleet() -> Fleet:
     """All tenants."""
     return load_fleet(tenants_folder(), use_cases.names())
 
 
-def one(tenant_id: str) -> Any:
-    """One tenant."""
+def one(tenant_id: str) -> TenantConfig:
+    """One tenant, whoever has its data."""
     return find_tenant(tenants_folder(), tenant_id, use_cases.names())
 
 
-def parse_instant(text: str, option: str = "--as-of") -> datetime:
-    """An ISO instant; without an offset it means UTC."""
+def readable(tenant_id: str) -> TenantConfig:
+    """One tenant, whose data is its own and lies where its file says; without an installation,
+    nobody else can have it.
+
+    Raises:
+        IsolationError: the data is somebody else's, or sealed.
+        ConfigError: it lies in another region, or with another isolation.
+        UnavailableError: it is being moved or erased, or nobody can be asked.
+    """
+    config, there = one(tenant_id), installation_there()
+    activate()
+    if there:
+        from include.storage import ownership
+
+        ownership.check(config)
+    return config
+
+
+def installation_there() -> bool:
+    """Whether there is a Postgres to ask, whether or not it runs; before `activate` names one."""
+    from include.runtime import state
+
+    return bool(os.environ.get("TENANTRY_DATABASE_URL")) or state.locate().postgres.is_dir()
+
+
+@contextmanager
+def changing(owner: TenantRef) -> Iterator[None]:
+    """While a command changes what an owner has: nobody moves or erases that meanwhile."""
+    from include.storage import ownership
+
+    with ownership.at_work(owner.id):
+        if not is_global(owner.id):
+            ownership.check(one(owner.id))
+        yield
+
+
+def parse_instant(text: str, timezone: str, option: str = "--as-of") -> datetime:
+    """An ISO instant or day; without an offset on the clocks of a time zone."""
     try:
-        parsed = instant(text)
+        parsed = instant_in(text, timezone)
     except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text!r} is not an instant such as 2017-10-23") from None
     if not 1970 <= parsed.year <= 2199:  # as far as events are taken
         raise ConfigError(f"{option} {text!r} is not within the years from 1970 to 2199")
     return parsed
+
+
+def timezone_of(owner_id: str) -> str:
+    """The time zone of a tenant; of owners of global models, and of whoever has no file, UTC."""
+    found = None if is_global(owner_id) else fleet().tenants.get(owner_id)
+    return PLATFORM if found is None else found.timezone
 
 
 def print_json(value: Any) -> None:
@@ -76,12 +114,14 @@ def print_problems(loaded: Fleet) -> None:
 def owner_of(tenant: str, use_case: str | None) -> tuple[TenantRef, str, list[str]]:
     """Whose models are meant, the time zone of its days, and the use cases asked for."""
     if is_global(tenant):
-        owner, timezone, known = _global_owner(tenant), "UTC", sorted(use_cases.names())
+        owner, timezone, known = _global_owner(tenant), PLATFORM, sorted(use_cases.names())
     else:
         config = one(tenant)
         owner, timezone, known = config.ref, config.timezone, list(config.use_cases)
     if use_case is not None and use_case not in known:
         raise UnknownNameError("use case", use_case, known, f"tenant {tenant}")
+    if not is_global(tenant):
+        readable(tenant)
     return owner, timezone, known if use_case is None else [use_case]
 
 

@@ -29,6 +29,7 @@ from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import Source, TenantConfig
 from include.tenants.intervals import next_end
+from include.wall_clock import local
 
 log = logging.getLogger(__name__)
 
@@ -87,9 +88,9 @@ def ingest(
             try:
                 done.append(_ingest_slice(reading, source, part))
             except (IsolationError, SourceError) as error:
+                start, end = (local(at, tenant.timezone) for at in (part.start, part.end))
                 raise type(error)(
-                    f"tenant {tenant.id}, source {source.name}, {part.start:%Y-%m-%d %H:%M} to "
-                    f"{part.end:%Y-%m-%d %H:%M}: {error}"
+                    f"tenant {tenant.id}, source {source.name}, {start} to {end}: {error}"
                 ) from None
     return Ingested(
         tenant=tenant.id,

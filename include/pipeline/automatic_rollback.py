@@ -59,6 +59,7 @@ def roll_back_decayed(run: Run) -> Promotion | None:
             for figure in before
             if figure.baseline is not None
         ],
+        timezone=run.tenant.timezone,
     )
     return roll_back_if_decayed(
         ref,

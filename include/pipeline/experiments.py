@@ -103,6 +103,7 @@ def begin(
         by=by,
         because=because,
         probabilities=use_cases.get(use_case).task == "classification",
+        timezone=tenant.timezone,
     )
 
 

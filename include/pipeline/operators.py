@@ -181,14 +181,15 @@ def _run_stage_bounded(operator: StageOperator | DecidingOperator, context: Cont
         result = steps.execute(stage, retrain, received)
     else:
         started, ended = _interval(context)
-        pipeline = runs.open_pipeline(
-            owner,
-            operator.use_case,
-            start=started,
-            end=ended,
-            report=bool(params.get("report")),
-            connect=through_airflow,
-        )
+        with _refused_for_good():
+            pipeline = runs.open_pipeline(
+                owner,
+                operator.use_case,
+                start=started,
+                end=ended,
+                report=bool(params.get("report")),
+                connect=through_airflow,
+            )
         result = steps.execute(stage, pipeline, received)
     ti.xcom_push(HANDOFF, pack(result))
     return result

@@ -24,7 +24,7 @@ from include.pipeline.operators import (
     RetentionOperator,
     TaskHistoryOperator,
 )
-from include.pipeline.stages import GLOBAL_STAGES
+from include.pipeline.stages import GLOBAL_SCHEDULE, GLOBAL_STAGES
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import (
     CONSENT_DAG,
@@ -36,7 +36,6 @@ from include.tenants.namespace import (
 )
 from include.tenants.pooling import shared_use_cases
 
-_GLOBAL_SCHEDULE: Final = "0 5 1 * *"
 _RETENTION_SCHEDULE: Final = "0 2 * * *"
 _CONSENT_SCHEDULE: Final = "0 1 * * *"
 
@@ -122,7 +121,7 @@ def _global(use_case: str, pools: Mapping[TenantRef, Sequence[TenantConfig]]) ->
         global_dag_id(use_case),
         description=f"Global {use_case} models",
         doc_md=_global.__doc__,
-        schedule=CronDataIntervalTimetable(_GLOBAL_SCHEDULE, "UTC"),
+        schedule=CronDataIntervalTimetable(GLOBAL_SCHEDULE, "UTC"),
         start_date=min(tenant.history_start for tenant in members),
         end_date=None if None in ends else max(end for end in ends if end),
         catchup=False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -22,12 +22,18 @@ from include.stores import Stores
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet
 from include.tenants.namespace import dag_id
+from include.wall_clock import local_day
 
 log = logging.getLogger(__name__)
 
 
-def fleet_status(fleet: Fleet, stores: Stores, airflow_url: str = "") -> list[dict[str, Any]]:
+def fleet_status(
+    fleet: Fleet, stores: Stores, airflow_url: str = "", *, refused: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """One row per tenant and use case; a tenant whose database cannot be read says so in its row.
+
+    Args:
+        refused: ids of those whose data is not to be read where their files say that it lies.
 
     Raises:
         UnavailableError: not one tenant's database answers.
@@ -36,15 +42,17 @@ def fleet_status(fleet: Fleet, stores: Stores, airflow_url: str = "") -> list[di
     errors: list[UnavailableError] = []
     for tenant in fleet.tenants.values():
         for use_case in tenant.use_cases:
+            unavailable = {"tenant": tenant.id, "use_case": use_case, "champion": "unavailable"}
+            if tenant.id in refused:
+                rows.append({**_EMPTY, **unavailable})
+                continue
             try:
                 rows.append(_status(tenant, use_case, stores, airflow_url))
             except (*TENANT_ERRORS, OSError) as error:
                 log.warning("status of %s/%s: %s", tenant.id, use_case, error)
                 if isinstance(error, UnavailableError):
                     errors.append(error)
-                rows.append(
-                    {**_EMPTY, "tenant": tenant.id, "use_case": use_case, "champion": "unavailable"}
-                )
+                rows.append({**_EMPTY, **unavailable})
     if errors and len(errors) == len(rows):
         raise errors[0]
     return rows
@@ -75,7 +83,7 @@ def _recorded(
         raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
     lake = wiring.lake_files()
     decided = stores.promotions.history(tenant.ref, use_case)
-    facts = lifecycle.facts_of(decided)
+    facts = lifecycle.facts_of(decided, tenant.timezone)
     if facts.held and all(
         incident.closed_at for incident in suspected(stores.incidents, tenant.ref, use_case)
     ):
@@ -101,7 +109,9 @@ def _recorded(
             for decision in decided
         ],
         "drift_verdicts": [_verdict(v) for v in stores.drift.verdicts(tenant.ref, use_case)],
-        "retrains": [_retrain(r) for r in stores.retrains.history(tenant.ref, use_case)],
+        "retrains": [
+            _retrain(r, tenant.timezone) for r in stores.retrains.history(tenant.ref, use_case)
+        ],
         "live_metrics": [
             {
                 "as_of": live.as_of,
@@ -154,7 +164,7 @@ def _verdict(verdict: DriftVerdict) -> dict[str, Any]:
     }
 
 
-def _retrain(request: RetrainRequest) -> dict[str, Any]:
+def _retrain(request: RetrainRequest, timezone: str) -> dict[str, Any]:
     return {
         "as_of": request.as_of,
         "decision": request.decision,
@@ -162,7 +172,7 @@ def _retrain(request: RetrainRequest) -> dict[str, Any]:
         "state": request.state,
         "outcome": request.outcome,
         "outcome_details": request.outcome_details,
-        "effect": str(request.effect or ""),
+        "effect": request.effect.told(timezone) if request.effect else "",
     }
 
 
@@ -200,16 +210,16 @@ def _status(
         "baseline": baseline,
         "live": _live(live),
         "drift": ", ".join(dict.fromkeys([*(v["verdict"] for v in verdicts[-1:]), *incidents])),
-        "retrains": _retrains(asked),
+        "retrains": _retrains(asked, tenant.timezone),
         "online": _online(tenant, use_case, stores.online),
         "link": f"{airflow_url}/dags/{dag_id(tenant.id, 'pipeline')}" if airflow_url else "",
     }
 
 
-def _retrains(asked: Sequence[Mapping[str, Any]]) -> str:
+def _retrains(asked: Sequence[Mapping[str, Any]], timezone: str) -> str:
     """The newest ones: a day tells which only within a year."""
     newest = [
-        f"{retrain['as_of']:%m-%d} {retrain['outcome'] or retrain['state']}"
+        f"{local_day(retrain['as_of'], timezone)[5:]} {retrain['outcome'] or retrain['state']}"
         for retrain in asked[-_NEWEST:]
     ]
     earlier = len(asked) - len(newest)
@@ -223,7 +233,7 @@ def _online(tenant: TenantConfig, use_case: str, online: OnlineStore) -> str:
         return ""
     there = {(view.view, view.fingerprint): view.watermark for view in online.freshness(tenant.ref)}
     marks = [there[key] for view in views if (key := (view.name, view.fingerprint)) in there]
-    until = f" to {min(marks):%Y-%m-%d}" if marks else ""
+    until = f" to {local_day(min(marks), tenant.timezone)}" if marks else ""
     return f"{len(marks)} of {len(views)} views{until}"
 
 

@@ -11,6 +11,7 @@ from include.registry.promotions import Promotions
 from include.tenants.namespace import TenantRef
 from include.training.due import Due, TrainingState, is_due
 from include.use_cases.declaration import UseCase
+from include.wall_clock import local_day
 
 
 def decided_training(run: Run | GlobalRun) -> Trained | None:
@@ -57,10 +58,12 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
         trainings_today=sum(d.as_of.date() == run.as_of.date() for d in decided),
         trainings_per_day=tenant.quota.trainings_per_day,
         data_loss=data_loss,
+        timezone=tenant.timezone,
     )
     due = is_due(state, run.as_of)
     if due.due and later and champion is not None:
-        return Due(False, f"a later training was already decided, as of {later[-1].as_of:%Y-%m-%d}")
+        on = local_day(later[-1].as_of, tenant.timezone)
+        return Due(False, f"a later training was already decided, as of {on}")
     return due
 
 

@@ -30,6 +30,7 @@ from include.quality.slices import CheckedSlice
 from include.quality.volume import Delivered, decide_incidents
 from include.storage.lake import Lake
 from include.tenants.config import Source, TenantConfig
+from include.wall_clock import local
 
 log = logging.getLogger("tenantry.quality")
 
@@ -150,11 +151,13 @@ def _inspect(
     )
     verdict = _verdict(refused, rows, set_aside, warnings, lost)
     shown = {slice_.source: slice_.shown for slice_ in judged}
-    lake.put(tenant.ref, path, report.render(tenant.name, interval, verdict, results, shown))
+    page = report.render(tenant.name, interval, verdict, results, shown, tenant.timezone)
+    lake.put(tenant.ref, path, page)
     refusal = ""
     if refused:
         refusal = _refusal(tenant, interval, refused, lake.file_path(tenant.ref, path))
-    changed = decide_incidents(interval, findings.volumes, data_losses(stage.incidents, tenant.ref))
+    losses = data_losses(stage.incidents, tenant.ref)
+    changed = decide_incidents(interval, findings.volumes, losses, tenant.timezone)
     known = stage.incidents.of_kind(tenant.ref, REFUSED_HOLE)
     gaps = [] if refused and of_the_run else decide_refusals(interval, refusal, known)
     if not refused:
@@ -171,7 +174,8 @@ def _inspect(
             if not refused
         ],
     )
-    log.info("quality %s [%s, %s): %s", tenant.id, interval.start, interval.end, verdict)
+    start, end = (local(at, tenant.timezone) for at in (interval.start, interval.end))
+    log.info("quality %s, %s to %s: %s", tenant.id, start, end, verdict)
     if refused:
         log.error("quality %s", refusal)
         rows = set_aside = 0
@@ -226,8 +230,9 @@ def _refusal(
         + ")"
         for r in refused
     )
+    start, end = (local(at, tenant.timezone) for at in (interval.start, interval.end))
     return (
-        f"{tenant.id} [{interval.start.isoformat()}, {interval.end.isoformat()}): checks not met: "
-        f"{checks}. Nothing was accepted; report: {path}. Correct the source or its mapping in "
-        "the tenant's file, then run the interval again"
+        f"{tenant.id}, {start} to {end}: checks not met: {checks}. Nothing was "
+        f"accepted; report: {path}. Correct the source or its mapping in the tenant's file, then "
+        "run the interval again"
     )

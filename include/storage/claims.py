@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from include.errors import ConfigError, IsolationError, TenantryError, UnavailableError
 from include.tenants.namespace import TenantRef
+from include.wall_clock import PLATFORM, local
 
 #: States in which nobody but the step that is under way may touch the data.
 _UNDER_WAY: Final = {
@@ -85,9 +86,10 @@ def decide_claim(
     if owner.state == "sealed":
         return _refused(
             IsolationError(
-                f"{tenant.id!r} was removed on {owner.changed_at:%Y-%m-%d} by {owner.actor}, and "
-                f"its data is sealed. `tenantry tenants remove {tenant.id} --erase` makes room for "
-                f"a new tenant; `tenantry tenants unseal {tenant.id}` lets the same one go on"
+                f"{tenant.id!r} was removed on {local(owner.changed_at, PLATFORM)} by "
+                f"{owner.actor}, and its data is sealed. `tenantry tenants remove {tenant.id} "
+                f"--erase` makes room for a new tenant; `tenantry tenants unseal {tenant.id}` lets "
+                "the same one go on"
             )
         )
     if owner.state in _UNDER_WAY:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
-from include.errors import IsolationError, UnavailableError
+from include.errors import IsolationError, TenantryError, UnavailableError
 from include.storage.claims import Claim, TenantOwner, copied_key, decide_claim, key_digest
 from include.storage.lake_files import LakeFiles
 from include.storage.postgres import Connection, tenant_transaction
@@ -113,6 +113,17 @@ def admitted(tenants: Iterable[TenantConfig]) -> list[TenantConfig]:
     """
     known = owners()
     return [tenant for tenant in tenants if _is_admitted(tenant, known.get(tenant.id))]
+
+
+def refusals(tenants: Iterable[TenantConfig]) -> dict[str, TenantryError]:
+    """Why the data of those that have any is not their files' to be read, where it lies; by id."""
+    known = owners()
+    decided = {
+        one.id: decide_claim(one.ref, one.key, known[one.id]).refusal
+        for one in tenants
+        if one.id in known
+    }
+    return {tenant_id: refusal for tenant_id, refusal in decided.items() if refusal is not None}
 
 
 @contextmanager

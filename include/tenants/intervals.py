@@ -6,7 +6,8 @@ schedule with which Airflow itself loses its way there is refused (`tenants.cloc
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from croniter import croniter
@@ -14,6 +15,9 @@ from croniter import croniter
 from include.handoffs import Interval
 from include.tenants.config import TenantConfig
 from include.tenants.ticks import instant, local_time, next_tick
+
+#: No clock is put forward or back by more.
+_LARGEST_CHANGE: Final = timedelta(hours=3)
 
 
 def last_interval(tenant: TenantConfig, until: datetime) -> Interval:
@@ -27,6 +31,15 @@ def last_interval(tenant: TenantConfig, until: datetime) -> Interval:
     while (following := next_end(tenant, end)) <= until:
         start, end = end, following
     return Interval(start, end)
+
+
+def last_tick(schedule: str, timezone: str, until: datetime) -> datetime:
+    """The newest tick of a schedule that is not after an instant; of one that names its hours."""
+    zone = ZoneInfo(timezone)
+    ticks = croniter(schedule, local_time(until, zone) + _LARGEST_CHANGE)
+    while (tick := instant(ticks.get_prev(datetime), zone)) > until:
+        pass
+    return tick
 
 
 def next_end(tenant: TenantConfig, after: datetime) -> datetime:

@@ -45,6 +45,7 @@ from include.training.swings import Earlier
 from include.training.windows import TrainingWindows
 from include.use_cases.declaration import Gates, UseCase
 from include.use_cases.losses import told
+from include.wall_clock import PLATFORM, local_day
 
 TRIGGERS: Final = ("scheduled", "drift", "manual")
 
@@ -79,10 +80,12 @@ def train(
         )
     pinned = Pinned(tenant, built.events, built.attributes, built.lost)
     data = build(use_case, [pinned], built.as_of, lake)
-    notes = _lost_notes(data.windows, built.lost)
+    notes = _lost_notes(data.windows, built.lost, tenant.timezone)
     contenders = baselines(use_case, data)
     if global_champion is not None:
-        contenders += as_is("global", global_champion, use_case, data, built.as_of, notes)
+        contenders += as_is(
+            "global", global_champion, use_case, data, built.as_of, notes, tenant.timezone
+        )
     override = tenant.use_cases.get(use_case.name)
     minimum = (override.minimum_rows if override else None) or use_case.gates.minimum_rows
     gates = replace(use_case.gates, minimum_rows=minimum)
@@ -241,6 +244,7 @@ class _Run:
             **facts,
             "tenant": self.owner.id,
             "as_of": self.as_of.isoformat(),
+            "timezone": PLATFORM if self.contributors else self.sources[0].tenant.timezone,
             "trigger": self.trigger,
             "code_revision": self.code_revision,
         }
@@ -352,14 +356,14 @@ class _Run:
         )
 
 
-def _lost_notes(windows: TrainingWindows, lost: Sequence[LostDays]) -> list[str]:
+def _lost_notes(windows: TrainingWindows, lost: Sequence[LostDays], timezone: str) -> list[str]:
     """A note on the snapshots that were left out, as their labels reach into lost days."""
     if not windows.left_out:
         return []
-    days = ", ".join(f"{at:%Y-%m-%d}" for at in windows.left_out)
+    days = ", ".join(local_day(at, timezone) for at in windows.left_out)
     return [
         f"{len(windows.left_out)} snapshots were left out ({days}): their labels reach into days "
-        f"of which rows are lost ({told(lost)})."
+        f"of which rows are lost ({told(lost, timezone)})."
     ]
 
 
