@@ -8,9 +8,18 @@ from datetime import timedelta
 import pytest
 from feature_tables import Check
 
-from include.features.conditions import Condition, at_least, below, between, equals, one_of
+from include.features.conditions import (
+    Condition,
+    at_least,
+    below,
+    between,
+    equals,
+    not_below,
+    one_of,
+)
 from include.features.declarations import (
     ACCOUNT,
+    ALL_HISTORY,
     Aggregation,
     AttributeLookup,
     Derived,
@@ -158,6 +167,57 @@ def test_condition(check: Check, condition: Condition, amounts: float) -> None:
         expect=f"""
             user | as_of      | sum_amount_all
             ann  | 2024-03-06 | {amounts}
+        """,
+    )
+
+
+def test_not_below_holds_where_nothing_is_said(check: Check) -> None:
+    """What has no value is not below anything; what is 0 is not below 0."""
+    check(
+        Aggregation("count"),
+        where=(not_below("amount", 0),),
+        events="""
+            user | at         | amount
+            ann  | 2024-03-01 | -
+            ann  | 2024-03-01 | nan
+            ann  | 2024-03-01 | 0
+            ann  | 2024-03-01 | -0.0
+            ann  | 2024-03-01 | 2
+            bob  | 2024-03-01 | -0.01
+        """,
+        expect="""
+            user | as_of      | count_all
+            ann  | 2024-03-06 | 5
+            bob  | 2024-03-06 | 0
+        """,
+    )
+
+
+def test_net_count_subtracts_returns(check: Check) -> None:
+    """Events of negative quantity or amount count against the others, and so do their values."""
+    check(
+        Aggregation("net_count"),
+        Aggregation("net_count", "item_id", (ALL_HISTORY, timedelta(days=2))),
+        Aggregation("net_count", None, (ALL_HISTORY,), (equals("item_id", "tea"),), "tea"),
+        events="""
+            user | at         | item | quantity | amount
+            ann  | 2024-03-01 | tea  | 1        | 4
+            ann  | 2024-03-02 | tea  | 2        | 8
+            ann  | 2024-03-03 | ale  | -        | -
+            ann  | 2024-03-04 | tea  | -3       | -12
+            bob  | 2024-03-01 | tea  | -1       | -
+            cat  | 2024-03-01 | ink  | 1        | -5
+            cat  | 2024-03-02 | ink  | 0        | 0
+            eve  | 2024-03-01 | tea  | -1       | -5
+            eve  | 2024-03-01 | -    | 1        | 5
+        """,
+        expect="""
+            user|as_of     |net_count_all|net_count_item_id_all|net_count_item_id_2d|tea_net_count_all
+            ann |2024-03-05|2            |1                    |0                   |1
+            bob |2024-03-05|-1           |-1                   |0                   |-1
+            cat |2024-03-05|0            |0                    |0                   |0
+            dan |2024-03-05|0            |0                    |0                   |0
+            eve |2024-03-05|0            |-1                   |0                   |-1
         """,
     )
 

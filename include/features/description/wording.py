@@ -42,6 +42,7 @@ _FUNCTIONS: Final[dict[Function, str]] = {
     "days_active": "number of days with an event",
     "entropy": "entropy (how evenly spread) of {}",
     "trend": "{}",
+    "net_count": "{}",
 }
 _COMPARISONS: Final = {"at_least": "≥", "below": "<"}
 
@@ -104,6 +105,12 @@ def _function_words(aggregation: Aggregation) -> str:
     value = aggregation.value
     if aggregation.function == "trend":
         value = f"sum of {value}" if value else "number of events"
+    if aggregation.function == "net_count":
+        value = (
+            f"number of different {value}, returns' subtracted"
+            if value
+            else ("number of events less returns")
+        )
     read = f" as a {aggregation.read_as}" if aggregation.read_as else ""
     return _FUNCTIONS[aggregation.function].format(value) + read
 
@@ -121,6 +128,8 @@ def _over(text: str, aggregation: Aggregation, window: timedelta) -> str:
 def _comparison(column: object, operator: object, *values: object) -> str:
     listed = ", ".join(map(_literal, values))
     match operator:
+        case "not_below":
+            return f"{column} is missing or ≥ {listed}"
         case "missing":
             return f"{column} is missing"
         case "present":
