@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from include import use_cases
 from include.errors import ConfigError, UnknownNameError
-from include.handoffs import instant
+from include.handoffs import INSTANTS, instant
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
 
@@ -48,8 +48,10 @@ def parse_instant(text: str, option: str = "--as-of") -> datetime:
         found = instant(text)
     except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text!r} is not an instant such as 2017-10-23") from None
-    if not 1970 <= found.year <= 2199:  # as far as events are taken
-        raise ConfigError(f"{option} {text!r} is not within the years from 1970 to 2199")
+    first, end = INSTANTS
+    if not first <= found < end:
+        years = f"{first.year} to {end.year - 1}"
+        raise ConfigError(f"{option} {text!r} is not within the years from {years}")
     return found
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import reduce
 from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
@@ -322,7 +321,10 @@ class Aggregation:
             return Ratio(Difference(now, Difference(both, now)), both)
         if self.function == "net_count":
             stand, *back = (Feature(p.feature(window)) for p in self.primitives(window))
-            return reduce(Difference, back, stand)
+            net: Expression = stand
+            for part in back:
+                net = Difference(net, part)
+            return net
         return Feature(self.feature(window))
 
     @property

@@ -15,11 +15,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.handoffs import INSTANTS
 from include.ingestion.columns import numbers, texts
 from include.storage.canonical import TIMESTAMP
 
 #: What lies outside is a typing error or a sentinel, not a date.
-ENDS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+ENDS: Final = INSTANTS
 _ROOM: Final = timedelta(days=2)  #: for any time zone
 #: Microseconds of a unit of time since 1970.
 EPOCH_UNITS: Final = {"epoch_s": 1e6, "epoch_ms": 1e3, "epoch_us": 1.0}
@@ -36,7 +37,7 @@ _ISO: Final = re.compile(
 
 
 def instants(column: pa.Array, timezone: str, form: str = "iso") -> pa.Array:
-    """As UTC microseconds; what is no instant, or lies outside 1970–2199, becomes null.
+    """As UTC microseconds; what is no instant, or lies outside 1800–2199, becomes null.
 
     Args:
         timezone: of values that carry none. A local time that occurs twice means the first; one

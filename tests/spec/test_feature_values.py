@@ -346,6 +346,29 @@ def test_local_time_where_the_offset_changes_within_an_hour(check: Check) -> Non
     )
 
 
+def test_events_from_before_1970_are_like_others(check: Check) -> None:
+    """An archive's days and hours are those of its clocks, and windows hold them."""
+    check(
+        Aggregation("count", windows=(timedelta(days=1), ALL_HISTORY)),
+        Aggregation("days_active"),
+        Aggregation("time_since_first"),
+        Aggregation("sum", "amount"),
+        Aggregation("count", where=(equals("local_hour", 23),), label="late"),
+        timezone="America/New_York",
+        events="""
+            user | at               | amount
+            ann  | 1965-07-01 03:30 | 1
+            ann  | 1965-07-01 04:00 | 2
+            ann  | 1965-12-31 23:30 | 4
+        """,
+        expect="""
+            user|as_of           |count_1d|count_all|days_active_all|time_since_first_all|{}
+            ann |1965-07-01 04:30|2       |2        |2              |0.041666666666666664|3|1
+            ann |1970-01-01      |0       |3        |3              |1644.8541666666667  |7|1
+        """.format("sum_amount_all|late_count_all"),
+    )
+
+
 def test_first_and_last_read_as_they_are_told(check: Check) -> None:
     """Unasked a property as a number and an attribute as a text; what cannot be read is skipped."""
     check(
