@@ -61,7 +61,10 @@ def instants(column: pa.Array, timezone: str, form: str = "iso") -> pa.Array:
 
 def _of_epochs(values: pa.Array, unit: float) -> pa.Array:
     microseconds = pc.round(pc.multiply(values, unit))
-    near = pc.less(pc.abs(microseconds), ENDS[1].timestamp() * 1e6)
+    # a count of less than nothing is a sentinel: -1 says "never"
+    near = pc.and_(
+        pc.greater_equal(microseconds, 0), pc.less(microseconds, ENDS[1].timestamp() * 1e6)
+    )
     return pc.if_else(near, microseconds, None).cast(pa.int64()).cast(TIMESTAMP)
 
 

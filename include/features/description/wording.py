@@ -44,6 +44,7 @@ _FUNCTIONS: Final[dict[Function, str]] = {
     "trend": "{}",
     "net_count": "{}",
 }
+_LESS_RETURNS: Final = "number of events less returns"
 _COMPARISONS: Final = {"at_least": "≥", "below": "<"}
 
 
@@ -106,11 +107,7 @@ def _function_words(aggregation: Aggregation) -> str:
     if aggregation.function == "trend":
         value = f"sum of {value}" if value else "number of events"
     if aggregation.function == "net_count":
-        value = (
-            f"number of different {value}, returns' subtracted"
-            if value
-            else ("number of events less returns")
-        )
+        value = f"number of different {value} less those of returns" if value else _LESS_RETURNS
     read = f" as a {aggregation.read_as}" if aggregation.read_as else ""
     return _FUNCTIONS[aggregation.function].format(value) + read
 
