@@ -130,7 +130,7 @@ def test_show_draws_the_way_to_the_tenants_columns(tenantry: Tenantry) -> None:
     assert "sum_properties_discount_90d / sum_amount_90d" in out
     assert "properties.discount ← store-367/pos: retail_disc" in out
     assert out.count("event column user_id ← store-367/pos: household_id") == 1
-    assert out.count("stream Order Completed, as above") == 3
+    assert out.count("stream Order Completed where it is no return, as above") == 3
 
 
 def test_show_as_json_has_the_whole_lineage(tenantry: Tenantry) -> None:

@@ -24,6 +24,7 @@ from include.features.expressions import (
     OnlyIf,
     Ratio,
 )
+from include.features.returns import NO_RETURN
 from include.features.views import FeatureView
 
 _UNITS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
@@ -74,8 +75,11 @@ def attribute_words(lookup: AttributeLookup) -> str:
 
 def condition_words(conditions: Iterable[Condition]) -> list[str]:
     """The same texts, in the same order, for conditions that are true of the same events."""
-    parts = {json.dumps(part): part for c in conditions for part in c.meaning()}
-    return [_comparison(*parts[key]) for key in sorted(parts)]
+    given = list(conditions)
+    purchases = set(NO_RETURN) <= set(given)
+    others = [one for one in given if not purchases or one not in NO_RETURN]
+    parts = {json.dumps(part): part for c in others for part in c.meaning()}
+    return [*["it is no return"] * purchases, *(_comparison(*parts[key]) for key in sorted(parts))]
 
 
 def expression_words(expression: Expression) -> str:
