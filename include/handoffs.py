@@ -20,6 +20,10 @@ _NOT_KEPT: Final = {"kept": False}
 #: a number, and one that is none, is kept as text.
 _TOO_LARGE: Final = 2.0**63
 
+#: Instants that the tables hold: what 64 bits of nanoseconds count, which other readers of the lake
+#: do, with room on both sides. What lies outside is no instant to anything here.
+INSTANTS: Final = (datetime(1800, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+
 
 @dataclass(frozen=True)
 class Interval:

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from include import use_cases
 from include.errors import ConfigError, UnknownNameError
+from include.handoffs import INSTANTS
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
@@ -88,8 +89,10 @@ def parse_instant(text: str, timezone: str, option: str = "--as-of") -> datetime
         parsed = instant_in(text, timezone)
     except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text!r} is not an instant such as 2017-10-23") from None
-    if not 1970 <= parsed.year <= 2199:  # as far as events are taken
-        raise ConfigError(f"{option} {text!r} is not within the years from 1970 to 2199")
+    first, end = INSTANTS
+    if not first <= parsed < end:
+        years = f"{first.year} to {end.year - 1}"
+        raise ConfigError(f"{option} {text!r} is not within the years from {years}")
     return parsed
 
 

@@ -15,6 +15,7 @@ from include.features.conditions import Condition
 from include.features.declarations import Aggregation
 from include.features.expressions import features_of
 from include.features.requests import RequestColumns, column_of
+from include.features.returns import SIGNS
 from include.features.views import FeatureService, FeatureView
 
 #: That an event happened, when, and to whom.
@@ -84,6 +85,8 @@ def _of_aggregation(part: Aggregation) -> frozenset[str]:
 
 
 def _of_condition(condition: Condition) -> list[str]:
+    if condition in SIGNS:  # whether it happened, or took something back
+        return []
     column: Column = condition.source
     if column.name == "event":
         return [f"{EVENT}{value}" for value in condition.values if condition.operator == "one_of"]

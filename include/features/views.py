@@ -268,7 +268,8 @@ def columns_read(view: FeatureView) -> tuple[Column, ...]:
         return ()
     columns = [condition.source for condition in view.stream.where]
     for aggregation in (*view.aggregations, *view.inputs):
-        columns += [condition.source for condition in aggregation.where]
-        if aggregation.source is not None:
-            columns.append(aggregation.source)
+        for part in aggregation.primitives(aggregation.windows[0]):
+            columns += [condition.source for condition in part.where]
+            if part.source is not None:
+                columns.append(part.source)
     return tuple(columns)

@@ -275,7 +275,7 @@ def _number_checks(rows: Rows, column: str, values: pa.Array) -> list[tuple[pa.A
 
 
 def _no_instant(form: str) -> str:
-    return f"no instant between 1970 and 2199 by `timestamp_format: {form}`"
+    return f"no instant between 1800 and 2199 by `timestamp_format: {form}`"
 
 
 def _spelling(source: Source) -> Spelling:

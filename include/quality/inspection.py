@@ -15,7 +15,7 @@ from pathlib import Path
 from include.errors import IsolationError, QualityError
 from include.handoffs import Checked, Ingested, Interval
 from include.incidents import Incidents
-from include.quality import accepted, facts, landing, report, slices
+from include.quality import accepted, facts, landing, plausible, report, slices, suites
 from include.quality.checks import Checks, Inspection, Result, UnacceptedRows
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.incidents import (
@@ -191,16 +191,18 @@ def _slice(
     delivered: Mapping[str, Sequence[Delivered]],
 ) -> CheckedSlice:
     kind = "events" if source.events else "attributes"
+    accepted = lake.dataset(tenant.ref, kind)
+    recorded = delivered.get(source.name, ())
     span = landing.slice_to_check(
-        tenant,
-        interval,
-        delivered.get(source.name, ()),
-        landed.table(kind),
-        lake.dataset(tenant.ref, kind),
-        source.name,
+        tenant, interval, recorded, landed.table(kind), accepted, source.name
     )
     rows = landed.slice(kind, source.name, span)
-    return CheckedSlice(source.name, kind, span, rows, landing.repeated_ids(landed, rows))
+    if kind == "events":
+        limits = plausible.limits_of(source, span, landed, rows, accepted)
+        checks = suites.event_row_checks(limits, tenant.history_start)
+    else:
+        checks = suites.attribute_row_checks()
+    return CheckedSlice(source.name, kind, span, rows, landing.repeated_ids(landed, rows), checks)
 
 
 def _accept(tenant: TenantConfig, judged: Sequence[CheckedSlice], lake: Lake) -> None:

@@ -22,6 +22,9 @@ from include.tenants.config import TenantConfig
 #: From this many events on, a share of them is judged and not only noted.
 MANY: Final = 100
 
+#: An event that takes something back, and is none of its name.
+_RETURNED: Final = "coalesce(quantity, 0) < 0 OR coalesce(amount, 0) < 0"
+
 Facts = dict[str, float | None]
 
 
@@ -220,7 +223,7 @@ def needs_facts(landing: Landing, needs: DataNeeds, interval: Interval) -> Facts
     ((events, labels, active, *present),) = landing.query(
         f"SELECT count(*), count(*) FILTER (event = ?), "  # noqa: S608
         f"count(DISTINCT {needs.entity_columns[0]}), {columns} FROM landed "
-        f"WHERE event IN ({names})",
+        f"WHERE event IN ({names}) AND NOT ({_RETURNED})",
         landing.slice("events", None, interval),
         needs.label_event,
         *needs.events,

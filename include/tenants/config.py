@@ -25,6 +25,7 @@ from include.tenants.fields import (
     Day,
     Delay,
     Duration,
+    Measure,
     Name,
     Number,
     Region,
@@ -80,6 +81,10 @@ class EventMapping(StrictModel):
     group_id: Column | None = None  #: basket or session
     quantity: Column | None = None
     amount: Column | None = None
+    #: Least and largest number of a row; where nothing is said, the source's own past decides.
+    plausible: dict[Literal["quantity", "amount"], tuple[Measure, Measure]] = Field(
+        default_factory=dict
+    )
     properties: dict[Name, Column] = Field(default_factory=dict, max_length=MOST_NAMES)
 
     @model_validator(mode="after")
@@ -88,6 +93,15 @@ class EventMapping(StrictModel):
             raise ValueError("give exactly one of `event` and `event_column`")
         if not (self.user_id or self.account_id or self.item_id):
             raise ValueError("map at least one of `user_id`, `account_id` and `item_id`")
+        return self
+
+    @model_validator(mode="after")
+    def _plausible_of_what_is_mapped(self) -> EventMapping:
+        for name, (low, high) in self.plausible.items():
+            if getattr(self, name) is None:
+                raise ValueError(f"`plausible` names {name!r}, which is not mapped to a column")
+            if low >= high:
+                raise ValueError(f"`plausible` of {name!r} is empty: the lower bound comes first")
         return self
 
     def roles(self) -> Iterator[Role]:

@@ -298,5 +298,9 @@ Count = Annotated[int, BeforeValidator(_read_number), Field(le=1_000_000_000)]
 Number = Annotated[
     float, BeforeValidator(_read_number), Field(le=1_000_000_000, allow_inf_nan=False)
 ]
+#: A number of a tenant's own data, as far as floats tell whole numbers apart.
+Measure = Annotated[
+    float, BeforeValidator(_read_number), Field(ge=-(2**53), le=2**53, allow_inf_nan=False)
+]
 Scalar = bool | int | float | str
 Condition = Annotated[Scalar | tuple[Scalar, ...], BeforeValidator(_check_condition)]

@@ -73,7 +73,8 @@ class _Tracer:
 
     def _aggregation(self, aggregation: Aggregation, window: timedelta) -> Node:
         assert self.view.stream is not None  # FeatureView refuses an aggregation without
-        read = [condition.source for condition in aggregation.where]
+        parts = aggregation.primitives(window)
+        read = [condition.source for part in parts for condition in part.where]
         if aggregation.source is not None:
             read.insert(0, aggregation.source)
         made_of = [self._column(column) for column in dict.fromkeys(read)]
