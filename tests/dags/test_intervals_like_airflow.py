@@ -185,11 +185,12 @@ def strays(tenant: Scheduled, change: ClockChange, draw: random.Random) -> bool:
             return True
         for _ in range(8):
             now = change.at + (upcoming.end - change.at) * draw.random()
+            newest = upcoming if upcoming.end <= now else last
             for airflows in (
                 begun_at(timetable, now),
                 timetable.infer_manual_data_interval(run_after=pendulum.instance(now)),
             ):
-                if airflows.start < airflows.end <= now and not same(last, airflows):
+                if airflows.start < airflows.end <= now and not same(newest, airflows):
                     return True
     except (AssertionError, ValueError):
         return True
