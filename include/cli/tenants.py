@@ -371,7 +371,7 @@ def move(tenant: TenantId, dry_run: DryRun = False, as_json: Json = False) -> No
     if dry_run:
         found = moving.plan(config)
         if found is not None:
-            found = replace(found, withdrawn=moving.would_withdraw(config, found))
+            found = replace(found, withdrawn=moving.would_withdraw(config))
     else:
         found = moving.move(config, by=operator(), progress=told)
     if as_json:

@@ -137,9 +137,10 @@ def move(tenant: TenantConfig, *, by: str, progress: Progress = lambda _: None) 
         return replace(wanted, withdrawn=withdrawn)
 
 
-def would_withdraw(tenant: TenantConfig, wanted: Move) -> tuple[ChampionChange, ...]:
+def would_withdraw(tenant: TenantConfig) -> tuple[ChampionChange, ...]:
     """What the move would withdraw of global models, and from whom they serve."""
-    if not wanted.copies_files or not os.environ.get(_MLFLOW):
+    wanted = plan(tenant)
+    if wanted is None or not wanted.copies_files or not os.environ.get(_MLFLOW):
         return ()
     consents = Consents.now()
     there = {**consents.tenants, tenant.id: tenant}

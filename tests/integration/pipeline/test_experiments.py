@@ -161,6 +161,7 @@ def test_the_commands_start_list_and_stop(
     monkeypatch.setenv("TENANTRY_TENANTS", str(folder))
     for module in (commands, shared):
         monkeypatch.setattr(module, "activate", lambda: None)
+    monkeypatch.setenv("TENANTRY_LAKE", str(lake.root))
     monkeypatch.setattr(commands, "platform", lambda: shop.platform)
     monkeypatch.setattr(pipeline, "last_checked", lambda *_: monday(1))
     shop.promote(shop.add("fair"), monday(0))
