@@ -59,7 +59,9 @@ class Joined:
 
 def opened_text(file: Readable, encoding: str) -> Text:
     """The text of a file; a byte order mark says its encoding, whatever is told."""
-    head = file.read(_HEAD_BYTES)
+    head = b""
+    while len(head) < _HEAD_BYTES and (more := file.read(_HEAD_BYTES - len(head))):
+        head += more
     written, content = encoding, Joined(head, file)
     for mark, marked in _MARKS:
         if head.startswith(mark):

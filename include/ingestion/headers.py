@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -53,10 +55,10 @@ def read_header(
             "a file is written in",
             *(text, name, dialect, presence),
         ) from None
-    names = _names(line, dialect)
+    names = fields_of(line, dialect)
     if len(names) > 1 and all(column.startswith(" ") for column in names[1:]):
         dialect = replace(dialect, spaced=True)
-        names = _names(line, dialect)
+        names = fields_of(line, dialect)
     if not names:
         raise _unread("the first line cannot be parsed", text, name, dialect, presence)
     if len(names) > most:
@@ -99,19 +101,17 @@ def _first_record(
     return record[0], Joined(head[record.end() :], text.content)
 
 
-def _names(line: str, dialect: Dialect) -> list[str]:
-    """The names that a line holds; none where it cannot be parsed."""
+def fields_of(record: str, dialect: Dialect) -> list[str]:
+    """The fields of a record; none where it cannot be parsed."""
+    reader = csv.reader(
+        io.StringIO(record, newline=""),
+        delimiter=dialect.separator,
+        escapechar=dialect.escape,
+        skipinitialspace=dialect.spaced,
+        strict=True,
+    )
     try:
-        return next(
-            csv.reader(
-                [*line.splitlines(keepends=True)],
-                delimiter=dialect.separator,
-                escapechar=dialect.escape,
-                skipinitialspace=dialect.spaced,
-                strict=True,
-            ),
-            [],
-        )
+        return next(reader, [])
     except csv.Error:
         return []
 
@@ -139,7 +139,7 @@ def _hint(text: Text, dialect: Dialect, presence: Presence) -> str:
     known = ((text.encoding, dialect.separator), *product(_encodings(text), _SEPARATORS))
     for encoding, separator in known:
         line = _line(text.head, encoding)
-        names = [one.strip() for one in _names(line, replace(dialect, separator=separator))]
+        names = [one.strip() for one in fields_of(line, replace(dialect, separator=separator))]
         if set(presence.wanted.required) - set(names):
             continue
         settings = []
@@ -149,8 +149,12 @@ def _hint(text: Text, dialect: Dialect, presence: Presence) -> str:
             shown = r"\t" if separator == "\t" else separator
             settings.append(f'`separator: "{shown}"`')
         if settings:
-            return f"they are there with {' and '.join(settings)}: set it on the connector"
-    if is_binary(text.head[:512]):
+            return (
+                f"they are there where the file is read with {' and '.join(settings)}: set that on "
+                "the connector if the file is written so"
+            )
+    single = not codecs.lookup(text.encoding).name.startswith(("utf-16", "utf-32"))
+    if single and is_binary(text.head[:512].replace(dialect.separator.encode(), b"")):
         return "the file is no text, or in an encoding of several bytes a character"
     return ""
 
@@ -162,8 +166,6 @@ def _encodings(text: Text) -> Iterator[str]:
 
 def _line(head: bytes, encoding: str) -> str:
     """The first line, read so; empty where it does not decode."""
-    try:
-        decoded = codecs.getincrementaldecoder(encoding)().decode(head)
-    except UnicodeError:
-        return ""
-    return next((line for line in decoded.split("\n") if line.strip()), "").strip("\ufeff\r")
+    lines = head.decode(encoding, "replace").lstrip("\ufeff\r\n")
+    line = re.split(r"[\r\n]", lines, maxsplit=1)[0]
+    return "" if "\N{REPLACEMENT CHARACTER}" in line else line

@@ -7,6 +7,7 @@ from typing import Final
 
 #: Bytes that are enough to tell.
 HEAD_BYTES: Final = 512
+JSON: Final = "JSON"
 #: What is unpacked.
 _PACKED: Final = (
     (re.compile(rb"\x1f\x8b\x08"), "gzip"),
@@ -22,11 +23,14 @@ _OTHERS: Final = (
     (re.compile(rb"(?s:.{257})ustar"), "a tar archive"),
     (re.compile(rb"\x04\x22\x4d\x18|\x02\x21\x4c\x18"), "an lz4 file"),
     (re.compile(rb"\xff\x06\x00\x00sNaPpY"), "a snappy file"),
-    (re.compile(rb"LZIP|\x1f\x9d|\x1f\xa0|\x5d\x00\x00"), "a file compressed by lzip, LZW or LZMA"),
+    (
+        re.compile(rb"LZIP\x01|\x1f\x9d|\x1f\xa0|\x5d\x00\x00"),
+        "a file compressed by lzip, LZW or LZMA",
+    ),
     (re.compile(rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), "an Excel workbook or another Office file"),
-    (re.compile(rb"PAR1"), "a Parquet file"),
+    (re.compile(rb"PAR1[\x00-\x1f]"), "a Parquet file"),
     (re.compile(rb"ARROW1|\xff\xff\xff\xff"), "an Arrow file"),
-    (re.compile(rb"ORC"), "an ORC file"),
+    (re.compile(rb"ORC[\x00-\x1f\x80-\xff]"), "an ORC file"),
     (re.compile(rb"Obj\x01"), "an Avro file"),
     (re.compile(rb"SQLite format 3\x00"), "a SQLite database"),
     (re.compile(rb"%PDF-"), "a PDF"),
@@ -35,7 +39,7 @@ _OTHERS: Final = (
         "a page of HTML",
     ),
     (re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:\?xml|[A-Za-z]+[ >])"), "XML"),
-    (re.compile(rb"(?:\xef\xbb\xbf)?\s*[{\[]"), "JSON"),
+    (re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\{\s*"|\[\s*[{\[])'), JSON),
 )
 _BINARY: Final = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1e]")
 
@@ -48,7 +52,7 @@ def packed_as(head: bytes) -> str | None:
 def named(head: bytes) -> str | None:
     """What begins so, where it is no table of text."""
     if packed := packed_as(head):
-        return f"{packed} within another archive, and read when it is packed once"
+        return f"packed twice ({packed} is within), which is not read"
     for pattern, name in _OTHERS:
         if pattern.match(head):
             return name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, Final
@@ -10,11 +9,13 @@ from typing import Any, BinaryIO, Final
 import pyarrow as pa
 import pyarrow.csv as pc_csv
 
+from include.errors import SourceError
 from include.ingestion.decoding import opened_text
-from include.ingestion.headers import Header, read_header
-from include.ingestion.lines import UNPARSABLE, Block, Dialect, Lines, blocks
+from include.ingestion.headers import Header, fields_of, read_header
+from include.ingestion.lines import UNPARSABLE, Block, Lines, blocks
 from include.ingestion.plain import as_text, at_path, split_path
 from include.ingestion.rows import Unread
+from include.ingestion.signatures import JSON, named
 from include.ingestion.wanted import Presence
 from include.tenants.connectors import FileConnector
 
@@ -48,6 +49,8 @@ def read_jsonl(
     for name, file in files:
         seen: dict[str, None] = {}
         text = opened_text(file, connector.encoding)
+        if (other := named(text.head)) and other != JSON:
+            raise SourceError(f"{name}: the file is {other}, and no JSON lines")
         for block in blocks(text.content, Lines(text.encoding)):
             rows: list[list[str | None]] = []
             for line in block.content.splitlines():
@@ -71,14 +74,9 @@ def unparsed(bad: Sequence[tuple[str, str]]) -> Iterator[Unread]:
 def _names_of(header: Header, content: bytes) -> list[str]:
     """The names of the fields that rows have: some writers end only the header in a separator."""
     record = header.dialect.record.match(content.lstrip(b"\r\n"))
-    count = len(_fields(record[0].decode(), header.dialect)) if record else 0
+    count = len(fields_of(record[0].decode(), header.dialect)) if record else 0
     names = list(header.names)
     return names if any(names[count:]) or not count else names[:count]
-
-
-def _fields(record: str, dialect: Dialect) -> list[str]:
-    lines = record.splitlines(keepends=True)
-    return next(csv.reader(lines, delimiter=dialect.separator, escapechar=dialect.escape), [])
 
 
 def _parsed(names: list[str], header: Header, block: Block) -> Iterator[pa.Table]:
