@@ -181,8 +181,8 @@ def _only(infos: dict[str, zipfile.ZipInfo], name: str) -> str:
     wanted = [member for member in infos if not set(member.split("/")) & set(_SYSTEMS_OWN)]
     if len(wanted) != 1:
         raise SourceError(
-            f"{name}: is an archive of {len(wanted):,} members; name what is meant by "
-            f"`zip://member::` before the path{_there(infos)}"
+            f"{name}: is an archive of {len(wanted):,} members; put `zip://`, a member's name and "
+            f"`::` before the path{_there(infos)}"
         )
     return wanted[0]
 

@@ -66,13 +66,13 @@ def _taken_apart(path: str) -> tuple[str | None, str]:
     if separator and (scheme not in _KNOWN or (scheme == "zip" and not chain)):
         raise SourceError(
             f"protocol {scheme[:40]!r} is no source's; known: {', '.join(_KNOWN)} "
-            "(`zip://member::` before the archive's own path)"
+            "(`zip://`, a member's name and `::` before the archive's own path)"
         )
     if not chain:
         return None, place
     (outer, *more) = chain
     if more or not outer.startswith("zip://") or scheme == "zip":
-        raise SourceError("only `zip://member::` may stand before a path, once")
+        raise SourceError("only `zip://`, a member's name and `::` may stand before a path, once")
     member = outer.removeprefix("zip://").lstrip("/")
     if not member:
         raise SourceError("`zip://` needs the name of a member")
