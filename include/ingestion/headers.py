@@ -9,7 +9,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final
@@ -19,7 +19,7 @@ from include.ingestion.decoding import Joined, Text
 from include.ingestion.lines import LONGEST_RECORD, Dialect, Readable
 from include.ingestion.signatures import is_binary, named
 from include.ingestion.wanted import Presence
-from include.redaction import names_among
+from include.redaction import MOST_NAMES
 from include.tenants.connectors import FileConnector
 
 _SEPARATORS: Final = (",", ";", "\t", "|")
@@ -69,9 +69,11 @@ def read_header(
     names = [column if column in asked else column.strip() for column in names]
     try:
         columns = presence.note(names, name)
-    except SourceError as error:
-        hint = _hint(text, dialect, presence)
-        raise SourceError(f"{error}{hint and '; '}{hint}") from None
+    except SourceError:
+        if not (hint := _hint(text, dialect, presence)):
+            raise
+        missing = [column for column in presence.wanted.required if column not in names]
+        raise SourceError(f"{name}: no column {_listed(missing)}; {hint}") from None
     _require_once(columns, names, name)
     return Header(tuple(names), columns, dialect, rows)
 
@@ -126,42 +128,38 @@ def _unread(
     problem: str, text: Text, name: str, dialect: Dialect, presence: Presence
 ) -> SourceError:
     """That the first line is no header, and what else the file may be."""
-    asked = ", ".join(map(repr, names_among(presence.wanted.required)))
     hint = _hint(text, dialect, presence)
-    told = f"{name}: {problem}; so none of the columns asked for is there: {asked}"
+    told = f"{name}: {problem}; no column {_listed(presence.wanted.required)}"
     return SourceError(f"{told}{hint and '; '}{hint}")
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(map(repr, columns[:MOST_NAMES]))
 
 
 def _hint(text: Text, dialect: Dialect, presence: Presence) -> str:
     """What to do about a file whose first line has not the columns asked for; else empty."""
     if other := named(text.head):
         return f"the file is {other}, and no CSV"
-    known = ((text.encoding, dialect.separator), *product(_encodings(text), _SEPARATORS))
-    for encoding, separator in known:
+    encodings, separators = (text.encoding, *_ENCODINGS), (dialect.separator, *_SEPARATORS)
+    for encoding, separator in product(encodings, separators):
         line = _line(text.head, encoding)
         names = [one.strip() for one in fields_of(line, replace(dialect, separator=separator))]
         if set(presence.wanted.required) - set(names):
             continue
         settings = []
-        if codecs.lookup(encoding) != codecs.lookup(text.encoding):
+        if encoding != text.encoding:
             settings.append(f"`encoding: {encoding}`")
         if separator != dialect.separator:
             shown = r"\t" if separator == "\t" else separator
             settings.append(f'`separator: "{shown}"`')
         if settings:
-            return (
-                f"they are there where the file is read with {' and '.join(settings)}: set that on "
-                "the connector if the file is written so"
-            )
+            told = " and ".join(settings)
+            return f"the file has them if it is read with {told}; set that on the connector"
     single = not codecs.lookup(text.encoding).name.startswith(("utf-16", "utf-32"))
     if single and is_binary(text.head[:512].replace(dialect.separator.encode(), b"")):
         return "the file is no text, or in an encoding of several bytes a character"
     return ""
-
-
-def _encodings(text: Text) -> Iterator[str]:
-    yield text.encoding
-    yield from _ENCODINGS
 
 
 def _line(head: bytes, encoding: str) -> str:
