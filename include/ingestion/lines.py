@@ -16,8 +16,8 @@ from typing import Final, Protocol
 _BLOCK_BYTES: Final = 4 << 20
 #: A longer record is no record: nothing else bounds what a file without line ends costs.
 LONGEST_RECORD: Final = 1 << 20
-#: How many lines one quoted value may span; a quote that stays open longer is a stray one.
-_MOST_LINES: Final = 50
+#: How many lines one value may span: 50; a quote that stays open longer is a stray one.
+_MORE_LINES: Final = rb"{0,49}+"
 _SHOWN: Final = 2_000  #: characters of a bad line that are kept
 
 TOO_LONG: Final = f"the line is over {LONGEST_RECORD:,} bytes"
@@ -88,18 +88,19 @@ class Dialect(Lines):
     @property
     def _opened(self) -> bytes:
         """A quote and what is within, up to the quote that closes it."""
-        escaped = rb"|" + self._escape + rb"(?s:.)" if self.escape else b""
+        escaped = rb"|" + self._escape + rb"[^\r\n]" if self.escape else b""
         text = rb'(?:[^"\r\n' + self._escape + rb']++|""' + escaped + rb")*+"
-        more = rb"(?:" + _END + text + rb"){0," + str(_MOST_LINES - 1).encode() + rb"}+"
-        return rb'"' + text + more
+        end = rb"(?:" + self._escape + rb")?" + _END
+        return rb'"' + text + rb"(?:" + end + text + rb")" + _MORE_LINES
 
     @property
     def _bare(self) -> bytes:
         """A field without quotes."""
         if not self.escape:
             return rb"[^" + self._ending + rb"]*+"
-        text = rb"[^" + self._ending + self._escape + rb"]++"
-        return rb"(?:" + text + rb"|" + self._escape + rb"(?s:.))*+"
+        plain = rb"[^" + self._ending + self._escape + rb"]++"
+        text = rb"(?:" + plain + rb"|" + self._escape + rb"[^\r\n])*+"
+        return text + rb"(?:" + self._escape + rb"[\r\n]" + text + rb")" + _MORE_LINES
 
     @property
     def _fields(self) -> bytes:
@@ -157,7 +158,10 @@ class Dialect(Lines):
         until = self._open.match(content, start).end()  # type: ignore[union-attr]
         if until == len(content):
             return OPEN_QUOTE, len(content) - start <= LONGEST_RECORD
-        return (AFTER_QUOTE if content[until : until + 1] == b'"' else OPEN_QUOTE), False
+        stopped = content[until : until + 1]
+        if stopped == b'"':
+            return AFTER_QUOTE, False
+        return (OPEN_QUOTE if stopped in b"\r\n" else UNPARSABLE), False
 
 
 @dataclass

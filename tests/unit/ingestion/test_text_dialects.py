@@ -218,6 +218,15 @@ def test_an_escape_makes_quotes_part_of_a_value() -> None:
     assert aside == []
 
 
+def test_an_escape_stands_before_separators_and_line_ends_too() -> None:
+    """As databases write values without quotes; more than fifty lines are no value."""
+    rows, aside = read_rows(HEADER + b"1,a\\,b,u\n2,c\\\nd,v\n", ("id", "at", "user"), escape="\\")
+    assert (rows, aside) == ([("1", "a,b", "u"), ("2", "c\nd", "v")], [])
+    rows, aside = read_rows(HEADER + b"a\\\n" * 100_000, ("id", "at", "user"), escape="\\")
+    assert rows == []
+    assert len(aside) > 99_000
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
