@@ -21,7 +21,7 @@ from include.ingestion.grants import Grants
 from include.ingestion.mapping import columns_read
 from include.ingestion.opening import Connect, Opener, UnopenedError
 from include.ingestion.plain import plain
-from include.ingestion.rows import Rows, Unread
+from include.ingestion.rows import LeftOut, Rows, Unread
 from include.ingestion.wanted import Wanted
 from include.redaction import redacted, shown_address, without_secrets
 from include.tenants.config import Source
@@ -41,7 +41,7 @@ class SourceReader(Protocol):
         wanted: Wanted,
         interval: Interval,
         opener: Opener,
-    ) -> Iterator[pa.Table | Unread]:
+    ) -> Iterator[pa.Table | Unread | LeftOut]:
         """Tables of the wanted columns, in an order that is the same every time.
 
         A table lacks an optional column where its file does. Rows that the source's `where` or the
@@ -59,7 +59,7 @@ class SourceReader(Protocol):
 
 def read_source(
     source: Source, interval: Interval, grants: Grants, connect: Connect
-) -> Iterator[Rows | Unread]:
+) -> Iterator[Rows | Unread | LeftOut]:
     """The rows that `where` chooses, in plain types, and the records that are no rows.
 
     They are of the interval and perhaps of times around it.
@@ -73,6 +73,9 @@ def read_source(
     most, first = grants.limits.rows, 0
     try:
         for part in reader.read(source, connector, wanted, interval, Opener(grants, connect)):
+            if isinstance(part, LeftOut):
+                yield part
+                continue
             numbers = pa.array(range(first, first + len(part)), pa.int64())
             first += len(part)
             if first > most:

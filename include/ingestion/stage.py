@@ -22,7 +22,7 @@ from include.ingestion.quarantine import Quarantine
 from include.ingestion.reading import read_source
 from include.ingestion.renaming import take_over
 from include.ingestion.repeats import drop_later_repeats
-from include.ingestion.rows import Rows, Unread
+from include.ingestion.rows import LeftOut, Rows, Unread
 from include.ingestion.slices import Slice, Slices
 from include.ingestion.spool import SliceSpool
 from include.storage.canonical import SCHEMAS, TIMESTAMP
@@ -92,6 +92,15 @@ def ingest(
                 raise type(error)(
                     f"tenant {tenant.id}, source {source.name}, {start} to {end}: {error}"
                 ) from None
+    # A source that was read for several slices holds what it was read for most: each slice has the
+    # others' rows outside.
+    read = [
+        max(
+            *(one.read for one in done if one.source == source.name),
+            sum(one.taken + one.quarantined for one in done if one.source == source.name),
+        )
+        for source in tenant.sources
+    ]
     return Ingested(
         tenant=tenant.id,
         interval=interval,
@@ -101,8 +110,8 @@ def ingest(
         duplicates=sum(one.duplicates for one in done),
         quarantined=sum(one.quarantined for one in done),
         late=sum(one.late for one in done),
-        read=sum(one.read for one in done),
-        outside=sum(one.outside for one in done),
+        read=sum(read),
+        outside=sum(read) - sum(one.taken + one.quarantined for one in done),
         holes=tuple(
             Hole(one.source, one.interval.start, one.interval.end)
             for one in done
@@ -138,6 +147,9 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
         read = outside = 0
         for part in _read(reading, source, interval):
+            if isinstance(part, LeftOut):
+                read, outside = read + part.count, outside + part.count
+                continue
             read += len(part)
             if isinstance(part, Unread):
                 quarantine.add_unread(part)
@@ -174,7 +186,9 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     return recorded
 
 
-def _read(reading: _Reading, source: Source, interval: Interval) -> Iterator[Rows | Unread]:
+def _read(
+    reading: _Reading, source: Source, interval: Interval
+) -> Iterator[Rows | Unread | LeftOut]:
     arrival = constant_arrival(reading.tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
         return iter(())
