@@ -650,6 +650,7 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "ingestion.mapping.map_rows:source": lambda a: a.config.sources[0],
     "training.suspecting.mapping_of:origin": lambda a: "amount",
     "quality.landing.slice_to_check:delivered": lambda a: [],
+    "quality.landing.never_judged:judged": lambda a: set(),
     "storage.slices.check_slice:rows": lambda a: a.rows,
     "storage.lake.Lake.keep_sources:names": lambda a: [a.named.source],
     "stores.postgres.online.partials.write:rows": lambda a: [_state(a)],

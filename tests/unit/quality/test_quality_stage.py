@@ -260,7 +260,7 @@ def test_announced_closures_are_no_loss_also_afterwards(shop: Shop) -> None:
 def test_a_loss_within_a_hole_is_told_as_where_every_week_was_run(
     make_shop: Callable[..., Shop],
 ) -> None:
-    """The incident is of the week that lost its rows; it is over, as rows after it are there."""
+    """The incident is of the week that lost its rows; it is over, as later rows are there."""
     steady, paused = make_shop(), make_shop()
     kept = {8: set[int](), 9: {0, 1, 2, 3, 4, 5, 6}, 10: set[int](), 11: set[int]()}
     for shop in (steady, paused):
