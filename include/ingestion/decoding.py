@@ -21,6 +21,13 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
     (codecs.BOM_UTF8, "utf-8"),
 )
+#: What is meant by encodings that begin with a mark, where there is none.
+_WITHOUT_MARK: Final = {
+    "utf-8": "utf-8",
+    "utf-8-sig": "utf-8",
+    "utf-16": "utf-16-le",
+    "utf-32": "utf-32-le",
+}
 
 
 def _mark(error: UnicodeError) -> tuple[str, int]:
@@ -67,7 +74,8 @@ def opened_text(file: Readable, encoding: str) -> Text:
         if head.startswith(mark):
             written, content = marked, Joined(head[len(mark) :], file)
             break
-    if codecs.lookup(written).name in ("utf-8", "utf-8-sig"):
+    written = _WITHOUT_MARK.get(codecs.lookup(written).name, written)
+    if written == "utf-8":
         return Text("utf-8", head, content)
     return Text(written, head, _Decoded(content, written))
 

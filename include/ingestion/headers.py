@@ -39,14 +39,17 @@ class Header:
 
 def read_header(
     text: Text, name: str, presence: Presence, connector: FileConnector, most: int
-) -> Header:
-    """The header of a file, with what follows.
+) -> Header | None:
+    """The header of a file, with what follows; None where the file is empty.
 
     Raises:
-        SourceError: there is none, or it lacks a wanted column; says which, and what to set.
+        SourceError: it cannot be read, or lacks a wanted column; says which, and what to set.
     """
     dialect = Dialect(text.encoding, connector.separator, connector.escape)
     record, rows = _first_record(text, name, dialect, presence)
+    if not record:
+        presence.note_empty(name)
+        return None
     try:
         line = record.decode()
     except UnicodeDecodeError:
@@ -81,16 +84,16 @@ def read_header(
 def _first_record(
     text: Text, name: str, dialect: Dialect, presence: Presence
 ) -> tuple[bytes, Readable]:
-    """The first line that is not blank, and what follows.
+    """The first line that is not blank, and what follows; no line where there is none.
 
     Raises:
-        SourceError: there is none, it is too long, or one of its quotes is not in its place.
+        SourceError: it is too long, or one of its quotes is not in its place.
     """
     head = b""
     while len(head) <= LONGEST_RECORD and (more := text.content.read(LONGEST_RECORD)):
         head = (head + more).lstrip(b"\r\n")
     if not head.strip():
-        raise SourceError(f"{name}: is empty: it has not even a header")
+        return b"", text.content
     complete = head if len(head) > LONGEST_RECORD else head + b"\n"
     record = dialect.record.match(complete)
     if record is None or record.end() > LONGEST_RECORD:

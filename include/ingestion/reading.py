@@ -5,7 +5,6 @@ A kind's own module only gives rows. What holds for all of them is here, so that
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -130,7 +129,7 @@ def _reason(error: Exception, connector: Connector) -> str:
     kind = type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({kind})"
-    if isinstance(error, (zipfile.BadZipFile, EOFError, ImportError)):
+    if isinstance(error, ImportError):
         told = str(error).replace(connector.place, shown_address(connector.place))
         return f"{redacted(told)[:200]} ({kind})"
     return f"it is no {connector.content} as far as can be told ({kind})"

@@ -29,7 +29,8 @@ def read_csv(
 ) -> Iterator[pa.Table | Unread]:
     """Tables of text columns, empty text as null; the first line names the columns."""
     text = opened_text(file, connector.encoding)
-    header = read_header(text, name, presence, connector, most_columns)
+    if (header := read_header(text, name, presence, connector, most_columns)) is None:
+        return
     names: list[str] | None = None
     for block in blocks(header.rows, header.dialect):
         if block.content.strip(b"\r\n"):

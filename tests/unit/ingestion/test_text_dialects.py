@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from include.errors import SourceError
 from include.ingestion import lines
 from include.ingestion.containers import decompressed
 from include.ingestion.grants import SourceLimits
@@ -155,6 +156,36 @@ def test_damage_costs_what_it_touches(
     assert {reason for _, reason in aside} <= {
         *(FEWER, MORE, lines.OPEN_QUOTE, lines.AFTER_QUOTE, lines.undecodable(encoding)),
     }
+
+
+@given(
+    st.sampled_from([b"", b"id,at,user\n", b'"id","at","user"\r', "id;at;user\n".encode("utf-16")]),
+    st.one_of(
+        st.binary(max_size=60),
+        st.lists(st.sampled_from(list(b'a,;"\\\r\n ')), max_size=60).map(bytes),
+    ),
+    st.sampled_from(
+        [*ENCODINGS, "cp1252", "ascii", "shift_jis", "iso2022_jp", "hz", "cp037", "big5"]
+    ),
+    st.sampled_from([{}, {"escape": "\\"}, {"separator": ";"}, {"separator": "\t", "escape": "^"}]),
+    st.integers(1, 60),
+)
+def test_whatever_the_bytes_no_error_of_a_library_comes_out(
+    head: bytes, noise: bytes, encoding: str, keys: dict[str, str], block_bytes: int
+) -> None:
+    """They are rows, or set aside, or one error of a source."""
+    columns = ("id", "at", "user")
+    for content in (head + noise, noise + head + noise, gzip.compress(head + noise)):
+        try:
+            with decompressed(io.BytesIO(content), "x.csv", len(content), SourceLimits()) as file:
+                text = file.read()
+            rows, aside = read_rows(
+                text, columns, block_bytes=block_bytes, encoding=encoding, **keys
+            )
+        except SourceError:
+            continue
+        assert all(len(row) == 3 for row in rows)
+        assert all(reason for _, reason in aside)
 
 
 HEADER: Final = b"id,at,user\n"

@@ -151,3 +151,11 @@ def test_the_undecodable_header_of_a_glob_names_its_file(world: World) -> None:
     (world.own / "sales.csv").unlink()
     told = str(world.refused(world.own / "*.csv"))
     assert "b.csv: the first line is not UTF-8" in told
+
+
+def test_an_empty_file_among_others_is_one_without_rows(world: World) -> None:
+    """A day without sales; where there is no other file, the export failed."""
+    (world.own / "a.csv").write_bytes(b"")
+    assert world.look(world.own / "*.csv").good == 1
+    (world.own / "sales.csv").unlink()
+    assert "a.csv: is empty" in str(world.refused(world.own / "*.csv"))
