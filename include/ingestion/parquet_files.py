@@ -17,7 +17,6 @@ from include.handoffs import Interval
 from include.ingestion.conditions import is_integer, listed
 from include.ingestion.grants import SourceLimits
 from include.ingestion.instants import ENDS
-from include.ingestion.lines import NOT_UTF8
 from include.ingestion.parquet_budget import (
     BUFFER_BYTES,
     Decoded,
@@ -29,12 +28,13 @@ from include.ingestion.parquet_budget import (
 )
 from include.ingestion.parquet_pages import check_footer, pages_of
 from include.ingestion.plain import as_text, at_path, plain, split_path
-from include.ingestion.rows import Unread
+from include.ingestion.rows import LeftOut, Unread
 from include.ingestion.text_files import unparsed
 from include.ingestion.wanted import Presence
 from include.redaction import redacted
 from include.tenants.config import Source
 
+_NOT_UTF8 = "the row is not UTF-8"
 _Path = tuple[str, tuple[str, ...]]  #: a column, and the way within it
 
 
@@ -45,7 +45,7 @@ def read_parquet(
     presence: Presence,
     interval: Interval,
     limits: SourceLimits,
-) -> Iterator[pa.Table | Unread]:
+) -> Iterator[pa.Table | Unread | LeftOut]:
     """Tables of the columns, without most rows that cannot be the interval's.
 
     Decoded page by page: a scanner would decode a row group as a whole.
@@ -69,7 +69,12 @@ def read_parquet(
             group.id
             for group in (fragment.subset(wanted) if wanted is not None else fragment).row_groups
         ]
-        yield from _read(file, fragment.metadata, groups, paths, wanted, budget)
+        kept = 0
+        for part in _read(file, fragment.metadata, groups, paths, wanted, budget):
+            kept += len(part)
+            yield part
+        if not source.where:  # else nobody knows which of the others `where` would have chosen
+            yield LeftOut(fragment.metadata.num_rows - kept)
     except (pa.ArrowException, OSError) as error:
         reason = redacted(error)[:200]
         raise SourceError(f"{name}: cannot be read as Parquet: {reason}") from None
@@ -194,7 +199,7 @@ def _texts_checked(table: pa.Table) -> Iterator[pa.Table | Unread]:
             if not good[row]
         ]
         yield table.filter(pa.array(good))
-        yield from unparsed([(_shown(row), NOT_UTF8.replace("line", "row")) for row in bad])
+        yield from unparsed([(_shown(row), _NOT_UTF8) for row in bad])
     else:
         yield table
 

@@ -60,6 +60,9 @@ def as_text(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, float):  # by far the most of what is no text
+        number = _number(value)
+        return None if number is None else repr(number)
     if isinstance(value, (dict, list, tuple)):
         return json.dumps(_json(value), sort_keys=True, ensure_ascii=False)
     simple = _json(value)
@@ -86,7 +89,7 @@ def _json(value: Any) -> Any:
     if isinstance(value, (datetime, date, time)):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
-        return value.total_seconds()
+        return _number(value.total_seconds())
     if isinstance(value, UUID):
         return str(value)
     return value if value is None or isinstance(value, (str, bool, int)) else str(value)

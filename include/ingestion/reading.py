@@ -5,7 +5,6 @@ A kind's own module only gives rows. What holds for all of them is here, so that
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -23,7 +22,7 @@ from include.ingestion.mapping import columns_read
 from include.ingestion.opening import Connect, Opener, UnopenedError
 from include.ingestion.personal import Hide
 from include.ingestion.plain import plain
-from include.ingestion.rows import Rows, Unread
+from include.ingestion.rows import LeftOut, Rows, Unread
 from include.ingestion.wanted import Wanted
 from include.redaction import redacted, shown_address, without_secrets
 from include.tenants.config import Source
@@ -43,7 +42,7 @@ class SourceReader(Protocol):
         wanted: Wanted,
         interval: Interval,
         opener: Opener,
-    ) -> Iterator[pa.Table | Unread]:
+    ) -> Iterator[pa.Table | Unread | LeftOut]:
         """Tables of the wanted columns, in an order that is the same every time.
 
         A table lacks an optional column where its file does. Rows that the source's `where` or the
@@ -61,7 +60,7 @@ class SourceReader(Protocol):
 
 def read_source(
     source: Source, interval: Interval, grants: Grants, connect: Connect, hide: Hide
-) -> Iterator[Rows | Unread]:
+) -> Iterator[Rows | Unread | LeftOut]:
     """The rows that `where` chooses, in plain types, and the records that are no rows.
 
     They are of the interval and perhaps of times around it. They have the columns that the
@@ -88,7 +87,7 @@ def _read(
     opener: Opener,
     hide: Hide,
     expressions: Computing | None,
-) -> Iterator[Rows | Unread]:
+) -> Iterator[Rows | Unread | LeftOut]:
     connector, wanted = source.connector, columns_read(source)
     reader = reader_of(connector)
     own = {name: value for name, value in source.conditions.items() if name not in source.columns}
@@ -96,6 +95,9 @@ def _read(
     most, first = opener.limits.rows, 0
     try:
         for part in reader.read(source, connector, wanted, interval, opener):
+            if isinstance(part, LeftOut):
+                yield part
+                continue
             numbers = pa.array(range(first, first + len(part)), pa.int64())
             first += len(part)
             if first > most:
@@ -153,7 +155,7 @@ def _reason(error: Exception, connector: Connector) -> str:
     kind = type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror} ({kind})"
-    if isinstance(error, (zipfile.BadZipFile, EOFError, ImportError)):
+    if isinstance(error, ImportError):
         told = str(error).replace(connector.place, shown_address(connector.place))
         return f"{redacted(told)[:200]} ({kind})"
     return f"it is no {connector.content} as far as can be told ({kind})"

@@ -59,6 +59,13 @@ class Unread:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Rows of other times than the interval, which a reader counted and spared itself."""
+
+    count: int
+
+
+@dataclass(frozen=True)
 class Refused:
     """Rows that are set aside, each with one reason."""
 

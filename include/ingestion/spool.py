@@ -81,14 +81,13 @@ class SliceSpool(Spool):
         """Each event id once, at its first arrival; of several at once, as it was read first.
 
         Args:
-            earlier: rows that the source, by this or another name, delivered before this slice;
-                their ids are dropped.
+            earlier: rows that the source delivered before this slice; their ids are dropped.
         """
         if self.in_memory:
             return Sorted(self._few_once(earlier), self._mapped)
         columns = ", ".join(f'"{name}"' for name in self._mapped.names)
         with duckdb_in(self.folder) as connection:
-            connection.execute(f"CREATE VIEW mapped AS FROM read_parquet('{self.file()}')")
+            connection.execute(f"CREATE VIEW mapped AS FROM read_parquet({_one_file(self.file())})")
             connection.register("earlier", streamed(earlier, ["event_id"]))
             connection.execute(_DROPPED)
             return write_sorted(
@@ -97,18 +96,6 @@ class SliceSpool(Spool):
                 self.folder,
                 self._mapped,
             )
-
-    def shared(self, other: ds.Dataset, column: str) -> tuple[int, int]:
-        """Event ids that other rows have, too, and for how many of them `column` is the same."""
-        mapped = self.table() if self.in_memory else ds.dataset(self.file(), schema=self.schema)
-        with duckdb_in(self.folder) as connection:
-            connection.register("mapped", mapped)
-            connection.register("other", streamed(other, ["event_id", column]))
-            found = connection.execute(
-                f'SELECT count(*), count(*) FILTER (mapped."{column}" = other."{column}") '  # noqa: S608
-                "FROM mapped JOIN other USING (event_id)"
-            ).fetchall()
-        return int(found[0][0]), int(found[0][1])
 
     def _few_once(self, earlier: ds.Dataset) -> pa.Table:
         rows = self.table()
@@ -156,6 +143,15 @@ def write_sorted(
     target = folder / "sorted.parquet"
     connection.execute(
         f"COPY ({query} ORDER BY {', '.join(_ORDER)}) "
-        f"TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {BATCH_ROWS})"
+        f"TO {_quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH_ROWS})"
     )
     return Sorted(target, schema)
+
+
+def _one_file(path: Path) -> str:
+    """A path as DuckDB reads it: nothing in it is a pattern for other files."""
+    return _quoted("".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path)))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

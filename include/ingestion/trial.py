@@ -18,7 +18,7 @@ from include.ingestion.mapping import map_rows
 from include.ingestion.opening import Connect
 from include.ingestion.personal import hiding
 from include.ingestion.reading import read_source
-from include.ingestion.rows import Unread
+from include.ingestion.rows import LeftOut, Unread
 from include.tenants.config import Source, TenantConfig
 
 #: Rows that are looked at.
@@ -62,6 +62,8 @@ def look_into(tenant: TenantConfig, source: Source, *, forbidden: Path, connect:
     instants: list[Any] = []
     name, instant = ("event", "event_timestamp") if source.events else ("name", "valid_from")
     for part in read_source(source, interval, grants, connect, hide):
+        if isinstance(part, LeftOut):
+            continue
         part = part.first(ROWS - seen)
         seen += len(part)
         if isinstance(part, Unread):

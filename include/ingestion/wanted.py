@@ -36,6 +36,7 @@ class Presence:
     wanted: Wanted
     _seen: set[str] = field(default_factory=set)
     _last: tuple[str, tuple[str, ...]] | None = None
+    _empty: str | None = None
 
     def note(self, there: Iterable[str], file: str = "") -> tuple[str, ...]:
         """The wanted columns that a file has.
@@ -57,8 +58,14 @@ class Presence:
         self._last = (file, listed)
         return has
 
+    def note_empty(self, file: str) -> None:
+        """That a file has not even a header: among others, one without rows."""
+        self._empty = file
+
     def finish(self) -> None:
-        """Raise SourceError where there were files, and none had some optional column."""
+        """Raise SourceError where all files were empty, or none had some optional column."""
+        if self._last is None and self._empty is not None:
+            raise SourceError(f"{self._empty}: is empty: it has not even a header")
         never = [name for name in self.wanted.optional if name not in self._seen]
         if never and self._last is not None:
             file, listed = self._last

@@ -6,7 +6,7 @@ slice that is already there changes nothing, not even the table version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval, StoredObject, TableVersion
-from include.storage import delta_log, facts
+from include.storage import delta_log, facts, sources
 from include.storage.canonical import SCHEMAS, TIMESTAMP, schema_fingerprint
 from include.storage.delta_log import statistics_of
 from include.storage.lake_files import LakeFiles
@@ -193,6 +193,31 @@ class Lake(LakeFiles):
             return False
         changed = first.keys() ^ second.keys()
         return all((first | second)[path] > known_at for path in changed)
+
+    def sources(self, tenant: TenantRef, table: str) -> dict[str, int]:
+        """Rows of each source that the table holds rows of."""
+        current = self._open(tenant, table)
+        return {} if current is None else sources.rows_of_each(current)
+
+    def rename_source(self, tenant: TenantRef, table: str, former: str, name: str) -> int:
+        """Let a source have the rows that came by a former name of its, in one commit.
+
+        What it has by its own name already stays as it is. Called again it changes nothing.
+
+        Returns:
+            how many rows there were by the former name.
+        """
+        current = self._open(tenant, table)
+        return 0 if current is None else sources.rename(current, SCHEMAS[table], former, name)
+
+    def keep_sources(self, tenant: TenantRef, table: str, names: Collection[str]) -> dict[str, int]:
+        """Take the rows of all other sources out of the newest version; older ones keep them.
+
+        Returns:
+            how many rows went, by source; without any there is no new version.
+        """
+        current = self._open(tenant, table)
+        return {} if current is None else sources.keep(current, names)
 
     def _files(self, tenant: TenantRef, table: str, version: int) -> dict[str, datetime]:
         """A version's data files, each with when its first row was created."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 from include.handoffs import Interval
 from include.ingestion.opening import Opener
 from include.ingestion.parquet_files import read_parquet
-from include.ingestion.rows import Unread
+from include.ingestion.rows import LeftOut, Unread
 from include.ingestion.text_files import read_csv, read_jsonl
 from include.ingestion.wanted import Presence, Wanted
 from include.tenants.config import Source
@@ -24,7 +24,7 @@ def read(
     wanted: Wanted,
     interval: Interval,
     opener: Opener,
-) -> Iterator[pa.Table | Unread]:
+) -> Iterator[pa.Table | Unread | LeftOut]:
     """Tables of the source's columns, and the records that are none.
 
     Rows outside the interval may be among them: only Parquet can leave them out while reading.
@@ -36,11 +36,11 @@ def read(
     limits, presence = opener.limits, Presence(wanted)
     files = opener.files(connector.path, connector.format)
     if connector.format == "jsonl":
-        yield from read_jsonl(files, presence, limits.columns)
+        yield from read_jsonl(files, presence, connector, limits.columns)
     else:
         for name, file in files:
             if connector.format == "parquet":
                 yield from read_parquet(file, name, source, presence, interval, limits)
             else:
-                yield from read_csv(file, name, presence, limits.columns)
+                yield from read_csv(file, name, presence, connector, limits.columns)
     presence.finish()

@@ -145,7 +145,7 @@ class _Table:
 
     def text(self, name: str) -> sql.Composable:
         """A column as Postgres prints it; text that stands in JSON as it is."""
-        form = "{} #>> '{{}}'" if self.kinds[name] in _JSON else "{}::text"
+        form = "({} #>> '{{}}')" if self.kinds[name] in _JSON else "({}::text)"
         return sql.SQL(form).format(self.columns[name])
 
 
@@ -161,7 +161,7 @@ def _described(
     for name in wanted.names:
         column, path = split_path(name, tuple(there)) or (name, ())
         if path and there[column] in _JSON:
-            within = sql.SQL("{} #> {}").format(sql.Identifier(column), sql.Literal(list(path)))
+            within = sql.SQL("({} #> {})").format(sql.Identifier(column), sql.Literal(list(path)))
             columns[name], kinds[name] = within, there[column]
     presence = Presence(wanted)
     presence.note(columns)
