@@ -147,7 +147,7 @@ def _at(*keys: str | int) -> Callable[[dict[str, Any]], None]:
             _at("sources", 0),
             "sources.0.colour: unknown key; known here: absent_means, attributes, col",
         ),
-        (_at("sources", 0, "connector"), "colour: unknown key; known here: decimal, format"),
+        (_at("sources", 0, "connector"), "colour: unknown key; known here: decimal, enc"),
         (
             _at("sources", 0, "events"),
             "sources.0.events.colour: unknown key; known here: account_id",
