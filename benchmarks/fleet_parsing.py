@@ -49,6 +49,8 @@ class Shape:
     levels: int = 1  #: of a column's name
     length: int = 4  #: of a column's name, at least
     letter: str = "c"
+    expressions: int = 0  #: of each source
+    names: int = 1  #: in each expression, twenty times
     comment: int = 0  #: characters
     unknown: int = 0  #: keys that there are not
 
@@ -86,6 +88,10 @@ def text(shape: Shape, use_cases: list[str], tenant: str = "worst") -> str:
             "  connector: {type: file, path: x.csv, format: csv}",
             f"  where: {where}",
         ]
+        if shape.expressions:
+            words = "+".join(f"{shape.letter}{n}" for n in range(shape.names) for _ in range(20))
+            given = ", ".join(f"e{n}: {words}" for n in range(shape.expressions))
+            lines.append(f"  columns: {{{given}}}")
         if shape.facts and number % 2:
             names = many(max(1, shape.properties), "n")
             entity = f"entity: user, entity_id: {column(0)}, valid_from: 2024-01-01"
@@ -112,6 +118,10 @@ def shapes(tries: int, use_cases: int, seed: int = 1) -> Iterator[Shape]:
     yield Shape(sources=20, properties=6, length=180, letter="é")
     yield Shape(sources=18, properties=30, personal=256, levels=5, length=20)
     yield Shape(sources=4, properties=60, personal=250, levels=60, length=120)
+    yield Shape(sources=1, expressions=30, names=25)
+    yield Shape(sources=4, expressions=60, names=4, personal=250)
+    yield Shape(sources=1, expressions=29, names=25, personal=250)
+    yield Shape(sources=1, expressions=64, names=12, length=1)
     yield Shape(comment=60_000)
     yield Shape(unknown=1_900)
     yield Shape(sources=50, properties=64)

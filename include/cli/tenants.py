@@ -125,7 +125,7 @@ def check(
     notices: dict[str, list[str]] = {}
     for name, tenant in good.items():
         refused = _ownership_problems(tenant)
-        if asked := [*_problems(tenant), *refused]:
+        if asked := [*_problems(tenant), *_expression_problems(tenant), *refused]:
             problems[name] = asked
         if not refused and (told := gone_sources(tenant)):
             notices[name] = told
@@ -171,6 +171,15 @@ def _problems(tenant: TenantConfig) -> list[str]:
         except ConfigError as error:
             found.append(f"tenant {tenant.id}: {error}")
     return found
+
+
+def _expression_problems(tenant: TenantConfig) -> list[str]:
+    """What DuckDB says about the tenant's expressions, where it has some."""
+    if not any(True for source in tenant.sources for _ in source.expressions()):
+        return []
+    from include.ingestion.expressions import expression_problems
+
+    return expression_problems(tenant)
 
 
 def _ownership_problems(tenant: TenantConfig) -> list[str]:
@@ -259,6 +268,8 @@ def add(
         raise ConfigError(
             f"tenant {tenant.id!r} exists; edit its file in {tenants_folder()} instead"
         )
+    if problems := _expression_problems(tenant):
+        raise ConfigError("\n".join(problems))
     activate()
     target = tenants_folder() / f"{tenant.id}.yaml"
     part = target.with_suffix(".part")

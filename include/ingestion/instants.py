@@ -37,34 +37,40 @@ _ISO: Final = re.compile(
 )
 
 
-def instants(column: pa.Array, timezone: str, form: str = "iso") -> pa.Array:
+def instants(
+    column: pa.Array,
+    timezone: str,
+    form: str = "iso",
+    ends: tuple[datetime, datetime] = ENDS,
+) -> pa.Array:
     """As UTC microseconds; what is no instant, or lies outside 1800–2199, becomes null.
 
     Args:
         timezone: of values that carry none. A local time that occurs twice means the first; one
             that is skipped means the instant the clocks went forward.
         form: how text and numbers say an instant; days and instants of their own type are clear.
+        ends: the first usable instant, and what comes after the last one.
     """
     kind = column.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        near = _without_far(column)  # a far instant would overflow in microseconds
+        near = _without_far(column, ends)  # a far instant would overflow in microseconds
         read = _located(near.cast(_micro(kind), safe=False), timezone)
     elif form in EPOCH_UNITS:
-        read = _of_epochs(numbers(column), EPOCH_UNITS[form])
+        read = _of_epochs(numbers(column), EPOCH_UNITS[form], ends)
     elif form == "iso":
         read = _of_iso(pc.utf8_trim_whitespace(texts(column)), timezone)
     else:
         read = _of_pattern(pc.utf8_trim_whitespace(texts(column)), form, timezone)
-    first, end = (pa.scalar(value, TIMESTAMP) for value in ENDS)
+    first, end = (pa.scalar(value, TIMESTAMP) for value in ends)
     usable = pc.and_(pc.greater_equal(read, first), pc.less(read, end))
     return pc.if_else(usable, read, pa.scalar(None, TIMESTAMP))
 
 
-def _of_epochs(values: pa.Array, unit: float) -> pa.Array:
+def _of_epochs(values: pa.Array, unit: float, ends: tuple[datetime, datetime]) -> pa.Array:
     microseconds = pc.round(pc.multiply(values, unit))
     # a count of less than nothing is a sentinel: -1 says "never"
     near = pc.and_(
-        pc.greater_equal(microseconds, 0), pc.less(microseconds, ENDS[1].timestamp() * 1e6)
+        pc.greater_equal(microseconds, 0), pc.less(microseconds, ends[1].timestamp() * 1e6)
     )
     return pc.if_else(near, microseconds, None).cast(pa.int64()).cast(TIMESTAMP)
 
@@ -126,13 +132,14 @@ def _as_utc(value: datetime, zone: ZoneInfo) -> datetime:
     return instant
 
 
-def _without_far(column: pa.Array) -> pa.Array:
-    """Instants well beyond `ENDS` become null: in microseconds they could overflow."""
+def _without_far(column: pa.Array, ends: tuple[datetime, datetime]) -> pa.Array:
+    """Instants well beyond the ends become null: in microseconds they could overflow."""
     kind = column.type
     bare = kind if pa.types.is_date(kind) else pa.timestamp(kind.unit)
-    first, end = ENDS[0] - _ROOM, ENDS[1] + _ROOM
-    ends = [pa.scalar(edge.replace(tzinfo=None), bare).cast(kind) for edge in (first, end)]
-    near = pc.and_(pc.greater_equal(column, ends[0]), pc.less(column, ends[1]))
+    first, end = (edge.replace(tzinfo=None) for edge in ends)
+    roomy = (max(first, datetime.min + _ROOM) - _ROOM, min(end, datetime.max - _ROOM) + _ROOM)  # noqa: DTZ901
+    edges = [pa.scalar(edge, bare).cast(kind) for edge in roomy]
+    near = pc.and_(pc.greater_equal(column, edges[0]), pc.less(column, edges[1]))
     return pc.if_else(near, column, pa.scalar(None, kind))
 
 

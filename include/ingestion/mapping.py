@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -19,6 +19,7 @@ from include.ingestion.columns import (
     numbers,
     texts,
 )
+from include.ingestion.expressions import columns_of, readers_of
 from include.ingestion.instants import instants
 from include.ingestion.rows import Refused, Rows
 from include.ingestion.wanted import Wanted
@@ -48,8 +49,11 @@ class Mapped:
 
 
 def columns_read(source: Source) -> Wanted:
-    """The source columns that the mapping needs; properties and attributes may be lacking."""
-    required: list[str | None] = [*source.where, source.connector.cursor_column]
+    """The source columns that the mapping, and what computes columns for it, need.
+
+    Properties and attributes may be lacking.
+    """
+    required: list[str | None] = [*source.conditions, source.connector.cursor_column]
     optional: list[str] = []
     mapping = source.events
     if mapping is not None:
@@ -62,8 +66,12 @@ def columns_read(source: Source) -> Wanted:
         required += [facts.entity_id, facts.arrival.column]
         required.append(facts.valid_from if isinstance(facts.valid_from, str) else None)
         optional += facts.names.values()
-    needed = tuple(dict.fromkeys(name for name in required if name is not None))
-    return Wanted(needed, tuple(dict.fromkeys(name for name in optional if name not in needed)))
+    given = source.columns  # nobody but its expression has such a column
+    computed_of = columns_of(source)
+    mapped = (name for name in required if name is not None and name not in given)
+    needed = tuple(dict.fromkeys((*mapped, *computed_of)))
+    others = (name for name in optional if name not in needed and name not in given)
+    return Wanted(needed, tuple(dict.fromkeys(others)), readers_of(source))
 
 
 def constant_arrival(tenant: TenantConfig, source: Source) -> datetime | None:
@@ -83,7 +91,7 @@ def constant_arrival(tenant: TenantConfig, source: Source) -> datetime | None:
 
 def map_rows(rows: Rows, tenant: TenantConfig, source: Source) -> Mapped:
     """Map a batch; a row of attributes becomes one fact for each of their names."""
-    rows = Rows(rows.table.combine_chunks(), rows.numbers)
+    rows = replace(rows, table=rows.table.combine_chunks())
     if source.events is not None:
         return _events(rows, tenant, source, source.events)
     return _attributes(rows, tenant, source)
@@ -217,6 +225,8 @@ def _split(
     reason = pa.nulls(len(rows), pa.string())
     for failed, why in reversed(checks):
         reason = pc.if_else(failed, pa.scalar(why), reason)
+    if rows.faults is not None:
+        reason = pc.coalesce(rows.faults, reason)
     good = pc.is_null(reason)
     table = pa.table(
         {

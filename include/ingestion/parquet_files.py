@@ -116,8 +116,8 @@ def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Ex
     instants tells the arrival.
     """
     conditions = []
-    for name, wanted in source.where.items():
-        if name not in schema.names:  # a path into a column
+    for name, wanted in source.conditions.items():
+        if name not in schema.names or name in source.columns:  # a path, or of an expression
             continue
         kind, values = schema.field(name).type, listed(wanted)
         if pa.types.is_signed_integer(kind) and all(map(is_integer, values)):
@@ -127,7 +127,7 @@ def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Ex
             conditions.append(ds.field(name).isin(pa.array(values, pa.string())))
     mapping = source.events
     column = mapping and (mapping.arrival.column or mapping.event_timestamp)
-    is_column = column in schema.names
+    is_column = column in schema.names and column not in source.columns
     if mapping and column and is_column and pa.types.is_timestamp(schema.field(column).type):
         kind = schema.field(column).type
         # Local times are at most 14 hours off; the mapping looks again.

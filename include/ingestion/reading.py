@@ -13,12 +13,14 @@ from typing import Any, Protocol, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from include.errors import IsolationError, SourceError
+from include.errors import ConfigError, IsolationError, SourceError
 from include.handoffs import Interval
 from include.ingestion.conditions import meant
+from include.ingestion.expressions import Computing, computing
 from include.ingestion.grants import Grants
 from include.ingestion.mapping import columns_read
 from include.ingestion.opening import Connect, Opener, UnopenedError
+from include.ingestion.personal import Hide
 from include.ingestion.plain import plain
 from include.ingestion.rows import LeftOut, Rows, Unread
 from include.ingestion.wanted import Wanted
@@ -57,21 +59,42 @@ class SourceReader(Protocol):
 
 
 def read_source(
-    source: Source, interval: Interval, grants: Grants, connect: Connect
+    source: Source, interval: Interval, grants: Grants, connect: Connect, hide: Hide
 ) -> Iterator[Rows | Unread | LeftOut]:
     """The rows that `where` chooses, in plain types, and the records that are no rows.
 
-    They are of the interval and perhaps of times around it.
+    They are of the interval and perhaps of times around it. They have the columns that the
+    source's expressions give, and a reason where one of these could not be computed.
+
+    Args:
+        hide: takes personal data out of rows, before an expression or anybody else sees them.
 
     Raises:
         IsolationError: the tenant may not read what the source names.
-        SourceError: the source cannot be reached, lacks a column, or exceeds the limits.
+        SourceError: the source cannot be reached, lacks a column, or exceeds the limits; or an
+            expression is none.
     """
+    try:
+        with computing(source) as expressions:
+            yield from _read(source, interval, Opener(grants, connect), hide, expressions)
+    except ConfigError as error:
+        raise SourceError(str(error)) from None
+
+
+def _read(
+    source: Source,
+    interval: Interval,
+    opener: Opener,
+    hide: Hide,
+    expressions: Computing | None,
+) -> Iterator[Rows | Unread | LeftOut]:
     connector, wanted = source.connector, columns_read(source)
     reader = reader_of(connector)
-    most, first = grants.limits.rows, 0
+    own = {name: value for name, value in source.conditions.items() if name not in source.columns}
+    of_given = {name: value for name, value in source.conditions.items() if name not in own}
+    most, first = opener.limits.rows, 0
     try:
-        for part in reader.read(source, connector, wanted, interval, Opener(grants, connect)):
+        for part in reader.read(source, connector, wanted, interval, opener):
             if isinstance(part, LeftOut):
                 yield part
                 continue
@@ -83,8 +106,11 @@ def read_source(
                 yield replace(part, numbers=numbers)
                 continue
             rows = Rows(_normal(part, wanted, connector), numbers)
-            if source.where and not reader.DECIDES_WHERE:
-                rows = rows.filter(meant(rows.table, source.where))
+            if own and not reader.DECIDES_WHERE:
+                rows = rows.filter(meant(rows.table, own))
+            rows = replace(rows, table=hide(rows.table))
+            if expressions is not None:
+                rows = expressions.computed(rows, of_given)
             yield rows
     except (IsolationError, MemoryError):
         raise

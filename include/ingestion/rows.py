@@ -14,21 +14,25 @@ import pyarrow as pa
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a source: its own columns and nothing else."""
+    """Rows of a source: its own columns, those that its expressions give, and nothing else."""
 
     table: pa.Table
     numbers: pa.Array  #: int64, the position of each in what was read
+    #: Why an expression of the source could not be computed of a row; null where all could.
+    faults: pa.Array | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def filter(self, mask: pa.Array) -> Rows:
         """The rows for which the mask, of booleans without nulls, is true."""
-        return Rows(self.table.filter(mask), self.numbers.filter(mask))
+        faults = None if self.faults is None else self.faults.filter(mask)
+        return Rows(self.table.filter(mask), self.numbers.filter(mask), faults)
 
     def first(self, count: int) -> Rows:
         """At most so many of them."""
-        return Rows(self.table.slice(0, count), self.numbers.slice(0, count))
+        faults = None if self.faults is None else self.faults.slice(0, count)
+        return Rows(self.table.slice(0, count), self.numbers.slice(0, count), faults)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
@@ -142,7 +142,6 @@ def _table(source: Source) -> str:
 def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slice:
     tenant, lake = reading.tenant, reading.lake
     table = _table(source)
-    hide = hiding(tenant, source, reading.pii_secret)
     quarantine = Quarantine(frozenset((*tenant.pii_columns, *hashed_columns(tenant, source))))
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
         read = outside = 0
@@ -154,7 +153,7 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
             if isinstance(part, Unread):
                 quarantine.add_unread(part)
                 continue
-            mapped = map_rows(replace(part, table=hide(part.table)), tenant, source)
+            mapped = map_rows(part, tenant, source)
             arrived = mapped.accepted.filter(
                 _arrived(mapped.accepted["created_timestamp"], interval)
             )
@@ -192,7 +191,8 @@ def _read(
     arrival = constant_arrival(reading.tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
         return iter(())
-    return read_source(source, interval, reading.grants, reading.connect)
+    hide = hiding(reading.tenant, source, reading.pii_secret)
+    return read_source(source, interval, reading.grants, reading.connect, hide)
 
 
 def _earlier(reading: _Reading, source: Source, table: str, interval: Interval) -> ds.Dataset:

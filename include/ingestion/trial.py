@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -61,7 +61,7 @@ def look_into(tenant: TenantConfig, source: Source, *, forbidden: Path, connect:
     kinds: Counter[str] = Counter()
     instants: list[Any] = []
     name, instant = ("event", "event_timestamp") if source.events else ("name", "valid_from")
-    for part in read_source(source, interval, grants, connect):
+    for part in read_source(source, interval, grants, connect, hide):
         if isinstance(part, LeftOut):
             continue
         part = part.first(ROWS - seen)
@@ -69,7 +69,7 @@ def look_into(tenant: TenantConfig, source: Source, *, forbidden: Path, connect:
         if isinstance(part, Unread):
             reasons.update(part.reasons)
         else:
-            mapped = map_rows(replace(part, table=hide(part.table)), tenant, source)
+            mapped = map_rows(part, tenant, source)
             reasons.update(_counts(mapped.refused.reasons))
             kinds.update(_counts(mapped.accepted[name]))
             instants += pc.min_max(mapped.accepted[instant]).values()

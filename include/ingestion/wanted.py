@@ -7,7 +7,7 @@ property, or an attribute, that a file lacks is null there; one that no file has
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from include.errors import SourceError
@@ -20,6 +20,8 @@ class Wanted:
 
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
+    #: For columns that an expression reads, how a message names that expression.
+    readers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,7 +53,7 @@ class Presence:
         has = tuple(name for name in self.wanted.names if name in known)
         missing = [name for name in self.wanted.required if name not in known]
         if missing:
-            raise _lacking(missing, listed if has else (), file)
+            raise _lacking(missing, listed if has else (), file, self.wanted.readers)
         self._seen |= known
         self._last = (file, listed)
         return has
@@ -67,16 +69,21 @@ class Presence:
         never = [name for name in self.wanted.optional if name not in self._seen]
         if never and self._last is not None:
             file, listed = self._last
-            raise _lacking(never, listed, file)
+            raise _lacking(never, listed, file, self.wanted.readers)
 
 
-def _lacking(missing: Sequence[str], there: Sequence[str], file: str) -> SourceError:
+def _lacking(
+    missing: Sequence[str], there: Sequence[str], file: str, readers: Mapping[str, str]
+) -> SourceError:
     """Of what is there, at most twenty are named, and only what looks like a name.
 
     Where nothing that is wanted is there, what is may be a customer's data: a first line without
     names. Then nothing of it is told.
     """
-    listed = ", ".join(map(repr, missing[:MOST_NAMES]))
+    listed = ", ".join(
+        f"{name!r} (read by {readers[name]})" if name in readers else repr(name)
+        for name in missing[:MOST_NAMES]
+    )
     if there:
         told = f"there are: {', '.join(names_among(there))}"
     else:

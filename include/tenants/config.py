@@ -8,15 +8,16 @@ operator's to say: `limits`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from include.tenants.clock_changes import first_astray
 from include.tenants.connectors import AnyConnector
+from include.tenants.expressions import Expression, OneColumn, names_in, quoted
 from include.tenants.fields import (
     Column,
     Condition,
@@ -55,7 +56,7 @@ MOST_USE_CASES: Final = 50
 class Arrival(StrictModel):
     """When a row became known: a column of the source, or a fixed delay after the event."""
 
-    column: Column | None = None
+    column: OneColumn | None = None
     delay: Delay = timedelta(0)
 
     @model_validator(mode="after")
@@ -69,23 +70,23 @@ class EventMapping(StrictModel):
     """Source columns → canonical `events`."""
 
     event: Text | None = None  #: one constant name
-    event_column: Column | None = None  #: or the column that holds the name
+    event_column: OneColumn | None = None  #: or the column that holds the name
     #: columns that identify a row
-    event_id: tuple[Column, ...] = Field(min_length=1, max_length=MOST_KEY_COLUMNS)
-    event_timestamp: Column
+    event_id: tuple[OneColumn, ...] = Field(min_length=1, max_length=MOST_KEY_COLUMNS)
+    event_timestamp: OneColumn
     timezone: Timezone = "UTC"  #: of timestamps that carry none
     arrival: Arrival = Arrival()
-    user_id: Column | None = None
-    account_id: Column | None = None
-    item_id: Column | None = None
-    group_id: Column | None = None  #: basket or session
-    quantity: Column | None = None
-    amount: Column | None = None
+    user_id: OneColumn | None = None
+    account_id: OneColumn | None = None
+    item_id: OneColumn | None = None
+    group_id: OneColumn | None = None  #: basket or session
+    quantity: OneColumn | None = None
+    amount: OneColumn | None = None
     #: Least and largest number of a row; where nothing is said, the source's own past decides.
     plausible: dict[Literal["quantity", "amount"], tuple[Measure, Measure]] = Field(
         default_factory=dict
     )
-    properties: dict[Name, Column] = Field(default_factory=dict, max_length=MOST_NAMES)
+    properties: dict[Name, OneColumn] = Field(default_factory=dict, max_length=MOST_NAMES)
 
     @model_validator(mode="after")
     def _one_event_name(self) -> EventMapping:
@@ -120,11 +121,11 @@ class AttributeMapping(StrictModel):
     """Source columns → canonical `attributes`, one fact per entity and name."""
 
     entity: Literal["user", "account", "item"]
-    entity_id: Column
+    entity_id: OneColumn
     #: attribute name → source column
-    names: dict[Name, Column] = Field(min_length=1, max_length=MOST_NAMES)
+    names: dict[Name, OneColumn] = Field(min_length=1, max_length=MOST_NAMES)
     #: A date for all rows, quoted or not, or a column.
-    valid_from: Annotated[Day | Column, BeforeValidator(read_day)]
+    valid_from: Annotated[Day | OneColumn, BeforeValidator(read_day)]
     timezone: Timezone = "UTC"
     arrival: Arrival = Arrival()
 
@@ -138,6 +139,18 @@ class AttributeMapping(StrictModel):
             yield Role("arrival", self.arrival.column, False)
 
 
+def _form_of_where(value: Any) -> str:
+    return "expression" if isinstance(value, str) else "conditions"
+
+
+#: Values that columns have, or an expression.
+_Where = Annotated[
+    Annotated[dict[Column, Condition], Field(max_length=MOST_CONDITIONS), Tag("conditions")]
+    | Annotated[Expression, Tag("expression")],
+    Discriminator(_form_of_where),
+]
+
+
 class Source(StrictModel):
     """Where data comes from and what it means."""
 
@@ -145,7 +158,9 @@ class Source(StrictModel):
     #: Names that the source had before: rows that came by them are its own.
     formerly: tuple[Name, ...] = Field(default=(), max_length=MOST_FORMER_NAMES)
     connector: AnyConnector
-    where: dict[Column, Condition] = Field(default_factory=dict, max_length=MOST_CONDITIONS)
+    #: New columns for the mapping and for `where`: expressions over the source's own columns.
+    columns: dict[Column, Expression] = Field(default_factory=dict, max_length=MOST_NAMES)
+    where: _Where = Field(default_factory=dict)
     events: EventMapping | None = None
     attributes: AttributeMapping | None = None
     #: How old the newest event may be at the end of an interval before it is reported.
@@ -160,11 +175,49 @@ class Source(StrictModel):
             raise ValueError("give exactly one of `events` and `attributes`")
         return self
 
+    @model_validator(mode="after")
+    def _new_columns_are_new(self) -> Source:
+        cursor = self.connector.cursor_column
+        for name in self.columns:
+            readers = [
+                f"columns.{other}" for other, text in self.columns.items() if name in names_in(text)
+            ]
+            if name == cursor:
+                readers.append("the connector's cursor")
+            if readers:
+                raise ValueError(
+                    f"columns.{name}: {readers[0]} reads the source's own column {quoted(name)}; "
+                    "give the new one another name"
+                )
+        if all(role.column in self.columns for role in self.roles()):
+            raise ValueError("no column of the source is read; every row would be the same")
+        return self
+
+    @property
+    def conditions(self) -> Mapping[str, Scalar | tuple[Scalar, ...]]:
+        """The values that `where` lists; nothing where it is an expression."""
+        return {} if isinstance(self.where, str) else self.where
+
+    @property
+    def where_expression(self) -> str | None:
+        """What `where` is, if it is an expression."""
+        return self.where if isinstance(self.where, str) else None
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """Every expression: the name of the column that it gives, none for `where`; its text."""
+        yield from self.columns.items()
+        if self.where_expression is not None:
+            yield "", self.where_expression
+
     def roles(self) -> Iterator[Role]:
         """Every column of the source that is read, and what for."""
         mapping = self.events or self.attributes
         yield from mapping.roles() if mapping else ()
-        yield from (Role("where", column, False) for column in self.where)
+        yield from (Role("where", column, False) for column in self.conditions)
+        for name, text in self.expressions():
+            key = f"columns.{name}" if name else "where"
+            yield from (Role(key, column, False) for column in sorted(names_in(text)))
+        yield from (Role("columns", name, False) for name in self.columns)
         if cursor := self.connector.cursor_column:
             yield Role("cursor", cursor, False)
 
@@ -345,7 +398,8 @@ class TenantConfig(StrictModel):
                 remedy = (
                     "leave them out, or let them be hashed (`pii_columns: {COLUMN: hash}`)"
                     if may_hash
-                    else "leave them out; an instant, a number or a condition cannot be hashed"
+                    else "leave them out; an instant, a number or a condition cannot be hashed, "
+                    "nor what an expression reads"
                 )
                 problems.append(f"source {source.name!r} maps PII columns {mapped}; {remedy}")
         return problems

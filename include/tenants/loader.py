@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from include.redaction import without_secrets
 from include.tenants import limits as operator_limits
 from include.tenants import yaml_text
 from include.tenants.config import TenantConfig
+from include.tenants.expressions import SEVERAL, joining
 from include.tenants.limits import Limits, OperatorLimits
 from include.tenants.namespace import TENANT_ID
 from include.tenants.wording import ABSENT, shown
@@ -28,6 +30,8 @@ LARGEST_FILE: Final = 64 * 1024
 #: Seconds of CPU time that reading one file may take. Its size bounds the work to some hundredth of
 #: that; what takes longer all the same is left out, before the other tenants wait for it again.
 BUDGET: Final = 1.0
+#: Steps that stand for the forms that `where` may have.
+_FORMS: Final = frozenset({"conditions", "expression"})
 _MOST_PROBLEMS: Final = 50  #: lines told about one file
 
 Clock = Callable[[], float]  #: CPU seconds
@@ -219,7 +223,7 @@ def _explain(file: str, text: str, error: ValidationError) -> Iterator[str]:
         where = problem["loc"]
         if problem["type"] == "too_short" and any(one[: len(where)] == where for one in holding):
             continue  # its parts are there, and none of them is good
-        keys = ".".join(_plain(part) for part in where) or "file"
+        keys = ".".join(map(_plain, _steps(where))) or "file"
         line = _line(at, where)
         if problem["type"] == "extra_forbidden":
             known = ", ".join(_known_keys(where))
@@ -228,6 +232,8 @@ def _explain(file: str, text: str, error: ValidationError) -> Iterator[str]:
             yield f"{file}: {keys}: {ABSENT}: this key is required{line}"
         else:
             message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == SEVERAL:
+                message = joining(_last_name(where), problem["ctx"]["columns"])
             yield f"{file}: {keys}: {shown(problem['input'])}: {message}{line}"
 
 
@@ -239,6 +245,19 @@ def _line(at: Mapping[tuple[str | int, ...], int], where: tuple[int | str, ...])
         path = (*path, part) if (*path, part) in at else path
     found = at.get(path) if path else None
     return f" (line {found})" if found else ""
+
+
+def _steps(where: tuple[int | str, ...]) -> Iterator[int | str]:
+    """The keys of a place, without how a value of theirs was read."""
+    for before, part in zip((None, *where), where, strict=False):
+        if not (before == "where" and part in _FORMS):
+            yield part
+
+
+def _last_name(where: tuple[int | str, ...]) -> str:
+    """The innermost key of a place: beyond may be a position, or how a value was read."""
+    names = [part for part in where if isinstance(part, str) and re.fullmatch(r"\w+", part)]
+    return names[-1] if names else "NAME"
 
 
 def _plain(part: int | str) -> str:

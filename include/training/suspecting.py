@@ -101,7 +101,9 @@ def mapping_of(tenant: TenantConfig, origin: str) -> str:
 def _read_as(source: Source, origin: str) -> Iterator[list[Any]]:
     events, facts = source.events, source.attributes
     where: list[Any] = [source.name, source.connector.model_dump(mode="json")]
-    where.append({name: str(value) for name, value in source.where.items()})
+    where.append({name: str(value) for name, value in source.conditions.items()})
+    if expressions := dict(source.expressions()):
+        where.append(expressions)
     if events is not None:
         how = events.model_dump(mode="json")
         name = "properties" if origin.startswith("properties.") else origin

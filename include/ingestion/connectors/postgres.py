@@ -182,7 +182,7 @@ def _rows(
     order = [
         sql.SQL('{} COLLATE "C"').format(table.text(name))
         for name in dict.fromkeys([*ids, *wanted.names])
-        if name != cursor
+        if name != cursor and name in wanted.names  # others are given by expressions
     ]
     return sql.SQL("SELECT {} FROM {} WHERE {} ORDER BY {}").format(
         sql.SQL(", ").join(table.columns[name] for name in wanted.names),
@@ -231,7 +231,8 @@ def _conditions(
                 or [sql.SQL("FALSE")]
             )
         )
-        for name, allowed in source.where.items()
+        for name, allowed in source.conditions.items()
+        if name not in source.columns  # of those, what reads the rows decides
     ]
 
 

@@ -151,7 +151,9 @@ def test_only_what_is_meant_is_kept_whoever_reads_it(
     source = Source.model_validate(told)
     parts = [
         part
-        for part in read_source(source, INTERVAL, grants_of("alder"), no_database)
+        for part in read_source(
+            source, INTERVAL, grants_of("alder"), no_database, lambda rows: rows
+        )
         if isinstance(part, Rows)
     ]
     assert [text for part in parts for text in part.table["id"].to_pylist()] == ["2", "2", "3"]

@@ -390,7 +390,7 @@ def test_a_message_quotes_no_secret(folder: Any, good: Any, key: str, written: s
         case "path":
             data["sources"][0]["connector"] = {"type": "file", "path": f"\x00{written}", "x": 1}
         case "where":
-            data["sources"][0]["where"] = written
+            data["sources"][0]["where"] = f"{written};"  # no expression
         case _:
             data[key] = f"{written}\n"
     folder.write("acme.yaml", **data)

@@ -145,9 +145,9 @@ def _at(*keys: str | int) -> Callable[[dict[str, Any]], None]:
         ),
         (
             _at("sources", 0),
-            "sources.0.colour: unknown key; known here: absent_means, attributes, con",
+            "sources.0.colour: unknown key; known here: absent_means, attributes, col",
         ),
-        (_at("sources", 0, "connector"), "colour: unknown key; known here: format, path, type"),
+        (_at("sources", 0, "connector"), "colour: unknown key; known here: decimal, format"),
         (
             _at("sources", 0, "events"),
             "sources.0.events.colour: unknown key; known here: account_id",
