@@ -11,9 +11,11 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ingestion.corrections import as_read, reason
 from include.ingestion.mapping import ROW
 from include.ingestion.slices import Counted, Rejected, SetAside
 from include.ingestion.text_files import UNPARSED
+from include.tenants.config import Source
 
 #: Rows that are kept per slice; beyond, they are only counted.
 KEPT: Final = 10_000
@@ -38,6 +40,15 @@ class Quarantine:
         rows = rows.drop_columns(["created_timestamp"])
         self._keep(self.rejected.undated, rows.filter(without_instant))
         self._keep(self.rejected.dated, rows.filter(pc.invert(without_instant)))
+
+    def add_changed(self, events: pa.Table, source: Source) -> None:
+        """Set aside events that say something else than one of their id, with their positions."""
+        for start in range(0, len(events), 1_000):
+            part = events.slice(start, 1_000)
+            if len(self.rejected.dated.rows) < KEPT:
+                self.add(as_read(part, source))
+            else:
+                self.rejected.dated.reasons[reason(source)] += len(part)
 
     def _keep(self, where: Counted, rows: pa.Table) -> None:
         for counted in pc.value_counts(rows["reason"]).to_pylist():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,18 +13,20 @@ import pyarrow.dataset as ds
 
 from include.errors import IsolationError, SourceError
 from include.handoffs import Ingested, Interval
+from include.ingestion.corrections import rule_of
 from include.ingestion.grants import Grants, grants_of
-from include.ingestion.mapping import constant_arrival, map_rows
+from include.ingestion.mapping import ROW, Mapped, constant_arrival, map_rows
 from include.ingestion.opening import Connect
 from include.ingestion.personal import hashed_columns, hiding, keep_key
 from include.ingestion.quarantine import Quarantine
 from include.ingestion.reading import read_source
 from include.ingestion.repeats import drop_later_repeats
-from include.ingestion.slices import Slice, Slices
+from include.ingestion.slices import Counted, Slice, Slices
 from include.ingestion.spool import SliceSpool
 from include.ingestion.text_files import UNPARSED
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
+from include.storage.slices import in_slice
 from include.tenants.config import Source, TenantConfig
 
 log = logging.getLogger(__name__)
@@ -127,22 +130,32 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     tenant, lake = reading.tenant, reading.lake
     table = "landing_events" if source.events else "landing_attributes"
     hide = hiding(tenant, source, reading.pii_secret)
-    quarantine = Quarantine(frozenset((*tenant.pii_columns, *hashed_columns(tenant, source))))
+    quarantine = _quarantine(tenant, source)
+    rule = rule_of(source, interval, reading.slices.recorded(tenant.ref))
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
         for rows in _read(reading, source, interval):
             if UNPARSED in rows.column_names:
                 quarantine.add(rows)
                 continue
             mapped = map_rows(hide(rows), tenant, source)
-            spool.add(mapped.accepted.filter(_arrived(mapped.accepted, interval)))
+            arrived = _arrived(mapped.accepted, interval)
+            numbers = _numbers(rows, mapped).filter(arrived) if source.events else None
+            spool.add(mapped.accepted.filter(arrived), numbers)
             quarantine.add(mapped.rejected.filter(_arrived(mapped.rejected, interval)))
-        once = spool.sorted_once(_earlier(reading, source, table, interval, spool))
+        earlier = _earlier(reading, source, table, interval, spool)
+        settled = spool.settled(earlier, _still_there(reading, source, table, interval), rule)
+        for batch in settled.changed.batches():
+            quarantine.add_changed(pa.Table.from_batches([batch]), source)
+        once = settled.kept
         kept = once.rows
         late = once.count(ds.field("event_timestamp") < interval.start) if source.events else 0
         version = lake.replace_slice(tenant.ref, table, source.name, interval, once.batches())
-    if drop_later_repeats(lake, reading.slices, tenant.ref, table, source.name, interval):
+    set_aside = partial(_changed, tenant, source)
+    if drop_later_repeats(
+        lake, reading.slices, tenant.ref, table, source, interval, rule, set_aside
+    ):
         version = lake.version(tenant.ref, table)
-    duplicates = spool.rows - kept
+    duplicates = settled.repeated
     delivered = Slice(source.name, interval, kept, late, duplicates, version.version)
     recorded = reading.slices.record(tenant.ref, delivered, quarantine.rejected)
     log.info(
@@ -158,6 +171,35 @@ def _read(reading: _Reading, source: Source, interval: Interval) -> Iterator[pa.
     if arrival is not None and not interval.start <= arrival < interval.end:
         return iter(())
     return read_source(source, interval, reading.grants, reading.connect)
+
+
+def _quarantine(tenant: TenantConfig, source: Source) -> Quarantine:
+    return Quarantine(frozenset((*tenant.pii_columns, *hashed_columns(tenant, source))))
+
+
+def _changed(tenant: TenantConfig, source: Source, events: pa.Table) -> Counted:
+    """Events of one slice that say something else than one of their id, as they are set aside."""
+    quarantine = _quarantine(tenant, source)
+    quarantine.add_changed(events, source)
+    return quarantine.rejected.dated
+
+
+def _numbers(rows: pa.Table, mapped: Mapped) -> pa.Array:
+    """The positions, in what was read, of the rows that became events."""
+    bad = pc.is_in(rows[ROW], value_set=mapped.rejected[ROW].combine_chunks())
+    return rows[ROW].filter(pc.invert(bad))
+
+
+def _still_there(reading: _Reading, source: Source, table: str, interval: Interval) -> ds.Dataset:
+    """What the table holds of the slice, where rows may move out of it: they stay in the table.
+
+    A row of a source with a cursor moves to a later interval when it is changed. A file is what it
+    says now, and replaces its slice.
+    """
+    if source.connector.cursor_column is None:
+        return ds.dataset(SCHEMAS[table].empty_table())
+    own = reading.lake.dataset(reading.tenant.ref, table, source=source.name)
+    return own.filter(in_slice(source.name, interval))
 
 
 def _earlier(

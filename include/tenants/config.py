@@ -136,12 +136,37 @@ class Source(StrictModel):
     #: What no row of something means on a day that was delivered: that there was none of it, as a
     #: ledger of sales has it, or nothing, as where a sample or only what changed is sent.
     absent_means: Literal["zero", "unknown"] = "zero"
+    #: What becomes of an event whose id was read before, with other values: it is set aside, or it
+    #: is a version of the event, known from its own arrival on.
+    corrections: Literal["refuse", "apply"] = "refuse"
 
     @model_validator(mode="after")
     def _one_mapping(self) -> Source:
         if (self.events is None) == (self.attributes is None):
             raise ValueError("give exactly one of `events` and `attributes`")
         return self
+
+    @model_validator(mode="after")
+    def _corrections_have_an_instant(self) -> Source:
+        if self.corrections == "apply":
+            raise ValueError("`corrections: apply` is not supported yet; leave it out")
+        if self.corrections == "apply" and self.events is None:
+            raise ValueError(
+                "`corrections` is for sources of events: a changed fact is a new fact anyway"
+            )
+        if self.corrections == "apply" and self.known_from is None:
+            raise ValueError(
+                "`corrections: apply` needs to know since when a correction is known: give the "
+                "connector's `cursor`, or `arrival: {column: ...}`"
+            )
+        return self
+
+    @property
+    def known_from(self) -> str | None:
+        """The column that says when a row became known; None where a fixed delay says that."""
+        mapping = self.events or self.attributes
+        assert mapping is not None  # `_one_mapping` has seen to that
+        return self.connector.cursor_column or mapping.arrival.column
 
     def roles(self) -> Iterator[Role]:
         """Every column of the source that is read, and what for."""
