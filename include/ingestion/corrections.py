@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -40,6 +40,7 @@ class Rule:
 
     values: tuple[str, ...] = ()  #: columns that are compared; without any, all rows say the same
     versions: bool = False  #: whether a changed row is a version of the event
+    chained: bool = False  #: whether the table has versions, perhaps of a time when that was so
     holes: tuple[Interval, ...] = ()  #: times of arrival that were not read yet
 
     @property
@@ -62,13 +63,20 @@ class Rule:
         return " OR ".join(between) or "false"
 
 
-def rule_of(source: Source, interval: Interval, recorded: Iterable[Slice]) -> Rule:
-    """The rule of a source, when the interval is read after the recorded slices."""
+def rule_of(
+    source: Source, interval: Interval, recorded: Iterable[Slice], versioned: Container[str]
+) -> Rule:
+    """The rule of a source, when the interval is read after the recorded slices.
+
+    Args:
+        versioned: sources of whose events the table has versions.
+    """
     if source.events is None:
         return Rule()
     read = [one.interval for one in recorded if one.source == source.name]
     versions = source.corrections == "apply"
-    return Rule(VALUES, versions, _between([*read, interval]) if versions else ())
+    chained = versions or source.name in versioned
+    return Rule(VALUES, versions, chained, _between([*read, interval]) if chained else ())
 
 
 def _between(read: Sequence[Interval]) -> tuple[Interval, ...]:

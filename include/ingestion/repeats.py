@@ -94,7 +94,7 @@ def drop_later_repeats(
         db.execute("SET timezone = 'UTC'")
         names = SCHEMAS[table].names
         db.register("after", streamed(after, _KEYS))
-        if rule.versions:
+        if rule.chained:
             db.register("own", streamed(own, names))
             unchanged = _UNCHANGED.format(said=rule.said, hole=rule.hole)
             db.execute(unchanged, [interval.end])
@@ -113,7 +113,7 @@ def drop_later_repeats(
         survivors = write_sorted(db, _SURVIVORS, folder, schema)
         db.register("own", streamed(own, names))
         # Of versions none is among them, and of facts neither: all that one id has say the same.
-        db.execute(_CHANGED.format(said="0" if rule.versions else rule.said), [interval.start])
+        db.execute(_CHANGED.format(said="0" if rule.chained else rule.said), [interval.start])
         # Counts first: they are of what will remain, so a second call comes to the same ones.
         _recount(db, own, slices, tenant, source, span, set_aside)
         lake.replace_slice(tenant, table, source.name, span, survivors.batches())

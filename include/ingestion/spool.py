@@ -37,14 +37,18 @@ _EARLIER: Final = """
     INSERT INTO pool SELECT {columns}, NULL, -1 FROM earlier
     SEMI JOIN (SELECT DISTINCT event_id FROM pool) USING (event_id)
 """
-#: The first arrival stays; what came before the slice came first, by whatever name.
+#: What was there stays as it is; of the others, the first arrival where nothing was there.
 _FIRST_STAYS: Final = """
     CREATE TABLE judged AS SELECT *, CASE
-        WHEN row_number() OVER ids = 1 THEN 'kept'
+        WHEN origin < 1 OR row_number() OVER ids = 1 THEN 'kept'
         WHEN {said} IS NOT DISTINCT FROM first_value({said}) OVER ids THEN 'repeated'
         ELSE 'changed' END AS verdict
     FROM pool
-    WINDOW ids AS (PARTITION BY event_id ORDER BY origin >= 0, created_timestamp, origin, position)
+    WINDOW ids AS (
+        PARTITION BY event_id ORDER BY origin = 1,
+            CASE WHEN origin = 1 THEN created_timestamp END,
+            created_timestamp DESC, position
+    )
 """
 #: Every row stays that says something else than the one before; of one instant, the first read.
 _VERSIONS_STAY: Final = """

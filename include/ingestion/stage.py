@@ -131,7 +131,8 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     table = "landing_events" if source.events else "landing_attributes"
     hide = hiding(tenant, source, reading.pii_secret)
     quarantine = _quarantine(tenant, source)
-    rule = rule_of(source, interval, reading.slices.recorded(tenant.ref))
+    versioned = lake.versioned(tenant.ref, table)
+    rule = rule_of(source, interval, reading.slices.recorded(tenant.ref), versioned)
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
         for rows in _read(reading, source, interval):
             if UNPARSED in rows.column_names:
@@ -149,7 +150,9 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
         once = settled.kept
         kept = once.rows
         late = once.count(ds.field("event_timestamp") < interval.start) if source.events else 0
-        version = lake.replace_slice(tenant.ref, table, source.name, interval, once.batches())
+        version = lake.replace_slice(
+            tenant.ref, table, source.name, interval, once.batches(), versions=rule.versions
+        )
     set_aside = partial(_changed, tenant, source)
     if drop_later_repeats(
         lake, reading.slices, tenant.ref, table, source, interval, rule, set_aside

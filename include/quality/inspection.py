@@ -8,7 +8,7 @@ if it had never been killed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from include.errors import IsolationError, QualityError
@@ -75,7 +75,7 @@ def check(
     known = data_losses(incidents, tenant.ref)
     changed = decide_incidents(interval, findings.volumes, known)
     if not refused:
-        _accept(tenant, judged, lake)
+        _accept(tenant, judged, landed.versioned, lake)
     checks.record(
         tenant.ref,
         Inspection(interval, tuple(results), path),
@@ -119,14 +119,23 @@ def _slice(
         source.name,
     )
     rows = landed.slice(kind, source.name, span)
-    return CheckedSlice(source.name, kind, span, rows, landing.repeated_ids(landed, rows))
+    # Versions of an event share its id; ingestion has seen to it that nothing else does.
+    repeated = {} if source.name in landed.versioned else landing.repeated_ids(landed, rows)
+    return CheckedSlice(source.name, kind, span, rows, repeated)
 
 
-def _accept(tenant: TenantConfig, judged: Sequence[CheckedSlice], lake: Lake) -> None:
+def _accept(
+    tenant: TenantConfig, judged: Sequence[CheckedSlice], versioned: Container[str], lake: Lake
+) -> None:
     """Write what was not set aside; attributes first, so that no event comes before its item."""
     for slice_ in sorted(judged, key=lambda s: s.kind):
         lake.replace_slice(
-            tenant.ref, slice_.kind, slice_.source, slice_.interval, slices.accepted(slice_)
+            tenant.ref,
+            slice_.kind,
+            slice_.source,
+            slice_.interval,
+            slices.accepted(slice_),
+            versions=slice_.source in versioned,
         )
 
 

@@ -148,8 +148,6 @@ class Source(StrictModel):
 
     @model_validator(mode="after")
     def _corrections_have_an_instant(self) -> Source:
-        if self.corrections == "apply":
-            raise ValueError("`corrections: apply` is not supported yet; leave it out")
         if self.corrections == "apply" and self.events is None:
             raise ValueError(
                 "`corrections` is for sources of events: a changed fact is a new fact anyway"

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import ConfigError
-from include.storage.canonical import TIMESTAMP
+from include.storage.canonical import REPLACED, TIMESTAMP
+from include.storage.versions import counting
 from include.use_cases.declaration import TOP, Items, UseCase
 
 #: Columns of `events` that spines and labels read.
@@ -34,9 +35,12 @@ EVENT_COLUMNS: Final = (
 
 
 def event_columns(use_case: UseCase) -> tuple[str, ...]:
-    """The columns of `events` that spines, labels and requests of the use case read."""
+    """The columns of `events` that spines, labels and requests of the use case read.
+
+    With `replaced_timestamp`, so that of corrected events all versions are read.
+    """
     also = use_case.request.reads if use_case.request else ()
-    return tuple(dict.fromkeys((*EVENT_COLUMNS, *also)))
+    return tuple(dict.fromkeys((*EVENT_COLUMNS, *also, REPLACED)))
 
 
 def scoring_spine(
@@ -362,13 +366,13 @@ def _between(
     end: datetime,
     known_until: datetime,
 ) -> pa.Table:
-    """The named events in `[start, end)` that have all `keys` and were known at `known_until`.
+    """The named events in `[start, end)` that have all `keys`, as they were known at `known_until`.
 
     Without names, those of any.
     """
     keep = pc.and_(
         pc.less(events["event_timestamp"], pa.scalar(end, TIMESTAMP)),
-        pc.less_equal(events["created_timestamp"], pa.scalar(known_until, TIMESTAMP)),
+        counting(events, known_until),
     )
     if names:
         keep = pc.and_(keep, pc.is_in(events["event"], value_set=pa.array(names)))

@@ -20,6 +20,7 @@ from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
+from include.storage.versions import counting
 from include.tenants.config import TenantConfig
 
 #: Entities with any event this recently are the active ones, as in the use cases that ship.
@@ -124,7 +125,7 @@ def active(view: FeatureView, events: pa.Table, as_of: datetime, tenant: str) ->
     instants, keys = events["event_timestamp"], list(view.entity.join_keys)
     since = pa.scalar(as_of - ACTIVE_WINDOW, TIMESTAMP)
     recent = pc.and_(pc.greater_equal(instants, since), pc.less(instants, pa.scalar(as_of)))
-    found = events.filter(recent)
+    found = events.filter(pc.and_(recent, counting(events, as_of)))
     for key in keys:
         found = found.filter(pc.is_valid(found[key]))
     if not found.num_rows:

@@ -136,9 +136,7 @@ def test_lost_rows_become_duplicates(slices: Slices, tenant: TenantRef) -> None:
     assert slices.recorded(tenant)[0] == changed
 
 
-def test_lost_rows_that_say_something_else_are_set_aside(
-    slices: Slices, tenant: TenantRef
-) -> None:
+def test_lost_rows_that_say_something_else_are_set_aside(slices: Slices, tenant: TenantRef) -> None:
     """They stand behind what the slice had set aside, counted once however often they are told."""
     slices.record(tenant, delivered(), Rejected(counted(4)))
     slices.record(tenant, delivered(1), Rejected())
