@@ -84,11 +84,14 @@ class Ingested:
     duplicates: int
     quarantined: int
     late: int  #: rows whose event is older than the interval
+    read: int = 0  #: rows of the sources: taken in, quarantined, or outside
+    outside: int = 0  #: rows of other intervals, and of times that no interval will have
 
     def __str__(self) -> str:
         return (
-            f"{self.rows:,} rows, {self.late:,} late, {self.duplicates:,} duplicates, "
-            f"{self.quarantined:,} quarantined"
+            f"{self.read:,} rows read: {self.rows:,} new, {self.late:,} late, "
+            f"{self.duplicates:,} duplicates, {self.quarantined:,} quarantined, "
+            f"{self.outside:,} outside the interval"
         )
 
 

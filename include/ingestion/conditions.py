@@ -19,15 +19,16 @@ Where = Mapping[str, Scalar | tuple[Scalar, ...]]
 _EXACT: Final = 2**53  #: integers up to here are the same as floats
 
 
-def meant(rows: pa.Table, where: Where) -> pa.Table:
-    """The rows that every condition holds for."""
+def meant(rows: pa.Table, where: Where) -> pa.Array:
+    """For each row, whether every condition holds for it."""
+    chosen = pa.repeat(True, len(rows))
     for name, wanted in where.items():
         column = rows[name].combine_chunks()
-        found = pa.repeat(False, len(rows))
+        equal = pa.repeat(False, len(rows))
         for value in listed(wanted):
-            found = pc.or_(found, _equal(column, value))
-        rows = rows.filter(found)
-    return rows
+            equal = pc.or_(equal, _equal(column, value))
+        chosen = pc.and_(chosen, equal)
+    return chosen
 
 
 def listed(wanted: Scalar | tuple[Scalar, ...]) -> tuple[Scalar, ...]:

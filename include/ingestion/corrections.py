@@ -17,7 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from include.handoffs import Interval
-from include.ingestion.mapping import ROW
+from include.ingestion.rows import Refused, Rows
 from include.ingestion.slices import Slice
 from include.storage.canonical import EVENTS
 from include.tenants.config import Source
@@ -108,16 +108,16 @@ def reason(source: Source) -> str:
     )
 
 
-def as_read(events: pa.Table, source: Source) -> pa.Table:
+def as_read(events: pa.Table, source: Source) -> Refused:
     """Canonical events by the source's own columns, as the quarantine stores them.
 
     Args:
         events: at least one, with `POSITION`.
 
     Returns:
-        The columns that the mapping reads, as texts, with `ROW`, `reason`, `created_timestamp`.
+        The columns that the mapping reads, as texts.
     """
-    mapping, why = source.events, reason(source)
+    mapping = source.events
     assert mapping is not None  # facts are never set aside as changed
     rows = events.to_pylist()
     ids, measures = ("user_id", "account_id", "item_id", "group_id"), ("quantity", "amount")
@@ -132,11 +132,9 @@ def as_read(events: pa.Table, source: Source) -> pa.Table:
         read |= {column: row[name] for name, column in columns.items() if column}
         told.append({column: _text(value) for column, value in read.items()})
     table = pa.table({name: pa.array([row[name] for row in told], pa.string()) for name in told[0]})
-    return (
-        table.append_column(ROW, events[POSITION])
-        .append_column("reason", pa.array([why] * len(rows), pa.string()))
-        .append_column("created_timestamp", events["created_timestamp"])
-    )
+    reasons = pa.array([reason(source)] * len(rows), pa.string())
+    numbers, created = (events[name].combine_chunks() for name in (POSITION, "created_timestamp"))
+    return Refused(Rows(table, numbers), reasons, created)
 
 
 def _parts(event_id: str, count: int) -> list[str | None]:

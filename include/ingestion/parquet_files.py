@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from include.errors import SourceError
 from include.handoffs import Interval
-from include.ingestion.columns import ENDS, require
 from include.ingestion.conditions import is_integer, listed
 from include.ingestion.grants import SourceLimits
+from include.ingestion.instants import ENDS
 from include.ingestion.lines import NOT_UTF8
 from include.ingestion.parquet_budget import (
     BUFFER_BYTES,
@@ -27,19 +28,24 @@ from include.ingestion.parquet_budget import (
     rows_at_once,
 )
 from include.ingestion.parquet_pages import check_footer, pages_of
+from include.ingestion.plain import as_text, at_path, plain, split_path
+from include.ingestion.rows import Unread
 from include.ingestion.text_files import unparsed
+from include.ingestion.wanted import Presence
 from include.redaction import redacted
 from include.tenants.config import Source
+
+_Path = tuple[str, tuple[str, ...]]  #: a column, and the way within it
 
 
 def read_parquet(
     file: BinaryIO,
     name: str,
     source: Source,
-    columns: list[str],
+    presence: Presence,
     interval: Interval,
     limits: SourceLimits,
-) -> Iterator[pa.Table]:
+) -> Iterator[pa.Table | Unread]:
     """Tables of the columns, without most rows that cannot be the interval's.
 
     Decoded page by page: a scanner would decode a row group as a whole.
@@ -52,13 +58,18 @@ def read_parquet(
         fragment = ds.ParquetFileFormat().make_fragment(file)
         check_metadata(fragment.metadata, budget := Decoded(limits, file.seek(0, os.SEEK_END)))
         schema = fragment.physical_schema
-        require(columns, schema.names, name)
+        paths = {
+            column: where
+            for column in presence.wanted.names
+            if (where := split_path(column, schema.names)) and _leads_on(schema, *where)
+        }
+        presence.note([*schema.names, *paths], name)
         wanted = _pushed_down(source, schema, interval)
         groups = [
             group.id
             for group in (fragment.subset(wanted) if wanted is not None else fragment).row_groups
         ]
-        yield from _read(file, fragment.metadata, groups, columns, wanted, budget)
+        yield from _read(file, fragment.metadata, groups, paths, wanted, budget)
     except (pa.ArrowException, OSError) as error:
         reason = redacted(error)[:200]
         raise SourceError(f"{name}: cannot be read as Parquet: {reason}") from None
@@ -68,10 +79,11 @@ def _read(
     stream: BinaryIO,
     metadata: pq.FileMetaData,
     groups: list[int],
-    columns: list[str],
+    paths: Mapping[str, _Path],
     wanted: ds.Expression | None,
     budget: Decoded,
-) -> Iterator[pa.Table]:
+) -> Iterator[pa.Table | Unread]:
+    columns = list(dict.fromkeys(column for column, _ in paths.values()))
     leaves = leaves_of(metadata, columns)
     pages = pages_of(stream, metadata, groups, leaves, budget.limits)
     budget.require(sum(one.size for one in pages.values()), "decodes to")
@@ -83,10 +95,13 @@ def _read(
         batches = file.iter_batches(at_once, row_groups=groups, columns=columns)
         for batch in joined_batches(batches, budget):
             rows = pa.Table.from_batches([batch]).select(columns)
+            rows = pa.table([_filterable(column) for column in rows.columns], columns)
             rows = rows if wanted is None else rows.filter(wanted)
             if len(rows):
-                plain = [_plain(column) for column in rows.combine_chunks().columns]
-                yield from _texts_checked(pa.table(plain, columns))
+                within = [
+                    _at(rows[column].combine_chunks(), path) for column, path in paths.values()
+                ]
+                yield from _texts_checked(pa.table([plain(one) for one in within], list(paths)))
 
 
 def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Expression | None:
@@ -97,6 +112,8 @@ def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Ex
     """
     conditions = []
     for name, wanted in source.where.items():
+        if name not in schema.names:  # a path into a column
+            continue
         kind, values = schema.field(name).type, listed(wanted)
         if pa.types.is_signed_integer(kind) and all(map(is_integer, values)):
             there = ds.field(name).cast(pa.int64())
@@ -105,7 +122,8 @@ def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Ex
             conditions.append(ds.field(name).isin(pa.array(values, pa.string())))
     mapping = source.events
     column = mapping and (mapping.arrival.column or mapping.event_timestamp)
-    if mapping and column and pa.types.is_timestamp(schema.field(column).type):
+    is_column = column in schema.names
+    if mapping and column and is_column and pa.types.is_timestamp(schema.field(column).type):
         kind = schema.field(column).type
         # Local times are at most 14 hours off; the mapping looks again.
         slack = timedelta(0) if kind.tz or mapping.timezone == "UTC" else timedelta(days=1)
@@ -122,14 +140,36 @@ def _pushed_down(source: Source, schema: pa.Schema, interval: Interval) -> ds.Ex
     return found
 
 
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text and categories in their one plain form."""
+def _filterable(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Types that Arrow does not filter in their plain form."""
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _plain(column.cast(kind.value_type))
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return column.cast(pa.string())
+    views = pa.types.is_string_view(kind) or pa.types.is_binary_view(kind)
+    if views or pa.types.is_run_end_encoded(kind):
+        return pa.chunked_array([plain(chunk) for chunk in column.chunks] or [[]], pa.string())
     return column
+
+
+def _leads_on(schema: pa.Schema, column: str, path: tuple[str, ...]) -> bool:
+    """Whether there may be something at a path within a column; what lists hold, the rows tell."""
+    kind = schema.field(column).type
+    for part in path:
+        if not pa.types.is_struct(kind):
+            return bool(pa.types.is_nested(kind))
+        at = kind.get_field_index(part)
+        if at < 0:
+            return False
+        kind = kind.field(at).type
+    return True
+
+
+def _at(column: pa.Array, path: tuple[str, ...]) -> pa.Array:
+    """What stands at a path within each value."""
+    while path and pa.types.is_struct(column.type):
+        column, path = pc.struct_field(column, path[0]), path[1:]
+    if not path:
+        return column
+    values = column.to_pylist(maps_as_pydicts="lossy")
+    return pa.array([as_text(at_path(value, path)) for value in values], pa.string())
 
 
 def _as(kind: pa.DataType, instant: datetime) -> pa.Scalar:
@@ -137,7 +177,7 @@ def _as(kind: pa.DataType, instant: datetime) -> pa.Scalar:
     return pa.scalar(value, pa.timestamp("us", kind.tz)).cast(kind, safe=False)
 
 
-def _texts_checked(table: pa.Table) -> Iterator[pa.Table]:
+def _texts_checked(table: pa.Table) -> Iterator[pa.Table | Unread]:
     """The rows whose texts are texts; Parquet's writers promise UTF-8, nobody checks it."""
     texts = [name for name in table.column_names if pa.types.is_string(table[name].type)]
     try:

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from include.errors import ConfigError, IntegrityError
 from include.ingestion.columns import texts
-from include.ingestion.mapping import ROW, columns_read
+from include.ingestion.mapping import columns_read
 from include.storage.lake import Lake
 from include.tenants.config import Source, TenantConfig
 from include.tenants.personal import PersonalNames
@@ -48,7 +48,7 @@ def hashed_columns(tenant: TenantConfig, source: Source) -> tuple[str, ...]:
     if not tenant.pii_columns:
         return ()
     personal = PersonalNames(tenant.pii_columns)
-    return tuple(name for name in columns_read(source) if personal.treatment(name) == "hash")
+    return tuple(name for name in columns_read(source).names if personal.treatment(name) == "hash")
 
 
 def hiding(tenant: TenantConfig, source: Source, secret: str | None) -> Hide:
@@ -68,7 +68,7 @@ def hiding(tenant: TenantConfig, source: Source, secret: str | None) -> Hide:
             column = rows.column(at).combine_chunks()
             if name in columns:
                 rows = rows.set_column(at, name, digests(column, key))
-            elif name != ROW and (left := without_personal(column, name, personal)) is not column:
+            elif (left := without_personal(column, name, personal)) is not column:
                 rows = rows.set_column(at, name, left)
         return rows
 
@@ -102,13 +102,7 @@ def digests(column: pa.Array, key: bytes) -> pa.Array:
 
 
 def without_personal(column: pa.Array, name: str, personal: PersonalNames) -> pa.Array:
-    """The column without what its objects hold under a personal name: JSON, or nested columns."""
-    if pa.types.is_nested(column.type):
-        values = column.to_pylist()
-        left = [_left(value, name, personal) for value in values]
-        if left == values:
-            return column
-        return pa.array([None if one is None else str(one) for one in left], pa.string())
+    """The column without what the JSON objects in it hold under a personal name."""
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         return column
     objects = pc.fill_null(pc.match_substring_regex(column, _OBJECT.pattern), False)
@@ -127,8 +121,6 @@ def _left(value: Any, path: str, personal: PersonalNames) -> Any:
             for key, one in value.items()
             if not _is_personal(str(key), one, path, personal)
         }
-    if isinstance(value, tuple) and len(value) == 2:  # of a map
-        return None if _is_personal(str(value[0]), value[1], path, personal) else value
     if isinstance(value, list):
         return [_left(one, path, personal) for one in value]
     if isinstance(value, str) and _OBJECT.match(value):

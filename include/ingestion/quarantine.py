@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.ingestion.corrections import as_read, reason
-from include.ingestion.mapping import ROW
+from include.ingestion.rows import Refused, Unread
 from include.ingestion.slices import Counted, Rejected, SetAside
-from include.ingestion.text_files import UNPARSED
 from include.tenants.config import Source
 
 #: Rows that are kept per slice; beyond, they are only counted.
@@ -22,55 +21,81 @@ KEPT: Final = 10_000
 #: And how much text they may hold, so that neither memory nor Postgres fills up with rubbish.
 KEPT_BYTES: Final = 32_000_000
 _LONGEST_VALUE: Final = 1_000
+#: Key of a record that could not be taken apart, in what is stored of it.
+UNPARSED: Final = "unparsed line"
 
 
 @dataclass
 class Quarantine:
-    """Collects the rejected rows of one slice."""
+    """Collects what is set aside of one slice."""
 
     masked: frozenset[str]  #: PII columns
     rejected: Rejected = field(default_factory=Rejected)
 
-    def add(self, rows: pa.Table) -> None:
-        """Set aside rows that carry `ROW`, `reason` and, unless unparsed, `created_timestamp`."""
-        if "created_timestamp" not in rows.column_names:
-            self._keep(self.rejected.undated, rows)
-            return
-        without_instant = pc.is_null(rows["created_timestamp"])
-        rows = rows.drop_columns(["created_timestamp"])
-        self._keep(self.rejected.undated, rows.filter(without_instant))
-        self._keep(self.rejected.dated, rows.filter(pc.invert(without_instant)))
+    def add(self, refused: Refused) -> None:
+        """Set rows aside."""
+        undated = pc.is_null(refused.created)
+        self._keep(self.rejected.undated, refused.filter(undated))
+        self._keep(self.rejected.dated, refused.filter(pc.invert(undated)))
 
     def add_changed(self, events: pa.Table, source: Source) -> None:
         """Set aside events that say something else than one of their id, with their positions."""
+        counted = self.rejected.dated
         for start in range(0, len(events), 1_000):
             part = events.slice(start, 1_000)
-            if len(self.rejected.dated.rows) < KEPT:
-                self.add(as_read(part, source))
+            if _is_full(counted):
+                counted.reasons[reason(source)] += len(part)
             else:
-                self.rejected.dated.reasons[reason(source)] += len(part)
+                self.add(as_read(part, source))
 
-    def _keep(self, where: Counted, rows: pa.Table) -> None:
-        for counted in pc.value_counts(rows["reason"]).to_pylist():
-            where.reasons[counted["values"]] += counted["counts"]
-        for batch in rows.to_batches(max_chunksize=1_000):
-            if len(where.rows) >= KEPT or where.size >= KEPT_BYTES:
+    def add_unread(self, unread: Unread) -> None:
+        """Set records aside of which nothing is known, not even when they arrived."""
+        counted = self.rejected.undated
+        counted.reasons.update(unread.reasons)
+        numbers = unread.numbers.to_pylist() if unread.numbers is not None else []
+        for number, record, why in zip(numbers, unread.records, unread.reasons, strict=True):
+            if not self._store(counted, number, why, {UNPARSED: self._shown(record)}):
                 break
-            for row in batch.to_pylist()[: KEPT - len(where.rows)]:
-                number, reason = row.pop(ROW), row.pop("reason")
-                text = json.dumps(self._storable(row), sort_keys=True)
-                where.rows.append(SetAside(number, reason, text))
-                where.size += len(text)
+
+    def _keep(self, counted: Counted, refused: Refused) -> None:
+        for told in pc.value_counts(refused.reasons).to_pylist():
+            counted.reasons[told["values"]] += told["counts"]
+        rows, start = refused.rows, 0
+        for batch in rows.table.to_batches(max_chunksize=1_000):
+            if _is_full(counted):
+                break
+            numbers = rows.numbers.slice(start, len(batch)).to_pylist()
+            reasons = refused.reasons.slice(start, len(batch)).to_pylist()
+            start += len(batch)
+            for number, why, row in zip(numbers, reasons, batch.to_pylist(), strict=True):
+                if not self._store(counted, number, why, self._storable(row)):
+                    break
+
+    def _store(self, counted: Counted, number: int, why: str, row: dict[str, Any]) -> bool:
+        """Keep a row, unless enough are kept; returns whether it is."""
+        if _is_full(counted):
+            return False
+        text = json.dumps(row, sort_keys=True)
+        counted.rows.append(SetAside(number, why, text))
+        counted.size += len(text)
+        return True
 
     def _storable(self, row: dict[str, Any]) -> dict[str, Any]:
-        if self.masked and UNPARSED in row:
-            # Where the masked columns stand in such a line is unknown.
-            digest = hashlib.sha256(_clean(row[UNPARSED]).encode()).hexdigest()[:12]
-            return {UNPARSED: f"(masked; {len(row[UNPARSED])} characters, sha256 {digest})"}
         return {
             _clean(name): "(masked)" if name in self.masked else _clean(value)
             for name, value in row.items()
         }
+
+    def _shown(self, record: str) -> Any:
+        if not self.masked:
+            return _clean(record)
+        # Where the masked columns stand in such a record is unknown.
+        digest = hashlib.sha256(_clean(record).encode()).hexdigest()[:12]
+        return f"(masked; {len(record)} characters, sha256 {digest})"
+
+
+def _is_full(counted: Counted) -> bool:
+    return len(counted.rows) >= KEPT or counted.size >= KEPT_BYTES
 
 
 def _clean(value: Any) -> Any:

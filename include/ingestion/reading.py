@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from include.errors import IsolationError, SourceError
 from include.handoffs import Interval
 from include.ingestion.conditions import meant
 from include.ingestion.grants import Grants
-from include.ingestion.mapping import ROW, columns_read
+from include.ingestion.mapping import columns_read
 from include.ingestion.opening import Connect, Opener, UnopenedError
-from include.ingestion.text_files import UNPARSED
+from include.ingestion.plain import plain
+from include.ingestion.rows import Rows, Unread
+from include.ingestion.wanted import Wanted
 from include.redaction import redacted, shown_address, without_secrets
 from include.tenants.config import Source
 from include.tenants.connectors import Connector
@@ -27,18 +31,21 @@ from include.tenants.connectors import Connector
 class SourceReader(Protocol):
     """The module of a kind of connector."""
 
+    #: Whether the source itself chooses rows by `where`, as a database does by its own equality.
+    DECIDES_WHERE: bool
+
     def read(
         self,
         source: Source,
         connector: Any,
-        columns: list[str],
+        wanted: Wanted,
         interval: Interval,
         opener: Opener,
-    ) -> Iterator[pa.Table]:
-        """Tables of the columns, in an order that is the same every time.
+    ) -> Iterator[pa.Table | Unread]:
+        """Tables of the wanted columns, in an order that is the same every time.
 
-        Lines that cannot be parsed come in tables of `UNPARSED` and a reason. Rows that the
-        source's `where` or the interval leaves out may be among the others.
+        A table lacks an optional column where its file does. Rows that the source's `where` or the
+        interval leaves out may be among the others.
 
         Args:
             connector: the source's, of the kind that the module reads.
@@ -52,28 +59,31 @@ class SourceReader(Protocol):
 
 def read_source(
     source: Source, interval: Interval, grants: Grants, connect: Connect
-) -> Iterator[pa.Table]:
-    """Tables of the source's columns and `ROW`; unparsed lines come in tables of their own.
+) -> Iterator[Rows | Unread]:
+    """The rows that `where` chooses, in plain types, and the records that are no rows.
 
-    The rows are those that `where` means, of the interval and perhaps of times around it.
+    They are of the interval and perhaps of times around it.
 
     Raises:
         IsolationError: the tenant may not read what the source names.
         SourceError: the source cannot be reached, lacks a column, or exceeds the limits.
     """
-    connector = source.connector
-    read = reader_of(connector).read
-    most, row = grants.limits.rows, 0
+    connector, wanted = source.connector, columns_read(source)
+    reader = reader_of(connector)
+    most, first = grants.limits.rows, 0
     try:
-        for table in read(
-            source, connector, columns_read(source), interval, Opener(grants, connect)
-        ):
-            numbers = pa.array(range(row, row + len(table)), pa.int64())
-            row += len(table)
-            if row > most:
+        for part in reader.read(source, connector, wanted, interval, Opener(grants, connect)):
+            numbers = pa.array(range(first, first + len(part)), pa.int64())
+            first += len(part)
+            if first > most:
                 raise SourceError(f"holds more rows than `rows` allows ({most:,})")
-            numbered = table.append_column(ROW, numbers)
-            yield numbered if UNPARSED in table.column_names else meant(numbered, source.where)
+            if isinstance(part, Unread):
+                yield replace(part, numbers=numbers)
+                continue
+            rows = Rows(_normal(part, wanted, connector), numbers)
+            if source.where and not reader.DECIDES_WHERE:
+                rows = rows.filter(meant(rows.table, source.where))
+            yield rows
     except (IsolationError, MemoryError):
         raise
     except UnopenedError as error:
@@ -84,6 +94,23 @@ def read_source(
     except Exception as error:  # whatever a library comes up with
         # Not chained: the original may quote the address with its password, or a line of the file.
         raise SourceError(f"{_problem(connector)}: {_reason(error, connector)}") from None
+
+
+def _normal(table: pa.Table, wanted: Wanted, connector: Connector) -> pa.Table:
+    """Every wanted column in a plain type; null where the file lacks it or says that it is."""
+    there = set(table.column_names)
+    nulls = pa.array(connector.null_values, pa.string())
+    columns = []
+    for name in wanted.names:
+        if name not in there:
+            columns.append(pa.nulls(len(table), pa.string()))
+            continue
+        column = plain(table[name].combine_chunks())
+        if len(nulls) and pa.types.is_string(column.type):
+            is_null = pc.is_in(column, value_set=nulls)
+            column = pc.if_else(is_null, pa.scalar(None, pa.string()), column)
+        columns.append(column)
+    return pa.table(columns, list(wanted.names))
 
 
 def reader_of(connector: Connector) -> SourceReader:

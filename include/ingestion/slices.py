@@ -28,6 +28,13 @@ class Slice:
     table_version: int  #: of the landing table
     quarantined: int = 0  #: rows set aside, kept or only counted
     undated: int = 0  #: those of them that have no instant of arrival
+    read: int = 0  #: rows of the source that were read for it
+    outside: int = 0  #: those of them that other slices have, or none ever will
+
+    @property
+    def taken(self) -> int:
+        """Rows of the source that were taken in: of attributes, each comes to several of `rows`."""
+        return self.read - self.quarantined - self.outside
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,16 @@ class Rejected:
         """How many undated rows are the slice's own, where others have so many of the source's."""
         return max(0, self.undated.count - elsewhere)
 
+    def counted_in(self, delivered: Slice, elsewhere: int) -> Slice:
+        """The slice with what is set aside of it, where others have so many undated rows."""
+        undated = self.first_met(elsewhere)
+        return replace(
+            delivered,
+            quarantined=self.dated.count + undated,
+            undated=undated,
+            outside=delivered.outside + self.undated.count - undated,
+        )
+
     def stored(self, undated: int, known: Container[str]) -> list[SetAside]:
         """The rows to store, and a line that says how many more there were.
 
@@ -113,7 +130,8 @@ class Slices(Protocol):
         """Put a slice on record with its rejected rows, in place of what was there of it.
 
         Returns:
-            The slice with how many rows it has set aside, and how many of them are undated.
+            The slice with how many rows it has set aside, and how many of them are undated. Undated
+            rows that another slice counts are outside of this one.
         """
 
     def recount(self, tenant: TenantRef, source: str, remaining: Sequence[Remaining]) -> None:

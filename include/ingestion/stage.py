@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pyarrow as pa
@@ -15,15 +15,15 @@ from include.errors import IsolationError, SourceError
 from include.handoffs import Ingested, Interval
 from include.ingestion.corrections import rule_of
 from include.ingestion.grants import Grants, grants_of
-from include.ingestion.mapping import ROW, Mapped, constant_arrival, map_rows
+from include.ingestion.mapping import Mapped, constant_arrival, map_rows
 from include.ingestion.opening import Connect
 from include.ingestion.personal import hashed_columns, hiding, keep_key
 from include.ingestion.quarantine import Quarantine
 from include.ingestion.reading import read_source
 from include.ingestion.repeats import drop_later_repeats
+from include.ingestion.rows import Rows, Unread
 from include.ingestion.slices import Counted, Slice, Slices
 from include.ingestion.spool import SliceSpool
-from include.ingestion.text_files import UNPARSED
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
 from include.storage.slices import in_slice
@@ -97,6 +97,8 @@ def ingest(
         duplicates=sum(one.duplicates for one in done),
         quarantined=sum(one.quarantined for one in done),
         late=sum(one.late for one in done),
+        read=sum(one.read for one in done),
+        outside=sum(one.outside for one in done),
     )
 
 
@@ -134,15 +136,19 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     versioned = lake.versioned(tenant.ref, table)
     rule = rule_of(source, interval, reading.slices.recorded(tenant.ref), versioned)
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
-        for rows in _read(reading, source, interval):
-            if UNPARSED in rows.column_names:
-                quarantine.add(rows)
+        read = outside = 0
+        for part in _read(reading, source, interval):
+            read += len(part)
+            if isinstance(part, Unread):
+                quarantine.add_unread(part)
                 continue
-            mapped = map_rows(hide(rows), tenant, source)
-            arrived = _arrived(mapped.accepted, interval)
-            numbers = _numbers(rows, mapped).filter(arrived) if source.events else None
-            spool.add(mapped.accepted.filter(arrived), numbers)
-            quarantine.add(mapped.rejected.filter(_arrived(mapped.rejected, interval)))
+            mapped = map_rows(replace(part, table=hide(part.table)), tenant, source)
+            inside = _arrived(mapped.accepted["created_timestamp"], interval)
+            arrived = mapped.accepted.filter(inside)
+            refused = mapped.refused.filter(_arrived(mapped.refused.created, interval))
+            spool.add(arrived, _numbers(part, mapped).filter(inside) if source.events else None)
+            quarantine.add(refused)
+            outside += len(part) - len(arrived) // mapped.per_row - len(refused)
         earlier = _earlier(reading, source, table, interval, spool)
         settled = spool.settled(earlier, _still_there(reading, source, table, interval), rule)
         for batch in settled.changed.batches():
@@ -158,18 +164,23 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
         lake, reading.slices, tenant.ref, table, source, interval, rule, set_aside
     ):
         version = lake.version(tenant.ref, table)
-    duplicates = settled.repeated
-    delivered = Slice(source.name, interval, kept, late, duplicates, version.version)
+    delivered = Slice(
+        *(source.name, interval, kept, late, settled.repeated, version.version),
+        read=read,
+        outside=outside,
+    )
     recorded = reading.slices.record(tenant.ref, delivered, quarantine.rejected)
     log.info(
-        "ingestion: %s/%s [%s, %s): %d rows, %d late, %d duplicates, %d quarantined",
+        "ingestion: %s/%s [%s, %s): %d rows read: %d taken in, %d quarantined, %d outside; "
+        "%d new, %d late, %d duplicates",
         *(tenant.id, source.name, interval.start, interval.end),
-        *(recorded.rows, recorded.late, recorded.duplicates, recorded.quarantined),
+        *(recorded.read, recorded.taken, recorded.quarantined, recorded.outside),
+        *(recorded.rows, recorded.late, recorded.duplicates),
     )
     return recorded
 
 
-def _read(reading: _Reading, source: Source, interval: Interval) -> Iterator[pa.Table]:
+def _read(reading: _Reading, source: Source, interval: Interval) -> Iterator[Rows | Unread]:
     arrival = constant_arrival(reading.tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
         return iter(())
@@ -187,10 +198,10 @@ def _changed(tenant: TenantConfig, source: Source, events: pa.Table) -> Counted:
     return quarantine.rejected.dated
 
 
-def _numbers(rows: pa.Table, mapped: Mapped) -> pa.Array:
+def _numbers(rows: Rows, mapped: Mapped) -> pa.Array:
     """The positions, in what was read, of the rows that became events."""
-    bad = pc.is_in(rows[ROW], value_set=mapped.rejected[ROW].combine_chunks())
-    return rows[ROW].filter(pc.invert(bad))
+    refused = pc.is_in(rows.numbers, value_set=mapped.refused.rows.numbers)
+    return rows.numbers.filter(pc.invert(refused))
 
 
 def _still_there(reading: _Reading, source: Source, table: str, interval: Interval) -> ds.Dataset:
@@ -244,9 +255,8 @@ def _former_names(reading: _Reading, source: Source, table: str, spool: SliceSpo
     return names
 
 
-def _arrived(rows: pa.Table, interval: Interval) -> pa.Array:
-    """Rows of the interval, and those without an instant of arrival."""
-    created = rows["created_timestamp"]
+def _arrived(created: pa.ChunkedArray | pa.Array, interval: Interval) -> pa.Array:
+    """For each instant, whether it is of the interval, or none."""
     inside = pc.and_(
         pc.greater_equal(created, pa.scalar(interval.start, TIMESTAMP)),
         pc.less(created, pa.scalar(interval.end, TIMESTAMP)),

@@ -11,69 +11,70 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 
 from include.errors import SourceError
-from include.ingestion.columns import require
 from include.ingestion.lines import UNPARSABLE, Block, blocks
+from include.ingestion.plain import as_text, at_path, split_path
+from include.ingestion.rows import Unread
+from include.ingestion.wanted import Presence
 
-#: Column of a line that could not be read at all; it comes with `REASON` and without any other.
-UNPARSED: Final = "unparsed line"
-REASON: Final = "reason"
 _BATCH_ROWS: Final = 65_536
 
 
 def read_csv(
-    file: BinaryIO, name: str, columns: list[str], most_columns: int
-) -> Iterator[pa.Table]:
+    file: BinaryIO, name: str, presence: Presence, most_columns: int
+) -> Iterator[pa.Table | Unread]:
     """Tables of text columns, empty text as null; the first line names the columns."""
     names: list[str] | None = None
+    here: list[str] = []
     for block in blocks(file, quoted=True):
         content = block.content
         if names is None and content.strip():
             line, _, content = content.lstrip(b"\r\n").partition(b"\n")
-            names = _header(line.decode(), columns, name, most_columns)
+            names = _header(line.decode(), name, most_columns)
+            here = list(presence.note(names, name))
+            _require_once(here, names, name)
         if names is not None and content.strip():
-            yield from _parsed(content, names, columns, block)
+            yield from _parsed(content, names, here, block)
         yield from unparsed(block.bad)
 
 
 def read_jsonl(
-    files: Iterable[tuple[str, BinaryIO]], columns: list[str], most_columns: int
-) -> Iterator[pa.Table]:
-    """Tables of text columns; a key that no object of any file has is a missing column."""
-    seen: dict[str, None] = {}
-    last = ""
-    for last, file in files:  # noqa: B007  (the message names it)
+    files: Iterable[tuple[str, BinaryIO]], presence: Presence, most_columns: int
+) -> Iterator[pa.Table | Unread]:
+    """Tables of text columns; a key that no object of a file has is a column that it lacks."""
+    columns = list(presence.wanted.names)
+    for name, file in files:
+        seen: dict[str, None] = {}
         for block in blocks(file, quoted=False):
             rows: list[list[str | None]] = []
             for line in block.content.split(b"\n"):
                 if line.strip():
                     _read_object(line, columns, rows, seen, block)
             if len(seen) > most_columns:
-                seen = dict.fromkeys(name for name in columns if name in seen)
+                seen = dict.fromkeys(key for key in columns if key in seen)
             for start in range(0, len(rows), _BATCH_ROWS):
                 yield _table(rows[start : start + _BATCH_ROWS], columns)
             yield from unparsed(block.bad)
-    if seen:
-        require(columns, sorted(seen), last)
+        if seen:
+            presence.note(sorted(seen), name)
 
 
-def unparsed(bad: Sequence[tuple[str, str]]) -> Iterator[pa.Table]:
-    """Lines taken out, as a table of their own; nothing when there are none."""
+def unparsed(bad: Sequence[tuple[str, str]]) -> Iterator[Unread]:
+    """Records taken out, with their reasons; nothing when there are none."""
     if bad:
-        lines, reasons = zip(*bad, strict=True)
-        yield pa.table(
-            {UNPARSED: pa.array(lines, pa.string()), REASON: pa.array(reasons, pa.string())}
-        )
+        yield Unread.of(bad)
 
 
-def _header(line: str, columns: list[str], path: str, most: int) -> list[str]:
+def _header(line: str, path: str, most: int) -> list[str]:
     names = next(csv.reader([line.rstrip("\r")]), [])
     if len(names) > most:
         raise SourceError(f"{path}: has {len(names):,} columns; `columns` allows {most:,}")
-    require(columns, names, path)
+    return names
+
+
+def _require_once(columns: list[str], names: list[str], path: str) -> None:
     twice = sorted({name for name in columns if names.count(name) > 1})
     if twice:
         raise SourceError(f"{path}: column {', '.join(map(repr, twice))} stands there twice")
-    return names
 
 
 def _parsed(
@@ -128,27 +129,32 @@ def _read_object(
     block: Block,
 ) -> None:
     try:
-        found = json.loads(line)
-        if not isinstance(found, dict):
+        members = json.loads(line)
+        if not isinstance(members, dict):
             raise ValueError("no object")
-        rows.append([_json_text(found.get(name)) for name in columns])
+        values = [_member(members, name, seen) for name in columns]
+        rows.append([_json_text(value) for value in values])
     except (ValueError, RecursionError):
         block.reject(line, UNPARSABLE)
     else:
-        seen.update(dict.fromkeys(found))
+        seen.update(dict.fromkeys(members))
+
+
+def _member(members: dict[str, Any], name: str, seen: dict[str, None]) -> Any:
+    """The value of a name, which may be a dotted path; a path that leads somewhere is seen."""
+    if name in members or "." not in name:
+        return members.get(name)
+    where = split_path(name, tuple(members))
+    value = at_path(members[where[0]], where[1]) if where else None
+    if value is not None:
+        seen[name] = None
+    return value
 
 
 def _json_text(value: Any) -> str | None:
     """A JSON value as text. Raises: ValueError for text that is not Unicode."""
-    if value is None:
-        return None
-    kind = type(value)
-    if kind is float and value.is_integer() and abs(value) < 2**53:
-        return str(int(value))  # as a column of floats is spelled
-    if kind is int or kind is float:
-        return repr(value)
-    text = value if kind is str else json.dumps(value)
-    if not text.isascii():
+    text = as_text(value)
+    if text is not None and not text.isascii():
         text.encode()  # a lone surrogate is no character
     return text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +18,7 @@ from include.ingestion.mapping import map_rows
 from include.ingestion.opening import Connect
 from include.ingestion.personal import hiding
 from include.ingestion.reading import read_source
-from include.ingestion.text_files import UNPARSED
+from include.ingestion.rows import Unread
 from include.tenants.config import Source, TenantConfig
 
 #: Rows that are looked at.
@@ -61,17 +61,16 @@ def look_into(tenant: TenantConfig, source: Source, *, forbidden: Path, connect:
     kinds: Counter[str] = Counter()
     instants: list[Any] = []
     name, instant = ("event", "event_timestamp") if source.events else ("name", "valid_from")
-    for table in read_source(source, interval, grants, connect):
-        part = table.slice(0, ROWS - seen)
+    for part in read_source(source, interval, grants, connect):
+        part = part.first(ROWS - seen)
         seen += len(part)
-        if UNPARSED in part.column_names:
-            rejected = part
+        if isinstance(part, Unread):
+            reasons.update(part.reasons)
         else:
-            mapped = map_rows(hide(part), tenant, source)
-            rejected = mapped.rejected
+            mapped = map_rows(replace(part, table=hide(part.table)), tenant, source)
+            reasons.update(_counts(mapped.refused.reasons))
             kinds.update(_counts(mapped.accepted[name]))
             instants += pc.min_max(mapped.accepted[instant]).values()
-        reasons.update(_counts(rejected["reason"]))
         if seen == ROWS:
             break
     known = [one.as_py() for one in instants if one.is_valid]

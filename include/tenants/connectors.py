@@ -9,9 +9,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from include.tenants.fields import Column, Name, StrictModel, check_visible
+from include.tenants.fields import (
+    Column,
+    Name,
+    StrictModel,
+    TimestampFormat,
+    check_visible,
+)
 
 
 class Connector(StrictModel, ABC):
@@ -21,6 +27,21 @@ class Connector(StrictModel, ABC):
     problem: ClassVar[str] = "{place!r} cannot be read"
 
     type: str
+    #: Texts that stand for no value, besides the empty one.
+    null_values: tuple[Annotated[str, Field(min_length=1, max_length=40)], ...] = Field(
+        default=(), max_length=20
+    )
+    #: How text says an instant: `iso`, `epoch_s`, `epoch_ms`, `epoch_us`, or a pattern.
+    timestamp_format: TimestampFormat = "iso"
+    decimal: Literal[".", ","] = "."  #: what stands before the fraction of a number
+    #: What stands between the thousands of a number; nothing unless it is said.
+    thousands: Literal[",", ".", " ", "'", "_"] | None = None
+
+    @model_validator(mode="after")
+    def _separators_differ(self) -> Connector:
+        if self.thousands == self.decimal:
+            raise ValueError(f"`decimal` and `thousands` are both {self.decimal!r}")
+        return self
 
     @property
     @abstractmethod

@@ -283,6 +283,30 @@ def _check_value(value: Any) -> Any:
     return value
 
 
+def _check_format(value: str) -> str:
+    """`iso`, an epoch's unit, or a pattern that says year, month and day and nothing unknown."""
+    if value in EPOCHS:
+        return value
+    marks = _MARK.findall(value)
+    if len(value) > LONGEST_TEXT or "%" not in value or value.replace("%%", "").endswith("%"):
+        raise ValueError(_FORMATS)
+    if unknown := sorted({mark for mark in marks if mark.lstrip("-") not in _MARKS}):
+        raise ValueError(f"%{unknown[0]} is no part of a pattern; {_FORMATS}")
+    there = {mark.lstrip("-") for mark in marks}
+    month = there & {"m", "b", "B"}
+    if not there & {"Y", "y"} or not ("j" in there or ("d" in there and month)):
+        raise ValueError(f"the pattern does not say year, month and day; {_FORMATS}")
+    return value
+
+
+EPOCHS: Final = ("iso", "epoch_s", "epoch_ms", "epoch_us")
+_FORMATS: Final = (
+    f"must be one of {', '.join(EPOCHS)}, or a pattern such as '%d.%m.%Y %H:%M' (%z is an offset)"
+)
+_MARK: Final = re.compile(r"%(-?.)")
+_MARKS: Final = frozenset("YymdHIpMSfgnbBaAjzZ%")
+
+
 _Text = Annotated[str, BeforeValidator(_as_written)]
 TenantId = Annotated[_Text, AfterValidator(_check_tenant_id)]
 Region = Annotated[_Text, AfterValidator(_check_region)]
@@ -290,6 +314,7 @@ Name = Annotated[_Text, AfterValidator(_check_name)]
 Timezone = Annotated[_Text, Field(max_length=64), AfterValidator(_check_timezone)]
 Text = Annotated[_Text, AfterValidator(_check_text)]
 Column = Text  #: a column of the source
+TimestampFormat = Annotated[_Text, AfterValidator(_check_format)]
 Cron = Annotated[_Text, AfterValidator(_check_cron)]
 Day = Annotated[date, BeforeValidator(_day_only), AfterValidator(_check_day)]
 _Duration = Annotated[timedelta, BeforeValidator(_read_duration), AfterValidator(_check_longest)]

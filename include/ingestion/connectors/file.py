@@ -9,19 +9,23 @@ import pyarrow as pa
 from include.handoffs import Interval
 from include.ingestion.opening import Opener
 from include.ingestion.parquet_files import read_parquet
+from include.ingestion.rows import Unread
 from include.ingestion.text_files import read_csv, read_jsonl
+from include.ingestion.wanted import Presence, Wanted
 from include.tenants.config import Source
 from include.tenants.connectors import FileConnector
+
+DECIDES_WHERE = False
 
 
 def read(
     source: Source,
     connector: FileConnector,
-    columns: list[str],
+    wanted: Wanted,
     interval: Interval,
     opener: Opener,
-) -> Iterator[pa.Table]:
-    """Tables of the source's columns; unparsed lines come in tables of their own.
+) -> Iterator[pa.Table | Unread]:
+    """Tables of the source's columns, and the records that are none.
 
     Rows outside the interval may be among them: only Parquet can leave them out while reading.
 
@@ -29,13 +33,14 @@ def read(
         IsolationError: the tenant may not read from there.
         SourceError: no such file, column or package, or more than its limits allow.
     """
-    limits = opener.limits
+    limits, presence = opener.limits, Presence(wanted)
     files = opener.files(connector.path, connector.format)
     if connector.format == "jsonl":
-        yield from read_jsonl(files, columns, limits.columns)
-        return
-    for name, file in files:
-        if connector.format == "parquet":
-            yield from read_parquet(file, name, source, columns, interval, limits)
-        else:
-            yield from read_csv(file, name, columns, limits.columns)
+        yield from read_jsonl(files, presence, limits.columns)
+    else:
+        for name, file in files:
+            if connector.format == "parquet":
+                yield from read_parquet(file, name, source, presence, interval, limits)
+            else:
+                yield from read_csv(file, name, presence, limits.columns)
+    presence.finish()

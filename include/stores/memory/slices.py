@@ -25,12 +25,11 @@ class InMemorySlices:
         slices = self._slices.setdefault(tenant.id, {})
         rows = self._rows.setdefault(tenant.id, {})
         others = [other for other in slices if other[0] == delivered.source and other != key]
-        undated = rejected.first_met(sum(slices[other].undated for other in others))
+        elsewhere = sum(slices[other].undated for other in others)
         stored = (row for other in others for row in rows[other])
         known = {row.digest for row in stored if row.number != NOT_KEPT}
-        quarantined = rejected.dated.count + undated
-        slices[key] = replace(delivered, quarantined=quarantined, undated=undated)
-        rows[key] = rejected.stored(undated, known)
+        slices[key] = rejected.counted_in(delivered, elsewhere)
+        rows[key] = rejected.stored(slices[key].undated, known)
         return slices[key]
 
     def recount(self, tenant: TenantRef, source: str, remaining: Sequence[Remaining]) -> None:

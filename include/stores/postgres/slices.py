@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Final
 
 from include.handoffs import Interval
@@ -17,11 +16,12 @@ _STAGE: Final = "ingestion"
 _OWN: Final = "tenant_id = %s AND source = %s AND interval_start = %s AND interval_end = %s"
 _RECORD: Final = """
     INSERT INTO slices (tenant_id, source, interval_start, interval_end, rows, late, duplicates,
-                        quarantined, undated, table_version)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                        quarantined, undated, read, outside, table_version)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (tenant_id, source, interval_start, interval_end) DO UPDATE SET
         rows = excluded.rows, late = excluded.late, duplicates = excluded.duplicates,
         quarantined = excluded.quarantined, undated = excluded.undated,
+        read = excluded.read, outside = excluded.outside,
         table_version = excluded.table_version, recorded_at = now()
 """
 _RECOUNT: Final = f"""
@@ -36,7 +36,7 @@ _LAST: Final = f"""
 """  # noqa: S608
 _RECORDED: Final = """
     SELECT source, interval_start, interval_end, rows, late, duplicates, table_version,
-           quarantined, undated
+           quarantined, undated, read, outside
     FROM slices WHERE tenant_id = %s ORDER BY source, interval_start, interval_end
 """
 _FORGET: Final = f"DELETE FROM quarantine WHERE stage = '{_STAGE}' AND {_OWN}"  # noqa: S608
@@ -52,15 +52,14 @@ class PostgresSlices:
     def record(self, tenant: TenantRef, delivered: Slice, rejected: Rejected) -> Slice:
         """See `Slices.record`."""
         with tenant_transaction(tenant) as connection:
-            undated = _set_aside(connection, tenant, delivered, rejected)
-            quarantined = rejected.dated.count + undated
-            recorded = replace(delivered, quarantined=quarantined, undated=undated)
+            recorded = _set_aside(connection, tenant, delivered, rejected)
             connection.execute(
                 _RECORD,
                 [
                     *_key(tenant, recorded.source, recorded.interval),
                     *(recorded.rows, recorded.late, recorded.duplicates),
-                    *(recorded.quarantined, recorded.undated, recorded.table_version),
+                    *(recorded.quarantined, recorded.undated),
+                    *(recorded.read, recorded.outside, recorded.table_version),
                 ],
             )
         return recorded
@@ -100,21 +99,21 @@ class PostgresSlices:
 
 def _set_aside(
     connection: Connection, tenant: TenantRef, delivered: Slice, rejected: Rejected
-) -> int:
-    """Make the rejected rows all that the slice has set aside; returns how many are undated."""
+) -> Slice:
+    """Make the rejected rows all that the slice has set aside; returns it with their numbers."""
     source, interval = delivered.source, delivered.interval
     own = _key(tenant, source, interval)
     connection.execute(_FORGET, own)
     elsewhere = connection.execute(_UNDATED_ELSEWHERE, [tenant.id, source, *own]).fetchone()
     assert elsewhere is not None  # an aggregate without GROUP BY always has one row
-    undated = rejected.first_met(elsewhere["count"])
+    counted = rejected.counted_in(delivered, elsewhere["count"])
     known: set[str] = set()
-    if undated and elsewhere["count"]:
+    if counted.undated and elsewhere["count"]:
         stored = _stored(connection, tenant, source)
         known = {row.digest for row in stored if row.number != NOT_KEPT}
-    rows = ((row.number, row.reason, row.row) for row in rejected.stored(undated, known))
+    rows = ((row.number, row.reason, row.row) for row in rejected.stored(counted.undated, known))
     quarantine.insert(connection, tenant, _STAGE, source, interval, rows)
-    return undated
+    return counted
 
 
 def _stored(connection: Connection, tenant: TenantRef, source: str) -> Iterator[SetAside]:

@@ -31,7 +31,7 @@ SECOND = """
 from alembic import op
 
 revision = "second"
-down_revision = "baseline"
+down_revision = "rows_read"
 
 
 def upgrade():

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.errors import SourceError
-from include.ingestion.columns import instants, joined, numbers, require, texts
+from include.ingestion.columns import joined, numbers, texts
+from include.ingestion.instants import instants
+from include.ingestion.wanted import Presence, Wanted
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 PARTS = st.lists(st.one_of(TEXT, st.text("\\|a", min_size=1)), min_size=2, max_size=2)
@@ -122,4 +124,4 @@ def test_instants_far_out_are_null_and_never_wrap(value: int, unit: str) -> None
 def test_a_missing_column_is_named_with_those_that_exist() -> None:
     """The message lists what is missing and what there is."""
     with pytest.raises(SourceError, match=r"sales\.csv: no column 'b', 'c'; there are: a, d"):
-        require(["a", "b", "c"], ["a", "d"], "sales.csv")
+        Presence(Wanted(("a", "b", "c"))).note(["a", "d"], "sales.csv")

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.ingestion.columns import json_objects
-from include.ingestion.mapping import ROW, columns_read, map_rows
+from include.ingestion.mapping import Mapped, columns_read, map_rows
+from include.ingestion.rows import Rows
 from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.tenants.config import TenantConfig
 
@@ -63,13 +64,13 @@ def tenant(**mapping: Any) -> TenantConfig:
     )
 
 
-def mapped(kind: int, rows: list[dict[str, Any]], **mapping: Any) -> Any:
+def mapped(kind: int, rows: list[dict[str, Any]], **mapping: Any) -> Mapped:
     """The rows, mapped by the tenant's first or second source."""
     config = tenant(**mapping)
-    names = columns_read(config.sources[kind])
+    names = columns_read(config.sources[kind]).names
     table = pa.table({name: pa.array([r.get(name) for r in rows], pa.string()) for name in names})
     numbers = pa.array(range(len(rows)), pa.int64())
-    return map_rows(table.append_column(ROW, numbers), config, config.sources[kind])
+    return map_rows(Rows(table, numbers), config, config.sources[kind])
 
 
 def test_a_good_event_has_the_canonical_columns() -> None:
@@ -82,7 +83,7 @@ def test_a_good_event_has_the_canonical_columns() -> None:
     assert json.loads(row["properties"]) == {"note": "hello"}
     assert row["created_timestamp"] == datetime(2024, 1, 1, 11, tzinfo=UTC)
     assert row["month"] == "2024-01"
-    assert found.rejected.num_rows == 0
+    assert len(found.refused) == 0
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,8 @@ def test_a_good_event_has_the_canonical_columns() -> None:
         ("user", "a\nb", "user_id: over 256 characters or unprintable"),
         ("user", "x" * 257, "user_id: over 256 characters or unprintable"),
         ("quantity", "three", "quantity: no finite number"),
-        ("quantity", "NaN", "quantity: no finite number"),
+        ("quantity", "NaN", "list what stands for none in the connector's `null_values`"),
+        ("quantity", "1,000", "say how numbers are written with the connector's `decimal`"),
         ("quantity", "-inf", "quantity: no finite number"),
         ("note", "x" * 10_000, "properties are over 8192 characters"),
     ],
@@ -113,9 +115,9 @@ def test_a_bad_event_is_set_aside_and_its_siblings_go_on(
     bad = {**GOOD_EVENT, column: value}
     found = mapped(0, [GOOD_EVENT, bad, GOOD_EVENT])
     assert found.accepted.num_rows == 2
-    (row,) = found.rejected.to_pylist()
-    assert reason in row["reason"]
-    assert row[ROW] == 1
+    (row,) = found.refused.rows.table.to_pylist()
+    assert reason in found.refused.reasons[0].as_py()
+    assert found.refused.rows.numbers.to_pylist() == [1]
     assert {name: row[name] for name in bad} == bad
 
 
@@ -157,8 +159,8 @@ def test_all_facts_of_a_bad_row_are_set_aside_once(
     """However many facts the row would have given, it is one bad row."""
     found = mapped(1, [GOOD_FACT, {**GOOD_FACT, column: value}])
     assert found.accepted.num_rows == 2
-    (row,) = found.rejected.to_pylist()
-    assert row["reason"].startswith(reason)
+    (told,) = found.refused.reasons.to_pylist()
+    assert told.startswith(reason)
 
 
 @given(

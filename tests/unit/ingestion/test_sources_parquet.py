@@ -18,6 +18,7 @@ from include.ingestion import parquet_budget
 from include.ingestion.grants import SourceLimits
 from include.ingestion.parquet_files import read_parquet
 from include.ingestion.parquet_pages import pages_of
+from include.ingestion.wanted import Presence, Wanted
 from include.tenants.config import Source
 from tests.unit.ingestion.sources import EVENTS, World
 
@@ -229,7 +230,8 @@ def test_long_texts_among_many_short_ones_are_decoded_few_at_a_time(world: World
     year = Interval(datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
     rows = 0
     with path.open("rb") as file:
-        for one in read_parquet(file, "dense", source, ["id", "at", "user"], year, limits):
+        presence = Presence(Wanted(("id", "at", "user")))
+        for one in read_parquet(file, "dense", source, presence, year, limits):
             assert one.nbytes < 2 * limits.batch_bytes
             rows += len(one)
     assert rows == len(users)

@@ -1,0 +1,70 @@
+"""What is read of a source: rows with their positions, and records that are no rows.
+
+What the platform adds to a row stands beside the source's columns, never among them: a source may
+name its columns as it likes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a source: its own columns and nothing else."""
+
+    table: pa.Table
+    numbers: pa.Array  #: int64, the position of each in what was read
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def filter(self, mask: pa.Array) -> Rows:
+        """The rows for which the mask, of booleans without nulls, is true."""
+        return Rows(self.table.filter(mask), self.numbers.filter(mask))
+
+    def first(self, count: int) -> Rows:
+        """At most so many of them."""
+        return Rows(self.table.slice(0, count), self.numbers.slice(0, count))
+
+
+@dataclass(frozen=True)
+class Unread:
+    """Records that could not be taken apart: a line, or what stands in place of a row."""
+
+    records: tuple[str, ...]
+    reasons: tuple[str, ...]
+    numbers: pa.Array | None = None  #: int64, as of rows; `reading` gives them
+
+    @classmethod
+    def of(cls, records: Sequence[tuple[str, str]]) -> Unread:
+        """Records, each with its reason."""
+        texts, reasons = zip(*records, strict=True) if records else ((), ())
+        return cls(texts, reasons)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def first(self, count: int) -> Unread:
+        """At most so many of them."""
+        numbers = self.numbers.slice(0, count) if self.numbers is not None else None
+        return Unread(self.records[:count], self.reasons[:count], numbers)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Rows that are set aside, each with one reason."""
+
+    rows: Rows
+    reasons: pa.Array  #: text
+    created: pa.Array  #: when each became known, UTC microseconds; null where nobody can tell
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def filter(self, mask: pa.Array) -> Refused:
+        """The rows for which the mask, of booleans without nulls, is true."""
+        return Refused(self.rows.filter(mask), self.reasons.filter(mask), self.created.filter(mask))
