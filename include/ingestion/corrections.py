@@ -35,7 +35,7 @@ _PART: Final = re.compile(r"(?:[^\\|]|\\.)+", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Rule:
+class CorrectionRule:
     """What becomes of the rows of one id."""
 
     values: tuple[str, ...] = ()  #: columns that are compared; without any, all rows say the same
@@ -65,18 +65,18 @@ class Rule:
 
 def rule_of(
     source: Source, interval: Interval, recorded: Iterable[Slice], versioned: Container[str]
-) -> Rule:
+) -> CorrectionRule:
     """The rule of a source, when the interval is read after the recorded slices.
 
     Args:
         versioned: sources of whose events the table has versions.
     """
     if source.events is None:
-        return Rule()
+        return CorrectionRule()
     read = [one.interval for one in recorded if one.source == source.name]
     versions = source.corrections == "apply"
     chained = versions or source.name in versioned
-    return Rule(VALUES, versions, chained, _between([*read, interval]) if chained else ())
+    return CorrectionRule(VALUES, versions, chained, _between([*read, interval]) if chained else ())
 
 
 def _between(read: Sequence[Interval]) -> tuple[Interval, ...]:
@@ -96,7 +96,10 @@ def reason(source: Source) -> str:
     ids = ", ".join(mapping.event_id)
     cursor = source.known_from
     if source.corrections == "apply":
-        return f"{ids}: another row of this event id has other values at the same {cursor}"
+        return (
+            f"{ids}: this event id was read before, with other values, at the same {cursor} or by "
+            "another name of the source; the first row stays"
+        )
     if cursor is None:
         return (
             f"{ids}: this event id was read before, with other values; the first row stays. Let "

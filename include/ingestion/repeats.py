@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from include.handoffs import Interval
-from include.ingestion.corrections import Rule
+from include.ingestion.corrections import CorrectionRule
 from include.ingestion.slices import Counted, Remaining, Slices
 from include.ingestion.spool import duckdb_in, streamed, write_sorted
 from include.storage.canonical import SCHEMAS
@@ -68,7 +68,7 @@ def drop_later_repeats(
     table: str,
     source: Source,
     interval: Interval,
-    rule: Rule,
+    rule: CorrectionRule,
     set_aside: SetAsideRows,
 ) -> int:
     """Take rows that arrived after the interval out of the table where their id is in it.

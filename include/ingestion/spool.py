@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from include.ingestion.corrections import POSITION, Rule
+from include.ingestion.corrections import POSITION, CorrectionRule
 from include.storage.scratch import PLATFORM
 from include.storage.slices import BATCH_ROWS, FEW, Spool
 
@@ -39,11 +39,11 @@ _EARLIER: Final = """
 """
 #: What was there stays as it is; of the others, the first arrival where nothing was there.
 _FIRST_STAYS: Final = """
-    CREATE TABLE judged AS SELECT *, CASE
+    SELECT {columns}, position, origin, CASE
         WHEN origin < 1 OR row_number() OVER ids = 1 THEN 'kept'
         WHEN {said} IS NOT DISTINCT FROM first_value({said}) OVER ids THEN 'repeated'
         ELSE 'changed' END AS verdict
-    FROM pool
+    FROM {pool}
     WINDOW ids AS (
         PARTITION BY event_id ORDER BY origin = 1,
             CASE WHEN origin = 1 THEN created_timestamp END,
@@ -52,11 +52,10 @@ _FIRST_STAYS: Final = """
 """
 #: Every row stays that says something else than the one before; of one instant, the first read.
 _VERSIONS_STAY: Final = """
-    CREATE TABLE judged AS
     WITH told AS (
         SELECT *, {said} AS said, row_number() OVER instants AS turn,
             first_value({said}) OVER instants AS first_said
-        FROM pool WINDOW instants AS (
+        FROM {pool} WINDOW instants AS (
             PARTITION BY event_id, created_timestamp ORDER BY origin, position
         )
     ), chain AS (
@@ -71,6 +70,11 @@ _VERSIONS_STAY: Final = """
     UNION ALL SELECT {columns}, position, origin, CASE
         WHEN said IS NOT DISTINCT FROM first_said THEN 'repeated' ELSE 'changed' END
     FROM told WHERE turn > 1
+"""
+#: Where the source delivered an id by a former name: it has no versions by the name it has now.
+_FORMER: Final = """
+    SELECT event_id FROM pool
+    WHERE origin = -1 AND source <> (SELECT any_value(source) FROM mapped)
 """
 _KEPT: Final = """
     SELECT {columns} FROM mapped
@@ -112,7 +116,7 @@ class Sorted:
 
 
 @dataclass(frozen=True)
-class Settled:
+class Sifted:
     """What became of the rows of a slice."""
 
     kept: Sorted  #: all that the table is to hold of the slice
@@ -134,7 +138,7 @@ class SliceSpool(Spool):
         rows = rows.select(self._mapped.names)
         self.write(rows.append_column(self.schema.field(-1), positions))
 
-    def settled(self, earlier: ds.Dataset, there: ds.Dataset, rule: Rule) -> Settled:
+    def sifted(self, earlier: ds.Dataset, there: ds.Dataset, rule: CorrectionRule) -> Sifted:
         """Each event id once, at its first arrival; or each of its versions, if the rule says so.
 
         Args:
@@ -142,7 +146,7 @@ class SliceSpool(Spool):
             there: rows of this slice that stay although the source gives them no more.
         """
         if self.in_memory and (alone := self._few_alone(earlier, there)) is not None:
-            return Settled(Sorted(alone, self._mapped), 0, Sorted(self.table()[:0], self.schema))
+            return Sifted(Sorted(alone, self._mapped), 0, Sorted(self.table()[:0], self.schema))
         columns = ", ".join(f'"{name}"' for name in self._mapped.names)
         with duckdb_in(self.folder) as db:
             db.execute("SET timezone = 'UTC'")
@@ -156,14 +160,23 @@ class SliceSpool(Spool):
             if db.execute("FROM pool LIMIT 1").fetchall():
                 db.register("earlier", streamed(earlier, self._mapped.names))
                 db.execute(_EARLIER.format(columns=columns))
-            judged = _VERSIONS_STAY if rule.versions else _FIRST_STAYS
-            db.execute(judged.format(columns=columns, said=rule.said, hole=rule.hole))
+            told = {"columns": columns, "said": rule.said, "hole": rule.hole}
+            judged = _FIRST_STAYS.format(pool="pool", **told)
+            if rule.versions:
+                own = _VERSIONS_STAY.format(
+                    pool=f"(FROM pool ANTI JOIN ({_FORMER}) USING (event_id))", **told
+                )
+                former = _FIRST_STAYS.format(
+                    pool=f"(FROM pool SEMI JOIN ({_FORMER}) USING (event_id))", **told
+                )
+                judged = f"({own}) UNION ALL ({former})"
+            db.execute(f"CREATE TABLE judged AS {judged}")
             kept = write_sorted(db, _KEPT.format(columns=columns), self.folder, self._mapped)
             changed = write_sorted(
                 db, _CHANGED.format(columns=columns), self.folder, self.schema, "changed"
             )
             repeated = db.execute(_REPEATED).fetchall()[0][0]
-        return Settled(kept, int(repeated), changed)
+        return Sifted(kept, int(repeated), changed)
 
     def shared(self, other: ds.Dataset, column: str) -> tuple[int, int]:
         """Event ids that other rows have, too, and for how many of them `column` is the same."""

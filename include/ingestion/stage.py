@@ -150,10 +150,10 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
             quarantine.add(refused)
             outside += len(part) - len(arrived) // mapped.per_row - len(refused)
         earlier = _earlier(reading, source, table, interval, spool)
-        settled = spool.settled(earlier, _still_there(reading, source, table, interval), rule)
-        for batch in settled.changed.batches():
+        sifted = spool.sifted(earlier, _still_there(reading, source, table, interval), rule)
+        for batch in sifted.changed.batches():
             quarantine.add_changed(pa.Table.from_batches([batch]), source)
-        once = settled.kept
+        once = sifted.kept
         kept = once.rows
         late = once.count(ds.field("event_timestamp") < interval.start) if source.events else 0
         version = lake.replace_slice(
@@ -165,7 +165,7 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     ):
         version = lake.version(tenant.ref, table)
     delivered = Slice(
-        *(source.name, interval, kept, late, settled.repeated, version.version),
+        *(source.name, interval, kept, late, sifted.repeated, version.version),
         read=read,
         outside=outside,
     )

@@ -119,7 +119,23 @@ def test_of_one_instant_the_first_row_counts(folder: Path) -> None:
     assert (done.rows, done.duplicates, done.quarantined) == (1, 0, 1)
     ((row, reason),) = shop.quarantined()
     assert row["amount"] == "2.0"
-    assert reason == "id: another row of this event id has other values at the same arrived"
+    assert reason == (
+        "id: this event id was read before, with other values, at the same arrived or by another "
+        "name of the source; the first row stays"
+    )
+
+
+def test_by_another_name_a_changed_row_is_set_aside(folder: Path) -> None:
+    """What a source delivered by its former name stays as it was; new events have versions."""
+    shop = shop_of(folder, [("a", 1, 1), ("b", 2, 1), ("b", 8, 2), ("c", 9, 1), ("c", 15, 2)])
+    shop.ingest(0)
+    renamed = shop.config.sources[0].model_copy(update={"name": "till"})
+    shop.config = shop.config.model_copy(update={"sources": (renamed,)})
+    for week in (1, 2):
+        shop.ingest(week)
+    rows = [(row["source"], row["event_id"], row["amount"]) for row in shop.events()]
+    assert rows == [("pos", "a", 1.0), ("pos", "b", 1.0), ("till", "c", 1.0), ("till", "c", 2.0)]
+    assert [(row["id"], row["amount"]) for row, _ in shop.quarantined()] == [("b", "2.0")]
 
 
 @pytest.mark.parametrize("first", ["refuse", "apply"])

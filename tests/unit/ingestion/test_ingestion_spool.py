@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from include.ingestion.corrections import VALUES, Rule
+from include.ingestion.corrections import VALUES, CorrectionRule
 from include.ingestion.spool import SliceSpool
 from include.storage.canonical import EVENTS
 
@@ -41,14 +41,14 @@ def events(rows: list[tuple[str, int]]) -> pa.Table:
 Counts = tuple[list[float], int, list[float]]
 
 
-def settled(
-    rows: list[tuple[str, int]], before: pa.Table, there: pa.Table, few: int, rule: Rule
+def sifted(
+    rows: list[tuple[str, int]], before: pa.Table, there: pa.Table, few: int, rule: CorrectionRule
 ) -> Counts:
     """Which rows remain, in order; how many repeat another; and which are set aside."""
     with SliceSpool(EVENTS, few) as spool:
         for row in range(0, len(rows), 4):
             spool.add(events(rows).slice(row, 4))
-        found = spool.settled(ds.dataset(before), ds.dataset(there), rule)
+        found = spool.sifted(ds.dataset(before), ds.dataset(there), rule)
         remaining = pa.Table.from_batches(found.kept.batches(), EVENTS)
         changed = pa.Table.from_batches(found.changed.batches(), spool.schema)
         assert found.kept.rows == len(remaining)
@@ -77,6 +77,6 @@ def test_each_id_remains_once_at_its_first_arrival(
     before = before.set_column(
         place, EVENTS.field(place), pa.array([-1.0] * len(before), pa.float64())
     )
-    rule = Rule(VALUES) if compared else Rule()
+    rule = CorrectionRule(VALUES) if compared else CorrectionRule()
     for few in (100, 0):
-        assert settled(rows, before, EVENTS.empty_table(), few, rule) == expected
+        assert sifted(rows, before, EVENTS.empty_table(), few, rule) == expected
