@@ -21,9 +21,19 @@ from include.storage.slices import BATCH_ROWS, FEW, Spool
 _ORDER: Final = ("created_timestamp", "event_id")
 #: Rows whose id stands more than once, in the slice or before it. Hashes find the few candidates,
 #: so that not every id has to be held.
-_POOL: Final = """
+_REMAINED: Final = """
     CREATE TABLE remained AS SELECT * FROM there
-    ANTI JOIN mapped USING (event_id, created_timestamp);
+    ANTI JOIN mapped USING (event_id, created_timestamp)
+"""
+#: Whether what remained has ids made of other columns: none is read, and its rows are by new ids.
+_RENUMBERED: Final = """
+    SELECT NOT EXISTS (FROM remained SEMI JOIN mapped USING (event_id)) AND EXISTS (
+        FROM (SELECT created_timestamp, {said} AS said FROM remained)
+        SEMI JOIN (SELECT created_timestamp, {said} AS said FROM mapped)
+        USING (created_timestamp, said)
+    )
+"""
+_POOL: Final = """
     CREATE TABLE suspects AS
     SELECT hash(event_id) AS id_hash FROM mapped GROUP BY id_hash HAVING count(*) > 1
     UNION SELECT hash(event_id) FROM mapped SEMI JOIN known USING (event_id)
@@ -143,7 +153,8 @@ class SliceSpool(Spool):
 
         Args:
             earlier: rows that the source, by this or another name, delivered before this slice.
-            there: rows of this slice that stay although the source gives them no more.
+            there: rows of this slice that stay although the source gives them no more, unless their
+                ids are made of other columns than those of the rows.
         """
         if self.in_memory and (alone := self._few_alone(earlier, there)) is not None:
             return Sifted(Sorted(alone, self._mapped), 0, Sorted(self.table()[:0], self.schema))
@@ -156,6 +167,11 @@ class SliceSpool(Spool):
                 db.execute(f"CREATE VIEW mapped AS FROM read_parquet('{self.file()}')")
             db.register("known", streamed(earlier, ["event_id"]))
             db.register("there", streamed(there, self._mapped.names))
+            (remained,) = db.execute(_REMAINED).fetchall()[0]
+            if rule.values and remained and remained == there.count_rows():
+                ((renumbered,),) = db.execute(_RENUMBERED.format(said=rule.said)).fetchall()
+                if renumbered:
+                    db.execute("TRUNCATE remained")
             db.execute(_POOL.format(columns=columns))
             if db.execute("FROM pool LIMIT 1").fetchall():
                 db.register("earlier", streamed(earlier, self._mapped.names))

@@ -160,6 +160,23 @@ def test_a_rerun_still_takes_what_is_new_or_mapped_anew(
     ]
 
 
+def test_ids_of_other_columns_replace_what_had_the_former(
+    shops: Shops, connection: psycopg.Connection[Any]
+) -> None:
+    """A sale never counts by two ids, whether it has moved meanwhile or not."""
+    read = till(shops, connection)
+    read.shop.ingest(1)
+    read.change("o1", "2024-01-16", amount=12)
+    (source,) = read.shop.config.sources
+    assert source.events is not None
+    mapping = source.events.model_copy(update={"event_id": ("id", "line")})
+    changed = source.model_copy(update={"events": mapping})
+    read.shop.config = read.shop.config.model_copy(update={"sources": (changed,)})
+    for number in (1, 2):
+        read.shop.ingest(number)
+    assert read.landed() == [("o2|1", 20.0, "01-10"), ("o1|1", 12.0, "01-16")]
+
+
 def test_facts_that_have_moved_stay_as_well(
     shops: Shops, connection: psycopg.Connection[Any]
 ) -> None:
