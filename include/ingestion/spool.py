@@ -19,8 +19,7 @@ from include.storage.scratch import PLATFORM
 from include.storage.slices import BATCH_ROWS, FEW, Spool
 
 _ORDER: Final = ("created_timestamp", "event_id")
-#: Rows whose id stands more than once, in the slice or before it. Hashes find the few candidates,
-#: so that not every id has to be held.
+#: Rows of the slice that the source gives no more.
 _REMAINED: Final = """
     CREATE TABLE remained AS SELECT * FROM there
     ANTI JOIN mapped USING (event_id, created_timestamp)
@@ -33,6 +32,8 @@ _RENUMBERED: Final = """
         USING (created_timestamp, said)
     )
 """
+#: Rows whose id stands more than once, in the slice or before it. Hashes find the few candidates,
+#: so that not every id has to be held.
 _POOL: Final = """
     CREATE TABLE suspects AS
     SELECT hash(event_id) AS id_hash FROM mapped GROUP BY id_hash HAVING count(*) > 1
