@@ -11,12 +11,18 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+from include.wall_clock import local
+
 #: Of a field that says how much one call had to do: a rerun does less, and its handoff is the same.
 _NOT_KEPT: Final = {"kept": False}
 
 #: From here on JSON in Postgres makes a float an integer that Airflow's tasks cannot be sent; such
 #: a number, and one that is none, is kept as text.
 _TOO_LARGE: Final = 2.0**63
+
+#: Instants that the tables hold: what 64 bits of nanoseconds count, which other readers of the lake
+#: do, with room on both sides. What lies outside is no instant to anything here.
+INSTANTS: Final = (datetime(1800, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,19 @@ class LostDays:
     def overlaps(self, start: datetime, end: datetime) -> bool:
         """Whether some of `[start, end)` is lost."""
         return self.start < end and start < self.end
+
+    def told(self, timezone: str) -> str:
+        """The source, and from when to when in a time zone."""
+        return f"{self.source} {local(self.start, timezone)} to {local(self.end, timezone)}"
+
+
+@dataclass(frozen=True)
+class Hole:
+    """Time of a source that no run had loaded: it was before a run's interval, and came along."""
+
+    source: str
+    start: datetime
+    end: datetime
 
     def __str__(self) -> str:
         return f"{self.source} {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
@@ -86,13 +105,26 @@ class Ingested:
     late: int  #: rows whose event is older than the interval
     read: int = 0  #: rows of the sources: taken in, quarantined, or outside
     outside: int = 0  #: rows of other intervals, and of times that no interval will have
+    holes: tuple[Hole, ...] = ()  #: what no run had loaded before, by source and time
 
     def __str__(self) -> str:
         return (
             f"{self.read:,} rows read: {self.rows:,} new, {self.late:,} late, "
             f"{self.duplicates:,} duplicates, {self.quarantined:,} quarantined, "
-            f"{self.outside:,} outside the interval"
+            f"{self.outside:,} outside the interval{self._told_holes()}"
         )
+
+    def _told_holes(self) -> str:
+        """The holes by source, intervals that follow one another as one stretch of time."""
+        stretches: list[Hole] = []
+        for hole in self.holes:
+            last = stretches[-1] if stretches else None
+            if last is not None and (last.source, last.end) == (hole.source, hole.start):
+                stretches[-1] = Hole(last.source, last.start, hole.end)
+            else:
+                stretches.append(hole)
+        loaded = f"; loaded first, as no run had: {', '.join(map(str, stretches))}"
+        return loaded if stretches else ""
 
 
 @dataclass(frozen=True)

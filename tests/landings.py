@@ -48,7 +48,11 @@ class Shop:
     needs: list[DataNeeds] = field(default_factory=list)
 
     def land(
-        self, interval: Interval, rows: int | Sequence[dict[str, Any]], source: str = "pos"
+        self,
+        interval: Interval,
+        rows: int | Sequence[dict[str, Any]],
+        source: str = "pos",
+        along_with: Interval | None = None,
     ) -> None:
         """What ingestion does: the slice in the lake, and its record."""
         given = [{}] * rows if isinstance(rows, int) else rows
@@ -56,11 +60,18 @@ class Shop:
         version = self.lake.replace_slice(
             self.config.ref, "landing_events", source, interval, table.to_batches()
         )
-        self.record(interval, len(given), version.version, source)
+        self.record(interval, len(given), version.version, source, along_with)
 
-    def record(self, interval: Interval, rows: int, version: int = 0, source: str = "pos") -> None:
+    def record(
+        self,
+        interval: Interval,
+        rows: int,
+        version: int = 0,
+        source: str = "pos",
+        along_with: Interval | None = None,
+    ) -> None:
         """Put the slice on record."""
-        delivered = Slice(source, interval, rows, 0, 0, version)
+        delivered = Slice(source, interval, rows, 0, 0, version, along_with=along_with)
         self.stores.slices.record(self.config.ref, delivered, Rejected())
 
     def land_items(self, interval: Interval, items: Sequence[str]) -> None:

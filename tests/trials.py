@@ -17,13 +17,13 @@ from include.models.baselines import baseline_model
 from include.models.serialise import to_bytes
 from include.pipeline.experiments import begin, look
 from include.pipeline.runs import Run
+from include.registry.aliases import follow_ledger
 from include.registry.experiments import Experiment
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.policy import Policy
 from include.registry.port import NewVersion
 from include.registry.predictions import Prediction
 from include.registry.promotions import Promotion
-from include.registry.stage import follow_ledger
 from include.scoring.stage import score
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake

@@ -14,11 +14,12 @@ import pyarrow as pa
 from include.features.declarations import ALL_HISTORY
 from include.features.reach import Reach
 from include.handoffs import Monitored, Scored, TableVersion
-from include.monitoring import Champion, monitor
 from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.live import measure_live
 from include.monitoring.live_metrics import LiveMetric
+from include.monitoring.matured import Champion
 from include.monitoring.maturity import Maturity
+from include.monitoring.stage import monitor
 from include.registry.predictions import Part, Prediction
 from include.scoring.ranks import SCHEMA
 from include.storage.lake import Lake

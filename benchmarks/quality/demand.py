@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.quality import stores
-from benchmarks.quality.draws import Draws
+from benchmarks.quality.draws import Draws, Statistic
 from benchmarks.quality.judging import Figures, main, pin
 from include import use_cases
 from include.models.forecast import ForecastPredictor
@@ -38,7 +38,7 @@ from include.tenants.config import TenantConfig
 from include.training.dataset import Pinned, labelled_rows
 from include.training.estimators.forecast import naive_model, recorrected
 from include.training.fitting import SETTINGS, fit
-from include.training.metrics import Estimate, Statistic, Weights
+from include.training.metrics import Estimate, Weights
 from include.training.rows import LabelledRows
 
 DEMAND: Final = use_cases.get("demand")

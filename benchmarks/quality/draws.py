@@ -6,12 +6,16 @@ others. Nothing is decided by them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from include.training.metrics import Estimate, Statistic
+from include.training.metrics import Estimate, Weights
+
+#: From weights per row to a figure; NaN where it is undefined.
+Statistic = Callable[[Weights], float]
 
 REPLICATES: Final = 400
 #: Share of replicates in which a figure must be defined for its interval to mean anything.
@@ -44,3 +48,13 @@ class Draws:
             return Estimate(float(value), None, None)
         low, high = np.quantile(drawn, (0.025, 0.975))
         return Estimate(float(value), float(low), float(high))
+
+
+def mean_of(value: npt.NDArray[np.float64], row: npt.NDArray[np.int64]) -> Statistic:
+    """The mean of values, each weighted as the row that carries it."""
+
+    def statistic(weights: Weights) -> float:
+        weight = weights[row]
+        return float((weight * value).sum() / weight.sum()) if weight.sum() > 0 else float("nan")
+
+    return statistic

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.quality import stores
-from benchmarks.quality.draws import Draws
+from benchmarks.quality.draws import Draws, mean_of
 from benchmarks.quality.judging import Figures, judge, load, main, report, tenant_of
 from benchmarks.quality.simulated import simulate_tenant
 from include import use_cases
@@ -38,7 +38,6 @@ from include.simulate.world import TenantPlan, World
 from include.storage.canonical import ATTRIBUTES
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.training.metrics import mean_of
 from include.use_cases.engagement import ACTIVE
 
 ENGAGEMENT: Final = use_cases.get("engagement")

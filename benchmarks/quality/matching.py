@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality.draws import Draws
+from benchmarks.quality.draws import Draws, mean_of
 from benchmarks.quality.judging import Figures, judge, load, main, tenant_of
 from benchmarks.quality.oracle import affinity
 from benchmarks.quality.simulated import simulate_tenant
@@ -37,7 +37,7 @@ from include.scoring.exposure import fair_order, groups_of, measured
 from include.simulate.truth import Truth
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
-from include.training.metrics import Intervals, mean_of
+from include.training.metrics import Intervals
 from include.training.rows import LabelledRows
 from include.use_cases.declaration import TOP
 

@@ -31,11 +31,12 @@ from include.registry.port import ModelVersion
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
-from include.training import TrainingState, is_due, train, train_global
 from include.training.contenders import baselines
 from include.training.dataset import Pinned, labelled_rows
+from include.training.due import TrainingState, is_due
 from include.training.metrics import Intervals
 from include.training.rows import LabelledRows
+from include.training.stage import train, train_global
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
 

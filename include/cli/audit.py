@@ -19,6 +19,7 @@ from include.cli.shared import (
 )
 from include.runtime.tables import print_table
 from include.tenants.namespace import is_global
+from include.wall_clock import localised
 
 Owner = Annotated[str, typer.Argument(metavar="TENANT", help="A tenant's id, or `global`.")]
 app = typer.Typer(no_args_is_help=True, help="The chain of ledgers and operators' actions.")
@@ -41,9 +42,9 @@ def verify(
 
     problems: list[str] = []
     if tenant is None:
-        found = fleet()
-        tenants = list(found.tenants.values())
-        problems = [line for lines in found.problems.values() for line in lines]
+        loaded = fleet()
+        tenants = list(loaded.tenants.values())
+        problems = [line for lines in loaded.problems.values() for line in lines]
     else:
         tenants = [] if is_global(tenant) else [one(tenant)]
     activate()
@@ -115,27 +116,32 @@ def checkpoint(as_json: Json = False) -> None:
     """Write down how far every chain has come; keep a copy of the line where nobody else writes."""
     from include.pipeline import audit
 
-    found = fleet()
+    loaded = fleet()
     activate()
-    written, unread = audit.checkpoint(found.tenants.values(), datetime.now(UTC))
+    written, unread = audit.checkpoint(loaded.tenants.values(), datetime.now(UTC))
     if as_json:
         print_json(written.content | {"signature": written.signature, "unread": unread})
     else:
         print(f"{written.name}, {audit.line_of(written)}")
         for owner, why in unread.items():
             print(f"not in it: {owner}: {why}")
-        print_problems(found)
-    if unread or found.problems:
+        print_problems(loaded)
+    if unread or loaded.problems:
         raise typer.Exit(1)
 
 
 @app.command("show")
 def show(tenant: Owner, as_json: Json = False) -> None:
     """Every entry of a chain: what happened, when it was entered, and by whom."""
+    from include.pipeline.audit import owners
     from include.storage.audit import entries
 
-    owner = owner_of(tenant, None)[0]
-    activate()
+    if is_global(tenant):
+        owner, timezone, _ = owner_of(tenant, None)
+    else:  # where the record has it, whatever the file says by now
+        config = one(tenant)
+        activate()
+        owner, timezone = owners([config], everybody=False)[-1], config.timezone
     rows = [
         {
             "number": entry.number,
@@ -150,9 +156,10 @@ def show(tenant: Owner, as_json: Json = False) -> None:
     if as_json:
         print_json(rows)
         return
-    print_table(console, [_shown(row) for row in rows], title=f"Audit chain of {tenant}")
+    print_table(console, [_shown(row, timezone) for row in rows], title=f"Audit chain of {tenant}")
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: dict[str, Any], timezone: str) -> dict[str, Any]:
     told = [f"{name}: {value}" for name, value in row["details"].items() if value not in (None, "")]
-    return {**row, "digest": row["digest"][:12], "details": told}
+    shown: dict[str, Any] = localised(row, timezone)
+    return {**shown, "digest": row["digest"][:12], "details": told}

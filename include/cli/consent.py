@@ -75,13 +75,7 @@ def _print_withdrawal(
     if changed:
         console.print(f"{path}: consent: false", markup=False, soft_wrap=True)
     for effect in effects:
-        console.print(
-            f"{effect.tenant}/{effect.use_case}: {effect.outcome}, {effect.version or 'none'} → "
-            f"{effect.to or 'none'}. {effect.reason}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        console.print(str(effect), markup=False, highlight=False, soft_wrap=True)
     moved = sum(effect.outcome in ("rolled back", "nothing serves") for effect in effects)
     what = "would give way" if dry_run else "gave way"
     console.print(f"{tenant}: {moved} versions that serve {what}", highlight=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.tree import Tree
 
 from include.features.description.lineage import Node
 from include.runtime.tables import print_table
+from include.wall_clock import local
 
 if TYPE_CHECKING:
     from include.features.description.preview import Distribution, Preview
@@ -33,15 +33,19 @@ def lineage_tree(node: Node) -> Tree:
     return _grow(None, node, set())
 
 
-def print_preview(console: Console, found: Preview) -> None:
+def print_preview(console: Console, preview: Preview, timezone: str) -> None:
     """Sample, distributions and cost."""
-    at = f"{found.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    console.print(f"{found.view} of {found.tenant} at {at}", markup=False, highlight=False)
-    if found.sample:
-        rows = [{k: _value(v) for k, v in row.items() if k != "as_of"} for row in found.sample]
+    at = local(preview.as_of, timezone)
+    console.print(f"{preview.view} of {preview.tenant} at {at}", markup=False, highlight=False)
+    if preview.sample:
+        rows = [{k: _value(v) for k, v in row.items() if k != "as_of"} for row in preview.sample]
         print_table(console, _turned(rows), title="Sample")
-    print_table(console, [_distribution(one) for one in found.distributions], title="Distribution")
-    cost = found.cost
+    print_table(
+        console,
+        [_distribution(distribution) for distribution in preview.distributions],
+        title="Distribution",
+    )
+    cost = preview.cost
     console.print(
         f"Cost: {cost.events:,} events and {cost.attributes:,} attributes read in "
         f"{cost.read_seconds:.2f} s, {cost.spine_rows:,} rows computed in "
@@ -88,17 +92,17 @@ def _turned(rows: list[dict[str, str]]) -> list[dict[str, str]]:
     ]
 
 
-def _distribution(found: Distribution) -> dict[str, Any]:
+def _distribution(distribution: Distribution) -> dict[str, Any]:
     words = ("least", "quarter", "half", "3/4", "greatest")
-    whole = found.kind == "integer"
-    quartiles = [_value(int(n) if whole else n) for n in found.quartiles or ()]
-    shape = histogram(found.histogram) if found.histogram else ""
-    if found.top:
-        shape = ", ".join(f"{visible(text)} {rows}" for text, rows in found.top)
+    whole = distribution.kind == "integer"
+    quartiles = [_value(int(n) if whole else n) for n in distribution.quartiles or ()]
+    shape = histogram(distribution.histogram) if distribution.histogram else ""
+    if distribution.top:
+        shape = ", ".join(f"{visible(text)} {rows}" for text, rows in distribution.top)
     return {
-        "feature": found.feature.partition("__")[2],
-        "null": f"{found.nulls:.1%}",
-        "distinct": found.distinct,
+        "feature": distribution.feature.partition("__")[2],
+        "null": f"{distribution.nulls:.1%}",
+        "distinct": distribution.distinct,
         **dict(zip(words, quartiles or [""] * len(words), strict=True)),
         "shape": shape,
     }

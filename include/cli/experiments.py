@@ -11,16 +11,18 @@ from include.cli.shared import (
     Json,
     TenantId,
     activate,
+    changing,
     console,
     fleet,
-    one,
     parse_instant,
     platform,
     print_json,
     print_problems,
+    readable,
     stores,
 )
 from include.runtime.tables import print_table
+from include.wall_clock import local_day, localised
 
 AsOf = Annotated[
     str | None, typer.Option(help="ISO instant of the data; the newest interval's end if none.")
@@ -49,26 +51,27 @@ def start(
     from include.pipeline.experiments import begin
     from include.registry.policy import Policy
 
-    config = one(tenant)
     policy = Policy(share=share, alpha=alpha, harm=harm, most=most)
-    activate()
-    begun = begin(
-        config,
-        use_case,
-        challenger,
-        policy,
-        as_of=parse_instant(as_of) if as_of else None,
-        platform=platform(),
-        by=operator(),
-        because=because,
-    )
+    config = readable(tenant)
+    with changing(config.ref):
+        begun = begin(
+            config,
+            use_case,
+            challenger,
+            policy,
+            as_of=parse_instant(as_of, config.timezone) if as_of else None,
+            platform=platform(),
+            by=operator(),
+            because=because,
+        )
     if as_json:
         print_json(_rows(config.ref, use_case)[-1])
     else:
+        since = local_day(begun.started_as_of, config.timezone)
         print(
             f"{tenant}/{use_case}: {begun.name} serves version {begun.challenger} to "
-            f"{100 * begun.policy.share:g} % from {begun.started_as_of:%Y-%m-%d} on; an interval "
-            "that is scored already stays as it is until its scoring is run again"
+            f"{100 * begun.policy.share:g} % from {since} on; an interval that is "
+            "scored already stays as it is until its scoring is run again"
         )
 
 
@@ -80,18 +83,20 @@ def list_experiments(
     as_json: Json = False,
 ) -> None:
     """Every experiment: between whom, since when, what is known by now, why it ended."""
-    found = None if tenant else fleet()
-    tenants = [one(tenant)] if tenant else list(found.tenants.values()) if found else []
+    loaded = None if tenant else fleet()
+    tenants = [readable(tenant)] if tenant else list(loaded.tenants.values()) if loaded else []
     activate()
-    rows = [
-        row for config in tenants for case in config.use_cases for row in _rows(config.ref, case)
-    ]
+    rows = {
+        config.id: [row for case in config.use_cases for row in _rows(config.ref, case)]
+        for config in tenants
+    }
     if as_json:
-        print_json(rows)
+        print_json([row for of_tenant in rows.values() for row in of_tenant])
         return
-    print_table(console, rows, title="Experiments")
-    if found:
-        print_problems(found)
+    shown = [row for config in tenants for row in localised(rows[config.id], config.timezone)]
+    print_table(console, shown, title="Experiments")
+    if loaded:
+        print_problems(loaded)
 
 
 @app.command("stop")
@@ -105,16 +110,16 @@ def stop(
     """End the running experiment: from then on everybody is served by the champion."""
     from include.pipeline import experiments
 
-    config = one(tenant)
-    activate()
-    done = experiments.stop(
-        config,
-        use_case,
-        because,
-        as_of=parse_instant(as_of) if as_of else None,
-        platform=platform(),
-        by=operator(),
-    )
+    config = readable(tenant)
+    with changing(config.ref):
+        done = experiments.stop(
+            config,
+            use_case,
+            because,
+            as_of=parse_instant(as_of, config.timezone) if as_of else None,
+            platform=platform(),
+            by=operator(),
+        )
     if as_json:
         print_json(_rows(config.ref, use_case)[-1])
     else:

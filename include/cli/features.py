@@ -20,11 +20,13 @@ from include.cli.shared import (
     one,
     parse_instant,
     print_json,
+    readable,
     stores,
 )
 from include.cli.skew import skew
 from include.errors import ConfigError, UnknownNameError
 from include.runtime.tables import print_table
+from include.wall_clock import PLATFORM, localised
 
 if TYPE_CHECKING:
     from include.features.description.catalogue_page import Catalogue
@@ -56,14 +58,14 @@ def list_views(
     as_json: Json = False,
 ) -> None:
     """Every feature view and the use cases that read it."""
-    found = _catalogue()
+    views = _catalogue()
     if tag is not None:
-        tags = {one for view in found.values() for one in view["tags"]}
+        tags = {name for view in views.values() for name in view["tags"]}
         if tag not in tags:
             raise UnknownNameError("tag", tag, tags, "the library")
-        found = {name: view for name, view in found.items() if tag in view["tags"]}
+        views = {name: view for name, view in views.items() if tag in view["tags"]}
     if as_json:
-        print_json(found)
+        print_json(views)
         return
     rows = [
         {
@@ -75,7 +77,7 @@ def list_views(
             "owner": view["owner"],
             "fingerprint": view["fingerprint"],
         }
-        for name, view in found.items()
+        for name, view in views.items()
     ]
     features = sum(row["features"] for row in rows)
     print_table(console, rows, title=f"{len(rows)} feature views, {features} features")
@@ -89,19 +91,19 @@ def show(view: ViewName, tenant: Tenant = None, as_json: Json = False) -> None:
     from include.features.description.lineage import lineage
     from include.features.description.local_file import find
 
-    found = find(view)
-    described = describe(found) | {"used_by": list(used_by().get(found.name, ()))}
-    traced = lineage(found, one(tenant) if tenant is not None else None)
+    declared = find(view)
+    described = describe(declared) | {"used_by": list(used_by().get(declared.name, ()))}
+    traced = lineage(declared, one(tenant) if tenant is not None else None)
     if as_json:
-        print_json({"view": found.name, **described, "lineage": asdict(traced)})
+        print_json({"view": declared.name, **described, "lineage": asdict(traced)})
         return
-    console.print(f"[bold]{escape(found.name)}[/bold]  {escape(found.description)}")
+    console.print(f"[bold]{escape(declared.name)}[/bold]  {escape(declared.description)}")
     facts = [
-        f"owner {found.owner or 'nobody'}",
+        f"owner {declared.owner or 'nobody'}",
         f"used by {', '.join(described['used_by']) or 'no use case'}",
-        f"online, TTL {described['ttl']}" if found.ttl else "offline only",
-        f"tags {', '.join(found.tags) or 'none'}",
-        f"fingerprint {found.fingerprint}",
+        f"online, TTL {described['ttl']}" if declared.ttl else "offline only",
+        f"tags {', '.join(declared.tags) or 'none'}",
+        f"fingerprint {declared.fingerprint}",
     ]
     console.print("; ".join(facts), highlight=False, markup=False)
     print_table(console, described["features"], title="Features")
@@ -122,9 +124,9 @@ def diff(
     from include.features.description.catalogue_page import DATA, stale
     from include.features.description.changes import compare, parse
 
-    found = _catalogue()
-    changes = compare(parse(_written(against), against or DATA), found)
-    old = stale(found, ROOT) if check else []
+    views = _catalogue()
+    changes = compare(parse(_written(against), against or DATA), views)
+    old = stale(views, ROOT) if check else []
     if as_json:
         print_json({"changes": [asdict(change) for change in changes], "stale": old})
     else:
@@ -149,9 +151,9 @@ def docs(as_json: Json = False) -> None:
     """Write docs/features.md and docs/features.json."""
     from include.features.description.catalogue_page import documents, stale
 
-    found = _catalogue()
-    changed = stale(found, ROOT)
-    texts = documents(found)
+    views = _catalogue()
+    changed = stale(views, ROOT)
+    texts = documents(views)
     for path in changed:
         part = (ROOT / path).with_suffix(".part")
         part.write_text(texts[path], encoding="utf-8")
@@ -176,19 +178,18 @@ def preview(
     from include.features.description.local_file import find
     from include.features.description.preview import preview as compute
 
-    declared, config = find(view), one(tenant)
-    activate()
-    found = compute(
+    declared, config = find(view), readable(tenant)
+    computed = compute(
         config,
         declared,
-        parse_instant(as_of) if as_of else datetime.now(UTC),
+        parse_instant(as_of, config.timezone) if as_of else datetime.now(UTC),
         lake=wiring.lake(),
         rows=rows,
     )
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(computed))
     else:
-        print_preview(console, found)
+        print_preview(console, computed, config.timezone)
 
 
 @app.command()
@@ -202,14 +203,17 @@ def freshness(
     """How old each tenant's online views are, against their TTL."""
     from include.cli.freshness import freshness as compute
 
-    tenants = [one(tenant)] if tenant is not None else [*fleet().tenants.values()]
+    tenants = [readable(tenant)] if tenant is not None else [*fleet().tenants.values()]
     activate()
-    instant = parse_instant(at, "--at") if at else datetime.now(UTC)
+    zone = tenants[0].timezone if tenant is not None else PLATFORM
+    instant = parse_instant(at, zone, "--at") if at else datetime.now(UTC)
     rows = compute(tenants, instant, stores().online)
     if as_json:
         print_json(rows)
     else:
-        print_table(console, rows, title="Online views")
+        zones = {one.id: one.timezone for one in tenants}
+        shown = [localised(row, zones[row["tenant"]]) for row in rows]
+        print_table(console, shown, title="Online views")
 
 
 def _catalogue() -> Catalogue:
@@ -221,11 +225,11 @@ def _catalogue() -> Catalogue:
 
 def used_by() -> dict[str, list[str]]:
     """Feature view → the use cases that read it."""
-    found: dict[str, list[str]] = {}
+    services: dict[str, list[str]] = {}
     for name in sorted(use_cases.names()):
         for view in use_cases.get(name).features.views:
-            found.setdefault(view.name, []).append(name)
-    return found
+            services.setdefault(view.name, []).append(name)
+    return services
 
 
 def _written(against: str | None) -> str:

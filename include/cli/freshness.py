@@ -48,25 +48,25 @@ def online_views(tenant: TenantConfig) -> list[FeatureView]:
 
 def judged(view: FeatureView, served: Sequence[Served] | None, at: datetime) -> dict[str, Any]:
     """What the store has of a view; `served` of None is a store that does not answer."""
-    of_view = [one for one in served or () if one.view == view.name]
+    of_view = [stored for stored in served or () if stored.view == view.name]
     # The view as it is declared now, where there are several; then the newest.
-    of_view.sort(key=lambda one: (one.fingerprint == view.fingerprint, one.watermark))
-    found = of_view[-1] if of_view else None
+    of_view.sort(key=lambda stored: (stored.fingerprint == view.fingerprint, stored.watermark))
+    newest = of_view[-1] if of_view else None
     return {
         "view": view.name,
-        "watermark": found and found.watermark,
-        "age": found and str(timedelta(seconds=(at - found.watermark) // timedelta(seconds=1))),
+        "watermark": newest and newest.watermark,
+        "age": newest and str(timedelta(seconds=(at - newest.watermark) // timedelta(seconds=1))),
         "ttl": view.ttl and duration_words(view.ttl),
-        "state": "unavailable" if served is None else _state(view, found, at),
+        "state": "unavailable" if served is None else _state(view, newest, at),
     }
 
 
-def _state(view: FeatureView, found: Served | None, at: datetime) -> str:
-    if found is None:
+def _state(view: FeatureView, newest: Served | None, at: datetime) -> str:
+    if newest is None:
         return "never materialized: reads as null"
-    if found.fingerprint != view.fingerprint:
-        return f"of declaration {found.fingerprint}: reads as null"
-    return "past its TTL: reads as null" if found.stale(at) else "fresh"
+    if newest.fingerprint != view.fingerprint:
+        return f"of declaration {newest.fingerprint}: reads as null"
+    return "past its TTL: reads as null" if newest.stale(at) else "fresh"
 
 
 def _served(

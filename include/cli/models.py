@@ -15,14 +15,15 @@ from include.cli.shared import (
     TenantId,
     activate,
     console,
-    one,
     owner_of,
     print_json,
+    readable,
     stores,
 )
 from include.errors import ConfigError
 from include.runtime.tables import print_table
 from include.tenants.namespace import TenantRef
+from include.wall_clock import local, local_day, localised, reread, reread_day
 
 if TYPE_CHECKING:
     from include.registry.promotions import Promotions
@@ -40,13 +41,14 @@ def why(tenant: TenantId, use_case: str, as_json: Json = False) -> None:
     """Why a version serves, and what would have to change: every decision with its reasons."""
     from include.pipeline.report import explain
 
-    activate()
-    found = explain(one(tenant), use_case, stores())
+    config = readable(tenant)
+    recorded = explain(config, use_case, stores())
     if as_json:
-        print_json(found)
+        print_json(recorded)
         return
-    for kind, rows in found.items():
-        print_table(console, rows, title=kind.replace("_", " "))
+    for kind, rows in recorded.items():
+        shown = localised(rows, config.timezone)
+        print_table(console, shown, title=kind.replace("_", " "))
 
 
 @app.command()
@@ -68,19 +70,19 @@ def history(
     day = None if on is None else _day(on)
     activate()
     records, rows_of = wiring.model_records(), stores()
-    found: list[dict[str, Any]] = []
+    periods: list[dict[str, Any]] = []
     for case in cases:
         rows = serving_history(
             owner, case, records, rows_of.promotions, rows_of.experiments, day, timezone
         )
         if day is not None and rows:
             rows[-1]["scored"] = scored_on(rows_of.stage_runs, owner, case, day, timezone)
-        found += rows
+        periods += rows
     if as_json:
-        print_json(found)
+        print_json(periods)
         return
     title = f"Serving history of {tenant}" + (f" on {day} ({timezone})" if day else "")
-    print_table(console, [_served(row) for row in found], title=title)
+    print_table(console, [_served(row, timezone) for row in periods], title=title)
 
 
 @app.command()
@@ -96,28 +98,28 @@ def card(
     from include.pipeline.serving_history import card_document
     from include.registry.model_card import page
 
-    owner, _, (case,) = owner_of(tenant, use_case)
+    owner, timezone, (case,) = owner_of(tenant, use_case)
     activate()
     records, promotions = wiring.model_records(), stores().promotions
-    found = records.get(owner, case, version or _champion(owner, case, promotions))
-    document = card_document(owner, found, records, promotions)
+    described = records.get(owner, case, version or _champion(owner, case, promotions))
+    document = card_document(owner, described, records, promotions)
     if html is not None:
-        html.write_text(page(document), encoding="utf-8")
+        html.write_text(page(document, timezone), encoding="utf-8")
     if as_json:
         print_json(document)
     elif html is not None:
         console.print(f"written: {html}", markup=False)
     else:
-        _print_card(document)
+        _print_card(document, timezone)
 
 
 def _champion(owner: TenantRef, use_case: str, promotions: Promotions) -> str:
-    found = promotions.champion_at(owner, use_case)
-    if found is None:
+    champion = promotions.champion_at(owner, use_case)
+    if champion is None:
         raise ConfigError(
             f"nothing serves {owner.id}/{use_case} yet; train it, or name a --version"
         )
-    return found.version
+    return champion.version
 
 
 def _day(text: str) -> date:
@@ -127,54 +129,65 @@ def _day(text: str) -> date:
         raise ConfigError(f"--on {text!r} is not a day such as 2017-03-14") from None
 
 
-def _served(row: dict[str, Any]) -> dict[str, Any]:
+def _served(row: dict[str, Any], timezone: str) -> dict[str, Any]:
     """A period as one row of a table."""
     made = row["trained_on"]
     data = made.get("judged_on", made)
     holdout = (data.get("windows") or {}).get("holdout") or []
-    rows = f"{data.get('rows', {}).get('training', '?')} rows as of {str(made['as_of'])[:10]}"
-    until = f", judged to {holdout[-1][:10]}" if holdout else ""
+    as_of = reread_day(str(made["as_of"]), timezone)
+    rows = f"{data.get('rows', {}).get('training', '?')} rows as of {as_of}"
+    until = f", judged to {reread_day(holdout[-1], timezone)}" if holdout else ""
     tables = (f"{t['tenant']}.{t['table']}@{t['version']}" for t in data.get("tables", ()))
     trained = [f"as {made['parent']} is; judged on"] if "judged_on" in made else [rows + until]
     scored = row.get("scored")
     return {
         "use_case": row["use_case"],
         "version": f"{row['version']} {row['model']}",
-        "since": row["since"],
-        "until": row["until"] or "now",
+        "since": local(row["since"], timezone),
+        "until": local(row["until"], timezone) if row["until"] else "now",
         "trained on": [*trained, *tables],
         "why": row["reasons"],
         "by": f"{row['actor']} ({row['trigger']})",
-        **({"scored by": _scored(scored)} if scored else {}),
-        **({"besides": [_tried(one) for one in tried]} if (tried := row["experiments"]) else {}),
+        **({"scored by": _scored(scored, timezone)} if scored else {}),
+        **(
+            {"besides": [_tried(trial, timezone) for trial in tried]}
+            if (tried := row["experiments"])
+            else {}
+        ),
     }
 
 
-def _tried(one: dict[str, Any]) -> str:
-    until = f" until {one['until']:%Y-%m-%d}" if one["until"] else ""
+def _tried(trial: dict[str, Any], timezone: str) -> str:
+    until = f" until {local_day(trial['until'], timezone)}" if trial["until"] else ""
+    since = local_day(trial["since"], timezone)
     return (
-        f"{one['challenger']} for {one['share']:.0%} of entities from {one['since']:%Y-%m-%d}"
-        f"{until} ({one['experiment']})"
+        f"{trial['challenger']} for {trial['share']:.0%} of entities from {since}{until} "
+        f"({trial['experiment']})"
     )
 
 
-def _scored(found: dict[str, Any]) -> str:
-    return f"{found['version']} as of {found['as_of']:%Y-%m-%d}, {found['rows']:,} rows"
+def _scored(scored: dict[str, Any], timezone: str) -> str:
+    as_of = local_day(scored["as_of"], timezone)
+    return f"{scored['version']} as of {as_of}, {scored['rows']:,} rows"
 
 
-def _print_card(document: dict[str, Any]) -> None:
+def _print_card(document: dict[str, Any], timezone: str) -> None:
     judged = document.get("judged") or {}
     console.print(
         f"{document['tenant']}.{document['use_case']}@{document['version']}  {document['rung']}/"
-        f"{document['name']}, trained as of {document['as_of'][:10]}",
+        f"{document['name']}, trained as of {reread_day(document['as_of'], timezone)}",
         markup=False,
         highlight=False,
     )
     models = {"this model": judged.get("metrics", {}), **judged.get("baselines", {})}
     rows = [
         {"model": name, "metric": metric, **figures}
-        for name, found in (models | judged.get("others", {})).items()
-        for metric, figures in found.items()
+        for name, metrics in (models | judged.get("others", {})).items()
+        for metric, figures in metrics.items()
     ]
     print_table(console, rows, title="Metrics, intervals of 95 %")
-    print_table(console, document["decisions"], title="Decisions")
+    decisions = [
+        {**one, **{name: reread(one[name] or "", timezone) for name in ("as_of", "decided_at")}}
+        for one in document["decisions"]
+    ]
+    print_table(console, decisions, title="Decisions")

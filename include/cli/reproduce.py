@@ -61,13 +61,13 @@ def reproduce(
                 row |= {"identical": False, "how": f"not possible: {error}"}
             else:
                 row |= {"identical": made.identical, "how": made.how}
-                for kind, found in (
+                for kind, checks in (
                     ("checks", made.checks),
                     ("circumstances", made.circumstances),
                 ):
                     row[kind] = [
                         {"what": c.what, "same": c.same, "recorded": c.recorded, "found": c.found}
-                        for c in found
+                        for c in checks
                     ]
             rows.append(row)
             if not as_json:

@@ -13,6 +13,7 @@ from include.cli.identity import operator
 from include.cli.shared import (
     Json,
     activate,
+    changing,
     console,
     fleet,
     one,
@@ -24,6 +25,7 @@ from include.cli.shared import (
 from include.errors import ConfigError
 from include.storage.failures import TENANT_ERRORS
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
+from include.wall_clock import local_day
 
 
 def rollback(
@@ -60,21 +62,22 @@ def rollback(
         raise ConfigError("name TENANT and USE_CASE, or --derived-from MODEL@VERSION")
     from include.registry.rollback import roll_back
 
-    owner, _, (case,) = owner_of(tenant, use_case)
+    owner, timezone, (case,) = owner_of(tenant, use_case)
     activate()
     here, newest = platform(), newest_interval(owner)
     promotions = here.stores.promotions
-    serving = promotions.champion_at(owner, case)
-    done = roll_back(
-        owner,
-        case,
-        to=to,
-        as_of=newest,
-        registry=here.registry,
-        promotions=promotions,
-        by=operator(),
-        dry_run=dry_run,
-    )
+    with changing(owner):
+        serving = promotions.champion_at(owner, case)
+        done = roll_back(
+            owner,
+            case,
+            to=to,
+            as_of=newest,
+            registry=here.registry,
+            promotions=promotions,
+            by=operator(),
+            dry_run=dry_run,
+        )
     changed = serving is None or serving.version != done.version
     if as_json:
         print_json(
@@ -89,15 +92,16 @@ def rollback(
         )
     elif not changed:
         print(f"{tenant}/{case}: version {done.version} serves already; nothing changed")
-    elif dry_run:
-        print(f"{tenant}/{case}: version {done.version} would serve from {newest:%Y-%m-%d} on")
     else:
-        print(f"{tenant}/{case}: version {done.version} serves from {done.as_of:%Y-%m-%d} on")
+        since = local_day(newest if dry_run else done.as_of, timezone)
+        serves = "would serve" if dry_run else "serves"
+        print(f"{tenant}/{case}: version {done.version} {serves} from {since} on")
 
 
 def _roll_back_derived(text: str, dry_run: bool, as_json: bool) -> None:
     from rich.progress import track
 
+    from include.pipeline.consents import Consents
     from include.pipeline.fallback import best_baseline
     from include.registry.ancestry import ModelName
     from include.registry.blast_radius import roll_back_derived
@@ -108,7 +112,7 @@ def _roll_back_derived(text: str, dry_run: bool, as_json: bool) -> None:
     here = platform()
     effects = roll_back_derived(
         source,
-        [tenant.ref for tenant in tenants.tenants.values()],
+        [tenant.ref for tenant in Consents.now().placed.values()],  # where their data lies
         as_of=newest_interval,
         registry=here.registry,
         promotions=here.stores.promotions,
@@ -116,7 +120,7 @@ def _roll_back_derived(text: str, dry_run: bool, as_json: bool) -> None:
         by=operator(),
         dry_run=dry_run,
     )
-    found = []
+    done = []
     shown = track(
         effects,
         description=f"From {source}",
@@ -126,27 +130,21 @@ def _roll_back_derived(text: str, dry_run: bool, as_json: bool) -> None:
         transient=True,
     )
     for effect in shown:
-        found.append(effect)
+        done.append(effect)
         if not as_json and effect.outcome != "not affected":
-            console.print(
-                f"{effect.tenant}/{effect.use_case}: {effect.outcome}, "
-                f"{effect.version or 'none'} → {effect.to or 'none'}. {effect.reason}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            console.print(str(effect), markup=False, highlight=False, soft_wrap=True)
     unread = [line for lines in tenants.problems.values() for line in lines]
     if as_json:
-        rows = [{**effect.__dict__, "complete": effect.complete} for effect in found]
+        rows = [{**effect.__dict__, "complete": effect.complete} for effect in done]
         print_json({"derived_from": str(source), "effects": rows, "problems": unread})
     else:
-        moved = sum(effect.outcome == "rolled back" for effect in found)
+        moved = sum(effect.outcome == "rolled back" for effect in done)
         console.print(
-            f"{moved} of {len(found)} {'would be ' if dry_run else ''}rolled back", highlight=False
+            f"{moved} of {len(done)} {'would be ' if dry_run else ''}rolled back", highlight=False
         )
         for line in unread:
             console.print(f"[yellow]not looked at:[/yellow] {escape(line)}", soft_wrap=True)
-    if unread or not all(effect.complete for effect in found):
+    if unread or not all(effect.complete for effect in done):
         raise typer.Exit(1)
 
 
@@ -156,7 +154,8 @@ def newest_interval(owner: TenantRef) -> datetime:
     from include.pipeline.runs import last_checked
 
     if not is_global(owner.id):
-        return last_checked(one(owner.id), stores().stage_runs)
+        there = {"region": owner.region, "isolation": owner.isolation}
+        return last_checked(one(owner.id).model_copy(update=there), stores().stage_runs)
     ends = []
     for tenant in fleet().tenants.values():
         if owner not in (GLOBAL, global_owner(tenant.region)):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,9 +15,11 @@ from rich.markup import escape
 
 from include import use_cases
 from include.errors import ConfigError, UnknownNameError
-from include.handoffs import instant
+from include.handoffs import INSTANTS
+from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner, is_global
+from include.wall_clock import PLATFORM, instant_in
 
 if TYPE_CHECKING:
     from include.stores import Stores
@@ -37,20 +42,64 @@ def fleet() -> Fleet:
     return load_fleet(tenants_folder(), use_cases.names())
 
 
-def one(tenant_id: str) -> Any:
-    """One tenant."""
+def one(tenant_id: str) -> TenantConfig:
+    """One tenant, whoever has its data."""
     return find_tenant(tenants_folder(), tenant_id, use_cases.names())
 
 
-def parse_instant(text: str, option: str = "--as-of") -> datetime:
-    """An ISO instant; without an offset it means UTC."""
+def readable(tenant_id: str) -> TenantConfig:
+    """One tenant, whose data is its own and lies where its file says; without an installation,
+    nobody else can have it.
+
+    Raises:
+        IsolationError: the data is somebody else's, or sealed.
+        ConfigError: it lies in another region, or with another isolation.
+        UnavailableError: it is being moved or erased, or nobody can be asked.
+    """
+    config, there = one(tenant_id), installation_there()
+    activate()
+    if there:
+        from include.storage import ownership
+
+        ownership.check(config)
+    return config
+
+
+def installation_there() -> bool:
+    """Whether there is a Postgres to ask, whether or not it runs; before `activate` names one."""
+    from include.runtime import state
+
+    return bool(os.environ.get("TENANTRY_DATABASE_URL")) or state.locate().postgres.is_dir()
+
+
+@contextmanager
+def changing(owner: TenantRef) -> Iterator[None]:
+    """While a command changes what an owner has: nobody moves or erases that meanwhile."""
+    from include.storage import ownership
+
+    with ownership.at_work(owner.id):
+        if not is_global(owner.id):
+            ownership.check(one(owner.id))
+        yield
+
+
+def parse_instant(text: str, timezone: str, option: str = "--as-of") -> datetime:
+    """An ISO instant or day; without an offset on the clocks of a time zone."""
     try:
-        found = instant(text)
+        parsed = instant_in(text, timezone)
     except (ValueError, OverflowError):
         raise ConfigError(f"{option} {text!r} is not an instant such as 2017-10-23") from None
-    if not 1970 <= found.year <= 2199:  # as far as events are taken
-        raise ConfigError(f"{option} {text!r} is not within the years from 1970 to 2199")
-    return found
+    first, end = INSTANTS
+    if not first <= parsed < end:
+        years = f"{first.year} to {end.year - 1}"
+        raise ConfigError(f"{option} {text!r} is not within the years from {years}")
+    return parsed
+
+
+def timezone_of(owner_id: str) -> str:
+    """The time zone of a tenant; of owners of global models, and of whoever has no file, UTC."""
+    found = None if is_global(owner_id) else fleet().tenants.get(owner_id)
+    return PLATFORM if found is None else found.timezone
 
 
 def print_json(value: Any) -> None:
@@ -58,9 +107,9 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
-def print_problems(found: Fleet) -> None:
+def print_problems(loaded: Fleet) -> None:
     """What is wrong with the files that were left out."""
-    for lines in found.problems.values():
+    for lines in loaded.problems.values():
         for line in lines:
             console.print(f"[yellow]ignored:[/yellow] {escape(line)}", soft_wrap=True)
 
@@ -68,12 +117,14 @@ def print_problems(found: Fleet) -> None:
 def owner_of(tenant: str, use_case: str | None) -> tuple[TenantRef, str, list[str]]:
     """Whose models are meant, the time zone of its days, and the use cases asked for."""
     if is_global(tenant):
-        owner, timezone, known = _global_owner(tenant), "UTC", sorted(use_cases.names())
+        owner, timezone, known = _global_owner(tenant), PLATFORM, sorted(use_cases.names())
     else:
         config = one(tenant)
         owner, timezone, known = config.ref, config.timezone, list(config.use_cases)
     if use_case is not None and use_case not in known:
         raise UnknownNameError("use case", use_case, known, f"tenant {tenant}")
+    if not is_global(tenant):
+        readable(tenant)
     return owner, timezone, known if use_case is None else [use_case]
 
 

@@ -66,7 +66,7 @@ def simulate(
         faults=tuple(parse_fault(text) for text in fault or ()),
     )
     cases = _cases(business, tuple(use_case or ()))
-    there = [one.id for one in world.tenants if (folder / f"{one.id}.yaml").exists()]
+    there = [plan.id for plan in world.tenants if (folder / f"{plan.id}.yaml").exists()]
     if there and not force:
         raise ConfigError(
             f"{folder} has files of {', '.join(there)}; --force writes them anew, and what was "
@@ -115,10 +115,10 @@ def _cases(business: str, asked: tuple[str, ...]) -> tuple[str, ...]:
     for name in asked:
         if name not in known:
             raise UnknownNameError("use case", name, known)
-    found = asked or tuple(name for name in TEMPLATES[business] if name in known)
-    if not found:
+    cases = asked or tuple(name for name in TEMPLATES[business] if name in known)
+    if not cases:
         raise ConfigError(
             f"no use case of a {business} is known; name one with --use-case: "
             f"{', '.join(sorted(known))}"
         )
-    return found
+    return cases

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from include.cli.shared import Json, TenantId, activate, console, one, print_json
+from include.cli.shared import Json, TenantId, console, print_json, readable
 from include.errors import UnknownNameError
 from include.runtime.tables import print_table
+from include.wall_clock import localised
 
 if TYPE_CHECKING:
     from include.monitoring.skew_findings import SkewFinding
@@ -26,17 +27,16 @@ def skew(
     from include import wiring
     from include.monitoring.skew_findings import CAUSES
 
-    config = one(tenant)
+    config = readable(tenant)
     if use_case is not None and use_case not in config.use_cases:
         raise UnknownNameError("use case", use_case, config.use_cases, f"tenant {tenant}")
-    activate()
     stores = wiring.stores()
     replays = [_replay(run) for run in stores.stage_runs.all_of(config.ref, "skew", use_case)]
     findings = stores.skew.all_of(config.ref, use_case)
     if as_json:
-        print_json({"replays": replays, "mismatches": [_mismatch(one) for one in findings]})
+        print_json({"replays": replays, "mismatches": [_mismatch(finding) for finding in findings]})
         return
-    print_table(console, replays, title="Replays")
+    print_table(console, localised(replays, config.timezone), title="Replays")
     mismatches = [
         {
             **_mismatch(finding),
@@ -48,7 +48,7 @@ def skew(
         for finding in findings
     ]
     if mismatches:
-        print_table(console, mismatches, title="Features that differ")
+        print_table(console, localised(mismatches, config.timezone), title="Features that differ")
     else:
         console.print("no feature differs", highlight=False)
 

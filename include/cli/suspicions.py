@@ -12,6 +12,7 @@ from include.cli.rollback import newest_interval
 from include.cli.shared import (
     Json,
     activate,
+    changing,
     console,
     fleet,
     global_owners,
@@ -23,6 +24,7 @@ from include.cli.shared import (
 )
 from include.runtime.tables import print_table
 from include.tenants.namespace import TenantRef
+from include.wall_clock import PLATFORM, localised, reread_day
 
 Owner = Annotated[
     str, typer.Argument(metavar="TENANT", help="A tenant's id, `global` or `global-REGION`.")
@@ -42,23 +44,32 @@ def list_suspicions(
     as_json: Json = False,
 ) -> None:
     """Every suspicion: about what, why, which version it holds back, what was said to it."""
-    found = None if tenant else fleet()
+    loaded = None if tenant else fleet()
     activate()
     if tenant:
-        owner, _, cases = owner_of(tenant, None)
-        owners = [(owner, cases)]
+        owner, zone, cases = owner_of(tenant, None)
+        owners = [(owner, zone, cases)]
     else:
-        assert found is not None  # read where no owner is named
-        known = sorted({case for one in found.tenants.values() for case in one.use_cases})
-        owners = [(one, known) for one in global_owners()]
-        owners += [(one.ref, list(one.use_cases)) for one in found.tenants.values()]
-    rows = [row for owner, cases in owners for case in cases for row in _rows(owner, case)]
+        assert loaded is not None  # read where no owner is named
+        known = sorted({case for config in loaded.tenants.values() for case in config.use_cases})
+        owners = [(owner, PLATFORM, known) for owner in global_owners()]
+        owners += [
+            (config.ref, config.timezone, list(config.use_cases))
+            for config in loaded.tenants.values()
+        ]
+    rows = [
+        (row, zone)
+        for owner, zone, cases in owners
+        for case in cases
+        for row in _rows(owner, case, zone)
+    ]
     if as_json:
-        print_json(rows)
+        print_json([row for row, _ in rows])
         return
-    print_table(console, rows, title="Suspected target leakage")
-    if found:
-        print_problems(found)
+    shown = [localised(row, zone) for row, zone in rows]
+    print_table(console, shown, title="Suspected target leakage")
+    if loaded:
+        print_problems(loaded)
 
 
 @app.command("dismiss")
@@ -72,17 +83,18 @@ def dismiss(tenant: Owner, use_case: str, because: Because, as_json: Json = Fals
     owner, _, (case,) = owner_of(tenant, use_case)
     activate()
     here = platform()
-    done = release.dismiss(
-        owner,
-        case,
-        because=because,
-        by=operator(),
-        at=datetime.now(UTC),
-        as_of=newest_interval(owner),
-        registry=here.registry,
-        promotions=here.stores.promotions,
-        incidents=here.stores.incidents,
-    )
+    with changing(owner):
+        done = release.dismiss(
+            owner,
+            case,
+            because=because,
+            by=operator(),
+            at=datetime.now(UTC),
+            as_of=newest_interval(owner),
+            registry=here.registry,
+            promotions=here.stores.promotions,
+            incidents=here.stores.incidents,
+        )
     _tell(tenant, case, done, as_json)
 
 
@@ -94,15 +106,16 @@ def confirm(tenant: Owner, use_case: str, because: Because, as_json: Json = Fals
     owner, _, (case,) = owner_of(tenant, use_case)
     activate()
     rows = stores()
-    done = release.confirm(
-        owner,
-        case,
-        because=because,
-        by=operator(),
-        at=datetime.now(UTC),
-        promotions=rows.promotions,
-        incidents=rows.incidents,
-    )
+    with changing(owner):
+        done = release.confirm(
+            owner,
+            case,
+            because=because,
+            by=operator(),
+            at=datetime.now(UTC),
+            promotions=rows.promotions,
+            incidents=rows.incidents,
+        )
     _tell(tenant, case, done, as_json)
 
 
@@ -114,22 +127,22 @@ def _tell(tenant: str, use_case: str, done: Any, as_json: bool) -> None:
         print(f"{tenant}/{use_case}: {done.answer} that {origins} is a leak. {done.reason}")
 
 
-def _rows(owner: TenantRef, use_case: str) -> list[dict[str, Any]]:
+def _rows(owner: TenantRef, use_case: str, timezone: str) -> list[dict[str, Any]]:
     from include.registry.incidents import suspected
 
     return [
         {
             "tenant": owner.id,
             "use_case": use_case,
-            "as_of": one.as_of,
-            "suspected": [str(suspicion) for suspicion in one.suspicions],
-            "held back": one.version,
+            "as_of": incident.as_of,
+            "suspected": [str(suspicion) for suspicion in incident.suspicions],
+            "held back": incident.version,
             "answers": [
-                f"{verdict.answer} {verdict.origin} by {verdict.by} on {verdict.at[:10]}: "
-                f"{verdict.because}"
-                for verdict in one.verdicts
+                f"{verdict.answer} {verdict.origin} by {verdict.by} on "
+                f"{reread_day(verdict.at, timezone)}: {verdict.because}"
+                for verdict in incident.verdicts
             ],
-            "open": one.closed_at is None,
+            "open": incident.closed_at is None,
         }
-        for one in suspected(stores().incidents, owner, use_case)
+        for incident in suspected(stores().incidents, owner, use_case)
     ]

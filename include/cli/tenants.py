@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,12 +15,14 @@ from rich.markup import escape
 
 from include import use_cases
 from include.cli.consent import withdraw_consent
+from include.cli.gone_sources import gone_sources
 from include.cli.shared import (
     Json,
     TenantId,
     activate,
     console,
     fleet,
+    installation_there,
     one,
     print_json,
     print_problems,
@@ -36,6 +38,7 @@ from include.runtime.tables import print_table
 from include.tenants import yaml_text
 from include.tenants.config import TenantConfig
 from include.tenants.loader import load_tenant, tenants_folder
+from include.wall_clock import local_day
 
 if TYPE_CHECKING:
     from include.pipeline.removal import Inventory
@@ -106,7 +109,7 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check tenant files, and whether the use cases can do what they ask; exit code 1 when one is
-    bad."""
+    bad. What follows from a good file and may not be meant is said, too."""
     good: dict[str, TenantConfig] = {}
     if files:
         problems: dict[str, Sequence[str]] = {}
@@ -119,9 +122,13 @@ def check(
         found = fleet()
         problems = dict(found.problems)
         good = dict(found.tenants)
+    notices: dict[str, list[str]] = {}
     for name, tenant in good.items():
-        if asked := [*_problems(tenant), *_ownership_problems(tenant)]:
+        refused = _ownership_problems(tenant)
+        if asked := [*_problems(tenant), *refused]:
             problems[name] = asked
+        if not refused and (told := gone_sources(tenant)):
+            notices[name] = told
     looks: list[dict[str, Any]] = []
     for name, tenant in good.items() if sources else ():
         found_here, failed = _looks(tenant)
@@ -129,13 +136,15 @@ def check(
         if failed:
             problems[name] = [*problems.get(name, ()), *failed]
     if as_json:
-        print_json({"problems": problems} | ({"sources": looks} if sources else {}))
+        found_all: dict[str, Any] = {"problems": problems, "notices": notices}
+        print_json(found_all | ({"sources": looks} if sources else {}))
     else:
         if looks:
-            print_table(console, [_shown(one) for one in looks], title="sources")
-        for lines in problems.values():
-            for line in lines:
-                print(line)
+            zones = {config.id: config.timezone for config in good.values()}
+            shown = [_shown(look, zones[look["tenant"]]) for look in looks]
+            print_table(console, shown, title="sources")
+        for line in (*chain(*problems.values()), *chain(*notices.values())):
+            print(line)
         if not problems:
             print("all good")
     if problems:
@@ -166,18 +175,19 @@ def _problems(tenant: TenantConfig) -> list[str]:
 
 def _ownership_problems(tenant: TenantConfig) -> list[str]:
     """Why the tenant may not have its id; nothing where there is no installation to ask."""
-    from include.runtime import state
-
-    if not os.environ.get("TENANTRY_DATABASE_URL") and not state.locate().postgres.is_dir():
+    if not installation_there():
         return []
     from include.storage import ownership
 
     activate()
     try:
-        ownership.check(tenant)
+        ownership.owner_of(tenant.id)
     except UnavailableError as error:
         log.warning("whose the id %s is was not looked up: %s", tenant.id, error)
-    except (ConfigError, IsolationError) as error:
+        return []
+    try:
+        ownership.check(tenant)
+    except (ConfigError, IsolationError, UnavailableError) as error:
         return [f"tenant {tenant.id}: {error}"]
     return []
 
@@ -213,11 +223,13 @@ def _looks(tenant: TenantConfig) -> tuple[list[dict[str, Any]], list[str]]:
     return found, problems
 
 
-def _shown(look: dict[str, Any]) -> dict[str, str]:
+def _shown(look: dict[str, Any], timezone: str) -> dict[str, str]:
     def counted(part: str) -> str:
         return "\n".join(f"{count:,} {name}" for name, count in look[part].items())
 
-    first, last = (f"{look[name]:%Y-%m-%d}" if look[name] else "" for name in ("first", "last"))
+    first, last = (
+        local_day(look[name], timezone) if look[name] else "" for name in ("first", "last")
+    )
     return {
         "tenant": look["tenant"],
         "source": look["source"],
@@ -265,9 +277,12 @@ def add(
         log.warning("its first run claims the id, or is refused: %s", error)
     finally:
         part.unlink(missing_ok=True)
+    notices = gone_sources(keyed)
     if as_json:
-        print_json({"tenant": tenant.id, "file": target})
+        print_json({"tenant": tenant.id, "file": target, "notices": notices})
     else:
+        for line in notices:
+            print(line)
         print(f"added {tenant.id}: {target}; its DAGs appear within a minute")
 
 
@@ -341,7 +356,8 @@ def remove(
 @app.command("move")
 def move(tenant: TenantId, dry_run: DryRun = False, as_json: Json = False) -> None:
     """Move a tenant's data to the region and isolation that its file says; the old copy is erased
-    once the new one was compared with it."""
+    once the new one was compared with it. What the old region's global models learnt from the
+    tenant is withdrawn."""
     from include.cli.identity import operator
     from include.pipeline import moving
 
@@ -352,17 +368,23 @@ def move(tenant: TenantId, dry_run: DryRun = False, as_json: Json = False) -> No
         if not as_json:
             print(line)
 
-    found = moving.plan(config) if dry_run else moving.move(config, by=operator(), progress=told)
+    if dry_run:
+        found = moving.plan(config)
+        if found is not None:
+            found = replace(found, withdrawn=moving.would_withdraw(config))
+    else:
+        found = moving.move(config, by=operator(), progress=told)
     if as_json:
         print_json({"dry_run": dry_run, "move": None if found is None else asdict(found)})
-    elif found is None:
+        return
+    if found is None:
         print(f"the data of {tenant} lies where its file says; nothing to move")
-    else:
-        places = " to ".join(
-            f"{ref.region} ({ref.isolation})" for ref in (found.source, found.target)
-        )
-        what = f"{found.files:,} files of {found.bytes:,} bytes and {found.rows:,} rows"
-        print(f"{tenant}: {what} {'would be moved' if dry_run else 'moved'} from {places}")
+        return
+    for effect in found.withdrawn if dry_run else ():
+        print(f"{effect.tenant}/{effect.use_case}: would be {effect.outcome}. {effect.reason}")
+    places = " to ".join(f"{ref.region} ({ref.isolation})" for ref in (found.source, found.target))
+    what = f"{found.files:,} files of {found.bytes:,} bytes and {found.rows:,} rows"
+    print(f"{tenant}: {what} {'would be moved' if dry_run else 'moved'} from {places}")
 
 
 @app.command("unseal")

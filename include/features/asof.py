@@ -14,7 +14,7 @@ class Facts:
     def __init__(
         self, groups: Integers, valid: Integers, known: Integers, ties: pa.Table | None = None
     ) -> None:
-        """One element per fact: its group, below 0 for none; instants in microseconds.
+        """Arrays of one element per fact: its group, below 0 for none; instants in microseconds.
 
         `ties` settles which of several facts that became valid and known at the same instants is
         the later one, first column first; then, and without it, the later row is.
@@ -37,13 +37,13 @@ class Facts:
     def latest(self, groups: Integers, at: Integers, known_at: Integers) -> Integers:
         """Per question the latest fact valid at `at` and known at `known_at`, or -1."""
         behind = search(self._keys, self._timeline.places(groups, at + 1))
-        found = np.where(self._of(behind - 1, groups), behind - 1, -1)
-        early = np.flatnonzero(found >= 0)
-        early = early[self._known[found[early]] > known_at[early]]
+        latest = np.where(self._of(behind - 1, groups), behind - 1, -1)
+        early = np.flatnonzero(latest >= 0)
+        early = early[self._known[latest[early]] > known_at[early]]
         if early.size:
-            found[early] = last_at_most(self._known, behind[early], known_at[early])
-            found = np.where(self._of(found, groups), found, -1)
-        return np.append(self._rows, -1)[found]
+            latest[early] = last_at_most(self._known, behind[early], known_at[early])
+            latest = np.where(self._of(latest, groups), latest, -1)
+        return np.append(self._rows, -1)[latest]
 
     def _of(self, positions: Integers, groups: Integers) -> Integers:
         """True where the fact at a position is about the group; no group is -2."""

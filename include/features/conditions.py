@@ -1,16 +1,21 @@
-"""Conditions: typed predicates over one column of an event. A null satisfies only `missing`."""
+"""Conditions: typed predicates over one column of an event.
+
+A null satisfies only `missing` and `not_below`.
+"""
 
 from __future__ import annotations
 
 import math
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from include.errors import ConfigError, UnknownNameError
 from include.features.columns import Column, Reading, check_reading, check_text, parse_column
 
-Operator = Literal["one_of", "none_of", "at_least", "below", "between", "missing", "present"]
+Operator = Literal[
+    "one_of", "none_of", "at_least", "not_below", "below", "between", "missing", "present"
+]  # fmt: skip
 Value = str | float
 
 #: Operator → how many values it takes; None for one or more.
@@ -18,11 +23,13 @@ _OPERANDS: dict[str, int | None] = {
     "one_of": None,
     "none_of": None,
     "at_least": 1,
+    "not_below": 1,
     "below": 1,
     "between": 2,
     "missing": 0,
     "present": 0,
 }
+_COMPARE: Final = ("at_least", "not_below", "below", "between")
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Condition:
         object.__setattr__(self, "values", tuple(_checked(value, where) for value in self.values))
         if len({type(value) for value in self.values}) > 1:
             raise ConfigError(f"{where} mixes numbers and texts: {self.values!r}")
-        if self.operator in ("at_least", "below", "between") and self.reading == "text":
+        if self.operator in _COMPARE and self.reading == "text":
             raise ConfigError(f"{where} compares numbers, got the text {self.values[0]!r}")
         if self.operator == "between" and self.values[0] >= self.values[1]:  # type: ignore[operator]
             raise ConfigError(f"{where} is empty: {self.values[0]} is not below {self.values[1]}")
@@ -106,6 +113,11 @@ def present(column: str) -> Condition:
 def at_least(column: str, low: float) -> Condition:
     """True where `column >= low`."""
     return Condition(column, "at_least", (low,))
+
+
+def not_below(column: str, low: float) -> Condition:
+    """True where `column` has no value, or `column >= low`."""
+    return Condition(column, "not_below", (low,))
 
 
 def below(column: str, high: float) -> Condition:

@@ -7,7 +7,8 @@ Meaning, the same on every engine and fixed by `tests/spec`:
   version that was not replaced yet: `as_of < replaced_timestamp`.
 - An event with a null join key, and a spine row with one, match nothing.
 - Values that are null, NaN or infinite are skipped by every function that reads a value.
-- Of nothing, `count`, `distinct_count`, `days_active` and `sum` are 0; everything else is null.
+- Of nothing, `count`, `distinct_count`, `net_count`, `days_active` and `sum` are 0; everything else
+  is null.
 - Events are ordered by (event_timestamp, event_id, source).
 - An attribute is what was valid and known: of the facts with `valid_from <= as_of` and
   `created_timestamp <= as_of`, the one with the latest (valid_from, created_timestamp, event_id,
@@ -39,11 +40,12 @@ from include.features.expressions import (
     check_size,
     features_of,
 )
+from include.features.returns import NO_RETURN, RETURNS
 from include.storage.entities import ENTITY_COLUMNS
 
 Function = Literal[
     "count", "sum", "mean", "min", "max", "std", "first", "last", "distinct_count",
-    "time_since_last", "time_since_first", "days_active", "entropy", "trend",
+    "time_since_last", "time_since_first", "days_active", "entropy", "trend", "net_count",
 ]  # fmt: skip
 
 Kind = Literal["integer", "number", "text"]
@@ -64,9 +66,13 @@ FUNCTIONS: Final[dict[str, Reading | Literal["any"] | None]] = {
     "days_active": None,  # distinct dates in the tenant's time zone
     "entropy": "text",  # Shannon's, in nats, of the distribution of values
     "trend": "number",  # (window - the window before it) / both, of events or of a value's sum
+    # Events less returns; or the different values of events, less those of returns.
+    "net_count": "text",
 }
 #: Functions that read a value or, without one, count events.
-_VALUE_OPTIONAL: Final = frozenset({"trend"})
+_VALUE_OPTIONAL: Final = frozenset({"trend", "net_count"})
+#: What `net_count` is made of: the first less the others.
+_NET: Final = tuple(zip(("bought", "returned", "refunded"), (NO_RETURN, *RETURNS), strict=True))
 #: A window without lower bound.
 ALL_HISTORY: Final = timedelta.max
 _LONGEST_WINDOW: Final = timedelta(days=36_500)
@@ -305,6 +311,8 @@ class Aggregation:
         """What an engine computes for it: itself, or the counts and sums it is made of."""
         if self.function == "trend":
             return (self._part(window), self._part(2 * window))
+        if self.function == "net_count":
+            return tuple(self._counted(window, *part) for part in _NET)
         return (replace(self, windows=(window,)),)
 
     def expression(self, window: timedelta) -> Expression:
@@ -312,11 +320,22 @@ class Aggregation:
         if self.function == "trend":
             now, both = (Feature(p.feature(p.windows[0])) for p in self.primitives(window))
             return Ratio(Difference(now, Difference(both, now)), both)
+        if self.function == "net_count":
+            stand, *back = (Feature(p.feature(window)) for p in self.primitives(window))
+            net: Expression = stand
+            for part in back:
+                net = Difference(net, part)
+            return net
         return Feature(self.feature(window))
 
     @property
     def _value_name(self) -> str:
         return self.value.replace(".", "_").lower() if self.value else ""
+
+    def _counted(self, window: timedelta, label: str, where: tuple[Condition, ...]) -> Aggregation:
+        function: Function = "distinct_count" if self.value else "count"
+        label = f"{self.label}_{label}" if self.label else label
+        return Aggregation(function, self.value, (window,), (*self.where, *where), label)
 
     def _part(self, window: timedelta) -> Aggregation:
         function: Function = "sum" if self.value else "count"

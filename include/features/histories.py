@@ -78,15 +78,15 @@ def _event_histories(events: pa.Table, at: datetime, until: datetime) -> dict[st
     for source, first in _firsts(_known(events, at), ["source"]):
         began[source] = first
     return {
-        event: at - min((began[one] for one in sources if one in began), default=at)
+        event: at - min((began[source] for source in sources if source in began), default=at)
         for event, sources in delivers.items()
     }
 
 
 def _firsts(events: pa.Table, by: list[str]) -> list[tuple[Any, ...]]:
-    found = events.group_by(by).aggregate([("event_timestamp", "min")])
+    firsts = events.group_by(by).aggregate([("event_timestamp", "min")])
     return list(
-        zip(*(found[name].to_pylist() for name in (*by, "event_timestamp_min")), strict=True)
+        zip(*(firsts[name].to_pylist() for name in (*by, "event_timestamp_min")), strict=True)
     )
 
 

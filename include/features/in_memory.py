@@ -38,6 +38,7 @@ from include.features.expressions import (
     OnlyIf,
     Ratio,
 )
+from include.features.returns import NO_RETURN, RETURNS
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import REPLACED
@@ -131,12 +132,12 @@ def _events(table: pa.Table, facts: Facts, zone: ZoneInfo) -> list[_Event]:
 
 
 def _by_entity(view: FeatureView, events: list[_Event]) -> dict[tuple[str, ...], list[_Event]]:
-    found: dict[tuple[str, ...], list[_Event]] = defaultdict(list)
+    by_entity: dict[tuple[str, ...], list[_Event]] = defaultdict(list)
     for event in events if view.stream else ():
         key = tuple(event.row[name] for name in view.entity.join_keys)
         if None not in key and view.stream and _in_stream(view.stream, event):
-            found[key].append(event)
-    return found
+            by_entity[key].append(event)
+    return by_entity
 
 
 def _valid(facts: list[dict[str, Any]], name: str, at: datetime, known_at: datetime) -> object:
@@ -160,7 +161,7 @@ def _in_stream(stream: EventStream, event: _Event) -> bool:
 def _holds(condition: Condition, event: _Event) -> bool:
     value: Any = event.read(condition.source, condition.reading)
     if value is None:
-        return condition.operator == "missing"
+        return condition.operator in ("missing", "not_below")
     operands: Any = condition.values
     match condition.operator:
         case "missing":
@@ -171,7 +172,7 @@ def _holds(condition: Condition, event: _Event) -> bool:
             return value in operands
         case "none_of":
             return value not in operands
-        case "at_least":
+        case "at_least" | "not_below":
             return bool(value >= operands[0])
         case "below":
             return bool(value < operands[0])
@@ -212,10 +213,26 @@ def _aggregated(
 ) -> Value:
     """The aggregation's feature over one window."""
     seen = _within(events, window, as_of)
+    if aggregation.function == "net_count":
+        return _net_count(aggregation, seen)
     if aggregation.function == "trend":
         both = _within(events, 2 * window, as_of)
         return _trend(aggregation, seen, both, as_of)
     return _aggregate(aggregation, seen, as_of)
+
+
+def _net_count(aggregation: Aggregation, events: list[_Event]) -> float:
+    stand = [e for e in events if all(_holds(c, e) for c in NO_RETURN)]
+    back = [[e for e in events if all(_holds(c, e) for c in part)] for part in RETURNS]
+    return float(_counted(aggregation, stand) - sum(_counted(aggregation, some) for some in back))
+
+
+def _counted(aggregation: Aggregation, events: list[_Event]) -> int:
+    """Events, or the different values that they have."""
+    column = aggregation.source
+    if column is None:
+        return len(events)
+    return len({value for e in events if (value := e.read(column, "text")) is not None})
 
 
 def _trend(
@@ -291,8 +308,8 @@ def _evaluate(expression: Expression, values: dict[str, Value]) -> float | None:
         case Constant(value):
             return value
         case Feature(name):
-            found = values[name]
-            return None if found is None else float(found)
+            known = values[name]
+            return None if known is None else float(known)
         case OnlyIf(operand, support, minimum):
             enough = _evaluate(support, values)
             return _evaluate(operand, values) if enough is not None and enough >= minimum else None

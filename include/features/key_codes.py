@@ -16,7 +16,7 @@ class KeyCodes:
 
     def __init__(self, columns: Sequence[pa.ChunkedArray], rows: int) -> None:
         """`columns` are the parts of the key, each of length `rows`; none is the key of all."""
-        #: Of each row the number of its key, -1 where a part is null.
+        #: The number of each row's key, -1 where a part is null.
         self.codes: Integers = np.zeros(rows, dtype=np.int64)
         self.count = 1
         #: Per part: its distinct values, and the distinct (key so far, value), where not that.
@@ -36,13 +36,13 @@ class KeyCodes:
         return values
 
     def of(self, columns: Sequence[pa.ChunkedArray], rows: int) -> Integers:
-        """Of each row of another table the number of its key, -1 where null or not numbered."""
+        """The number of the key of each row of another table, -1 where null or not numbered."""
         codes: Integers = np.zeros(rows, dtype=np.int64)
         for column, (values, pairs) in zip(columns, self._parts, strict=True):
-            found = positions(column, values)
+            places = positions(column, values)
             if pairs is not None:
-                found = positions(_paired(codes, found, len(values)), pairs)
-            codes = found
+                places = positions(_paired(codes, places, len(values)), pairs)
+            codes = places
         return codes
 
 
@@ -65,20 +65,20 @@ def numbered(column: pa.ChunkedArray) -> tuple[pa.Array, Integers]:
 
 
 def positions(values: pa.ChunkedArray, among: pa.Array) -> Integers:
-    """Of each row the number of its value among distinct ones, -1 where null or none of them."""
+    """The number of each row's value among distinct ones, -1 where null or none of them."""
     if not pa.types.is_dictionary(values.type):
         return _numbers(pc.index_in(values.cast(among.type), value_set=among))
-    found = [np.empty(0, dtype=np.int32)]
+    codes = [np.empty(0, dtype=np.int32)]
     for part in values.chunks:
         of_word = _numbers(pc.index_in(part.dictionary.cast(among.type), value_set=among))
-        found.append(_coded(of_word, part))
-    return np.concatenate(found)
+        codes.append(_coded(of_word, part))
+    return np.concatenate(codes)
 
 
 def _coded(of_word: Integers, array: pa.DictionaryArray) -> Integers:
-    """Of each row the number of its word, -1 where null."""
-    found: Integers = np.append(of_word, np.int32(-1))[_numbers(array.indices)]
-    return found
+    """The number of each row's word, -1 where null."""
+    codes: Integers = np.append(of_word, np.int32(-1))[_numbers(array.indices)]
+    return codes
 
 
 def _numbers(codes: pa.Array | pa.ChunkedArray) -> Integers:

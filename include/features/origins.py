@@ -15,6 +15,7 @@ from include.features.conditions import Condition
 from include.features.declarations import Aggregation
 from include.features.expressions import features_of
 from include.features.requests import RequestColumns, column_of
+from include.features.returns import SIGNS
 from include.features.views import FeatureService, FeatureView
 
 #: That an event happened, when, and to whom.
@@ -34,18 +35,18 @@ def origins(
     Args:
         request: of a use case whose rows are events: the columns that it adds come first.
     """
-    found = {name: read for view in service.views for name, read in _of_view(view)}
+    read_by = {name: read for view in service.views for name, read in _of_view(view)}
     if request is None:
-        return found
+        return read_by
     own = {column_of(name): frozenset({name}) for name in request.numbers if _is_own(name)}
     own |= {column_of(n): frozenset({TIMING}) for n in request.numbers if not _is_own(n)}
     own |= {column_of(f"new_{name}"): frozenset({name}) for name in request.new}
     for derived in request.derived:
         named = frozenset().union(
-            *((own | found)[name] for name in features_of(derived.expression))
+            *((own | read_by)[name] for name in features_of(derived.expression))
         )
         own[column_of(derived.name)] = named
-    return own | found
+    return own | read_by
 
 
 def counted(service: FeatureService) -> dict[str, frozenset[str]]:
@@ -63,27 +64,29 @@ def counted(service: FeatureService) -> dict[str, frozenset[str]]:
 
 def _of_view(view: FeatureView) -> Iterator[tuple[str, frozenset[str]]]:
     made_of: dict[str, frozenset[str]] = {
-        name: _of_aggregation(one) for one, name in _primitives(view)
+        name: _of_aggregation(aggregation) for aggregation, name in _primitives(view)
     }
-    made_of |= {one.feature: frozenset({one.column}) for one in view.attributes}
+    made_of |= {lookup.feature: frozenset({lookup.column}) for lookup in view.attributes}
     for column, expression in view.outputs.items():
         read = frozenset().union(*(made_of[name] for name in features_of(expression)))
         yield column, (read - {TIMING}) or frozenset({TIMING})
 
 
 def _primitives(view: FeatureView) -> Iterator[tuple[Aggregation, str]]:
-    for one, window in view.computed():
-        yield one, one.feature(window)
+    for aggregation, window in view.computed():
+        yield aggregation, aggregation.feature(window)
 
 
-def _of_aggregation(one: Aggregation) -> frozenset[str]:
-    named = [] if one.source is None or not _is_own(one.source.name) else [one.source.name]
-    for condition in one.where:
+def _of_aggregation(part: Aggregation) -> frozenset[str]:
+    named = [] if part.source is None or not _is_own(part.source.name) else [part.source.name]
+    for condition in part.where:
         named += _of_condition(condition)
     return frozenset(named) or frozenset({TIMING})
 
 
 def _of_condition(condition: Condition) -> list[str]:
+    if condition in SIGNS:  # whether it happened, or took something back
+        return []
     column: Column = condition.source
     if column.name == "event":
         return [f"{EVENT}{value}" for value in condition.values if condition.operator == "one_of"]
@@ -96,10 +99,10 @@ def _is_own(name: str) -> bool:
     return column.origin in ("property", "attribute") or name in ("amount", "quantity")
 
 
-def by_origin(found: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
+def by_origin(origins_by_column: Mapping[str, frozenset[str]]) -> dict[str, tuple[str, ...]]:
     """Origin → the columns that read it, in the order of the columns."""
     sides: dict[str, list[str]] = {}
-    for column, named in found.items():
+    for column, named in origins_by_column.items():
         for name in sorted(named):
             sides.setdefault(name, []).append(column)
     return {name: tuple(columns) for name, columns in sides.items()}

@@ -81,9 +81,9 @@ def calculate(expression: Expression, values: Mapping[str, Values]) -> Floats:
         case Constant(value):
             return np.float64(value).reshape(1)
         case Feature(name):
-            found = values[name]
-            assert not isinstance(found, Texts)  # refused by FeatureView
-            return found.astype(np.float64)
+            column = values[name]
+            assert not isinstance(column, Texts)  # refused by FeatureView
+            return column.astype(np.float64)
         case OnlyIf(operand, support, minimum):
             enough = calculate(support, values) >= minimum
             return np.where(enough, calculate(operand, values), np.nan)
@@ -98,17 +98,17 @@ def calculate(expression: Expression, values: Mapping[str, Values]) -> Floats:
 
 def _arrays(columns: Mapping[str, Values], rows: int) -> dict[str, pa.Array]:
     """`_array` of each; those of one type are slices of one array, which is made faster."""
-    found: dict[str, pa.Array] = {}
+    arrays: dict[str, pa.Array] = {}
     alike: dict[str, dict[str, Integers | Floats]] = {}
     for name, values in columns.items():
         if isinstance(values, np.ndarray):
             alike.setdefault(values.dtype.char, {})[name] = values
         else:
-            found[name] = _array(values)
+            arrays[name] = _array(values)
     for some in alike.values():
         array = _array(np.concatenate(list(some.values())))
-        found |= {name: array.slice(row * rows, rows) for row, name in enumerate(some)}
-    return found
+        arrays |= {name: array.slice(row * rows, rows) for row, name in enumerate(some)}
+    return arrays
 
 
 def _array(values: Values) -> pa.Array:

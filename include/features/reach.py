@@ -58,12 +58,12 @@ class Reach:
 
 
 def reaches(service: FeatureService) -> dict[str, Reach]:
-    """Of every feature column of the service, in its order."""
-    return {name: one for view in service.views for name, one in of_view(view).items()}
+    """The reach of every feature column of the service, in the service's order."""
+    return {name: reach for view in service.views for name, reach in of_view(view).items()}
 
 
 def of_view(view: FeatureView) -> dict[str, Reach]:
-    """Of every output column of a view."""
+    """The reach of every output column of a view."""
     known = {lookup.feature: Reach(NOTHING) for lookup in view.attributes}
     for aggregation, window in view.computed():
         known[aggregation.feature(window)] = _of_aggregation(view, aggregation, window)
@@ -71,7 +71,7 @@ def of_view(view: FeatureView) -> dict[str, Reach]:
 
 
 def of_request(request: RequestColumns, features: Mapping[str, Reach]) -> dict[str, Reach]:
-    """Of the columns of a request. Whether a text is new depends on all of history.
+    """The reach of the columns of a request. Whether a text is new depends on all of history.
 
     Args:
         features: of the service that the derived columns read.
@@ -79,10 +79,10 @@ def of_request(request: RequestColumns, features: Mapping[str, Reach]) -> dict[s
     names = request.stream.events
     known = {column_of(name): Reach(NOTHING, names) for name in request.numbers}
     known |= {column_of(f"new_{name}"): Reach(ALL_HISTORY, names) for name in request.new}
-    found = dict(known)
-    for one in request.derived:
-        found[f"{PREFIX}{one.name}"] = _combined(one.expression, {**features, **known})
-    return found
+    reaches = dict(known)
+    for derived in request.derived:
+        reaches[f"{PREFIX}{derived.name}"] = _combined(derived.expression, {**features, **known})
+    return reaches
 
 
 def retention_problems(tenant: TenantConfig, service: FeatureService) -> list[str]:
@@ -100,10 +100,10 @@ def retention_problems(tenant: TenantConfig, service: FeatureService) -> list[st
 
 def furthest(reaches: Iterable[Reach]) -> Reach:
     """What depends on all of them, of degree 0."""
-    found = Reach(NOTHING)
-    for one in reaches:
-        found = found.also(one)
-    return found
+    furthest_yet = Reach(NOTHING)
+    for reach in reaches:
+        furthest_yet = furthest_yet.also(reach)
+    return furthest_yet
 
 
 def _of_aggregation(view: FeatureView, aggregation: Aggregation, window: timedelta) -> Reach:
@@ -114,7 +114,7 @@ def _of_aggregation(view: FeatureView, aggregation: Aggregation, window: timedel
     return Reach(
         window,
         view.stream.events,
-        tuple(dict.fromkeys(one.name for one in read if one.origin == "attribute")),
+        tuple(dict.fromkeys(column.name for column in read if column.origin == "attribute")),
         int(window == ALL_HISTORY and aggregation.function in _EXTENSIVE),
     )
 

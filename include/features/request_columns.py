@@ -48,17 +48,17 @@ def with_request(
     events = events.take(pa.array(ours))
     columns = EventColumns(events, ATTRIBUTES.empty_table(), tenant_zone(timezone))
     rows = _rows(events, table, known_at)
-    found: dict[str, Floats] = {}
+    made: dict[str, Floats] = {}
     for name in request.numbers:
-        found[column_of(name)] = columns.numbers(parse_column(name, "Request"))[rows]
+        made[column_of(name)] = columns.numbers(parse_column(name, "Request"))[rows]
     for name in request.new:
-        found[column_of(f"new_{name}")] = _new(columns, request.by, name)[rows]
-    read = {name for one in request.derived for name in features_of(one.expression)} - set(found)
-    known: dict[str, Floats] = {name: _floats(table[name]) for name in read} | found
+        made[column_of(f"new_{name}")] = _new(columns, request.by, name)[rows]
+    read = {name for derived in request.derived for name in features_of(derived.expression)}
+    known: dict[str, Floats] = {name: _floats(table[name]) for name in read - made.keys()} | made
     with np.errstate(all="ignore"):
-        for one in request.derived:
-            found[f"{PREFIX}{one.name}"] = calculate(one.expression, known)
-    for name, values in found.items():
+        for derived in request.derived:
+            made[f"{PREFIX}{derived.name}"] = calculate(derived.expression, known)
+    for name, values in made.items():
         array = pa.array(values, mask=np.isnan(values))
         table = table.add_column(table.column_names.index(AS_OF), name, array)
     return table

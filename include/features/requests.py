@@ -64,7 +64,7 @@ class RequestColumns:
     def columns(self) -> tuple[str, ...]:
         """Names of the columns, in declared order."""
         own = (*map(column_of, self.numbers), *(column_of(f"new_{name}") for name in self.new))
-        return (*own, *(f"{PREFIX}{one.name}" for one in self.derived))
+        return (*own, *(f"{PREFIX}{derived.name}" for derived in self.derived))
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -30,8 +30,8 @@ class Spine:
         if AS_OF not in names or len(set(names)) < len(names):
             raise ConfigError(f"a spine has each join key once and {AS_OF!r}, got {names}")
         if self.table.schema.field(AS_OF).type != TIMESTAMP:
-            found = self.table.schema.field(AS_OF).type
-            raise ConfigError(f"the spine's {AS_OF!r} must be {TIMESTAMP}, got {found}")
+            given = self.table.schema.field(AS_OF).type
+            raise ConfigError(f"the spine's {AS_OF!r} must be {TIMESTAMP}, got {given}")
         if self.table[AS_OF].null_count:
             raise ConfigError(f"the spine's {AS_OF!r} has {self.table[AS_OF].null_count} nulls")
         schema = pa.schema([*(pa.field(k, pa.string()) for k in self.join_keys), _AS_OF_FIELD])

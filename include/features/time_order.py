@@ -24,7 +24,7 @@ def in_days(microseconds: Integers) -> npt.NDArray[np.float64]:
     days: npt.NDArray[np.float64] = microseconds / _DAY
     far = microseconds > _WHOLE  # than 285 years, where an integer is rounded before the division
     if far.any():
-        days[far] = [one / _DAY for one in microseconds[far].tolist()]
+        days[far] = [value / _DAY for value in microseconds[far].tolist()]
     return days
 
 
@@ -89,9 +89,9 @@ def search(keys: Integers, places: Integers) -> Integers:
     if len(places) < _MANY:
         return np.searchsorted(keys, places)
     order = sorting(places - places.min())
-    found = np.empty(len(places), dtype=np.int64)
-    found[order] = np.searchsorted(keys, places[order])
-    return found
+    ranks = np.empty(len(places), dtype=np.int64)
+    ranks[order] = np.searchsorted(keys, places[order])
+    return ranks
 
 
 def stable_order(codes: Integers) -> Integers:

@@ -129,23 +129,23 @@ class FeatureView:
 
     @cached_property
     def _primitives(self) -> dict[str, Aggregation]:
-        found: dict[str, Aggregation] = {}
+        primitives: dict[str, Aggregation] = {}
         for aggregation, window in self._declared():
             for part in aggregation.primitives(window):
                 name = part.feature(part.windows[0])
-                if found.setdefault(name, part) != part:
+                if primitives.setdefault(name, part) != part:
                     raise ConfigError(
                         f"FeatureView {self.name!r} needs two different aggregations called "
                         f"{name!r}; give one of them another label"
                     )
         for lookup in self.attributes:
-            if lookup.feature in found:
+            if lookup.feature in primitives:
                 raise ConfigError(
                     f"FeatureView {self.name!r} has an attribute called {lookup.feature!r}, as an "
                     "aggregation is called that one of its features is made of; read the "
                     "attribute in a view of its own"
                 )
-        return found
+        return primitives
 
     @cached_property
     def _plain(self) -> dict[str, Kind]:
@@ -268,7 +268,8 @@ def columns_read(view: FeatureView) -> tuple[Column, ...]:
         return ()
     columns = [condition.source for condition in view.stream.where]
     for aggregation in (*view.aggregations, *view.inputs):
-        columns += [condition.source for condition in aggregation.where]
-        if aggregation.source is not None:
-            columns.append(aggregation.source)
+        for part in aggregation.primitives(aggregation.windows[0]):
+            columns += [condition.source for condition in part.where]
+            if part.source is not None:
+                columns.append(part.source)
     return tuple(columns)

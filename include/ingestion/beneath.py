@@ -116,7 +116,7 @@ def expanded_beneath(root: Path, pattern: Parts, fence: Fence, most: int) -> lis
     """Paths of the files that a glob beneath a root stands for, in the order of their names.
 
     `**` is any number of folders and follows no link; names with a leading dot are only met by a
-    pattern that has one.
+    pattern that has one. A name that is there as it is written stands for itself alone.
 
     Raises:
         SourceError: more than `most` files, or too many folders.
@@ -142,7 +142,11 @@ def expanded_beneath(root: Path, pattern: Parts, fence: Fence, most: int) -> lis
                 raise SourceError(f"spans more than {_MOST_FOLDERS:,} folders; name fewer")
             if head == "**":
                 pending.append((prefix, tail or ("*",)))
-            for name, is_folder in _listed(top, prefix, fence):
+            names = dict(_listed(top, prefix, fence))
+            if head in names:
+                pending.append(((*prefix, head), tail))
+                continue
+            for name, is_folder in names.items():
                 if head == "**":
                     if is_folder and not name.startswith("."):
                         pending.append(((*prefix, name), rest))

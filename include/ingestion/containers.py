@@ -1,4 +1,7 @@
-"""What is packed: members of an archive, and text compressed as its name says, within bounds."""
+"""What is packed: members of an archive, and compressed text, within bounds.
+
+What a file begins with says how it is packed; its name only says what it should be.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ import gzip
 import io
 import lzma
 import shutil
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
@@ -19,6 +24,8 @@ import pyarrow as pa
 from include.errors import SourceError
 from include.ingestion.beneath import has_magic
 from include.ingestion.grants import SourceLimits
+from include.ingestion.signatures import HEAD_BYTES, packed_as
+from include.redaction import names_among
 
 COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zst")
 _CHUNK: Final = 1 << 20
@@ -27,6 +34,12 @@ _DIRECTORY_BYTES: Final = 16 << 20  #: of an archive: about 200,000 members
 _XZ_MEMORY: Final = 256 << 20
 #: Of an archive's members; LZMA lets the archive say how much memory it takes, up to 4 GB.
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+_SYSTEMS_OWN: Final = ("__MACOSX", ".DS_Store", "Thumbs.db")  #: what systems add to an archive
+#: What the libraries raise that unpack, where what is packed is damaged.
+_DAMAGED: Final = (
+    *(EOFError, OSError, ValueError, RuntimeError, NotImplementedError, struct.error),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
 
 
 class Allowance:
@@ -49,15 +62,22 @@ class Allowance:
 class Bounded(io.RawIOBase):
     """A stream that ends in an error where it yields more than one file may hold."""
 
-    def __init__(self, stream: Any, allowance: Allowance) -> None:
+    def __init__(self, stream: Any, allowance: Allowance, name: str, packed: str | None) -> None:
         self._stream = stream
         self._allowance = allowance
+        self._name = name
+        self._packed = packed
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
-        content = self._stream.read(min(len(buffer), _CHUNK))
+        try:
+            content = self._stream.read(min(len(buffer), _CHUNK))
+        except _DAMAGED as error:
+            if self._packed is None or getattr(error, "errno", None):
+                raise
+            raise _damaged(self._name, self._packed) from None
         self._allowance.use(len(content))
         buffer[: len(content)] = content
         return len(content)
@@ -67,62 +87,116 @@ class Bounded(io.RawIOBase):
 def decompressed(
     stream: BinaryIO, name: str, stored: int, limits: SourceLimits
 ) -> Iterator[BinaryIO]:
-    """The text of a file, decompressed where its name ends in one of `COMPRESSED`.
+    """The text of a file, decompressed where it is compressed.
 
     Args:
         stored: the file's size when it was opened; what is added later is left for the next time.
     """
-    suffix = PurePosixPath(name).suffix.lower()
+    packed = packing(stream)
     opened: Any
-    if suffix not in COMPRESSED:
-        opened = _AsOpened(stream, stored)
-    elif suffix == ".gz":
+    if packed == "gzip":
         opened = gzip.GzipFile(fileobj=stream)
-    elif suffix == ".bz2":
+    elif packed == "bzip2":
         opened = bz2.BZ2File(stream)
-    elif suffix == ".xz":
+    elif packed == "xz":
         opened = _Xz(stream)
-    else:
+    elif packed == "zstd":
         opened = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
-    with io.BufferedReader(Bounded(opened, Allowance(stored, limits)), _CHUNK) as unpacked:
+    else:
+        opened = _AsOpened(stream, stored)
+    bounded = Bounded(opened, Allowance(stored, limits), name, packed)
+    with io.BufferedReader(bounded, _CHUNK) as unpacked:
         yield cast(BinaryIO, unpacked)
 
 
+def packing(file: BinaryIO) -> str | None:
+    """How a file is packed: what `signatures` calls it; None where it is not."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    return packed_as(head)
+
+
 def members(
-    archive: BinaryIO, pattern: str, limits: SourceLimits
+    archive: BinaryIO, name: str, pattern: str | None, limits: SourceLimits
 ) -> Iterator[tuple[str, BinaryIO]]:
-    """Name and content of an archive's members that a path or glob stands for, by name."""
+    """Name and content of an archive's members that a path or glob stands for, by name.
+
+    Args:
+        name: the archive's, for messages.
+        pattern: the only member where there is none.
+    """
     allowance = Allowance(archive.seek(0, io.SEEK_END), limits)
-    with zipfile.ZipFile(cast(Any, _Sparing(archive))) as opened:
+    with _directory(archive, name) as opened:
         infos = {info.filename: info for info in opened.infolist() if not info.is_dir()}
-        if pattern in infos:
-            wanted = [pattern]
-        elif has_magic(pattern):
-            wanted = sorted(name for name in infos if _matches(name, pattern))
-        else:
-            wanted = []
+        wanted = [_only(infos, name)] if pattern is None else _named(infos, pattern)
         if not wanted:
-            raise SourceError("the archive has no member of that name")
+            raise SourceError(f"{name}: the archive has no member of that name{_there(infos)}")
         if len(wanted) > limits.files:
             raise SourceError(f"stands for more than {limits.files:,} members; name fewer")
-        if (size := sum(infos[name].file_size for name in wanted)) > allowance.most:
+        if (size := sum(infos[member].file_size for member in wanted)) > allowance.most:
             raise SourceError(
                 f"what is asked of the archive unpacks to {size:,} bytes, which is more than "
                 "`decoded_bytes` and `expansion` allow"
             )
-        for name in wanted:
-            info = infos[name]
+        for member in wanted:
+            info = infos[member]
             if info.flag_bits & 1:
-                raise SourceError("the archive's member is encrypted")
-            if PurePosixPath(name).suffix.lower() in (*COMPRESSED, ".zip"):
-                raise SourceError("a member that is packed once more is not read")
+                raise SourceError(f"{name}: the archive's member is encrypted")
+            if PurePosixPath(member).suffix.lower() in (*COMPRESSED, ".zip"):
+                raise SourceError(f"{name}: a member that is packed once more is not read")
             if info.compress_type not in _METHODS:
-                raise SourceError("the archive's member is not packed by deflate or bzip2")
+                raise SourceError(f"{name}: the archive's member is not packed by deflate or bzip2")
+            try:
+                content = opened.open(info)
+            except _DAMAGED:
+                raise _damaged(name, "zip") from None
             with (
-                opened.open(info) as member,
-                io.BufferedReader(Bounded(member, allowance), _CHUNK) as content,
+                content,
+                io.BufferedReader(Bounded(content, allowance, name, "zip"), _CHUNK) as bounded,
             ):
-                yield name, cast(BinaryIO, content)
+                yield member, cast(BinaryIO, bounded)
+
+
+def _directory(archive: BinaryIO, name: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(cast(Any, _Sparing(archive)))
+    except _DAMAGED as error:
+        if getattr(error, "errno", None):
+            raise
+        raise _damaged(name, "zip") from None
+
+
+def _damaged(name: str, packed: str) -> SourceError:
+    return SourceError(
+        f"{name}: is damaged or incomplete as {packed}; copy it here again, or export it again"
+    )
+
+
+def _only(infos: dict[str, zipfile.ZipInfo], name: str) -> str:
+    """The archive's only member that holds something of its owner's."""
+    if "[Content_Types].xml" in infos:
+        raise SourceError(
+            f"{name}: is an Excel workbook or another Office file; export the table as CSV"
+        )
+    wanted = [member for member in infos if not set(member.split("/")) & set(_SYSTEMS_OWN)]
+    if len(wanted) != 1:
+        raise SourceError(
+            f"{name}: is an archive of {len(wanted):,} members; put `zip://`, a member's name and "
+            f"`::` before the path{_there(infos)}"
+        )
+    return wanted[0]
+
+
+def _named(infos: dict[str, zipfile.ZipInfo], pattern: str) -> list[str]:
+    if pattern in infos:
+        return [pattern]
+    return sorted(filter(lambda name: _matches(name, pattern), infos)) if has_magic(pattern) else []
+
+
+def _there(infos: dict[str, zipfile.ZipInfo]) -> str:
+    """The members that look like names, for a message."""
+    names = names_among(infos)
+    return f"; there are: {', '.join(names)}" if names else ""
 
 
 def spilled(content: BinaryIO, target: BinaryIO) -> BinaryIO:

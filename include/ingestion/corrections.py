@@ -97,8 +97,8 @@ def reason(source: Source) -> str:
     cursor = source.known_from
     if source.corrections == "apply":
         return (
-            f"{ids}: this event id was read before, with other values, at the same {cursor} or by "
-            "another name of the source; the first row stays"
+            f"{ids}: this event id was read before, with other values at the same {cursor}; the "
+            "first row stays"
         )
     if cursor is None:
         return (

@@ -7,6 +7,7 @@ never a day and a month that could be the other way round.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -15,11 +16,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.handoffs import INSTANTS
 from include.ingestion.columns import numbers, texts
 from include.storage.canonical import TIMESTAMP
 
 #: What lies outside is a typing error or a sentinel, not a date.
-ENDS: Final = (datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC))
+ENDS: Final = INSTANTS
 _ROOM: Final = timedelta(days=2)  #: for any time zone
 #: Microseconds of a unit of time since 1970.
 EPOCH_UNITS: Final = {"epoch_s": 1e6, "epoch_ms": 1e3, "epoch_us": 1.0}
@@ -36,7 +38,7 @@ _ISO: Final = re.compile(
 
 
 def instants(column: pa.Array, timezone: str, form: str = "iso") -> pa.Array:
-    """As UTC microseconds; what is no instant, or lies outside 1970–2199, becomes null.
+    """As UTC microseconds; what is no instant, or lies outside 1800–2199, becomes null.
 
     Args:
         timezone: of values that carry none. A local time that occurs twice means the first; one
@@ -60,12 +62,18 @@ def instants(column: pa.Array, timezone: str, form: str = "iso") -> pa.Array:
 
 def _of_epochs(values: pa.Array, unit: float) -> pa.Array:
     microseconds = pc.round(pc.multiply(values, unit))
-    near = pc.less(pc.abs(microseconds), ENDS[1].timestamp() * 1e6)
+    # a count of less than nothing is a sentinel: -1 says "never"
+    near = pc.and_(
+        pc.greater_equal(microseconds, 0), pc.less(microseconds, ENDS[1].timestamp() * 1e6)
+    )
     return pc.if_else(near, microseconds, None).cast(pa.int64()).cast(TIMESTAMP)
 
 
 def _of_iso(column: pa.Array, timezone: str) -> pa.Array:
     """Whole columns by Arrow, which reads the common spellings; the others value by value."""
+    for kind in (TIMESTAMP, pa.timestamp("us")):
+        with suppress(pa.ArrowInvalid):
+            return _located(column.cast(kind), timezone)
     zoned = pc.fill_null(pc.match_substring_regex(column, _ZONED), False)
     local = pc.fill_null(pc.match_substring_regex(column, _LOCAL), False)
     try:

@@ -1,22 +1,167 @@
-"""Text files in blocks of whole records; a line that would spoil its neighbours is taken out."""
+"""Text files in blocks of whole records; a line that would spoil its neighbours is taken out.
+
+A block whose quotes are all in their places goes through as a whole, found by one regular
+expression. Only in a block that holds something odd are records looked at one by one: where a line
+begins no record, that line alone is taken out, and the next one begins a record again.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Final
+from functools import cached_property
+from typing import Final, Protocol
 
 _BLOCK_BYTES: Final = 4 << 20
 #: A longer record is no record: nothing else bounds what a file without line ends costs.
 LONGEST_RECORD: Final = 1 << 20
-#: How many lines one quoted value may span; a quote that stays open longer is a stray one.
-_MOST_LINES: Final = 50
+#: How many lines one value may span: 50; a quote that stays open longer is a stray one.
+_MORE_LINES: Final = rb"{0,49}+"
 _SHOWN: Final = 2_000  #: characters of a bad line that are kept
 
-NOT_UTF8: Final = "the line is not UTF-8"
 TOO_LONG: Final = f"the line is over {LONGEST_RECORD:,} bytes"
-OPEN_QUOTE: Final = "the line cannot be parsed: a quote is not closed"
 UNPARSABLE: Final = "the line cannot be parsed"
+OPEN_QUOTE: Final = f"{UNPARSABLE}: a quote is not closed"
+AFTER_QUOTE: Final = (
+    f"{UNPARSABLE}: text follows a closing quote; `escape` says what stands before a quote that "
+    "is part of a value, where it is not another quote"
+)
+
+_END: Final = rb"(?:\r\n?|\n)"
+_LINE: Final = re.compile(rb"[^\r\n]*+" + _END)
+
+
+def undecodable(encoding: str) -> str:
+    """The reason for which a line that does not decode is set aside."""
+    return f"the line is not {encoding.upper()}; `encoding` says what a file is written in"
+
+
+class Readable(Protocol):
+    """What gives bytes, piece by piece; none at its end."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most so many of the next bytes."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Files in which every line is a record."""
+
+    encoding: str = "utf-8"  #: of the file, before its text was turned into UTF-8
+
+    @property
+    def record(self) -> re.Pattern[bytes]:
+        """A record with its line end."""
+        return _LINE
+
+    def whole(self, content: bytes) -> int:
+        """A position up to which content is whole records, found without a look at each."""
+        return len(content)
+
+    def bad(self, content: bytes, start: int) -> tuple[str, bool]:
+        """Why no record begins at a position, and whether more content could make it one."""
+        raise NotImplementedError  # every line is one
+
+
+@dataclass(frozen=True)
+class Dialect(Lines):
+    """Files of fields between separators, in quotes where they hold one, as CSV."""
+
+    separator: str = ","
+    escape: str | None = None  #: stands before a character that means nothing
+    spaced: bool = False  #: whether blanks behind a separator belong to it
+
+    @property
+    def _blanks(self) -> bytes:
+        return rb" *+" if self.spaced else b""
+
+    @property
+    def _escape(self) -> bytes:
+        return re.escape((self.escape or "").encode())
+
+    @property
+    def _ending(self) -> bytes:
+        """What ends a field without quotes, as the inside of a set of characters."""
+        return re.escape(self.separator.encode()) + rb"\r\n"
+
+    @property
+    def _opened(self) -> bytes:
+        """A quote and what is within, up to the quote that closes it."""
+        escaped = rb"|" + self._escape + rb"[^\r\n]" if self.escape else b""
+        text = rb'(?:[^"\r\n' + self._escape + rb']++|""' + escaped + rb")*+"
+        end = rb"(?:" + self._escape + rb")?" + _END
+        return rb'"' + text + rb"(?:" + end + text + rb")" + _MORE_LINES
+
+    @property
+    def _bare(self) -> bytes:
+        """A field without quotes."""
+        if not self.escape:
+            return rb"[^" + self._ending + rb"]*+"
+        plain = rb"[^" + self._ending + self._escape + rb"]++"
+        text = rb"(?:" + plain + rb"|" + self._escape + rb"[^\r\n])*+"
+        return text + rb"(?:" + self._escape + rb"[\r\n]" + text + rb")" + _MORE_LINES
+
+    @property
+    def _fields(self) -> bytes:
+        """A record's fields up to the last, each with its separator."""
+        return rb"(?:" + self._field + re.escape(self.separator.encode()) + rb")*+"
+
+    @property
+    def _field(self) -> bytes:
+        return (
+            rb"(?:" + self._blanks + self._opened + rb'"|' + self._blanks + rb'(?!")' + self._bare
+        ) + rb")"
+
+    @cached_property
+    def record(self) -> re.Pattern[bytes]:
+        """A record with its line end."""
+        return re.compile(self._fields + self._field + _END)
+
+    @cached_property
+    def _open(self) -> re.Pattern[bytes]:
+        """A record up to the end of a value that nothing closes yet."""
+        return re.compile(
+            self._fields + rb"(?:" + self._blanks + self._opened + rb"|" + self._bare + rb")"
+        )
+
+    @cached_property
+    def _regular(self) -> re.Pattern[bytes]:
+        """Text in which every quote that begins a field is closed at the end of one."""
+        begins, ends = rb"(?<![^" + self._ending + rb"])", rb"[" + self._ending + rb"]"
+        simple = begins + rb'(?:"[^"\r\n]*+"' + ends + rb"++)++"  # the most frequent, and fast
+        quoted = begins + self._opened + rb'"(?=' + ends + rb")"
+        within = rb"(?!" + begins + rb')"' + self._bare
+        return re.compile(rb"(?:" + rb"|".join((simple, rb'[^"]++', quoted, within)) + rb")*+")
+
+    @cached_property
+    def blanks(self) -> re.Pattern[bytes]:
+        """Blanks behind a separator or line end, and the field after them."""
+        behind = rb"[" + self._ending + rb"]++"
+        return re.compile(rb" *+((?:" + self._opened + rb'"|' + self._bare + rb")" + behind + rb")")
+
+    def whole(self, content: bytes) -> int:
+        """A position up to which content is whole records, found without a look at each."""
+        if self.spaced or (self.escape and self.escape.encode() in content):
+            return 0
+        if b'"' not in content:
+            return len(content)
+        until = self._regular.match(content).end()  # type: ignore[union-attr]
+        if until == len(content):
+            return until
+        start = max(content.rfind(b"\n", 0, until), content.rfind(b"\r", 0, until)) + 1
+        # The line may begin within a value: only what is regular without it ends with a record.
+        return start if self._regular.match(content, 0, start).end() == start else 0  # type: ignore[union-attr]
+
+    def bad(self, content: bytes, start: int) -> tuple[str, bool]:
+        """Why no record begins at a position, and whether more content could make it one."""
+        until = self._open.match(content, start).end()  # type: ignore[union-attr]
+        if until == len(content):
+            return OPEN_QUOTE, len(content) - start <= LONGEST_RECORD
+        stopped = content[until : until + 1]
+        if stopped == b'"':
+            return AFTER_QUOTE, False
+        return (OPEN_QUOTE if stopped in b"\r\n" else UNPARSABLE), False
 
 
 @dataclass
@@ -32,93 +177,80 @@ class Block:
         self.bad.append((text[:_SHOWN].strip("\r\n"), reason))
 
 
-def blocks(file: IO[bytes], *, quoted: bool, block_bytes: int = _BLOCK_BYTES) -> Iterator[Block]:
-    """The file's records in blocks; memory holds one block.
+def blocks(file: Readable, kind: Lines, *, block_bytes: int = _BLOCK_BYTES) -> Iterator[Block]:
+    r"""The file's records in blocks; memory holds one block.
 
     Args:
-        quoted: a record may span lines inside double quotes, as in CSV. Where a quote is opened and
-            not closed soon, only its own line is bad.
+        file: of UTF-8; a line ends with `\n`, `\r\n` or `\r`, outside of quotes.
     """
-    rest = b""
+    rest = b""  # a record that is not over, and a line that is not
     skipping = False  # inside a line that is too long
-    first = True
     while chunk := file.read(block_bytes):
-        if first:
-            chunk, first = chunk.removeprefix(b"\xef\xbb\xbf"), False
         block = Block()
         if skipping:
-            _, end, chunk = chunk.partition(b"\n")
-            skipping = not end
-        whole, end, rest = (rest + chunk).rpartition(b"\n")
-        if end:
-            content, unfinished = _records(whole + end, block, quoted=quoted, last=False)
-            block.content = _decodable(content, block)
-            rest = unfinished + rest
-        if len(rest) > LONGEST_RECORD:
-            block.reject(rest[:_SHOWN], TOO_LONG)
-            rest, skipping = b"", True
+            end = min((at for at in map(chunk.find, (b"\n", b"\r")) if at >= 0), default=-1)
+            skipping, chunk = end < 0, chunk[end + 1 :] if end >= 0 else b""
+        content = rest + chunk
+        # What ends in `\r` may go on with `\n`.
+        end = max(content.rfind(b"\n"), content.rfind(b"\r", 0, -1)) + 1
+        whole, line = content[:end], content[end:]
+        skips = len(line) > LONGEST_RECORD
+        unfinished = _take(whole, block, kind, last=skips)
+        if skips:
+            block.reject(line[:_SHOWN], TOO_LONG)
+            line, skipping = b"", not line.endswith(b"\r")
+        rest = unfinished + line
         if block.content or block.bad:
             yield block
     if rest:
         block = Block()
-        content, _ = _records(rest.rstrip(b"\n") + b"\n", block, quoted=quoted, last=True)
-        block.content = _decodable(content, block)
+        _take(rest if rest.endswith((b"\n", b"\r")) else rest + b"\n", block, kind, last=True)
         if block.content or block.bad:
             yield block
 
 
-def _records(content: bytes, block: Block, *, quoted: bool, last: bool) -> tuple[bytes, bytes]:
-    """Content without lines that are too long or open a quote for good, and the unfinished rest."""
-    lines = _lines(content)
-    out = {number for number, line in enumerate(lines) if len(line) > LONGEST_RECORD}
-    for number in sorted(out):
-        block.reject(lines[number][:_SHOWN], TOO_LONG)
-    unfinished = len(lines)
-    if quoted and b'"' in content:
-        stray, unfinished = _stray_quotes(lines, out, last=last)
-        for number in stray:
-            block.reject(lines[number], OPEN_QUOTE)
-        out.update(stray)
-    if not out and unfinished == len(lines):
-        return content, b""
-    kept = b"".join(line for n, line in enumerate(lines[:unfinished]) if n not in out)
-    return kept, b"".join(lines[unfinished:])
-
-
-def _stray_quotes(lines: list[bytes], out: set[int], *, last: bool) -> tuple[list[int], int]:
-    """Lines whose quote nothing closes soon, and where a record starts that is not over yet."""
-    odd = [n for n, line in enumerate(lines) if line.count(b'"') & 1 and n not in out]
-    stray: list[int] = []
-    position = 0
-    while position < len(odd):
-        opened, closed = odd[position], odd[position + 1 : position + 2]
-        if closed and closed[0] - opened < _MOST_LINES:
-            position += 2
-        elif not closed and not last and len(lines) - opened < _MOST_LINES:
-            return stray, opened
+def _take(content: bytes, block: Block, kind: Lines, *, last: bool) -> bytes:
+    """Fill the block with the good records of whole lines; returns a record that is not over."""
+    fine = _decodes(content)
+    start = kind.whole(content) if fine and not _has_long_line(content) else 0
+    good, rest = [content[:start]] if start else [], b""
+    while start < len(content):
+        line_end = _LINE.match(content, start).end()  # type: ignore[union-attr]
+        record = kind.record.match(content, start)
+        if line_end - start > LONGEST_RECORD:
+            block.reject(content[start : start + _SHOWN], TOO_LONG)
+        elif record is not None:
+            line_end = record.end()
+            text = content[start:line_end]
+            if fine or _decodes(text):
+                good.append(text)
+            else:
+                block.reject(text, undecodable(kind.encoding))
         else:
-            stray.append(opened)
-            position += 1
-    return stray, len(lines)
+            reason, may_go_on = kind.bad(content, start)
+            if may_go_on and not last:
+                rest = content[start:]
+                break
+            block.reject(content[start:line_end], reason)
+        start = line_end
+    block.content = b"".join(good)
+    return rest
 
 
-def _decodable(content: bytes, block: Block) -> bytes:
-    """Content without the lines that are no text."""
+def _decodes(content: bytes) -> bool:
     try:
         content.decode()
     except UnicodeDecodeError:
-        good = []
-        for line in _lines(content):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                block.reject(line, NOT_UTF8)
-            else:
-                good.append(line)
-        return b"".join(good)
-    return content
+        return False
+    return True
 
 
-def _lines(content: bytes) -> list[bytes]:
-    r"""Lines with their ends; only `\n` ends one, so that `\r\n` stays together."""
-    return [line + b"\n" for line in content.split(b"\n")[:-1]]
+def _has_long_line(content: bytes) -> bool:
+    start = 0
+    while len(content) - start > LONGEST_RECORD:
+        until = start + LONGEST_RECORD
+        if (
+            start := max(content.rfind(b"\n", start, until), content.rfind(b"\r", start, until)) + 1
+        ) == 0:
+            return True
+    return False

@@ -254,8 +254,10 @@ def _arrival_checks(created: pa.Array, happened: pa.Array, form: str) -> list[tu
 
 def _number_checks(rows: Rows, column: str, values: pa.Array) -> list[tuple[pa.Array, str]]:
     """What is no number, by what would help: another spelling, a word for none, an expression."""
-    text = texts(_column(rows, column))
     bad = pc.and_(pc.is_null(values), _given(rows, column))
+    if not pc.any(bad).as_py():
+        return []
+    text = texts(_column(rows, column))
     separated = pc.fill_null(pc.match_substring_regex(text, _SEPARATED), False)
     word = pc.fill_null(pc.match_substring_regex(text, _WORD_FOR_NONE), False)
     return [
@@ -273,7 +275,7 @@ def _number_checks(rows: Rows, column: str, values: pa.Array) -> list[tuple[pa.A
 
 
 def _no_instant(form: str) -> str:
-    return f"no instant between 1970 and 2199 by `timestamp_format: {form}`"
+    return f"no instant between 1800 and 2199 by `timestamp_format: {form}`"
 
 
 def _spelling(source: Source) -> Spelling:

@@ -17,7 +17,6 @@ from include.handoffs import Interval
 from include.ingestion.conditions import is_integer, listed
 from include.ingestion.grants import SourceLimits
 from include.ingestion.instants import ENDS
-from include.ingestion.lines import NOT_UTF8
 from include.ingestion.parquet_budget import (
     BUFFER_BYTES,
     Decoded,
@@ -35,6 +34,7 @@ from include.ingestion.wanted import Presence
 from include.redaction import redacted
 from include.tenants.config import Source
 
+_NOT_UTF8 = "the row is not UTF-8"
 _Path = tuple[str, tuple[str, ...]]  #: a column, and the way within it
 
 
@@ -194,7 +194,7 @@ def _texts_checked(table: pa.Table) -> Iterator[pa.Table | Unread]:
             if not good[row]
         ]
         yield table.filter(pa.array(good))
-        yield from unparsed([(_shown(row), NOT_UTF8.replace("line", "row")) for row in bad])
+        yield from unparsed([(_shown(row), _NOT_UTF8) for row in bad])
     else:
         yield table
 

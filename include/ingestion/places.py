@@ -16,7 +16,7 @@ from fsspec.core import url_to_fs
 
 from include.errors import SourceError
 from include.ingestion.beneath import Fence, expanded_beneath, has_magic, opened_beneath
-from include.ingestion.containers import decompressed, members, spilled
+from include.ingestion.containers import decompressed, members, packing, spilled
 from include.ingestion.grants import BUCKETS, WEB, Grants
 from include.ingestion.web import fetch, within
 from include.redaction import shown_address
@@ -31,7 +31,8 @@ def opened_files(path: str, kind: str, grants: Grants) -> Opened:
     """Name and content of each file that a source's path stands for, in one order.
 
     A path, a glob, `package:DISTRIBUTION/path`, a URL, or `zip://member::` before one of these.
-    Texts are decompressed where the name says so. Parquet can be read from any place in a file.
+    An archive without that stands for its only member; compressed texts are decompressed. Parquet
+    can be read from any place in a file.
 
     Raises:
         IsolationError: the tenant may not read from there.
@@ -39,20 +40,19 @@ def opened_files(path: str, kind: str, grants: Grants) -> Opened:
     """
     member, place = _taken_apart(path)
     for name, file in _places(place, grants):
-        if member is None:
-            if kind == "parquet":
-                yield name, file
-            else:
-                stored = os.fstat(file.fileno()).st_size
-                with decompressed(file, name, stored, grants.limits) as text:
-                    yield name, text
-            continue
-        for inner, content in members(file, member, grants.limits):
-            if kind == "parquet":
-                with _temporary(grants) as target:
-                    yield inner, spilled(content, target)
-            else:
-                yield inner, content
+        if member is not None or packing(file) == "zip":
+            for inner, content in members(file, name, member, grants.limits):
+                if kind == "parquet":
+                    with _temporary(grants) as target:
+                        yield inner, spilled(content, target)
+                else:
+                    yield inner, content
+        elif kind == "parquet":
+            yield name, file
+        else:
+            stored = os.fstat(file.fileno()).st_size
+            with decompressed(file, name, stored, grants.limits) as text:
+                yield name, text
 
 
 def _taken_apart(path: str) -> tuple[str | None, str]:
@@ -66,13 +66,13 @@ def _taken_apart(path: str) -> tuple[str | None, str]:
     if separator and (scheme not in _KNOWN or (scheme == "zip" and not chain)):
         raise SourceError(
             f"protocol {scheme[:40]!r} is no source's; known: {', '.join(_KNOWN)} "
-            "(`zip://member::` before the archive's own path)"
+            "(`zip://`, a member's name and `::` before the archive's own path)"
         )
     if not chain:
         return None, place
     (outer, *more) = chain
     if more or not outer.startswith("zip://") or scheme == "zip":
-        raise SourceError("only `zip://member::` may stand before a path, once")
+        raise SourceError("only `zip://`, a member's name and `::` may stand before a path, once")
     member = outer.removeprefix("zip://").lstrip("/")
     if not member:
         raise SourceError("`zip://` needs the name of a member")

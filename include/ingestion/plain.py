@@ -60,6 +60,9 @@ def as_text(value: Any) -> str | None:
     """
     if isinstance(value, str):
         return value
+    if isinstance(value, float):  # by far the most of what is no text
+        number = _number(value)
+        return None if number is None else repr(number)
     if isinstance(value, (dict, list, tuple)):
         return json.dumps(_json(value), sort_keys=True, ensure_ascii=False)
     simple = _json(value)

@@ -30,6 +30,8 @@ class Slice:
     undated: int = 0  #: those of them that have no instant of arrival
     read: int = 0  #: rows of the source that were read for it
     outside: int = 0  #: those of them that other slices have, or none ever will
+    #: The interval of the run that read it before its own; None where it is the run's own.
+    along_with: Interval | None = None
 
     @property
     def taken(self) -> int:
@@ -138,6 +140,12 @@ class Slices(Protocol):
         """Let slices of a source count what remains; the rows they lost become duplicates.
 
         Those that are changed are set aside. A slice that has lost them before stays as it is.
+        """
+
+    def rename(self, tenant: TenantRef, former: str, name: str) -> None:
+        """Let slices of a source bear another name; of two of one interval its own stays.
+
+        The rows that ingestion has set aside of them go along.
         """
 
     def recorded(self, tenant: TenantRef) -> list[Slice]:

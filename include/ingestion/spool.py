@@ -50,11 +50,11 @@ _EARLIER: Final = """
 """
 #: What was there stays as it is; of the others, the first arrival where nothing was there.
 _FIRST_STAYS: Final = """
-    SELECT {columns}, position, origin, CASE
+    CREATE TABLE judged AS SELECT {columns}, position, origin, CASE
         WHEN origin < 1 OR row_number() OVER ids = 1 THEN 'kept'
         WHEN {said} IS NOT DISTINCT FROM first_value({said}) OVER ids THEN 'repeated'
         ELSE 'changed' END AS verdict
-    FROM {pool}
+    FROM pool
     WINDOW ids AS (
         PARTITION BY event_id ORDER BY origin = 1,
             CASE WHEN origin = 1 THEN created_timestamp END,
@@ -63,10 +63,10 @@ _FIRST_STAYS: Final = """
 """
 #: Every row stays that says something else than the one before; of one instant, the first read.
 _VERSIONS_STAY: Final = """
-    WITH told AS (
+    CREATE TABLE judged AS WITH told AS (
         SELECT *, {said} AS said, row_number() OVER instants AS turn,
             first_value({said}) OVER instants AS first_said
-        FROM {pool} WINDOW instants AS (
+        FROM pool WINDOW instants AS (
             PARTITION BY event_id, created_timestamp ORDER BY origin, position
         )
     ), chain AS (
@@ -81,11 +81,6 @@ _VERSIONS_STAY: Final = """
     UNION ALL SELECT {columns}, position, origin, CASE
         WHEN said IS NOT DISTINCT FROM first_said THEN 'repeated' ELSE 'changed' END
     FROM told WHERE turn > 1
-"""
-#: Where the source delivered an id by a former name: it has no versions by the name it has now.
-_FORMER: Final = """
-    SELECT event_id FROM pool
-    WHERE origin = -1 AND source <> (SELECT any_value(source) FROM mapped)
 """
 _KEPT: Final = """
     SELECT {columns} FROM mapped
@@ -153,7 +148,7 @@ class SliceSpool(Spool):
         """Each event id once, at its first arrival; or each of its versions, if the rule says so.
 
         Args:
-            earlier: rows that the source, by this or another name, delivered before this slice.
+            earlier: rows that the source delivered before this slice.
             there: rows of this slice that stay although the source gives them no more, unless their
                 ids are made of other columns than those of the rows.
         """
@@ -165,7 +160,7 @@ class SliceSpool(Spool):
             if self.in_memory:
                 db.register("mapped", self.table())
             else:
-                db.execute(f"CREATE VIEW mapped AS FROM read_parquet('{self.file()}')")
+                db.execute(f"CREATE VIEW mapped AS FROM read_parquet({_one_file(self.file())})")
             db.register("known", streamed(earlier, ["event_id"]))
             db.register("there", streamed(there, self._mapped.names))
             (remained,) = db.execute(_REMAINED).fetchall()[0]
@@ -177,35 +172,14 @@ class SliceSpool(Spool):
             if db.execute("FROM pool LIMIT 1").fetchall():
                 db.register("earlier", streamed(earlier, self._mapped.names))
                 db.execute(_EARLIER.format(columns=columns))
-            told = {"columns": columns, "said": rule.said, "hole": rule.hole}
-            judged = _FIRST_STAYS.format(pool="pool", **told)
-            if rule.versions:
-                own = _VERSIONS_STAY.format(
-                    pool=f"(FROM pool ANTI JOIN ({_FORMER}) USING (event_id))", **told
-                )
-                former = _FIRST_STAYS.format(
-                    pool=f"(FROM pool SEMI JOIN ({_FORMER}) USING (event_id))", **told
-                )
-                judged = f"({own}) UNION ALL ({former})"
-            db.execute(f"CREATE TABLE judged AS {judged}")
+            judged = _VERSIONS_STAY if rule.versions else _FIRST_STAYS
+            db.execute(judged.format(columns=columns, said=rule.said, hole=rule.hole))
             kept = write_sorted(db, _KEPT.format(columns=columns), self.folder, self._mapped)
             changed = write_sorted(
                 db, _CHANGED.format(columns=columns), self.folder, self.schema, "changed"
             )
             repeated = db.execute(_REPEATED).fetchall()[0][0]
         return Sifted(kept, int(repeated), changed)
-
-    def shared(self, other: ds.Dataset, column: str) -> tuple[int, int]:
-        """Event ids that other rows have, too, and for how many of them `column` is the same."""
-        mapped = self.table() if self.in_memory else ds.dataset(self.file(), schema=self.schema)
-        with duckdb_in(self.folder) as connection:
-            connection.register("mapped", mapped)
-            connection.register("other", streamed(other, ["event_id", column]))
-            found = connection.execute(
-                f'SELECT count(*), count(*) FILTER (mapped."{column}" = other."{column}") '  # noqa: S608
-                "FROM mapped JOIN other USING (event_id)"
-            ).fetchall()
-        return int(found[0][0]), int(found[0][1])
 
     def _few_alone(self, earlier: ds.Dataset, there: ds.Dataset) -> pa.Table | None:
         """The rows in order, where none has an id that is there already; else None."""
@@ -252,6 +226,15 @@ def write_sorted(
     target = folder / f"{name}.parquet"
     connection.execute(
         f"COPY ({query} ORDER BY {', '.join(_ORDER)}) "
-        f"TO '{target}' (FORMAT parquet, ROW_GROUP_SIZE {BATCH_ROWS})"
+        f"TO {_quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH_ROWS})"
     )
     return Sorted(target, schema)
+
+
+def _one_file(path: Path) -> str:
+    """A path as DuckDB reads it: nothing in it is a pattern for other files."""
+    return _quoted("".join(f"[{sign}]" if sign in "*?[" else sign for sign in str(path)))
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

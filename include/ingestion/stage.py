@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,14 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from include.errors import IsolationError, SourceError
-from include.handoffs import Ingested, Interval
+from include.handoffs import Hole, Ingested, Interval
 from include.ingestion.corrections import rule_of
+from include.ingestion.coverage import due, is_first_load
 from include.ingestion.grants import Grants, grants_of
 from include.ingestion.mapping import Mapped, constant_arrival, map_rows
 from include.ingestion.opening import Connect
 from include.ingestion.personal import hashed_columns, hiding, keep_key
 from include.ingestion.quarantine import Quarantine
 from include.ingestion.reading import read_source
+from include.ingestion.renaming import take_over
 from include.ingestion.repeats import drop_later_repeats
 from include.ingestion.rows import Rows, Unread
 from include.ingestion.slices import Counted, Slice, Slices
@@ -28,6 +30,8 @@ from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
 from include.storage.slices import in_slice
 from include.tenants.config import Source, TenantConfig
+from include.tenants.intervals import next_end
+from include.wall_clock import local
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +41,12 @@ class _Reading:
     """What all slices that one run reads have in common."""
 
     tenant: TenantConfig
+    interval: Interval  #: of the run
     lake: Lake
     slices: Slices
     connect: Connect
     grants: Grants
     pii_secret: str | None
-    #: Sources that were read before, and that the tenant's file names no more.
-    dropped: tuple[str, ...]
 
 
 def ingest(
@@ -58,8 +61,11 @@ def ingest(
     """Read every source's slice of the interval into `landing_events` or `landing_attributes`.
 
     A slice is what arrived (`created_timestamp`) in the interval. The first time a source is read
-    its history comes along, from `history_from` to the interval, as a slice of its own. Running the
-    same interval again gives the same rows, and then not even a new table version.
+    its history comes along, from `history_from` to the interval, as a slice of its own, and later
+    whatever no run has loaded: see `coverage`. Running the same interval again gives the same rows,
+    and then not even a new table version.
+
+    Rows that came by a former name of a source are its own from now on.
 
     Args:
         pii_secret: what the key of tenants that hash PII columns is derived from.
@@ -73,20 +79,20 @@ def ingest(
     grants = grants_of(tenant.id, lake.root)
     if any(hashed_columns(tenant, source) for source in tenant.sources):
         keep_key(tenant, pii_secret, lake)
+    for source in tenant.sources:
+        for former in source.formerly:
+            take_over(lake, slices, tenant.ref, _table(source), former, source.name)
+    reading = _Reading(tenant, interval, lake, slices, connect, grants, pii_secret)
     recorded = slices.recorded(tenant.ref)
-    named = {source.name for source in tenant.sources}
-    dropped = tuple(dict.fromkeys(one.source for one in recorded if one.source not in named))
-    reading = _Reading(tenant, lake, slices, connect, grants, pii_secret, dropped)
-    read_before = _read_before(tenant, interval, recorded)
     done: list[Slice] = []
     for source in tenant.sources:
-        for part in _due(tenant, source, interval, read_before):
+        for part in _due(tenant, source, interval, recorded):
             try:
                 done.append(_ingest_slice(reading, source, part))
             except (IsolationError, SourceError) as error:
+                start, end = (local(at, tenant.timezone) for at in (part.start, part.end))
                 raise type(error)(
-                    f"tenant {tenant.id}, source {source.name}, {part.start:%Y-%m-%d %H:%M} to "
-                    f"{part.end:%Y-%m-%d %H:%M}: {error}"
+                    f"tenant {tenant.id}, source {source.name}, {start} to {end}: {error}"
                 ) from None
     return Ingested(
         tenant=tenant.id,
@@ -99,38 +105,36 @@ def ingest(
         late=sum(one.late for one in done),
         read=sum(one.read for one in done),
         outside=sum(one.outside for one in done),
-    )
-
-
-def _read_before(
-    tenant: TenantConfig, interval: Interval, recorded: Sequence[Slice]
-) -> frozenset[str]:
-    """Sources of which a slice before the interval, or one from the beginning on, was read.
-
-    The history that came along with this very interval does not count: a rerun does all of the
-    first run again, whether that one was killed half-way or not.
-    """
-    first, start = tenant.history_start, interval.start
-    return frozenset(
-        one.source
-        for one in recorded
-        if (one.interval.end <= start or one.interval.start <= first)
-        and (one.interval.start, one.interval.end) != (first, start)
+        holes=tuple(
+            Hole(one.source, one.interval.start, one.interval.end)
+            for one in done
+            if one.along_with and not is_first_load(tenant.history_start, interval, one.interval)
+        ),
     )
 
 
 def _due(
-    tenant: TenantConfig, source: Source, interval: Interval, read_before: Collection[str]
+    tenant: TenantConfig, source: Source, interval: Interval, recorded: Sequence[Slice]
 ) -> list[Interval]:
-    """The interval, after the history before it where none of that was ever read."""
-    if source.name in read_before or tenant.history_start >= interval.start:
-        return [interval]
-    return [Interval(tenant.history_start, interval.start), interval]
+    """What is to be read of the source, in order; says so where a hole is among that."""
+    own = [one for one in recorded if one.source == source.name]
+    parts = due(tenant.history_start, interval, partial(next_end, tenant), own)
+    for part in parts[:-1]:
+        if not is_first_load(tenant.history_start, interval, part):
+            log.warning(
+                "ingestion: %s/%s [%s, %s) was never loaded, and is now, before [%s, %s)",
+                *(tenant.id, source.name, part.start, part.end, interval.start, interval.end),
+            )
+    return parts
+
+
+def _table(source: Source) -> str:
+    return "landing_events" if source.events else "landing_attributes"
 
 
 def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slice:
     tenant, lake = reading.tenant, reading.lake
-    table = "landing_events" if source.events else "landing_attributes"
+    table = _table(source)
     hide = hiding(tenant, source, reading.pii_secret)
     quarantine = _quarantine(tenant, source)
     versioned = lake.versioned(tenant.ref, table)
@@ -149,7 +153,7 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
             spool.add(arrived, _numbers(part, mapped).filter(inside) if source.events else None)
             quarantine.add(refused)
             outside += len(part) - len(arrived) // mapped.per_row - len(refused)
-        earlier = _earlier(reading, source, table, interval, spool)
+        earlier = _earlier(reading, source, table, interval)
         sifted = spool.sifted(earlier, _still_there(reading, source, table, interval), rule)
         for batch in sifted.changed.batches():
             quarantine.add_changed(pa.Table.from_batches([batch]), source)
@@ -168,6 +172,7 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
         *(source.name, interval, kept, late, sifted.repeated, version.version),
         read=read,
         outside=outside,
+        along_with=None if interval == reading.interval else reading.interval,
     )
     recorded = reading.slices.record(tenant.ref, delivered, quarantine.rejected)
     log.info(
@@ -216,43 +221,11 @@ def _still_there(reading: _Reading, source: Source, table: str, interval: Interv
     return own.filter(in_slice(source.name, interval))
 
 
-def _earlier(
-    reading: _Reading, source: Source, table: str, interval: Interval, spool: SliceSpool
-) -> ds.Dataset:
-    """What the source delivered before: whatever comes again is a duplicate.
-
-    Rows that came by a former name of the source count, whenever they arrived: a source that is
-    renamed in the tenant's file brings its history along once more.
-    """
-    lake, tenant = reading.lake, reading.tenant
-    created, name = ds.field("created_timestamp"), ds.field("source")
-    before = (name == source.name) & (created < pa.scalar(interval.start, TIMESTAMP))
-    former = _former_names(reading, source, table, spool)
-    if not former:
-        return lake.dataset(tenant.ref, table, source=source.name).filter(before)
-    return lake.dataset(tenant.ref, table).filter(before | name.isin(former))
-
-
-def _former_names(reading: _Reading, source: Source, table: str, spool: SliceSpool) -> list[str]:
-    """Dropped sources that delivered the same events as this one.
-
-    Equal ids are not enough: two sources may both number their rows from 1. Two names belong to
-    one source where most of the ids that both have stand at the same instant.
-    """
-    if not spool.rows:
-        return []
-    lake, tenant = reading.lake, reading.tenant
-    instant = "event_timestamp" if source.events else "valid_from"
-    names = []
-    for dropped in reading.dropped:
-        both, same = spool.shared(lake.dataset(tenant.ref, table, source=dropped), instant)
-        if 2 * same > both:
-            names.append(dropped)
-            log.info(
-                "ingestion: %s/%s delivers what %s did, %d rows of it here",
-                *(tenant.id, source.name, dropped, same),
-            )
-    return names
+def _earlier(reading: _Reading, source: Source, table: str, interval: Interval) -> ds.Dataset:
+    """What the source delivered before: whatever comes again is a duplicate."""
+    before = ds.field("created_timestamp") < pa.scalar(interval.start, TIMESTAMP)
+    rows = reading.lake.dataset(reading.tenant.ref, table, source=source.name)
+    return rows.filter((ds.field("source") == source.name) & before)
 
 
 def _arrived(created: pa.ChunkedArray | pa.Array, interval: Interval) -> pa.Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, Final
@@ -11,42 +10,50 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 
 from include.errors import SourceError
-from include.ingestion.lines import UNPARSABLE, Block, blocks
+from include.ingestion.decoding import opened_text
+from include.ingestion.headers import Header, fields_of, read_header
+from include.ingestion.lines import UNPARSABLE, Block, Lines, blocks
 from include.ingestion.plain import as_text, at_path, split_path
 from include.ingestion.rows import Unread
+from include.ingestion.signatures import JSON, named
 from include.ingestion.wanted import Presence
+from include.tenants.connectors import FileConnector
 
 _BATCH_ROWS: Final = 65_536
+FEWER: Final = "the line has fewer fields than the header"
+MORE: Final = "the line has more fields than the header"
 
 
 def read_csv(
-    file: BinaryIO, name: str, presence: Presence, most_columns: int
+    file: BinaryIO, name: str, presence: Presence, connector: FileConnector, most_columns: int
 ) -> Iterator[pa.Table | Unread]:
     """Tables of text columns, empty text as null; the first line names the columns."""
+    text = opened_text(file, connector.encoding)
+    header = read_header(text, name, presence, connector, most_columns)
     names: list[str] | None = None
-    here: list[str] = []
-    for block in blocks(file, quoted=True):
-        content = block.content
-        if names is None and content.strip():
-            line, _, content = content.lstrip(b"\r\n").partition(b"\n")
-            names = _header(line.decode(), name, most_columns)
-            here = list(presence.note(names, name))
-            _require_once(here, names, name)
-        if names is not None and content.strip():
-            yield from _parsed(content, names, here, block)
+    for block in blocks(header.rows, header.dialect):
+        if block.content.strip(b"\r\n"):
+            names = names or _names_of(header, block.content)
+            yield from _parsed(names, header, block)
         yield from unparsed(block.bad)
 
 
 def read_jsonl(
-    files: Iterable[tuple[str, BinaryIO]], presence: Presence, most_columns: int
+    files: Iterable[tuple[str, BinaryIO]],
+    presence: Presence,
+    connector: FileConnector,
+    most_columns: int,
 ) -> Iterator[pa.Table | Unread]:
     """Tables of text columns; a key that no object of a file has is a column that it lacks."""
     columns = list(presence.wanted.names)
     for name, file in files:
         seen: dict[str, None] = {}
-        for block in blocks(file, quoted=False):
+        text = opened_text(file, connector.encoding)
+        if (other := named(text.head)) and other != JSON:
+            raise SourceError(f"{name}: the file is {other}, and no JSON lines")
+        for block in blocks(text.content, Lines(text.encoding)):
             rows: list[list[str | None]] = []
-            for line in block.content.split(b"\n"):
+            for line in block.content.splitlines():
                 if line.strip():
                     _read_object(line, columns, rows, seen, block)
             if len(seen) > most_columns:
@@ -64,26 +71,21 @@ def unparsed(bad: Sequence[tuple[str, str]]) -> Iterator[Unread]:
         yield Unread.of(bad)
 
 
-def _header(line: str, path: str, most: int) -> list[str]:
-    names = next(csv.reader([line.rstrip("\r")]), [])
-    if len(names) > most:
-        raise SourceError(f"{path}: has {len(names):,} columns; `columns` allows {most:,}")
-    return names
+def _names_of(header: Header, content: bytes) -> list[str]:
+    """The names of the fields that rows have: some writers end only the header in a separator."""
+    record = header.dialect.record.match(content.lstrip(b"\r\n"))
+    count = len(fields_of(record[0].decode(), header.dialect)) if record else 0
+    names = list(header.names)
+    return names if any(names[count:]) or not count else names[:count]
 
 
-def _require_once(columns: list[str], names: list[str], path: str) -> None:
-    twice = sorted({name for name in columns if names.count(name) > 1})
-    if twice:
-        raise SourceError(f"{path}: column {', '.join(map(repr, twice))} stands there twice")
-
-
-def _parsed(
-    content: bytes, names: list[str], columns: list[str], block: Block
-) -> Iterator[pa.Table]:
-    refused: list[str] = []
+def _parsed(names: list[str], header: Header, block: Block) -> Iterator[pa.Table]:
+    dialect, content = header.dialect, block.content
+    if dialect.spaced:
+        content = dialect.blanks.sub(rb"\1", content)
 
     def refuse(row: Any) -> str:
-        refused.append(row.text)
+        block.reject(row.text, FEWER if row.actual_columns < row.expected_columns else MORE)
         return "skip"
 
     table = pc_csv.read_csv(
@@ -91,34 +93,21 @@ def _parsed(
         read_options=pc_csv.ReadOptions(
             column_names=names, block_size=len(content) + 1, use_threads=False
         ),
-        parse_options=pc_csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+        parse_options=pc_csv.ParseOptions(
+            delimiter=dialect.separator,
+            escape_char=dialect.escape or False,
+            newlines_in_values=True,
+            invalid_row_handler=refuse,
+        ),
         convert_options=pc_csv.ConvertOptions(
-            include_columns=columns,
-            column_types=dict.fromkeys(columns, pa.string()),
+            include_columns=header.columns,
+            column_types=dict.fromkeys(header.columns, pa.string()),
             strings_can_be_null=True,
             null_values=[""],
         ),
     )
     if len(table):
         yield table
-    rows: list[list[str | None]] = []
-    for text in refused:
-        # A quote within a value can have drawn in the lines after it: they are good on their own.
-        for line in text.splitlines():
-            fields = _fields(line)
-            if "\n" in text and len(fields) == len(names):
-                rows.append([fields[names.index(name)] or None for name in columns])
-            else:
-                block.reject(line, UNPARSABLE)
-    if rows:
-        yield _table(rows, columns)
-
-
-def _fields(line: str) -> list[str]:
-    try:
-        return next(csv.reader([line], strict=True), [])
-    except csv.Error:
-        return []
 
 
 def _read_object(
@@ -132,19 +121,23 @@ def _read_object(
         members = json.loads(line)
         if not isinstance(members, dict):
             raise ValueError("no object")
-        values = [_member(members, name, seen) for name in columns]
-        rows.append([_json_text(value) for value in values])
+        rows.append(
+            [
+                _json_text(
+                    members[name] if name in members else _at_dotted_name(members, name, seen)
+                )
+                for name in columns
+            ]
+        )
     except (ValueError, RecursionError):
         block.reject(line, UNPARSABLE)
     else:
         seen.update(dict.fromkeys(members))
 
 
-def _member(members: dict[str, Any], name: str, seen: dict[str, None]) -> Any:
-    """The value of a name, which may be a dotted path; a path that leads somewhere is seen."""
-    if name in members or "." not in name:
-        return members.get(name)
-    where = split_path(name, tuple(members))
+def _at_dotted_name(members: dict[str, Any], name: str, seen: dict[str, None]) -> Any:
+    """What stands at a path within the object; a path that leads somewhere is seen."""
+    where = split_path(name, tuple(members)) if "." in name else None
     value = at_path(members[where[0]], where[1]) if where else None
     if value is not None:
         seen[name] = None
@@ -153,7 +146,10 @@ def _member(members: dict[str, Any], name: str, seen: dict[str, None]) -> Any:
 
 def _json_text(value: Any) -> str | None:
     """A JSON value as text. Raises: ValueError for text that is not Unicode."""
-    text = as_text(value)
+    kind = type(value)
+    if value is None or kind is int:
+        return None if value is None else repr(value)
+    text = value if kind is str else as_text(value)
     if text is not None and not text.isascii():
         text.encode()  # a lone surrogate is no character
     return text

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -61,7 +61,7 @@ _ARRAYS: Final = {
 
 @dataclass(frozen=True)
 class AssociationSettings:
-    """What is chosen before fitting; the first three on a validation window, by `choose`."""
+    """The choices made before fitting; the first three on a validation window, by `choose`."""
 
     strength: float = 30.0  #: k, in baskets
     size_power: float = 1.0  #: a basket of n items counts n^-size_power, so big ones count less
@@ -106,6 +106,11 @@ class Association:
     fallback: sparse.csr_array  #: `(categories, items)`: best scores; the first is everything
     pairs: sparse.csr_array  #: `(items, items)`: scores
     shared: sparse.csr_array  #: `(items, items)`, at the same places: baskets with both
+
+    #: Names and texts in the bytes of a model.
+    WORDS: ClassVar = frozenset(
+        {"settings", "total", *AssociationSettings.__dataclass_fields__, *_ARRAYS}
+    )
 
     @cached_property
     def _known(self) -> tuple[str, ...]:

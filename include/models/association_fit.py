@@ -28,6 +28,7 @@ from include.models.interactions import (
 )
 from include.models.item_lists import best
 from include.models.sparse_rows import stacked
+from include.wall_clock import PLATFORM, local
 
 #: Baskets' worth of doubt about whether an item's recent rise or fall is one.
 _STEADY = 20.0
@@ -247,7 +248,9 @@ def _before(
     past = past if contributors is None else contributors.known(past)
     bought = interactions(_grouped(past))
     if not bought.entities:
-        raise QualityError(f"nothing was bought before {as_of:%Y-%m-%d}; there is nothing to learn")
+        raise QualityError(
+            f"nothing was bought before {local(as_of, PLATFORM)}; there is nothing to learn"
+        )
     since = _instant(as_of - timedelta(days=settings.recent_days), at)
     late = pc.unique(past.filter(pc.greater_equal(past["event_timestamp"], since))["group_id"])
     recent = np.zeros(len(bought.entities), dtype=bool)

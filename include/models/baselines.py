@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,8 @@ class BaselinePredictor:
     descending: bool
     then: str
 
+    WORDS: ClassVar = frozenset({"column", "descending", "then"})
+
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`."""
         value: Scores = self._parts(features).sum(axis=1)
@@ -37,7 +39,7 @@ class BaselinePredictor:
         return Contributions(columns, -parts if self.descending else parts, np.zeros(len(parts)))
 
     def _parts(self, features: pa.Table) -> npt.NDArray[np.float64]:
-        """Of shape `(rows, 1 or 2)`: the value, and what breaks its ties."""
+        """The value and what breaks its ties, of shape `(rows, 1 or 2)`."""
         value = _amounts(features, self.column)
         if not self.then:
             return value[:, None]

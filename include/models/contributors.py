@@ -26,7 +26,7 @@ from scipy import sparse
 from include.models.interactions import Codes, Interactions, Mask, interactions
 
 Told = TypeVar("Told")
-#: Whoever of them looks, there are two others.
+#: Tenants that must share what is kept: whoever of them looks faces two others.
 TENANTS: Final = 3
 ENTITIES: Final = 10
 _DIGITS: Final = 2  #: significant ones of a number that is kept as it is
@@ -84,7 +84,7 @@ class Contributors:
         return kept
 
     def shared(self, told: Iterable[Told | None], tenants: Iterable[str]) -> set[Told]:
-        """Of what is told, such as texts, that which enough tenants tell; each told by a tenant."""
+        """The things, such as texts, that enough tenants tell; each comes with who tells it."""
         found: dict[Told, set[str]] = {}
         for one, tenant in zip(told, tenants, strict=True):
             if one is not None:

@@ -62,7 +62,7 @@ AS_SCORED: Final = Variety()
 
 
 def weeks_of(history: pa.Table) -> dict[str, str]:
-    """Of each entity the week of its latest `as_of`, in UTC and from Monday on: `2017-W40`."""
+    """The week of each entity's latest `as_of`, in UTC and from Monday on: `2017-W40`."""
     latest = history.group_by("entity_id").aggregate([("as_of", "max")])
     named = {at: f"{at:%G-W%V}" for at in pc.unique(latest["as_of_max"]).to_pylist()}
     owners, instants = latest["entity_id"].to_pylist(), latest["as_of_max"].to_pylist()
@@ -153,7 +153,7 @@ def _within(ordered: Codes) -> Codes:
 
 
 def _first(rows: Codes, order: Codes, top: int) -> Codes:
-    """Of rows put in order, entity by entity, the first of each."""
+    """The first rows of each entity, of rows put in order entity by entity."""
     return order[_within(rows[order]) < top]
 
 

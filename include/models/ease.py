@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -46,7 +46,7 @@ _ARRAYS: Final = {
 
 @dataclass(frozen=True)
 class EaseSettings:
-    """What is chosen before fitting; the first four on a validation window, by `choose`."""
+    """The choices made before fitting; the first four on a validation window, by `choose`."""
 
     ridge: float = 300.0  #: λ, in squared weights summed over entities
     dropout: float = 0.0  #: below 1
@@ -86,6 +86,9 @@ class Ease:
     support: Codes  #: entities that had each item
     effects: Matrix  #: `(had, liked)`: B, in half precision
     left_out: tuple[str, ...]  #: items of the history that the model does not know
+
+    #: Names and texts in the bytes of a model.
+    WORDS: ClassVar = frozenset({*EaseSettings.__dataclass_fields__, *SEEN, *_ARRAYS})
 
     def recommend(
         self, history: pa.Table, top: int, *, among: Collection[str] | None = None

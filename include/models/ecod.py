@@ -13,7 +13,7 @@ import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,14 @@ KIND: Final = "ecod"
 FEWEST_ROWS: Final = 200
 #: Values kept of a column that has more; dense in both tails, which is where it matters.
 _KNOTS: Final = 1_000
+_ARRAYS: Final = {
+    "ends": ("<i8", 1),
+    "values": ("<f8", 1),
+    "below": ("<f8", 1),
+    "at_most": ("<f8", 1),
+    "sums": ("<f8", 1),
+    "ranks": ("<f8", 1),
+}
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,8 @@ class EcodPredictor:
     sums: Floats  #: of rows it learnt from, ascending from 0
     ranks: Floats  #: how many of these rows had at most each sum
 
+    WORDS: ClassVar = frozenset({"rows", *_ARRAYS})
+
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`."""
         return self.levels(self._parts(matrix(features, self.columns)).sum(axis=1))
@@ -165,7 +175,7 @@ class EcodPredictor:
             read = arrays.from_bytes(base64.b64decode(payload, validate=True))
         except (TypeError, binascii.Error):
             raise IntegrityError("the payload of an ECOD model is arrays in base64") from None
-        ends, values, below, at_most, sums, ranks = arrays.take(read, _WANTED)
+        ends, values, below, at_most, sums, ranks = arrays.take(read, _ARRAYS)
         starts = np.concatenate([[0], ends[:-1]])
         fits = len(ends) == len(columns) and (ends >= starts).all()
         if not fits or not len(values) == len(below) == len(at_most) == ends[-1]:
@@ -193,16 +203,6 @@ def fit(values: Floats, columns: tuple[str, ...], parameters: Mapping[str, Any])
     )
     predictor = EcodPredictor(columns, parts, sums, ranks)
     return Model(KIND, columns, predictor, {"rows": len(values), **parameters})
-
-
-_WANTED: Final = {
-    "ends": ("<i8", 1),
-    "values": ("<f8", 1),
-    "below": ("<f8", 1),
-    "at_most": ("<f8", 1),
-    "sums": ("<f8", 1),
-    "ranks": ("<f8", 1),
-}
 
 
 def _kept(count: int) -> npt.NDArray[np.int64]:

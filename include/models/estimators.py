@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import lightgbm
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 from sklearn.pipeline import Pipeline
 
 from include.errors import UnknownNameError
-from include.models import explanations
+from include.models import boosting, explanations
 from include.models.lightgbm_text import without_ranges
 from include.models.model import Contributions, Scores
 
@@ -43,6 +44,8 @@ class LightGBMPredictor:
     columns: tuple[str, ...]
     booster: lightgbm.Booster
 
+    WORDS: ClassVar = boosting.WORDS
+
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`."""
         if features.num_rows == 0:
@@ -66,6 +69,8 @@ class PipelinePredictor:
 
     columns: tuple[str, ...]
     pipeline: Pipeline
+
+    WORDS: ClassVar = frozenset({"C"})
 
     def predict(self, features: pa.Table) -> Scores:
         """Probabilities of shape `(rows,)`."""

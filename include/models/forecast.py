@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import lightgbm
 import numpy as np
@@ -25,6 +25,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from include.errors import IntegrityError
+from include.models import boosting
 from include.models.estimators import matrix
 from include.models.lightgbm_text import booster_text, read_booster, without_ranges
 from include.models.model import Model, Scores
@@ -58,7 +59,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Situation:
-    """What is known of each row before anything is predicted."""
+    """The facts about each row that are known before anything is predicted."""
 
     by_rule: Floats  #: `(rows, rules)`, what each rule says, none of it below zero
     scale: Floats  #: what the trees predict multiples of: `1 + level`, or 1 of a bounded total
@@ -76,6 +77,8 @@ class ForecastPredictor:
     #: Per interval and band, by how many scales it is wider; empty where nothing was calibrated.
     margins: Mapping[str, tuple[float, ...]]
     most: float | None = None  #: what no total exceeds, e.g. the days of the horizon
+
+    WORDS: ClassVar = boosting.WORDS | {*_PARTS, *INTERVALS}
 
     def predict(self, features: pa.Table) -> Scores:
         """Forecasts of shape `(rows,)`."""

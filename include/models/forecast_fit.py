@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from include.models.boosting import SAMPLED
 from include.models.estimators import matrix
 from include.models.forecast import (
     BANDS,
@@ -41,18 +42,6 @@ FEWEST_ROWS: Final = 40
 FEWEST_ENTITIES: Final = 20
 #: Bands up to which such a one does as one below it: up to about the tenfold.
 NEIGHBOURS: Final = 2
-_FIXED: Final[Mapping[str, Any]] = {
-    "objective": "quantile",
-    "learning_rate": 0.06,
-    "feature_fraction": 0.8,
-    "bagging_fraction": 0.8,
-    "bagging_freq": 1,
-    "lambda_l2": 5.0,
-    "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
-    "verbosity": -1,
-}
 
 
 @dataclass(frozen=True)
@@ -116,7 +105,7 @@ def fit(
     earlier, later = split(rows, horizon, seed)
     unfitted = naive(columns, rules, most)
     scale = unfitted.situation(earlier.features).scale
-    parameters = {**_FIXED, **settings, "seed": seed}
+    parameters = {"objective": "quantile", **SAMPLED, **settings, "seed": seed}
     rounds = parameters.pop("rounds")
     data = lightgbm.Dataset(
         matrix(earlier.features, columns),

@@ -32,7 +32,7 @@ _FIXED: Final = {
     "num_tree_per_iteration": "1",
     "label_index": "0",
 }
-_OBJECTIVES: Final = ("binary sigmoid:1", "lambdarank", "quantile", "regression_l1")
+OBJECTIVES: Final = ("binary sigmoid:1", "lambdarank", "quantile", "regression_l1")
 #: Values per tree: one per inner node, or one per leaf.
 _PER_NODE: Final = (
     "split_feature", "split_gain", "threshold", "decision_type", "left_child", "right_child",
@@ -93,7 +93,7 @@ def _check_header(header: str, columns: Sequence[str]) -> list[int]:
         raise _refusal("its header has other fields")
     if any(found[name] != value for name, value in _FIXED.items()):
         raise _refusal("its header has other values")
-    if found["objective"] not in _OBJECTIVES:
+    if found["objective"] not in OBJECTIVES:
         raise _refusal("its objective is unknown")
     if found["max_feature_idx"] != str(len(columns) - 1):
         raise _refusal("it has another number of features")

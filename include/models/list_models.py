@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from include.models.playlist import Blend, Columns, experts
 from include.models.popularity import Popularity
 
 _MOST: Final = 4_000.0  #: that the weight of an expert can be, or days be many
+_PACKED: Final = {"header", "arrays"}  #: keys of a part that is arrays
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,13 @@ class EasePredictor:
     blend: Blend
     columns: Columns
     variety: Variety = AS_SCORED
+
+    WORDS: ClassVar = Ease.WORDS | {
+        *("ease", "blend", "columns", "variety", *_PACKED),
+        *Blend.__dataclass_fields__,
+        *Columns.__dataclass_fields__,
+        *Variety.__dataclass_fields__,
+    }
 
     def recommend(
         self, history: pa.Table, top: int, among: Collection[str] | None = None
@@ -106,6 +114,8 @@ class AssociationPredictor:
 
     association: Association
 
+    WORDS: ClassVar = Association.WORDS | _PACKED
+
     def recommend(
         self, history: pa.Table, top: int, among: Collection[str] | None = None
     ) -> pa.Table:
@@ -137,6 +147,8 @@ class PopularityPredictor:
 
     popular: Popularity
 
+    WORDS: ClassVar = Popularity.WORDS | _PACKED
+
     def recommend(
         self, history: pa.Table, top: int, among: Collection[str] | None = None
     ) -> pa.Table:
@@ -163,6 +175,8 @@ class OwnHistoryPredictor:
     """What an entity had most of, once more."""
 
     weight: str  #: column of the history; each item counts alike without one
+
+    WORDS: ClassVar = frozenset({"weight"})
 
     def recommend(
         self, history: pa.Table, top: int, among: Collection[str] | None = None
@@ -210,7 +224,7 @@ def _packed(part: Ease | Association | Popularity) -> dict[str, Any]:
 
 
 def _unpacked(payload: Any) -> tuple[Mapping[str, Any], arrays.Arrays]:
-    _check(payload, {"header", "arrays"})
+    _check(payload, _PACKED)
     header, content = payload["header"], payload["arrays"]
     if not isinstance(header, dict) or not isinstance(content, str):
         raise IntegrityError("a part of an item model is a header and arrays in base64")

@@ -28,7 +28,7 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class ListPredictor(Protocol):
-    """One that answers with lists, from the items that each entity has had."""
+    """A predictor that answers with lists, from the items that each entity has had."""
 
     def recommend(
         self, history: pa.Table, top: int, among: Collection[str] | None = None
@@ -44,7 +44,7 @@ class ListPredictor(Protocol):
 
 @runtime_checkable
 class IntervalPredictor(Protocol):
-    """One that says how far off it may be."""
+    """A predictor that says how far off its scores may be."""
 
     def intervals(self, features: pa.Table) -> Mapping[str, Scores]:
         """`low_80`, `high_80`, `low_95` and `high_95`, each of shape `(rows,)`."""
@@ -61,7 +61,7 @@ class Contributions:
 
 @runtime_checkable
 class ExplainedPredictor(Protocol):
-    """One whose scores can be taken apart by feature."""
+    """A predictor whose scores can be taken apart by feature."""
 
     def contributions(self, features: pa.Table) -> Contributions:
         """Additive contributions on the margin: log odds where scores are probabilities."""
@@ -69,7 +69,7 @@ class ExplainedPredictor(Protocol):
 
 @runtime_checkable
 class ExtremesPredictor(Protocol):
-    """One that keeps single values of its rows, which a model for other tenants must not hold."""
+    """A predictor that keeps single values of its rows, which other tenants must not get."""
 
     def without_extremes(self) -> Predictor:
         """The same predictor without them; its scores are the same."""
@@ -77,7 +77,7 @@ class ExtremesPredictor(Protocol):
 
 @runtime_checkable
 class ExplainedLists(Protocol):
-    """One that says why an item stands on a list."""
+    """A predictor that says why an item stands on a list."""
 
     def reasons(self, history: pa.Table, lists: pa.Table, most: int) -> list[list[dict[str, Any]]]:
         """Per row of lists that it made of the history, what speaks for the item."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from include.models.arrays import Arrays, from_texts, settings_from, take, to_te
 from include.models.contributors import Contributors
 from include.models.interactions import Matrix, among_mask, codes_of, interactions
 from include.models.item_lists import LISTS, SEEN, lists_of
+from include.wall_clock import PLATFORM, local
 
 KINDS: Final = ("popular", "trending")
 _ARRAYS: Final = {"scores": ("<f8", 1), "items_utf8": ("|u1", 1), "items_ends": ("<i8", 1)}
@@ -25,7 +26,7 @@ _ARRAYS: Final = {"scores": ("<f8", 1), "items_utf8": ("|u1", 1), "items_ends": 
 
 @dataclass(frozen=True)
 class PopularitySettings:
-    """What is chosen before fitting."""
+    """The choices made before fitting."""
 
     kind: str = "popular"
     #: `popular`: an event so many days old counts half; 0: all count alike.
@@ -49,6 +50,9 @@ class Popularity:
     settings: PopularitySettings
     items: tuple[str, ...]  #: sorted
     scores: Matrix  #: of each item
+
+    #: Names and texts in the bytes of a model.
+    WORDS: ClassVar = frozenset({*PopularitySettings.__dataclass_fields__, *KINDS, *SEEN, *_ARRAYS})
 
     def recommend(
         self,
@@ -138,7 +142,9 @@ def fit(
     past = events.filter(pc.less(at, pa.scalar(as_of, pa.timestamp("us", "UTC")).cast(at.type)))
     past = past if contributors is None else contributors.known(past)
     if not past.num_rows:
-        raise QualityError(f"nothing happened before {as_of:%Y-%m-%d}; there is nothing to count")
+        raise QualityError(
+            f"nothing happened before {local(as_of, PLATFORM)}; there is nothing to count"
+        )
     start = pa.scalar(as_of, pa.timestamp("us", "UTC"))
     stamps = past["event_timestamp"].cast(pa.timestamp("us", "UTC"))
     micros = pc.subtract(start, stamps).cast(pa.int64()).to_numpy()

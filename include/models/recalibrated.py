@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,8 @@ class RecalibratedPredictor:
     rising: float  #: a, at least 0
     falling: float  #: b, at least 0
     offset: float  #: c
+
+    WORDS: ClassVar = frozenset({"base", "penalty", *_NUMBERS})
 
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`."""

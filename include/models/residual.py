@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import lightgbm
 import numpy as np
@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from include.errors import IntegrityError
-from include.models import explanations
+from include.models import boosting, explanations
 from include.models.estimators import matrix, signed_log
 from include.models.lightgbm_text import booster_text, read_booster
 from include.models.model import Contributions, Model, Scores
@@ -62,6 +62,10 @@ class ResidualPredictor:
     link: Link
     linear: LinearPart | None
     trees: lightgbm.Booster | None
+
+    WORDS: ClassVar = boosting.WORDS | {
+        *("base", "penalty", *LINKS, *_PARTS, *LinearPart.__dataclass_fields__)
+    }
 
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`: probabilities where the base's are."""

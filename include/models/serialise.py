@@ -8,13 +8,13 @@ trusts no byte.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from include.errors import IntegrityError
 from include.models import skops_archive
-from include.models.baselines import baseline_model
+from include.models.baselines import BaselinePredictor, baseline_model
 from include.models.ecod import EcodPredictor
 from include.models.estimators import LightGBMPredictor, PipelinePredictor
 from include.models.forecast import ForecastPredictor
@@ -46,6 +46,7 @@ class _Format:
     #: From columns, payload and parameters; raises IntegrityError where they are not what was
     #: dumped. What else a parser raises on hostile input is caught here.
     load: Callable[[Columns, Any, Mapping[str, Any]], Predictor | ListPredictor]
+    words: Collection[str]  #: names and texts in the bytes, which are no data of anybody's
 
 
 def to_bytes(model: Model) -> bytes:
@@ -153,10 +154,8 @@ def _baseline(
     return model.predictor
 
 
-def _on_top(
-    read: Callable[[Mapping[str, Any], Model], Predictor],
-) -> Callable[[Columns, Any, Mapping[str, Any]], Predictor]:
-    """Reads a predictor that contains the model it builds on, under `base`."""
+def _on_top(kind: Any) -> _Format:
+    """The format of a predictor that contains the model it builds on, under `base`."""
 
     def load(columns: Columns, payload: Any, _: Mapping[str, Any]) -> Predictor:
         base = payload.get("base") if isinstance(payload, dict) else None
@@ -166,12 +165,12 @@ def _on_top(
         rest = {name: value for name, value in payload.items() if name != "base"}
         if model.lists:
             raise IntegrityError("a base scores rows, it gives no lists")
-        predictor = read(rest, model)
+        predictor: Predictor = kind.from_payload(rest, model)
         if set(columns) != {*model.columns, *getattr(predictor, "columns", ())}:
             raise IntegrityError("the columns are not those of the base and of what is added")
         return predictor
 
-    return load
+    return _Format(_with_base, load, kind.WORDS)
 
 
 def _with_base(predictor: Any) -> dict[str, Any]:
@@ -186,33 +185,41 @@ def _payload(predictor: Any) -> Any:
     return predictor.payload()
 
 
+def _whole(kind: Any) -> _Format:
+    """The format of a predictor whose payload is all of it."""
+    return _Format(_payload, lambda _, payload, __: kind.from_payload(payload), kind.WORDS)
+
+
+def _of_columns(kind: Any) -> _Format:
+    """The format of a predictor whose payload does not repeat its columns."""
+    return _Format(
+        _payload, lambda columns, payload, _: kind.from_payload(columns, payload), kind.WORDS
+    )
+
+
 #: Kind → its format.
 KINDS: Final[Mapping[str, _Format]] = {
-    "bought_together": _Format(
-        _payload, lambda _, payload, __: AssociationPredictor.from_payload(payload)
+    "bought_together": _whole(AssociationPredictor),
+    "ease": _whole(EasePredictor),
+    "own_history": _whole(OwnHistoryPredictor),
+    "popularity": _whole(PopularityPredictor),
+    "baseline": _Format(lambda _: "", _baseline, BaselinePredictor.WORDS),
+    "ecod": _of_columns(EcodPredictor),
+    "forecast": _of_columns(ForecastPredictor),
+    "lightgbm": _Format(
+        lambda predictor: booster_text(predictor.booster), _lightgbm, LightGBMPredictor.WORDS
     ),
-    "ease": _Format(_payload, lambda _, payload, __: EasePredictor.from_payload(payload)),
-    "own_history": _Format(
-        _payload, lambda _, payload, __: OwnHistoryPredictor.from_payload(payload)
+    "logistic": _Format(
+        lambda predictor: skops_archive.dump(predictor.pipeline), _logistic, PipelinePredictor.WORDS
     ),
-    "popularity": _Format(
-        _payload, lambda _, payload, __: PopularityPredictor.from_payload(payload)
-    ),
-    "baseline": _Format(lambda _: "", _baseline),
-    "ecod": _Format(
-        lambda predictor: predictor.payload(),
-        lambda columns, payload, _: EcodPredictor.from_payload(columns, payload),
-    ),
-    "forecast": _Format(
-        lambda predictor: predictor.payload(),
-        lambda columns, payload, _: ForecastPredictor.from_payload(columns, payload),
-    ),
-    "lightgbm": _Format(lambda predictor: booster_text(predictor.booster), _lightgbm),
-    "logistic": _Format(lambda predictor: skops_archive.dump(predictor.pipeline), _logistic),
-    "recalibrated": _Format(_with_base, _on_top(RecalibratedPredictor.from_payload)),
-    "residual": _Format(_with_base, _on_top(ResidualPredictor.from_payload)),
-    "text_match": _Format(
-        lambda predictor: predictor.payload(),
-        lambda columns, payload, _: TextMatchPredictor.from_payload(columns, payload),
-    ),
+    "recalibrated": _on_top(RecalibratedPredictor),
+    "residual": _on_top(ResidualPredictor),
+    "text_match": _of_columns(TextMatchPredictor),
 }
+#: Names and texts that models are written with, whoever's they are: formats, parameters, settings.
+WORDS: Final = frozenset(
+    {
+        *(FORMAT, *_KEYS, *KINDS, "seed", "trained_until"),
+        *(word for form in KINDS.values() for word in form.words),
+    }
+)

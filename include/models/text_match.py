@@ -11,13 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from include.errors import IntegrityError
+from include.models import boosting
 from include.models.contributors import Contributors
 from include.models.estimators import LightGBMPredictor
 from include.models.lightgbm_text import booster_text, read_booster
@@ -72,6 +73,8 @@ class TextMatchPredictor:
     columns: tuple[str, ...]  #: numeric features, then the two texts
     weights: Mapping[str, float]  #: word → IDF
     trees: LightGBMPredictor  #: over the numeric features and `SIMILARITY`
+
+    WORDS: ClassVar = boosting.WORDS | {"weights", "trees", SIMILARITY}
 
     def predict(self, features: pa.Table) -> Scores:
         """Scores of shape `(rows,)`."""

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 from include.registry.decline import PromisedFigure, Window, chance_of_fall
 from include.registry.two_way import UNKNOWN, Swing
 from include.use_cases.drift_policy import DriftPolicy
+from include.wall_clock import PLATFORM, local_day
 
 VerdictName = Literal["stable", "drift", "data_loss", "too_few_rows", "no_model", "unjudged"]
 Answer = Literal["retrain", "wait", "suppress"]
@@ -146,6 +147,7 @@ class DriftEvidence:
     performance: Performance | None = None
     calibration: Calibration | None = None
     skipped: Mapping[str, str] = field(default_factory=dict)  #: column → why it was not judged
+    timezone: str = PLATFORM  #: the tenant's, which days are told in
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,11 @@ class RetrainFacts:
     retrains_today: int  #: requests of this tenant, of any use case, on the day of `as_of`
     retrains_per_day: int
     incident: str = ""  #: the platform incident that this drift is part of, see `storms`
+    timezone: str = PLATFORM  #: the tenant's, which days are told in
+
+    def day(self, at: datetime) -> str:
+        """A day as the tenant's people name it."""
+        return local_day(at, self.timezone)
 
 
 @dataclass(frozen=True)
@@ -206,8 +213,8 @@ def judge_drift(evidence: DriftEvidence, policy: DriftPolicy) -> Verdict:
     if too_few:
         return Verdict("too_few_rows", score, tuple(too_few))
     reasons = [
-        *_performance_reasons(evidence.performance, policy),
-        *_calibration_reasons(evidence.calibration, policy),
+        *_performance_reasons(evidence.performance, policy, evidence.timezone),
+        *_calibration_reasons(evidence.calibration, policy, evidence.timezone),
         *_prediction_reasons(evidence.prediction),
         *_input_reasons(evidence.columns, policy),
     ]
@@ -239,19 +246,19 @@ def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
     if facts.incident:
         return RetrainDecision("suppress", f"platform incident {facts.incident}")
     if facts.trained_as_of is not None and facts.trained_as_of >= facts.as_of:
-        return RetrainDecision("wait", f"trained already as of {_day(facts.trained_as_of)}")
+        return RetrainDecision("wait", f"trained already as of {facts.day(facts.trained_as_of)}")
     if facts.in_flight is not None:
-        return RetrainDecision("wait", f"run in flight: retrain as of {_day(facts.in_flight)}")
+        return RetrainDecision("wait", f"run in flight: retrain as of {facts.day(facts.in_flight)}")
     if facts.last_retrain_at is not None:
         since = facts.as_of - facts.last_retrain_at
         if since < timedelta(0):
-            later = _day(facts.last_retrain_at)
+            later = facts.day(facts.last_retrain_at)
             return RetrainDecision("wait", f"cooldown: retrained as of {later}, which is later")
         if since < policy.cooldown:
             return RetrainDecision(
                 "wait",
-                f"cooldown: retrained as of {_day(facts.last_retrain_at)}, "
-                f"next not before {_day(facts.last_retrain_at + policy.cooldown)}",
+                f"cooldown: retrained as of {facts.day(facts.last_retrain_at)}, "
+                f"next not before {facts.day(facts.last_retrain_at + policy.cooldown)}",
             )
     if facts.retrains_today >= facts.retrains_per_day:
         return RetrainDecision(
@@ -261,24 +268,28 @@ def decide_retrain(facts: RetrainFacts, policy: DriftPolicy) -> RetrainDecision:
     return RetrainDecision("retrain", verdict.reason)
 
 
-def _performance_reasons(found: Performance | None, policy: DriftPolicy) -> list[str]:
+def _performance_reasons(
+    found: Performance | None, policy: DriftPolicy, timezone: str
+) -> list[str]:
     if found is None or found.live >= found.low - policy.performance_drop:
         return []
     if found.seasonal or found.p_value > policy.performance_level:
         return []
     return [
-        f"{found.metric} fell to {found.live:.3f} on labels of {_day(found.as_of)}, "
+        f"{found.metric} fell to {found.live:.3f} on labels of {local_day(found.as_of, timezone)}, "
         f"promoted with {found.promoted:.3f} [{found.low:.3f}, {found.high:.3f}]"
     ]
 
 
-def _calibration_reasons(found: Calibration | None, policy: DriftPolicy) -> list[str]:
+def _calibration_reasons(
+    found: Calibration | None, policy: DriftPolicy, timezone: str
+) -> list[str]:
     if found is None or abs(found.shift) < policy.rate_shift or found.seasonal(policy.rate_shift):
         return []
     if found.p_value > policy.performance_level / 2:
         return []
     return [
-        f"outcomes of {_day(found.as_of)} came to {found.outcome_rate:.1%} where "
+        f"outcomes of {local_day(found.as_of, timezone)} came to {found.outcome_rate:.1%} where "
         f"{found.expected_rate:.1%} were predicted: odds changed by a factor of "
         f"{math.exp(found.shift):.1f}"
     ]
@@ -318,7 +329,3 @@ def _calm(columns: Sequence[Compared]) -> str:
         return calm
     why = ", ".join(dict.fromkeys(c.explained for c in explained))
     return f"{calm}; {len(explained)} changed as they should ({why})"
-
-
-def _day(instant: datetime) -> str:
-    return f"{instant:%Y-%m-%d}"

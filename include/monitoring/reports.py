@@ -16,6 +16,7 @@ from include.monitoring.gate import WindowComparison
 from include.monitoring.windows import WindowPair
 from include.pages import atop
 from include.storage.lake import Lake
+from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
 from include.use_cases.drift_policy import DriftPolicy
 
@@ -91,7 +92,7 @@ def path_of(scored: Scored) -> str:
 
 
 def draw(
-    tenant: TenantRef,
+    tenant: TenantConfig,
     scored: Scored,
     verdict: Verdict,
     comparison: WindowComparison,
@@ -120,11 +121,11 @@ def draw(
         return "", None
     count = evidently_report.count_drifted(shown, *sides)
     about = verdict_page.VerdictSubject(
-        tenant.id, scored.use_case, scored.version, since, scored.as_of
+        tenant.id, scored.use_case, scored.version, since, scored.as_of, tenant.timezone
     )
     head = verdict_page.head(about, verdict, comparison, policy, unjudged)
     page = atop(drawn, head)
-    path = lake.put(tenant, f"{_stem(scored)}.html", page.encode()).path
+    path = lake.put(tenant.ref, f"{_stem(scored)}.html", page.encode()).path
     return path, None if count is None else asdict(count)
 
 

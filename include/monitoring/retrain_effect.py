@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
+from include.wall_clock import local_day
+
 #: Empty while the effect is not known: by one window, unless how much windows swing is.
 EffectName = Literal["", "helped", "hurt", "no difference"]
 Method = Literal["same labels", "before and after"]
@@ -66,14 +68,15 @@ class RetrainEffect:
         windows = tuple(Measurement(**_with_instant(one)) for one in document["windows"])
         return cls(name=name, **{**_with_instant(document), "windows": windows})
 
-    def __str__(self) -> str:
+    def told(self, timezone: str) -> str:
+        """The effect in words, with days of a time zone."""
         low, high = f"{self.low:+.3f}", f"{self.high:+.3f}"
         how = (
             "than the old model on the same labels"
             if self.method == "same labels"
             else "than before (other weeks, so not the model alone)"
         )
-        day = f"{self.as_of:%Y-%m-%d}"
+        day = local_day(self.as_of, timezone)
         until = f"{self.labels} labels of {day}"
         if len(self.windows) > 1:
             until = f"{self.labels} labels of {len(self.windows)} windows until {day}"

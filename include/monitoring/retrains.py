@@ -120,7 +120,7 @@ def outcome_details(
     after: float | None,
     details: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What is kept of an outcome, with whether the retrain helped on its holdout.
+    """The facts that are kept of an outcome, with whether the retrain helped on its holdout.
 
     Raises:
         UnknownNameError: there is no such outcome.

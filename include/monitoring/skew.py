@@ -117,7 +117,8 @@ def replay(
     instants = tuple(sample.scored.as_of for sample in samples)
     findings.record(tenant.ref, scored.use_case, instants, found, scored.as_of)
     for one in found:
-        log.warning("skew: %s/%s %s", tenant.id, scored.use_case, one)
+        told = one.told(tenant.timezone)
+        log.warning("skew: %s/%s %s", tenant.id, scored.use_case, told)
     rows = sum(len(sample.rows) for sample in samples)
     log.info(
         "skew: %s/%s: %d vectors of %d instants computed again, %d features differ",

@@ -12,6 +12,7 @@ from typing import Final, Literal, Protocol
 
 from include.incidents import Incident
 from include.tenants.namespace import TenantRef
+from include.wall_clock import local_day
 
 Cause = Literal["definition", "past", "engine", "unknown", "online"]
 #: Kind of the incidents.
@@ -50,10 +51,11 @@ class SkewFinding:
     cause: Cause
     model_version: str  #: which used the vectors
 
-    def __str__(self) -> str:
-        differs = self.mismatch
+    def told(self, timezone: str) -> str:
+        """The finding in words, with the day of a time zone."""
+        differs, day = self.mismatch, local_day(self.as_of, timezone)
         return (
-            f"{self.as_of:%Y-%m-%d} {self.path} {differs.feature}: {differs.mismatched} of "
+            f"{day} {self.path} {differs.feature}: {differs.mismatched} of "
             f"{differs.compared} vectors differ, the first in row {differs.first}: "
             f"{CAUSES[self.cause]}"
         )

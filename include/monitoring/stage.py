@@ -37,8 +37,6 @@ from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
 from include.use_cases.drift_policy import DriftPolicy
 
-__all__ = ["Champion", "monitor"]
-
 Scores = npt.NDArray[np.float64]
 
 
@@ -99,7 +97,7 @@ def monitor(
         known = matured(
             tenant.ref, scored.use_case, champion, policy, scored.as_of, drift, live_metrics
         )
-    evidence = _evidence(champion, data_loss, comparison, known)
+    evidence = _evidence(champion, data_loss, comparison, known, tenant.timezone)
     verdict = judge_drift(evidence, policy)
     details = reports.numbers(
         verdict, comparison, known.performance, known.calibration, known.unjudged
@@ -114,7 +112,7 @@ def monitor(
                 bounded(side, policy.sample_rows, policy.seed) for side in (champion.read(), window)
             )
             page, details["evidently"] = reports.draw(
-                tenant.ref,
+                tenant,
                 scored,
                 verdict,
                 comparison,
@@ -230,7 +228,11 @@ def _compare(
 
 
 def _evidence(
-    champion: Champion | None, data_loss: bool, comparison: WindowComparison | None, known: Matured
+    champion: Champion | None,
+    data_loss: bool,
+    comparison: WindowComparison | None,
+    known: Matured,
+    timezone: str,
 ) -> DriftEvidence:
     return DriftEvidence(
         champion.version if champion else "",
@@ -242,6 +244,7 @@ def _evidence(
         known.performance,
         known.calibration,
         comparison.skipped if comparison else {},
+        timezone,
     )
 
 
@@ -268,6 +271,7 @@ def _decide(
             retrains_today=known.retrains_today,
             retrains_per_day=tenant.quota.trainings_per_day,
             incident=_storm(tenant, scored, verdict, drift),
+            timezone=tenant.timezone,
         )
         decision = decide_retrain(facts, policy)
         retrains.record(

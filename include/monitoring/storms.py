@@ -121,8 +121,8 @@ class Storm:
     def summary(self) -> str:
         """One line for the platform's staff."""
         return (
-            f"Drift storm in {self.use_case} on {self.day:%Y-%m-%d}: {self.breached} of "
-            f"{self.monitored} tenants drifted where {self.base_rate:.1%} usually do "
+            f"Drift storm in {self.use_case} on {self.day:%Y-%m-%d} (UTC): {self.breached} "
+            f"of {self.monitored} tenants drifted where {self.base_rate:.1%} usually do "
             f"(p = {self.p_value:.1g}). A shared cause is likely, such as a holiday or a change of "
             "the platform; retrains are suppressed until it is over."
         )

@@ -16,6 +16,7 @@ from include.monitoring.statistics import ColumnDrift
 from include.monitoring.windows import PREDICTION
 from include.pages import render
 from include.use_cases.drift_policy import DriftPolicy
+from include.wall_clock import PLATFORM
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class VerdictSubject:
     version: str
     since: datetime | None  #: start of the window; None where it is only known when it ended
     until: datetime
+    timezone: str = PLATFORM  #: of the tenant
 
 
 def head(

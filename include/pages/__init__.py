@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from include.redaction import visible
+from include.wall_clock import local
 
 _BRIEF: Final = 32  #: letters that stay on one line of a table
 _LONGEST: Final = 200  #: characters that `short` leaves
@@ -73,7 +74,7 @@ def _environment(printed: Callable[[object], object]) -> Environment:
         keep_trailing_newline=True,
         auto_reload=False,
     )
-    environment.filters |= {"code": _code, "instant": _instant, "short": _short}
+    environment.filters |= {"code": _code, "local": local, "short": _short}
     environment.tests |= {
         "alarm": lambda value: isinstance(value, Alarm),
         "brief": _is_brief,
@@ -104,11 +105,6 @@ def _code(value: object) -> Markup:
     """A name as Markdown sets code; as plain text where it holds what could end the code."""
     harmless = _CODE.fullmatch(str(value))
     return Markup(f"`{value}`") if harmless else _markdown(value)  # noqa: S704 - harmless
-
-
-def _instant(at: datetime) -> str:
-    """An instant in UTC, to the minute."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def _is_brief(value: object) -> bool:

@@ -12,8 +12,8 @@ from include.storage import audit, checkpoints, ownership
 from include.storage.audit import Verified
 from include.storage.chain import Finding
 from include.storage.checkpoints import Checkpoint
+from include.storage.claims import TenantOwner
 from include.storage.failures import TENANT_ERRORS
-from include.storage.ownership import TenantOwner
 from include.storage.verification import Report, verify
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef, is_global
@@ -31,12 +31,12 @@ def owners(tenants: Iterable[TenantConfig], *, everybody: bool = True) -> list[T
         everybody: also tenants on record whose file is gone.
     """
     regional = sorted(wiring.lake_files().global_owners(), key=lambda owner: owner.id)
-    found = {tenant.id: tenant.ref for tenant in tenants}
-    for tenant_id, one in sorted(ownership.owners().items()):
-        if everybody or tenant_id in found:
-            erased = TenantRef(tenant_id, one.region, "pool")
-            found[tenant_id] = erased if one.state == "erased" else one.ref
-    return [GLOBAL, *regional, *found.values()]
+    refs = {tenant.id: tenant.ref for tenant in tenants}
+    for tenant_id, record in sorted(ownership.owners().items()):
+        if everybody or tenant_id in refs:
+            erased = TenantRef(tenant_id, record.region, "pool")
+            refs[tenant_id] = erased if record.state == "erased" else record.ref
+    return [GLOBAL, *regional, *refs.values()]
 
 
 def checkpoint(tenants: Iterable[TenantConfig], at: datetime) -> tuple[Checkpoint, dict[str, str]]:
@@ -55,7 +55,7 @@ def checkpoint(tenants: Iterable[TenantConfig], at: datetime) -> tuple[Checkpoin
         except TENANT_ERRORS as error:
             unread[owner.id] = str(error).strip()
             log.warning("audit: %s is not in the checkpoint: %s", owner.id, error)
-    written = checkpoints.write(heads, at, checkpoints.folder(), key)
+    written = checkpoints.write(heads, at, checkpoints.folder(wiring.lake_files()), key)
     log.info("audit: %s, %s", written.name, line_of(written))
     return written, unread
 
@@ -67,12 +67,14 @@ def verify_chains(
 
     An entry that says that rows were erased excuses none that are gone of an owner who never was.
     """
-    found = owners(tenants, everybody=everybody)
-    wanted = [one for one in found if platform or not is_global(one.id)]
-    report = verify(wanted, checkpoints.folder(), checkpoints.keys(), everybody=everybody)
+    chains = owners(tenants, everybody=everybody)
+    wanted = [owner for owner in chains if platform or not is_global(owner.id)]
+    report = verify(
+        wanted, checkpoints.folder(wiring.lake_files()), checkpoints.keys(), everybody=everybody
+    )
     known = ownership.owners()
     return replace(
-        report, chains=tuple(_excused(one, known.get(one.owner)) for one in report.chains)
+        report, chains=tuple(_excused(chain, known.get(chain.owner)) for chain in report.chains)
     )
 
 
@@ -89,10 +91,10 @@ def _excused(chain: Verified, owner: TenantOwner | None) -> Verified:
     return replace(chain, findings=(*chain.findings, *findings))
 
 
-def line_of(one: Checkpoint) -> str:
+def line_of(checkpoint: Checkpoint) -> str:
     """A checkpoint as one line, to be kept where neither database nor lake can be written."""
-    state = f"signature {one.signature}" if one.signature else "unsigned"
+    state = f"signature {checkpoint.signature}" if checkpoint.signature else "unsigned"
     heads = " ".join(
-        f"{owner}={head.length}:{head.digest}" for owner, (_, head) in one.heads.items()
+        f"{owner}={head.length}:{head.digest}" for owner, (_, head) in checkpoint.heads.items()
     )
     return f"{state}: {heads}"

@@ -36,7 +36,7 @@ def roll_back_decayed(run: Run) -> Promotion | None:
     policy = translate.drift_policy(use_case, run.tenant, None)
     promised = serving.evidence.get("champion") or {}
     newest = figures[-1]
-    enough = [one for one in figures if one.labels >= policy.minimum_rows or one is newest]
+    enough = [live for live in figures if live.labels >= policy.minimum_rows or live is newest]
     before = earlier(enough, use_case.reach)
     facts = RollbackFacts(
         version=serving.version,
@@ -53,12 +53,13 @@ def roll_back_decayed(run: Run) -> Promotion | None:
         error_rate=policy.performance_level,  # as an alarm about it: it is the same test
         effective=newest.effective,
         promised=_expected(promised, policy.performance_drop),
-        before=[Window(one.value, one.error, one.effective) for one in before],
+        before=[Window(figure.value, figure.error, figure.effective) for figure in before],
         gains=[
-            Window(one.value - one.baseline, one.error, one.effective)
-            for one in before
-            if one.baseline is not None
+            Window(figure.value - figure.baseline, figure.error, figure.effective)
+            for figure in before
+            if figure.baseline is not None
         ],
+        timezone=run.tenant.timezone,
     )
     return roll_back_if_decayed(
         ref,

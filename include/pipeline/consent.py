@@ -77,12 +77,12 @@ class Withdrawals:
         return [GLOBAL, *sorted(owners, key=lambda owner: owner.id)]
 
     def withdraw_global(self, owner: TenantRef, use_case: str) -> ChampionChange:
-        """Of one owner of global models, whatever was made of data it may not have any more."""
+        """Withdraw what one owner of global models made of data that it may not have any more."""
         lake, registry = self.platform.lake, self.platform.registry
         promotions = self.platform.stores.promotions
         there = lake.file_path(owner, "models").is_dir()  # which every version lies in
         if not there and not promotions.outline(owner, use_case):
-            return ChampionChange(owner.id, use_case, "not affected", "", "", "")
+            return ChampionChange.of(owner, use_case, "not affected")
         self.gone.update(_names(owner, use_case, promotions.gone(owner, use_case)))
         decided = promotions.history(owner, use_case)
         unread: list[str] = []
@@ -121,7 +121,7 @@ class Withdrawals:
 
         def withdraw(owner: TenantRef, use_case: str) -> ChampionChange:
             if use_case not in {ModelName.parse(name).use_case for name in self.gone}:
-                return ChampionChange(owner.id, use_case, "not affected", "", "", "")
+                return ChampionChange.of(owner, use_case, "not affected")
 
             def lost(version: ModelVersion) -> str:
                 for name in ancestors(version.parent_version, self.platform.registry):
@@ -167,7 +167,7 @@ class Withdrawals:
         try:
             return withdraw(owner, case)
         except TENANT_ERRORS as error:
-            return ChampionChange(owner.id, case, "failed", "", "", str(error))
+            return ChampionChange.of(owner, case, "failed", reason=str(error))
 
 
 def withdraw(
@@ -199,7 +199,11 @@ def reach_all(platform: Platform, cases: Iterable[str] | None = None) -> list[Ch
         )
         return []
     done = list(Withdrawals(consents, platform).reach(cases))
-    failed = [f"{one.tenant}/{one.use_case}: {one.reason}" for one in done if not one.complete]
+    failed = [
+        f"{effect.tenant}/{effect.use_case}: {effect.reason}"
+        for effect in done
+        if not effect.complete
+    ]
     if failed:
         raise TenantryError("withdrawn consent did not reach " + "; ".join(failed))
     return done

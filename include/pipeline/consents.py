@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from include import use_cases
 from include.handoffs import StoredObject
-from include.storage import ownership
+from include.storage import claims, ownership
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, load_fleet, tenant_files, tenants_folder
@@ -50,21 +50,21 @@ class Consents:
             owner = owners.get(tenant_id)
             if owner is None or owner.state == "erased":
                 placed[tenant_id] = tenant
-            elif owner.key_digest == ownership.key_digest(tenant.key):
+            elif owner.key_digest == claims.key_digest(tenant.key):
                 where = {"region": owner.region, "isolation": owner.isolation}
                 placed[tenant_id] = tenant.model_copy(update=where)
-        stays = {name: one for name, one in placed.items() if name not in leaving}
+        stays = {name: tenant for name, tenant in placed.items() if name not in leaving}
         return cls(fleet, placed, stays, _unread(fleet) - set(leaving))
 
     def refusing(self, owner: TenantRef, contributors: Collection[str]) -> list[str]:
-        """Those among the contributors whose data the owner of global models may not have (now).
+        """The contributors whose data the owner of global models may not have (now).
 
         What is the owner's of all regions and was made in one region alone crosses no border, so
         consent to pooling in that region is enough for it.
         """
-        regions = {self.tenants[one].region for one in contributors if one in self.tenants}
+        regions = {self.tenants[member].region for member in contributors if member in self.tenants}
         within = global_owner(*regions) if owner == GLOBAL and len(regions) == 1 else owner
-        return sorted(one for one in contributors if not self._gives(one, owner, within))
+        return sorted(member for member in contributors if not self._gives(member, owner, within))
 
     def _gives(self, tenant_id: str, *owners: TenantRef) -> bool:
         tenant = self.tenants.get(tenant_id)
@@ -85,13 +85,13 @@ def unconsented(owner: TenantRef, stored: StoredObject, lake: Lake) -> list[str]
 
 def _unread(fleet: Fleet) -> frozenset[str]:
     """Ids that files which cannot be read may be about: by their names, and by what they say."""
-    found = set()
+    ids = set()
     for path in tenant_files(tenants_folder()):
         if path.name in fleet.problems:
-            found.add(path.stem)
+            ids.add(path.stem)
             try:
                 text = path.read_bytes()[:_MOST_READ].decode("utf-8", "replace")
             except OSError:
                 continue
-            found.update(_ID.findall(text))
-    return frozenset(found)
+            ids.update(_ID.findall(text))
+    return frozenset(ids)

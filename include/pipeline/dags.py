@@ -171,16 +171,16 @@ def _drift_watch(tenant: TenantConfig) -> DAG:
                     use_case=name,
                     poke_interval=2,
                 )
-                found = f"ti.xcom_pull(task_ids='{name}.drift')"
+                answer = f"ti.xcom_pull(task_ids='{name}.drift')"
                 retrain = TriggerDagRunOperator(
                     **WATCH_ARGUMENTS,
                     task_id="retrain",
                     trigger_dag_id=dag_id(tenant.id, "retrain"),
-                    trigger_run_id=f"{DRIFT_RUN}{name}__{{{{ {found}['as_of'] }}}}",
+                    trigger_run_id=f"{DRIFT_RUN}{name}__{{{{ {answer}['as_of'] }}}}",
                     conf={
                         "use_case": name,
-                        "as_of": f"{{{{ {found}['as_of'] }}}}",
-                        "reason": f"drift: {{{{ {found}['reason'][:{REASON_LENGTH - 7}] }}}}",
+                        "as_of": f"{{{{ {answer}['as_of'] }}}}",
+                        "reason": f"drift: {{{{ {answer}['reason'][:{REASON_LENGTH - 7}] }}}}",
                     },
                     logical_date=None,
                     wait_for_completion=True,

@@ -62,36 +62,39 @@ def observations(known: Sequence[InstantOutcomes], reach: timedelta) -> list[Obs
     """
     if not known:
         return []
-    instants = np.array([one.as_of.astimezone(UTC).replace(tzinfo=None) for one in known])
+    instants = np.array([outcome.as_of.astimezone(UTC).replace(tzinfo=None) for outcome in known])
     windows = blocks_of(instants.astype("datetime64[us]"), reach)
     return [
         Observation(f"{batch:09}", arm.entity, arm.challenger, arm.outcome, f"{window:04}")
-        for batch, (one, window) in enumerate(zip(known, windows.tolist(), strict=True))
-        for arm in one.arms
+        for batch, (outcome, window) in enumerate(zip(known, windows.tolist(), strict=True))
+        for arm in outcome.arms
     ]
 
 
 def told(stores: Stores, tenant: TenantRef, use_case: str) -> list[dict[str, Any]]:
     """A row per experiment, oldest first; of the one that runs, what is known by now."""
     rows = []
-    for one in stores.experiments.history(tenant, use_case):
-        end = one.ending
+    for experiment in stores.experiments.history(tenant, use_case):
+        end = experiment.ending
         reach = reach_of(use_case)
-        now = decision(stores.outcomes, tenant, one, reach) if end is None else None
+        now = decision(stores.outcomes, tenant, experiment, reach) if end is None else None
         figures: Mapping[str, Any] = end.figures if end else figures_of(now) if now else {}
         rows.append(
             {
-                "experiment": one.name,
-                "champion": one.champion,
-                "challenger": one.challenger,
-                "share": one.policy.share,
-                "since": one.started_as_of,
+                "experiment": experiment.name,
+                "champion": experiment.champion,
+                "challenger": experiment.challenger,
+                "share": experiment.policy.share,
+                "since": experiment.started_as_of,
                 "until": end.as_of if end else None,
                 "verdict": end.verdict if end else "running",
                 **{name: figures.get(name) for name in ("difference", "low", "high")},
                 "entities": [figures.get(f"{arm}_entities", 0) for arm in _ARMS],
-                "reasons": [*one.reasons, *(end.reasons if end else now.reasons if now else ())],
-                "by": [one.actor, *([end.actor] if end else [])],
+                "reasons": [
+                    *experiment.reasons,
+                    *(end.reasons if end else now.reasons if now else ()),
+                ],
+                "by": [experiment.actor, *([end.actor] if end else [])],
             }
         )
     return rows
@@ -113,30 +116,32 @@ def paired_live(
         as_of: only predictions up to then.
     """
     compared: dict[tuple[str, str], list[InstantOutcomes]] = {}
-    for one in outcomes.of_pairs(tenant, use_case):
-        if as_of is None or one.as_of <= as_of:
-            compared.setdefault(one.versions, []).append(one)
+    for pairs in outcomes.of_pairs(tenant, use_case):
+        if as_of is None or pairs.as_of <= as_of:
+            compared.setdefault(pairs.versions, []).append(pairs)
     return [_paired(versions, compared[versions], alpha) for versions in sorted(compared)]
 
 
 def shadows(outcomes: Outcomes, tenant: TenantRef, use_case: str) -> list[dict[str, Any]]:
     """`paired_live` as rows for people."""
-    return [asdict(one) for one in paired_live(outcomes, tenant, use_case)]
+    return [asdict(live) for live in paired_live(outcomes, tenant, use_case)]
 
 
 def _paired(
     versions: tuple[str, str], known: Sequence[InstantOutcomes], alpha: float
 ) -> PairedLive:
-    gains = np.array([pair.challenger - pair.champion for one in known for pair in one.pairs])
+    gains = np.array(
+        [pair.challenger - pair.champion for outcome in known for pair in outcome.pairs]
+    )
     middle, low, high = mean_sequence(gains, 1.0, alpha)
-    instants = sorted(one.as_of for one in known)
+    instants = sorted(outcome.as_of for outcome in known)
     last = (float(middle[-1]), float(low[-1]), float(high[-1]))
     return PairedLive(*versions, len(gains), len(instants), instants[0], instants[-1], *last)
 
 
-def figures_of(found: ExperimentDecision) -> dict[str, Any]:
+def figures_of(decision: ExperimentDecision) -> dict[str, Any]:
     """The figures that a decision rests on, as the ledger keeps them."""
-    return {name: value for name, value in asdict(found).items() if name not in _NO_FIGURES}
+    return {name: value for name, value in asdict(decision).items() if name not in _NO_FIGURES}
 
 
 def reach_of(use_case: str) -> timedelta:

@@ -13,7 +13,6 @@ from include import use_cases
 from include.errors import TenantryError, UnknownNameError
 from include.handoffs import LostDays, Scored
 from include.pipeline.experiment_results import decision, figures_of, reach_of
-from include.pipeline.intervals import next_end
 from include.pipeline.outcomes import record_outcomes
 from include.pipeline.runs import Run, last_checked
 from include.registry import experiments as rules
@@ -21,6 +20,7 @@ from include.registry.conclusion import conclude, out_of_the_race
 from include.registry.experiments import Experiment
 from include.registry.policy import Policy
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import next_end
 from include.wiring import Platform
 
 log = logging.getLogger(__name__)
@@ -53,20 +53,20 @@ def look(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> Experiment 
             promotions=stores.promotions,
             experiments=stores.experiments,
         )
-    found = decision(stores.outcomes, ref, trial, run.the_use_case().reach)
-    log.info("experiment: %s/%s %s: %s", ref.id, case, trial.name, " ".join(found.reasons))
-    if found.verdict == "continue":
+    reached = decision(stores.outcomes, ref, trial, run.the_use_case().reach)
+    log.info("experiment: %s/%s %s: %s", ref.id, case, trial.name, " ".join(reached.reasons))
+    if reached.verdict == "continue":
         return trial
     return conclude(
         ref,
         trial,
-        found.verdict,
-        found.reasons,
+        reached.verdict,
+        reached.reasons,
         as_of=after,
         registry=registry,
         promotions=stores.promotions,
         experiments=stores.experiments,
-        figures=figures_of(found),
+        figures=figures_of(reached),
     )
 
 
@@ -89,7 +89,7 @@ def begin(
     _check(tenant, use_case)
     stores = platform.stores
     before = stores.experiments.history(tenant.ref, use_case)
-    ended = [one.ending.as_of for one in before if one.ending]
+    ended = [experiment.ending.as_of for experiment in before if experiment.ending]
     return rules.start(
         tenant.ref,
         use_case,
@@ -103,6 +103,7 @@ def begin(
         by=by,
         because=because,
         probabilities=use_cases.get(use_case).task == "classification",
+        timezone=tenant.timezone,
     )
 
 

@@ -6,8 +6,8 @@ import json
 
 from include import wiring
 from include.pipeline.consents import unconsented
+from include.registry.new_versions import new_version
 from include.registry.port import NewVersion
-from include.registry.stage import new_version
 from include.stage_runs import newest_training
 from include.tenants.namespace import TenantRef, is_global
 
@@ -29,14 +29,14 @@ def best_baseline(platform: wiring.Platform, owner: TenantRef, use_case: str) ->
         return None
     if is_global(owner.id) and unconsented(owner, trained.evaluation, lake):
         return None
-    baselines = [one for one in trained.candidates if one.rung == "baseline"]
+    baselines = [candidate for candidate in trained.candidates if candidate.rung == "baseline"]
     if not baselines:
         return None
     document = json.loads(lake.get(owner, trained.evaluation))
     return new_version(
         owner,
         trained,
-        max(baselines, key=lambda one: one.metric),
+        max(baselines, key=lambda candidate: candidate.metric),
         document,
         lake=lake,
         feature_fingerprint=document["feature_fingerprint"],

@@ -1,20 +1,36 @@
-"""Every stage of one interval in this process: for debugging, and as the yardstick for overhead."""
+"""Every stage of one interval, or of a use case's global models, in this process: for debugging,
+and as the yardstick for overhead.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from include import wiring
 from include.errors import UnknownNameError
 from include.handoffs import pack
 from include.pipeline import steps
+from include.pipeline.consent import reach_all
 from include.pipeline.memory import bounded_memory
-from include.pipeline.runs import Run, open_pipeline
-from include.pipeline.stages import TENANT_STAGES, USE_CASE_STAGES, Stage
+from include.pipeline.runs import Run, open_global, open_pipeline
+from include.pipeline.stages import (
+    GLOBAL_SCHEDULE,
+    GLOBAL_STAGES,
+    TENANT_STAGES,
+    USE_CASE_STAGES,
+    Stage,
+)
+from include.storage.failures import TENANT_ERRORS
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import last_tick
+from include.tenants.namespace import TenantRef
+
+Progress = Callable[[str], None]  #: told a line per stage
 
 
 def run(
@@ -22,7 +38,7 @@ def run(
     as_of: datetime,
     use_case: str | None,
     connect: wiring.Connect,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """Run the last interval that is over at `as_of`; one row per stage with its seconds.
 
@@ -32,25 +48,12 @@ def run(
     """
     if use_case is not None and use_case not in tenant.use_cases:
         raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
-    done: list[dict[str, Any]] = []
+    done = _Done(progress)
 
     def do(stage: Stage, share: Run, received: Mapping[str, Any]) -> Any:
-        began = time.perf_counter()
+        about = {"stage": stage.name, "use_case": share.use_case_name}
         with bounded_memory(f"stage {stage.name} of {tenant.id}"):
-            handoff = steps.execute(stage, share, received)
-        seconds = time.perf_counter() - began
-        done.append(
-            {
-                "stage": stage.name,
-                "use_case": share.use_case_name,
-                "seconds": round(seconds, 3),
-                "result": str(handoff),
-                "handoff": pack(handoff),
-            }
-        )
-        if progress is not None:
-            progress(f"{stage.name:11} {share.use_case_name:16} {seconds:6.2f} s  {handoff}")
-        return handoff
+            return done.timed(about, lambda: steps.execute(stage, share, received))
 
     whole = open_pipeline(tenant.id, "", start=None, end=as_of, connect=connect)
     shared: dict[str, Any] = {}
@@ -67,4 +70,89 @@ def run(
                 training_due = handoff.training_due
                 if handoff.features.rows == 0:
                     break
-    return done
+    return done.rows
+
+
+def run_global(
+    use_case: str,
+    owners: Iterable[TenantRef],
+    as_of: datetime | None,
+    *,
+    now: datetime,
+    connect: wiring.Connect,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Train a use case's global models as the DAG `global.{use_case}` does: one row per step.
+
+    Withdrawn consent comes first, then each owner of such models. What fails ends that owner's
+    steps alone: its row says why under `failed`, and the others go on.
+
+    Args:
+        as_of: the instant whose knowledge counts; the newest tick of the schedule if None.
+        progress: called with a line per step.
+    """
+    done, at = _Done(progress), as_of or last_tick(GLOBAL_SCHEDULE, "UTC", now)
+
+    def withdrawn() -> str:
+        changes = reach_all(wiring.platform(connect), [use_case])
+        told = [f"{one.tenant}: {one.outcome}" for one in changes if one.outcome != "done before"]
+        return "; ".join(told) or "nothing to withdraw"
+
+    done.tried({"stage": "consent", "owner": "", "use_case": use_case}, withdrawn)
+    for owner in owners:
+        received: dict[str, Any] = {}
+        for stage in GLOBAL_STAGES:
+            about = {"stage": stage.name, "owner": owner.id, "use_case": use_case}
+            asked = as_of is not None and not received
+            step = partial(_global_step, stage, use_case, owner, at, asked, connect, received)
+            handoff = done.tried(about, step)
+            if handoff is None:
+                break
+            received[stage.name] = handoff
+    return done.rows
+
+
+def _global_step(
+    stage: Stage,
+    use_case: str,
+    owner: TenantRef,
+    as_of: datetime,
+    asked: bool,
+    connect: wiring.Connect,
+    received: Mapping[str, Any],
+) -> Any:
+    with bounded_memory(f"stage {stage.name} of {owner.id}"):
+        share = open_global(use_case, as_of=as_of, connect=connect, owner=owner, asked=asked)
+        return steps.execute_global(stage, share, received)
+
+
+@dataclass
+class _Done:
+    """What was done, one row per step with its seconds; each is told as soon as it is over."""
+
+    progress: Progress | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def timed(self, about: Mapping[str, str], step: Callable[[], Any]) -> Any:
+        """The step's handoff."""
+        began = time.perf_counter()
+        handoff = step()
+        packed = {"handoff": None if isinstance(handoff, str) else pack(handoff)}
+        self._note(about, began, {"result": str(handoff)} | packed)
+        return handoff
+
+    def tried(self, about: Mapping[str, str], step: Callable[[], Any]) -> Any:
+        """The step's handoff; None of one that failed, whose row says why."""
+        began = time.perf_counter()
+        try:
+            return self.timed(about, step)
+        except TENANT_ERRORS as error:
+            self._note(about, began, {"result": f"failed: {error}", "failed": str(error)})
+            return None
+
+    def _note(self, about: Mapping[str, str], began: float, came_to: Mapping[str, Any]) -> None:
+        seconds = time.perf_counter() - began
+        self.rows.append({**about, "seconds": round(seconds, 3), **came_to})
+        if self.progress is not None:
+            what = about.get("owner") or about["use_case"]
+            self.progress(f"{about['stage']:11} {what:16} {seconds:6.2f} s  {came_to['result']}")

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from include.errors import IntegrityError
 from include.handoffs import LostDays, Scored, StoredObject, unpack
 from include.monitoring import live
-from include.monitoring.stage import Champion
+from include.monitoring.matured import Champion
 from include.pipeline import losses
 from include.pipeline.lookback import settle_effects
 from include.pipeline.runs import Run
@@ -83,13 +83,17 @@ def judged_on(run: Run, version: ModelVersion) -> tuple[list[datetime], tuple[Lo
         return [version.as_of], ()
     holdout = [datetime.fromisoformat(at) for at in evaluation["windows"]["holdout"]]
     lost = evaluation.get("lost", {}).get(run.tenant.id, ())
-    return holdout or [version.as_of], tuple(unpack(one) for one in lost)
+    return holdout or [version.as_of], tuple(unpack(days) for days in lost)
 
 
 def _promotion(run: Run, version: ModelVersion) -> Promotion | None:
     """The decision that made the version the champion."""
     decided = run.platform.stores.promotions.history(run.tenant.ref, run.use_case_name)
-    told = [one for one in decided if one.promoted and one.version == version.version]
+    told = [
+        decision
+        for decision in decided
+        if decision.promoted and decision.version == version.version
+    ]
     return told[-1] if told else None
 
 
@@ -115,7 +119,7 @@ def measure_matured(run: Run, scored: Scored, lost: Sequence[LostDays] = ()) -> 
     use_case, ref = run.the_use_case(), run.tenant.ref
     predictions, live_metrics = run.platform.stores.predictions, run.platform.stores.live_metrics
     history = live_metrics.history(ref, use_case.name)
-    done = sorted({one.as_of for one in history if one.as_of <= run.as_of})
+    done = sorted({metric.as_of for metric in history if metric.as_of <= run.as_of})
     if unknown := sorted({*done} - {*losses.measurable(run, done, lost)}):
         live_metrics.forget(ref, use_case.name, unknown)
     until = run.as_of - use_case.label.horizon

@@ -42,7 +42,7 @@ def past(run: Run, scored: Scored, model: Model) -> Past:
     def at(instant: datetime) -> pa.Table | None:
         if use_case.request or instant < run.tenant.history_start:
             return None
-        found = read(
+        inputs = read(
             run.tenant,
             use_case.features,
             events=scored.events,
@@ -51,10 +51,10 @@ def past(run: Run, scored: Scored, model: Model) -> Past:
             lake=run.platform.lake,
             also=event_columns(use_case),
         )
-        spine = scoring_spine(use_case, found.events, instant)
+        spine = scoring_spine(use_case, inputs.events, instant)
         if spine.num_rows == 0:
             return None
-        features = found.compute(use_case.features, Spine(spine))
+        features = inputs.compute(use_case.features, Spine(spine))
         return _with_prediction(features, model, use_case)
 
     return at
@@ -66,7 +66,7 @@ def maturity(run: Run, scored: Scored, model: Model) -> Maturity:
     reaches = reaches_of(use_case, model)
 
     def equalize(since: datetime) -> Equalized:
-        found = read(
+        inputs = read(
             run.tenant,
             use_case.features,
             events=scored.events,
@@ -76,7 +76,7 @@ def maturity(run: Run, scored: Scored, model: Model) -> Maturity:
             also=("source", *event_columns(use_case)),
         )
         vectors = lake.get_table(run.tenant.ref, scored.features)
-        return equalized(use_case, found, vectors, since, run.as_of, model)
+        return equalized(use_case, inputs, vectors, since, run.as_of, model)
 
     return Maturity(reaches, equalize)
 
@@ -104,7 +104,7 @@ def equalized(
     first = pc.min(vectors[AS_OF]).as_py() if vectors.num_rows else as_of
     before, now = (histories(inputs, at, as_of) for at in (since, first))
     reaches = reaches_of(use_case, model)
-    lengths = {name: _lengths(one, before, now) for name, one in reaches.items()}
+    lengths = {name: _lengths(reach, before, now) for name, reach in reaches.items()}
     short = shortened(inputs, first, before)
     if use_case.request:  # the same events, each with less behind it
         spine = vectors.select([*use_case.keys, AS_OF])
@@ -133,7 +133,11 @@ def settle_effects(run: Run, served: Rows, truth: pa.Table, as_of: datetime) -> 
     """Whether promoted retrains helped: the old version on the labels that have just matured."""
     use_case, ref, platform = run.the_use_case(), run.tenant.ref, run.platform
     retrains = platform.stores.retrains
-    waiting = [one for one in effects.unsettled(ref, use_case.name, retrains) if one.as_of <= as_of]
+    waiting = [
+        effect
+        for effect in effects.unsettled(ref, use_case.name, retrains)
+        if effect.as_of <= as_of
+    ]
     if not waiting:
         return
     logs = scored_before(platform.stores.stage_runs, ref, use_case.name, run.as_of)

@@ -80,9 +80,9 @@ def holding_back(
     reasons: dict[str, str] = {}
     for at, losses in reference.items():
         reaching = features_that_reach(use_case, run.tenant, (at,), losses)
-        reasons |= withheld(reaching, "the reference")
+        reasons |= withheld(reaching, "the reference", run.tenant.timezone)
     reaching = features_that_reach(use_case, run.tenant, (run.as_of,), lost)
-    reasons |= withheld(reaching, "it")
+    reasons |= withheld(reaching, "it", run.tenant.timezone)
     behind = next((reasons[name] for name in read if name in reasons), None)
     if behind is not None:
         reasons[PREDICTION] = f"a feature it is made of is not judged: {behind}"

@@ -37,8 +37,8 @@ def allowed() -> int | None:
     told = os.environ.get(VARIABLE, "").strip()
     if not told:
         return None
-    found = re.fullmatch(r"([0-9]{1,15}) ?([KMG]?)(?:i?B)?", told, re.IGNORECASE)
-    size = int(found[1]) * _UNITS[found[2].upper()] if found else 0
+    parts = re.fullmatch(r"([0-9]{1,15}) ?([KMG]?)(?:i?B)?", told, re.IGNORECASE)
+    size = int(parts[1]) * _UNITS[parts[2].upper()] if parts else 0
     if size < _LEAST:
         raise ConfigError(f"{VARIABLE} is {told[:40]!r}; it is a size such as 2G, at least 64M")
     return size
@@ -89,9 +89,9 @@ def ran_out(error: BaseException) -> bool:
 def _written() -> int:
     """Bytes of private memory that this process may write to already."""
     with suppress(OSError):
-        found = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
-        if found:
-            return int(found[1]) << 10
+        line = re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        if line:
+            return int(line[1]) << 10
     return 0
 
 

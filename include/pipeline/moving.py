@@ -4,29 +4,40 @@ The record says where the data lies and where it is going. Everything is copied 
 table versions and digests that models name stay valid, and compared; only then does the record
 name the new place, and only after that is the old copy erased. Killed anywhere, running it again
 goes on: until the record names the new place the old copy is the one that counts.
+
+Consent to pooling is a region's: what the old one's global models learnt from the tenant is
+withdrawn before the move is over.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from include import wiring
 from include.errors import ConfigError, IntegrityError, IsolationError
+from include.pipeline.consent import Withdrawals
+from include.pipeline.consents import Consents
 from include.registry import mlflow_workspace
-from include.storage import audit, ownership, rows
+from include.registry.blast_radius import ChampionChange
+from include.storage import audit, claims, ownership, rows
+from include.storage.claims import TenantOwner
 from include.storage.lake import Lake
-from include.storage.ownership import TenantOwner
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef, database, lake_prefix
 
 #: Told what is done next, in a few words.
 Progress = Callable[[str], None]
 _OLD = "leaves"  #: in an owner's details: the place whose copy is to be erased
+#: In an owner's details: since when the data lay there. No two moves of a tenant have the same.
+_SINCE = "there since"
+_MLFLOW = "MLFLOW_TRACKING_URI"  #: without it there are no models
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,8 @@ class Move:
     files: int
     bytes: int
     rows: int
+    #: What the old region's global models may not have any more, and whom that leaves without.
+    withdrawn: tuple[ChampionChange, ...] = field(default=(), compare=False)
 
     @property
     def copies_files(self) -> bool:
@@ -60,14 +73,15 @@ def plan(tenant: TenantConfig) -> Move | None:
     """
     owner = _owner(tenant)
     source, target = owner.ref, tenant.ref
-    if owner.state == "moving" and owner.target is not None and owner.target != target:
-        to = f"region {owner.target.region!r}, isolation {owner.target.isolation!r}"
-        raise ConfigError(
-            f"{tenant.id!r} is being moved to {to}, and its file says otherwise; put that into the "
-            "file, finish the move, and move it again"
-        )
-    if owner.state == "moving" and owner.target is None:  # all but the old copy's erasure is done
-        source = _left(owner)
+    if owner.state == "moving":
+        to = owner.target or owner.ref  # where everything is but the old copy's erasure is done
+        if to != target:
+            raise ConfigError(
+                f"{tenant.id!r} is being moved to region {to.region!r}, isolation "
+                f"{to.isolation!r}, and its file says otherwise; put that into the file, finish "
+                "the move, and move it again"
+            )
+        source = owner.ref if owner.target is not None else _left(owner)
     elif source == target:
         return None
     home = wiring.lake_files().root / lake_prefix(source)
@@ -94,7 +108,8 @@ def move(tenant: TenantConfig, *, by: str, progress: Progress = lambda _: None) 
             return None
         if owner.state == "active":
             _refuse_foreign(wanted, lake)
-            owner = ownership.change(owner, "moving", actor=by, target=wanted.target)
+            since = {_SINCE: owner.changed_at.isoformat()}
+            owner = ownership.change(owner, "moving", actor=by, target=wanted.target, details=since)
         if owner.target is not None:
             _copy(wanted, lake, progress)
             left = {"region": wanted.source.region, "isolation": wanted.source.isolation}
@@ -111,13 +126,47 @@ def move(tenant: TenantConfig, *, by: str, progress: Progress = lambda _: None) 
                 rows.drop_silo(wanted.source)
             else:
                 rows.erase_rows(wanted.source)
-        told = {
+        withdrawn = _withdraw(wanted, by, progress)
+        told: dict[str, object] = {
             side: {"region": ref.region, "isolation": ref.isolation}
             for side, ref in (("from", wanted.source), ("to", wanted.target))
         }
-        audit.record(GLOBAL, "tenant moved", {"tenant": tenant.id, **told}, by)
+        told |= {"tenant": tenant.id, "since": (owner.details or {}).get(_SINCE, "")}
+        audit.record(GLOBAL, "tenant moved", told, by, once=True)
         ownership.change(owner, "active", actor=by)
-        return wanted
+        return replace(wanted, withdrawn=withdrawn)
+
+
+def would_withdraw(tenant: TenantConfig) -> tuple[ChampionChange, ...]:
+    """What the move would withdraw of global models, and from whom they serve."""
+    wanted = plan(tenant)
+    if wanted is None or not wanted.copies_files or not os.environ.get(_MLFLOW):
+        return ()
+    consents = Consents.now()
+    there = {**consents.tenants, tenant.id: tenant}
+    platform = wiring.platform(wiring.connect_from_environment)
+    return _told(Withdrawals(replace(consents, tenants=there), platform, dry_run=True))
+
+
+def _withdraw(wanted: Move, by: str, progress: Progress) -> tuple[ChampionChange, ...]:
+    """Withdraw what is not consented to any more by where the record says the data lies now.
+
+    Whoever cannot be reached holds up no move: the platform's own DAG tries again every night.
+    """
+    if not wanted.copies_files or not os.environ.get(_MLFLOW):
+        return ()
+    progress(f"withdrawing what its data went into in {wanted.source.region}")
+    platform = wiring.platform(wiring.connect_from_environment)
+    done = _told(Withdrawals(Consents.now(), platform, by))
+    for one in done:
+        progress(f"  {one.tenant}/{one.use_case}: {one.outcome}, {one.reason}")
+        if not one.complete:
+            log.warning("consent has not reached %s/%s: %s", one.tenant, one.use_case, one.reason)
+    return done
+
+
+def _told(work: Withdrawals) -> tuple[ChampionChange, ...]:
+    return tuple(one for one in work.reach() if one.outcome != "done before")
 
 
 def _copy(wanted: Move, lake: Lake, progress: Progress) -> None:
@@ -131,10 +180,10 @@ def _copy(wanted: Move, lake: Lake, progress: Progress) -> None:
         rows.copy_rows(wanted.source, wanted.target)
     if wanted.copies_files:
         rows.set_region(wanted.target)
-        if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        if uri := os.environ.get(_MLFLOW):
             progress("telling MLflow")
             before, after = (
-                f"{lake.file_path(one, '').as_uri()}/" for one in (wanted.source, wanted.target)
+                f"{lake.file_path(place, '').as_uri()}/" for place in (wanted.source, wanted.target)
             )
             mlflow_workspace.readdress(uri, wanted.target, before, after)
 
@@ -142,7 +191,7 @@ def _copy(wanted: Move, lake: Lake, progress: Progress) -> None:
 def _copy_files(source: Path, target: Path) -> None:
     """Make the target hold exactly the source's files, with their times, whatever it held."""
     wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
-    for path in [one for one in target.rglob("*") if one.is_file()]:
+    for path in [path for path in target.rglob("*") if path.is_file()]:
         if path.relative_to(target) not in wanted:
             path.unlink()
     for relative in sorted(wanted):
@@ -155,11 +204,11 @@ def _copy_files(source: Path, target: Path) -> None:
         with part.open("rb") as written:
             os.fsync(written.fileno())
         part.replace(there)
-    found = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
-    both = sorted(wanted & found)
-    different = [one for one in both if _digest(source / one) != _digest(target / one)]
-    if found != wanted or different:
-        odd = sorted({*(found ^ wanted), *different})
+    copied = {path.relative_to(target) for path in target.rglob("*") if path.is_file()}
+    both = sorted(wanted & copied)
+    different = [path for path in both if _digest(source / path) != _digest(target / path)]
+    if copied != wanted or different:
+        odd = sorted({*(copied ^ wanted), *different})
         raise IntegrityError(
             f"{len(odd):,} files in {target} are not those of {source}, such as {odd[0]}; nothing "
             "was erased. Run the move again"
@@ -182,7 +231,7 @@ def _owner(tenant: TenantConfig) -> TenantOwner:
         owner = ownership.owner_of(tenant.id)
         assert owner is not None
         return owner
-    if owner.key_digest != ownership.key_digest(tenant.key) or owner.state in ("sealed", "erasing"):
+    if owner.key_digest != claims.key_digest(tenant.key) or owner.state in ("sealed", "erasing"):
         ownership.claim(tenant)  # which says why it is refused
         raise IsolationError(f"the data of {tenant.id!r} is not this file's to move")
     return owner

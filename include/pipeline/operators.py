@@ -59,9 +59,9 @@ class RetentionOperator(BaseOperator):
         from include.pipeline.retention import expire_all
 
         done = expire_all(_interval(context)[1])
-        for one in done:
-            self.log.info("retention: %s", one)
-        return [asdict(one) for one in done if one.anything]
+        for expired in done:
+            self.log.info("retention: %s", expired)
+        return [asdict(expired) for expired in done if expired.anything]
 
 
 class TaskHistoryOperator(BaseOperator):
@@ -103,10 +103,10 @@ class ConsentOperator(BaseOperator):
 
         platform = wiring.platform(through_airflow)
         cases = [self.use_case] if self.use_case else None
-        done = [asdict(one) for one in reach_all(platform, cases)]
-        for one in done:
-            self.log.info("consent: %s", one)
-        return [one for one in done if one["outcome"] != "done before"]
+        done = [asdict(effect) for effect in reach_all(platform, cases)]
+        for effect in done:
+            self.log.info("consent: %s", effect)
+        return [effect for effect in done if effect["outcome"] != "done before"]
 
 
 class DecidingOperator(BaseBranchOperator):
@@ -181,14 +181,15 @@ def _run_stage_bounded(operator: StageOperator | DecidingOperator, context: Cont
         result = steps.execute(stage, retrain, received)
     else:
         started, ended = _interval(context)
-        pipeline = runs.open_pipeline(
-            owner,
-            operator.use_case,
-            start=started,
-            end=ended,
-            report=bool(params.get("report")),
-            connect=through_airflow,
-        )
+        with _refused_for_good():
+            pipeline = runs.open_pipeline(
+                owner,
+                operator.use_case,
+                start=started,
+                end=ended,
+                report=bool(params.get("report")),
+                connect=through_airflow,
+            )
         result = steps.execute(stage, pipeline, received)
     ti.xcom_push(HANDOFF, pack(result))
     return result
@@ -234,5 +235,5 @@ def _plain(at: datetime) -> datetime:
 def _sibling(task_id: str, stage: str) -> str:
     """Id of another stage's task: in the same group, but for those that come before all groups."""
     group, dot, _ = task_id.rpartition(".")
-    before = any(stage == one.name for one in TENANT_STAGES)
+    before = any(stage == declared.name for declared in TENANT_STAGES)
     return stage if before else f"{group}{dot}{stage}"

@@ -151,25 +151,25 @@ def _pairs(
 
 
 def truth_of(
-    use_case: UseCase, events: pa.Table, found: AnsweredInstant, known_until: datetime
+    use_case: UseCase, events: pa.Table, answered: AnsweredInstant, known_until: datetime
 ) -> Truth:
     """The label of every entity that anybody answered, or what it wanted."""
-    entities = sorted({row.entity_id for row in (*found.served, *found.shadow)})
+    entities = sorted({row.entity_id for row in (*answered.served, *answered.shadow)})
     if use_case.task in ("ranking", "association"):
-        pairs = wanted_pairs(use_case, events, found.as_of, known_until)
+        pairs = wanted_pairs(use_case, events, answered.as_of, known_until)
         columns = (pairs[name].to_pylist() for name in ("entity_id", "item_id"))
         wanted = _sets(zip(*columns, strict=True))
         return {entity: wanted.get(entity, frozenset()) for entity in entities}
-    known = matured_labels(use_case, events, found.as_of, entities, known_until)
+    known = matured_labels(use_case, events, answered.as_of, entities, known_until)
     columns = (known[name].to_pylist() for name in ("entity_id", "label"))
     return {entity: label for entity, label in zip(*columns, strict=True) if label is not None}
 
 
 def _sets(pairs: Iterable[tuple[str, str]]) -> dict[str, Set[str]]:
-    found: dict[str, set[str]] = {}
+    items_by_owner: dict[str, set[str]] = {}
     for owner, item in pairs:
-        found.setdefault(owner, set()).add(item)
-    return dict(found)
+        items_by_owner.setdefault(owner, set()).add(item)
+    return dict(items_by_owner)
 
 
 def _by_entity(rows: Rows) -> dict[str, list[Prediction]]:

@@ -24,7 +24,7 @@ from include.pipeline.operators import (
     RetentionOperator,
     TaskHistoryOperator,
 )
-from include.pipeline.stages import GLOBAL_STAGES
+from include.pipeline.stages import GLOBAL_SCHEDULE, GLOBAL_STAGES
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import (
     CONSENT_DAG,
@@ -36,7 +36,6 @@ from include.tenants.namespace import (
 )
 from include.tenants.pooling import shared_use_cases
 
-_GLOBAL_SCHEDULE: Final = "0 5 1 * *"
 _RETENTION_SCHEDULE: Final = "0 2 * * *"
 _CONSENT_SCHEDULE: Final = "0 1 * * *"
 
@@ -44,16 +43,16 @@ _CONSENT_SCHEDULE: Final = "0 1 * * *"
 def platform_dags(wanted: str | None) -> list[DAG]:
     """All of them, or only the one that is wanted (when a task is about to run)."""
     builders = {RETENTION_DAG: _retention, CONSENT_DAG: _consent}
-    found = [build() for name, build in builders.items() if wanted in (None, name)]
+    dags = [build() for name, build in builders.items() if wanted in (None, name)]
     if wanted is not None and split_dag_id(wanted)[0] != GLOBAL.id:
-        return found
+        return dags
     with garbage_uncollected():
-        found += [
+        dags += [
             _global(name, pools)
             for name, pools in sorted(shared_use_cases(read_fleet().tenants.values()).items())
             if wanted in (None, global_dag_id(name))
         ]
-    return found
+    return dags
 
 
 def _retention() -> DAG:
@@ -122,7 +121,7 @@ def _global(use_case: str, pools: Mapping[TenantRef, Sequence[TenantConfig]]) ->
         global_dag_id(use_case),
         description=f"Global {use_case} models",
         doc_md=_global.__doc__,
-        schedule=CronDataIntervalTimetable(_GLOBAL_SCHEDULE, "UTC"),
+        schedule=CronDataIntervalTimetable(GLOBAL_SCHEDULE, "UTC"),
         start_date=min(tenant.history_start for tenant in members),
         end_date=None if None in ends else max(end for end in ends if end),
         catchup=False,

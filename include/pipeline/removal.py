@@ -26,8 +26,8 @@ from include.errors import (
 from include.pipeline import consent, task_history
 from include.pipeline.retention import is_platforms
 from include.registry import mlflow_workspace
-from include.storage import audit, ownership, rows
-from include.storage.ownership import TenantOwner
+from include.storage import audit, claims, ownership, rows
+from include.storage.claims import TenantOwner
 from include.storage.places import lake_place
 from include.tenants import yaml_text
 from include.tenants.loader import load_fleet, load_tenant, tenants_folder
@@ -72,13 +72,13 @@ def inventory(tenant_id: str) -> Inventory:
         UnknownNameError: there is nothing of that name.
     """
     _check(tenant_id)
-    owner, found = ownership.owner_of(tenant_id), _places(tenant_id)
+    owner, homes = ownership.owner_of(tenant_id), _places(tenant_id)
     amounts: list[Amount] = []
     unknown: list[str] = []
     counters: dict[str, Callable[[], list[Amount]]] = {
         "lake": lambda: _lake_amounts(tenant_id),
-        "Postgres": lambda: _row_amounts(found),
-        "MLflow": lambda: _model_amounts(found),
+        "Postgres": lambda: _row_amounts(homes),
+        "MLflow": lambda: _model_amounts(homes),
         "task logs": lambda: _log_amounts(tenant_id),
         "Airflow": lambda: _run_amounts(tenant_id),
     }
@@ -92,7 +92,7 @@ def inventory(tenant_id: str) -> Inventory:
         known = {*load_fleet(tenants_folder(), use_cases.names()).tenants, *ownership.owners()}
         raise UnknownNameError("tenant", tenant_id, known, "files, records, lake or databases")
     state = owner.state if owner is not None else ""
-    return Inventory(tenant_id, state, tuple(found), tuple(amounts), tuple(unknown))
+    return Inventory(tenant_id, state, tuple(homes), tuple(amounts), tuple(unknown))
 
 
 def remove(
@@ -151,7 +151,7 @@ def unseal(tenant_id: str, *, by: str) -> TenantOwner:
         finally:
             if part != path:
                 part.unlink(missing_ok=True)
-        if tenant.id == tenant_id and ownership.key_digest(tenant.key) == owner.key_digest:
+        if tenant.id == tenant_id and claims.key_digest(tenant.key) == owner.key_digest:
             active = ownership.change(owner, "active", actor=by)
             if part != path:
                 path.replace(path.with_name(path.name.removesuffix(_SEALED)))
@@ -167,7 +167,7 @@ def unseal(tenant_id: str, *, by: str) -> TenantOwner:
 def files_of(tenant_id: str) -> list[Path]:
     """Files of the folder that are, or were before they were sealed, the tenant's."""
     line = re.compile(rf"""^["']?id["']?\s*:\s*["']?{re.escape(tenant_id)}["']?\s*(#.*)?$""", re.M)
-    found: list[Path] = []
+    files: list[Path] = []
     for path in sorted(tenants_folder().iterdir()):
         plain = path.name.removesuffix(_SEALED)
         if not plain.endswith((".yaml", ".yml")) or not path.is_file():
@@ -175,8 +175,8 @@ def files_of(tenant_id: str) -> list[Path]:
         text = path.read_bytes()[:100_000].decode("utf-8", "replace")
         named = Path(plain).stem == tenant_id and "id:" not in text
         if named or line.search(text) or _id_in(text) == tenant_id:
-            found.append(path)
-    return found
+            files.append(path)
+    return files
 
 
 def _id_in(text: str) -> object:
@@ -190,7 +190,7 @@ def _id_in(text: str) -> object:
 
 def _erase(owner: TenantOwner, there: Inventory, by: str, progress: Progress) -> TenantOwner:
     tenant_id, lake = owner.tenant, wiring.lake()
-    counted = {f"{one.place}: {one.unit}": one.count for one in there.amounts}
+    counted = {f"{amount.place}: {amount.unit}": amount.count for amount in there.amounts}
     if owner.state != "erasing":
         owner = ownership.change(owner, "erasing", actor=by, details={"erased": counted})
     for path in files_of(tenant_id):
@@ -260,7 +260,7 @@ def _recorded(tenant_id: str, there: Inventory, by: str) -> TenantOwner:
         return owner
     tenant = load_fleet(tenants_folder(), use_cases.names()).tenants.get(tenant_id)
     if tenant is not None:
-        key = ownership.key_digest(tenant.key)
+        key = claims.key_digest(tenant.key)
         return ownership.enter(tenant.ref, key, "active", actor=by)
     place = there.places[0] if there.places else TenantRef(tenant_id, "unknown", "pool")
     return ownership.enter(place, "", "sealed", actor=by)
@@ -268,12 +268,12 @@ def _recorded(tenant_id: str, there: Inventory, by: str) -> TenantOwner:
 
 def _places(tenant_id: str) -> list[TenantRef]:
     """Everywhere that data may lie: by the folders, the databases and the record."""
-    found = ownership.places(tenant_id)
+    homes = ownership.places(tenant_id)
     owner = ownership.owner_of(tenant_id)
     for known in (owner.ref, owner.target) if owner and owner.state != "erased" else ():
-        if known is not None and known not in found:
-            found.append(known)
-    return found
+        if known is not None and known not in homes:
+            homes.append(known)
+    return homes
 
 
 def _lake_amounts(tenant_id: str) -> list[Amount]:
@@ -291,12 +291,12 @@ def _lake_amounts(tenant_id: str) -> list[Amount]:
     return [Amount(name, files, "files", size) for name, (files, size) in sorted(totals.items())]
 
 
-def _row_amounts(found: list[TenantRef]) -> list[Amount]:
-    databases = {database(one): one for one in found}
-    if found:
-        pool = TenantRef(found[0].id, found[0].region, "pool")
+def _row_amounts(homes: list[TenantRef]) -> list[Amount]:
+    databases = {database(home): home for home in homes}
+    if homes:
+        pool = TenantRef(homes[0].id, homes[0].region, "pool")
         databases[database(pool)] = pool
-    silos = {database(TenantRef(one, "unknown", "silo")) for one in ownership.silos()}
+    silos = {database(TenantRef(tenant_id, "unknown", "silo")) for tenant_id in ownership.silos()}
     return [
         Amount(f"{name}: {table}", count, "rows")
         for name, ref in sorted(databases.items())
@@ -305,13 +305,13 @@ def _row_amounts(found: list[TenantRef]) -> list[Amount]:
     ]
 
 
-def _model_amounts(found: list[TenantRef]) -> list[Amount]:
+def _model_amounts(homes: list[TenantRef]) -> list[Amount]:
     uri = os.environ.get("MLFLOW_TRACKING_URI")
-    if not uri or not found:
+    if not uri or not homes:
         return []
-    versions, runs = mlflow_workspace.count(uri, found[0])
+    versions, runs = mlflow_workspace.count(uri, homes[0])
     told = (Amount("MLflow", versions, "model versions"), Amount("MLflow", runs, "runs"))
-    return [one for one in told if one.count]
+    return [amount for amount in told if amount.count]
 
 
 def _log_amounts(tenant_id: str) -> list[Amount]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final
 
@@ -22,12 +22,18 @@ from include.stores import Stores
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet
 from include.tenants.namespace import dag_id
+from include.wall_clock import local_day
 
 log = logging.getLogger(__name__)
 
 
-def fleet_status(fleet: Fleet, stores: Stores, airflow_url: str = "") -> list[dict[str, Any]]:
+def fleet_status(
+    fleet: Fleet, stores: Stores, airflow_url: str = "", *, refused: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """One row per tenant and use case; a tenant whose database cannot be read says so in its row.
+
+    Args:
+        refused: ids of those whose data is not to be read where their files say that it lies.
 
     Raises:
         UnavailableError: not one tenant's database answers.
@@ -36,15 +42,17 @@ def fleet_status(fleet: Fleet, stores: Stores, airflow_url: str = "") -> list[di
     errors: list[UnavailableError] = []
     for tenant in fleet.tenants.values():
         for use_case in tenant.use_cases:
+            unavailable = {"tenant": tenant.id, "use_case": use_case, "champion": "unavailable"}
+            if tenant.id in refused:
+                rows.append({**_EMPTY, **unavailable})
+                continue
             try:
                 rows.append(_status(tenant, use_case, stores, airflow_url))
             except (*TENANT_ERRORS, OSError) as error:
                 log.warning("status of %s/%s: %s", tenant.id, use_case, error)
                 if isinstance(error, UnavailableError):
                     errors.append(error)
-                rows.append(
-                    {**_EMPTY, "tenant": tenant.id, "use_case": use_case, "champion": "unavailable"}
-                )
+                rows.append({**_EMPTY, **unavailable})
     if errors and len(errors) == len(rows):
         raise errors[0]
     return rows
@@ -75,13 +83,13 @@ def _recorded(
         raise UnknownNameError("use case", use_case, tenant.use_cases, f"tenant {tenant.id}")
     lake = wiring.lake_files()
     decided = stores.promotions.history(tenant.ref, use_case)
-    facts = lifecycle.facts_of(decided)
+    facts = lifecycle.facts_of(decided, tenant.timezone)
     if facts.held and all(
-        one.closed_at for one in suspected(stores.incidents, tenant.ref, use_case)
+        incident.closed_at for incident in suspected(stores.incidents, tenant.ref, use_case)
     ):
         facts = replace(facts, held="")  # somebody has answered
     stage = lifecycle.stage_of(facts)
-    found: dict[str, list[dict[str, Any]]] = {
+    recorded: dict[str, list[dict[str, Any]]] = {
         "stage": [
             {
                 "stage": stage.name.replace("_", " "),
@@ -91,17 +99,19 @@ def _recorded(
         ],
         "promotions": [
             {
-                "as_of": one.as_of,
-                "trigger": one.trigger,
-                "decision": _told(one),
-                "rung": one.rung,
-                "by": one.actor,
-                "reasons": list(one.reasons),
+                "as_of": decision.as_of,
+                "trigger": decision.trigger,
+                "decision": _told(decision),
+                "rung": decision.rung,
+                "by": decision.actor,
+                "reasons": list(decision.reasons),
             }
-            for one in decided
+            for decision in decided
         ],
         "drift_verdicts": [_verdict(v) for v in stores.drift.verdicts(tenant.ref, use_case)],
-        "retrains": [_retrain(r) for r in stores.retrains.history(tenant.ref, use_case)],
+        "retrains": [
+            _retrain(r, tenant.timezone) for r in stores.retrains.history(tenant.ref, use_case)
+        ],
         "live_metrics": [
             {
                 "as_of": live.as_of,
@@ -124,19 +134,23 @@ def _recorded(
             for incident in stores.incidents.about(tenant.ref, use_case)
         ],
     }
-    for row in (*found["drift_verdicts"], *found["quality"]):
+    for row in (*recorded["drift_verdicts"], *recorded["quality"]):
         if row["report_path"]:
             row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
-    return found
+    return recorded
 
 
-def _told(one: Promotion) -> str:
+def _told(promotion: Promotion) -> str:
     """A decision in a few words."""
-    if one.promoted and not one.version:
-        return f"nothing serves; withdrew {', '.join(one.withdrawn)}"
-    if one.promoted:
-        return f"{'promoted' if one.trained else 'back to'} {one.version}"
-    return f"withdrew {', '.join(one.withdrawn)}" if one.withdrawn else f"kept {one.version}"
+    if promotion.promoted and not promotion.version:
+        return f"nothing serves; withdrew {', '.join(promotion.withdrawn)}"
+    if promotion.promoted:
+        return f"{'promoted' if promotion.trained else 'back to'} {promotion.version}"
+    return (
+        f"withdrew {', '.join(promotion.withdrawn)}"
+        if promotion.withdrawn
+        else f"kept {promotion.version}"
+    )
 
 
 def _verdict(verdict: DriftVerdict) -> dict[str, Any]:
@@ -150,7 +164,7 @@ def _verdict(verdict: DriftVerdict) -> dict[str, Any]:
     }
 
 
-def _retrain(request: RetrainRequest) -> dict[str, Any]:
+def _retrain(request: RetrainRequest, timezone: str) -> dict[str, Any]:
     return {
         "as_of": request.as_of,
         "decision": request.decision,
@@ -158,7 +172,7 @@ def _retrain(request: RetrainRequest) -> dict[str, Any]:
         "state": request.state,
         "outcome": request.outcome,
         "outcome_details": request.outcome_details,
-        "effect": str(request.effect or ""),
+        "effect": request.effect.told(timezone) if request.effect else "",
     }
 
 
@@ -178,14 +192,16 @@ def _status(
 ) -> dict[str, Any]:
     decided = stores.promotions.history(tenant.ref, use_case)
     champion = stores.promotions.champion_at(tenant.ref, use_case)
-    found = _recorded(tenant, use_case, stores)
+    recorded = _recorded(tenant, use_case, stores)
     verdicts, retrains, live = (
-        found[name] for name in ("drift_verdicts", "retrains", "live_metrics")
+        recorded[name] for name in ("drift_verdicts", "retrains", "live_metrics")
     )
     metric, baseline = _figures(decided, champion)
     on_trial = _on_trial(stores.experiments.history(tenant.ref, use_case))
-    asked = [one for one in retrains if one["decision"] == "retrain"]
-    incidents = [one["kind"] for one in found["incidents"] if one["closed_at"] is None]
+    asked = [retrain for retrain in retrains if retrain["decision"] == "retrain"]
+    incidents = [
+        incident["kind"] for incident in recorded["incidents"] if incident["closed_at"] is None
+    ]
     return {
         "tenant": tenant.id,
         "use_case": use_case,
@@ -194,15 +210,18 @@ def _status(
         "baseline": baseline,
         "live": _live(live),
         "drift": ", ".join(dict.fromkeys([*(v["verdict"] for v in verdicts[-1:]), *incidents])),
-        "retrains": _retrains(asked),
+        "retrains": _retrains(asked, tenant.timezone),
         "online": _online(tenant, use_case, stores.online),
         "link": f"{airflow_url}/dags/{dag_id(tenant.id, 'pipeline')}" if airflow_url else "",
     }
 
 
-def _retrains(asked: Sequence[Mapping[str, Any]]) -> str:
+def _retrains(asked: Sequence[Mapping[str, Any]], timezone: str) -> str:
     """The newest ones: a day tells which only within a year."""
-    newest = [f"{one['as_of']:%m-%d} {one['outcome'] or one['state']}" for one in asked[-_NEWEST:]]
+    newest = [
+        f"{local_day(retrain['as_of'], timezone)[5:]} {retrain['outcome'] or retrain['state']}"
+        for retrain in asked[-_NEWEST:]
+    ]
     earlier = len(asked) - len(newest)
     return "; ".join([*([f"{earlier} earlier"] if earlier else []), *newest])
 
@@ -212,15 +231,15 @@ def _online(tenant: TenantConfig, use_case: str, online: OnlineStore) -> str:
     views = [view for view in use_cases.get(use_case).features.views if view.ttl is not None]
     if not views:
         return ""
-    there = {(one.view, one.fingerprint): one.watermark for one in online.freshness(tenant.ref)}
+    there = {(view.view, view.fingerprint): view.watermark for view in online.freshness(tenant.ref)}
     marks = [there[key] for view in views if (key := (view.name, view.fingerprint)) in there]
-    until = f" to {min(marks):%Y-%m-%d}" if marks else ""
+    until = f" to {local_day(min(marks), tenant.timezone)}" if marks else ""
     return f"{len(marks)} of {len(views)} views{until}"
 
 
 def _live(measured: Sequence[Mapping[str, Any]]) -> str:
     """The newest predictions whose labels have matured: the model's metric, and its baseline's."""
-    newest = next((one for one in reversed(measured) if one["value"] is not None), None)
+    newest = next((metric for metric in reversed(measured) if metric["value"] is not None), None)
     if newest is None:
         return ""
     against = "" if newest["baseline"] is None else f" vs {newest['baseline']:.3f}"
@@ -231,9 +250,9 @@ def _named(decided: Sequence[Promotion], champion: Promotion | None) -> str:
     if champion is None:
         return "none yet"
     names = {
-        one["digest"]: one["name"]
+        candidate["digest"]: candidate["name"]
         for decision in decided
-        for one in decision.evidence["candidates"]
+        for candidate in decision.evidence["candidates"]
     }
     return f"{champion.version} {champion.rung}/{names.get(champion.digest, '?')}"
 
@@ -250,7 +269,7 @@ def _figures(decided: Sequence[Promotion], champion: Promotion | None) -> tuple[
     """The champion's and the best baseline's metric on the newest window both were measured on."""
     if champion is None:
         return "", ""
-    for decision in reversed([one for one in decided if one.trained]):
+    for decision in reversed([decision for decision in decided if decision.trained]):
         evidence = decision.evidence
         measured: list[Mapping[str, Any]] = [*evidence["candidates"]]
         if evidence["incumbent"]:

@@ -17,9 +17,10 @@ from include import use_cases, wiring
 from include.errors import TenantryError
 from include.pipeline.task_history import AirflowRuns, expire_logs, kept
 from include.registry.mlflow_workspace import folders_in_force
-from include.storage import ownership
+from include.storage import claims, ownership
+from include.storage.claims import TenantOwner
 from include.storage.lake import Lake
-from include.storage.ownership import SYSTEM, TenantOwner
+from include.storage.ownership import SYSTEM
 from include.storage.retention import Expired, expire_of
 from include.storage.scratch import sweep
 from include.tenants.config import Retention
@@ -32,7 +33,7 @@ _RETENTION: Final = "retention"  #: in an owner's details
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of whose data is to be forgotten."""
+    """The tenants and owners whose data is to be forgotten, as files and records know them."""
 
     lake: Lake
     fleet: Fleet
@@ -42,7 +43,7 @@ class _Known:
         """Of the tenant's file, where the data is its own, else as the file last said."""
         tenant, owner = self.fleet.tenants.get(tenant_id), self.owners.get(tenant_id)
         if tenant is not None and (
-            owner is None or owner.key_digest == ownership.key_digest(tenant.key)
+            owner is None or owner.key_digest == claims.key_digest(tenant.key)
         ):
             return tenant.retention
         told = (owner.details or {}).get(_RETENTION) if owner is not None else None
@@ -73,14 +74,14 @@ def expire_all(at: datetime) -> list[Expired]:
     attempt("the record of owners", lambda: _remember(known))
     done: list[Expired] = []
     for ref in refs(known.lake, fleet, known.owners):
-        found = attempt(ref.id, lambda ref=ref: _expire(ref, known, at))  # type: ignore[misc]
-        if found is not None:
-            done.append(found)
+        expired = attempt(ref.id, lambda ref=ref: _expire(ref, known, at))  # type: ignore[misc]
+        if expired is not None:
+            done.append(expired)
     attempt("what killed tasks left behind", sweep)
     for owner in _platforms(known.lake):
-        found = attempt(owner.id, lambda one=owner: _expire_platform(known, one, at))  # type: ignore[misc]
-        if found is not None:
-            done.append(found)
+        expired = attempt(owner.id, lambda one=owner: _expire_platform(known, one, at))  # type: ignore[misc]
+        if expired is not None:
+            done.append(expired)
     if failed:
         raise TenantryError("retention was not applied to " + "; ".join(failed))
     return done
@@ -103,23 +104,23 @@ def expire_task_history(at: datetime) -> dict[str, int]:
 def refs(lake: Lake, fleet: Fleet, owners: Mapping[str, TenantOwner]) -> list[TenantRef]:
     """Wherever there is, or may be, data of a tenant: files, records, folders and databases."""
     silos = set(ownership.silos())
-    found = {  # who never ran has no database yet
-        one.ref
-        for one in fleet.tenants.values()
-        if one.id in owners or one.isolation == "pool" or one.id in silos
+    homes = {  # who never ran has no database yet
+        tenant.ref
+        for tenant in fleet.tenants.values()
+        if tenant.id in owners or tenant.isolation == "pool" or tenant.id in silos
     }
-    found |= {one.ref for one in owners.values() if one.state != "erased"}
-    found |= {one.target for one in owners.values() if one.target is not None}
+    homes |= {owner.ref for owner in owners.values() if owner.state != "erased"}
+    homes |= {owner.target for owner in owners.values() if owner.target is not None}
     for region, tenant_id in lake.folders():
         isolation = "silo" if tenant_id in silos else "pool"
-        if not any((one.id, one.region) == (tenant_id, region) for one in found):
-            found.add(TenantRef(tenant_id, region, isolation))
-    for tenant_id in silos - {one.id for one in found if one.isolation == "silo"}:
+        if not any((home.id, home.region) == (tenant_id, region) for home in homes):
+            homes.add(TenantRef(tenant_id, region, isolation))
+    for tenant_id in silos - {home.id for home in homes if home.isolation == "silo"}:
         regions = lake.regions(tenant_id) or ["unknown"]
-        found.add(TenantRef(tenant_id, regions[0], "silo"))
+        homes.add(TenantRef(tenant_id, regions[0], "silo"))
     return sorted(
-        (one for one in found if not is_platforms(one.id)),
-        key=lambda one: (one.id, one.region, one.isolation),
+        (home for home in homes if not is_platforms(home.id)),
+        key=lambda home: (home.id, home.region, home.isolation),
     )
 
 
@@ -164,10 +165,10 @@ def _expire(ref: TenantRef, known: _Known, at: datetime) -> Expired:
 
 def _expire_platform(known: _Known, owner: TenantRef, at: datetime) -> Expired:
     """The platform's folders hold rows of tenants, for as long as the strictest of them says."""
-    everybody = [known.retention(one) for one in {*known.fleet.tenants, *known.owners}]
+    everybody = [known.retention(tenant_id) for tenant_id in {*known.fleet.tenants, *known.owners}]
     strictest = Retention(
-        events=min((one.events for one in everybody), default=Retention().events),
-        predictions=min((one.predictions for one in everybody), default=Retention().predictions),
+        events=min((kept.events for kept in everybody), default=Retention().events),
+        predictions=min((kept.predictions for kept in everybody), default=Retention().predictions),
     )
     return expire_of(owner, strictest, at, known.lake, running=True, in_force=_in_force(owner))
 
@@ -179,7 +180,7 @@ def _platforms(lake: Lake) -> list[TenantRef]:
         for region, name in lake.folders()
         if name == GLOBAL.id and region != GLOBAL.region
     }
-    return [GLOBAL, *sorted(regional | lake.global_owners(), key=lambda one: (one.id, one.region))]
+    return [GLOBAL, *sorted(regional | lake.global_owners(), key=lambda ref: (ref.id, ref.region))]
 
 
 def is_platforms(owner_id: str) -> bool:
@@ -201,7 +202,7 @@ def _remember(known: _Known) -> None:
             owner is not None
             and owner.state == "active"
             and (owner.details or {}).get(_RETENTION) != told
-            and ownership.decide_claim(tenant.ref, tenant.key, owner).granted
+            and claims.decide_claim(tenant.ref, tenant.key, owner).granted
         ):
             ownership.change(owner, "active", actor=owner.actor, details={_RETENTION: told})
 

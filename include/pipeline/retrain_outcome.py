@@ -8,6 +8,7 @@ from include.errors import TenantryError
 from include.handoffs import FeaturesBuilt, Registered
 from include.pipeline.runs import Run
 from include.registry.promotions import Promotion
+from include.wall_clock import local
 
 
 def record_outcome(
@@ -27,9 +28,10 @@ def record_outcome(
         return _untrained(run)
     if decided is None:
         retrains.finish(ref, use_case.name, run.as_of, "failed")
+        at = local(run.as_of, run.tenant.timezone)
         raise TenantryError(
-            f"the retrain of {run.tenant.id}/{use_case.name} as of {run.as_of} ended without a "
-            "decision; its failed task's log says why"
+            f"the retrain of {run.tenant.id}/{use_case.name} as of {at} "
+            "ended without a decision; its failed task's log says why"
         )
     before, after = _before_and_after(decided)
     retrains.finish(
@@ -49,9 +51,10 @@ def record_outcome(
 def _untrained(run: Run) -> Registered:
     """Close the request of a retrain that found nobody to train on: who serves goes on serving."""
     ref, case = run.tenant.ref, run.use_case_name
+    at = local(run.as_of, run.tenant.timezone)
     reason = (
-        f"Nobody was active in the window before {run.as_of:%Y-%m-%d %H:%M}, so there was nothing "
-        "to train on or to score; what serves stays."
+        f"Nobody was active in the window before {at}, so there was nothing to train on or to "
+        "score; what serves stays."
     )
     serving = run.platform.stores.promotions.champion_at(ref, case, run.as_of)
     version = serving.version if serving else ""
@@ -74,5 +77,5 @@ def _before_and_after(decided: Promotion) -> tuple[float | None, float | None]:
     evidence: dict[str, Any] = dict(decided.evidence)
     incumbent = evidence.get("incumbent") or {}
     measured = [*evidence["candidates"], *([incumbent] if incumbent else [])]
-    after = [one["value"] for one in measured if one["digest"] == decided.digest]
+    after = [metric["value"] for metric in measured if metric["digest"] == decided.digest]
     return incumbent.get("value"), next((value for value in after if value is not None), None)

@@ -15,15 +15,16 @@ from include import use_cases, wiring
 from include.errors import ConfigError, UnknownNameError
 from include.features.reach import retention_problems
 from include.handoffs import Interval
-from include.pipeline.intervals import last_interval
 from include.pipeline.neighbours import readable
 from include.stage_runs import StageRuns
 from include.storage import ownership
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import last_interval
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.use_cases.declaration import UseCase
 from include.use_cases.losses import absent_is_unknown
+from include.wall_clock import PLATFORM, local
 
 log = logging.getLogger(__name__)
 #: By how much the clocks of two machines may differ.
@@ -112,8 +113,9 @@ def open_pipeline(
         interval = Interval(start, end)
     until = tenant.history_until
     if until is not None and interval.start >= until:
+        first, last = (local(at, tenant.timezone) for at in (interval.start, interval.end))
         raise ConfigError(
-            f"the interval {interval.start:%Y-%m-%d} to {interval.end:%Y-%m-%d} lies after "
+            f"the interval {first} to {last} lies after "
             f"{tenant.id}'s last day, {tenant.until}; choose an earlier logical date, or change "
             "`until` in the tenant's file"
         )
@@ -176,16 +178,17 @@ def _check_instant(
     platform: wiring.Platform,
 ) -> None:
     """Refuse a retrain of which it is clear before it starts that there is nothing to train on."""
-    what = f"no retrain of {tenant.id}/{use_case} as of {_shown(as_of)}"
-    instead = f"leave `as_of` empty for the last load, {_shown(loaded)}"
+    zone = tenant.timezone
+    what = f"no retrain of {tenant.id}/{use_case} as of {local(as_of, zone)}"
+    instead = f"leave `as_of` empty for the last load, {local(loaded, zone)}"
     if as_of > loaded:
         raise ConfigError(
-            f"{what}: data is loaded up to {_shown(loaded)}, and of later instants nothing is "
+            f"{what}: data is loaded up to {local(loaded, zone)}, and of later instants nothing is "
             f"known; choose an earlier one, {instead}, or run the pipeline first"
         )
     if not _known_by(tenant.ref, as_of, platform):
         first = _first_known(tenant.ref, platform)
-        known = f"the first was known at {_shown(first)}" if first else "nor later, so far"
+        known = f"the first was known at {local(first, zone)}" if first else "nor later, so far"
         raise ConfigError(
             f"{what}: of {tenant.id} no event was known by then, {known}; choose a later one, or "
             f"{instead}"
@@ -195,7 +198,7 @@ def _check_instant(
 def _check_global_instant(
     members: Sequence[TenantConfig], use_case: str, as_of: datetime, platform: wiring.Platform
 ) -> None:
-    what = f"no training of the global model of {use_case} as of {_shown(as_of)}"
+    what = f"no training of the global model of {use_case} as of {local(as_of, PLATFORM)}"
     if as_of > datetime.now(UTC) + _CLOCKS:
         raise ConfigError(f"{what}: that is to come; choose an earlier one, or leave it empty")
     whole = readable(members, ("events",), platform.lake, as_of, platform.stores.incidents)
@@ -220,10 +223,6 @@ def _first_known(owner: TenantRef, platform: wiring.Platform) -> datetime | None
         pc.if_else(pc.greater(happened, known), happened, known)
     ).as_py()
     return first
-
-
-def _shown(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def open_global(

@@ -32,10 +32,10 @@ def in_force(
         IntegrityError: it is not what the ledger promoted.
     """
     promotions = platform.stores.promotions
-    found = promotions.champion_at(owner, use_case, as_of)
-    if found is None:
+    champion = promotions.champion_at(owner, use_case, as_of)
+    if champion is None:
         return None
-    registered = recorded.promoted(owner, found, platform.registry)
+    registered = recorded.promoted(owner, champion, platform.registry)
     if lost_for_good(registered, platform.registry, promotions):
         return None
     return registered, from_bytes(platform.registry.artifact(owner, registered))
@@ -71,7 +71,7 @@ def shared_catalogue(run: Run, events: pa.Table, attributes: TableVersion) -> tu
     if trained is None:
         return ()
     evaluation = json.loads(run.platform.lake.get(owner, trained.evaluation))
-    if not {one["tenant"] for one in evaluation["tables"]} <= run.consenting(owner):
+    if not {table["tenant"] for table in evaluation["tables"]} <= run.consenting(owner):
         return ()
     facts = run.platform.lake.read(
         run.tenant.ref,

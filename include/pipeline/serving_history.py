@@ -35,17 +35,17 @@ def serving_history(
     Args:
         day: a day of the data's time, in `timezone`.
     """
-    found = periods(promotions.history(owner, use_case))
+    served = periods(promotions.history(owner, use_case))
     tried = experiments.history(owner, use_case)
     if day is not None:
         start, end = _bounds(day, timezone)
-        found = within(found, start, end)
-        tried = [one for one in tried if one.overlaps(start, end)]
-    cards = {one.decision.version: _card(owner, one.decision, records) for one in found}
+        served = within(served, start, end)
+        tried = [experiment for experiment in tried if experiment.overlaps(start, end)]
+    cards = {period.decision.version: _card(owner, period.decision, records) for period in served}
     return [
-        _row(use_case, one, cards[one.decision.version])
-        | {"experiments": [_tried(t) for t in tried if t.overlaps(one.since, one.until)]}
-        for one in found
+        _row(use_case, period, cards[period.decision.version])
+        | {"experiments": [_tried(t) for t in tried if t.overlaps(period.since, period.until)]}
+        for period in served
     ]
 
 
@@ -75,66 +75,67 @@ def card_document(
     """The version's card with what the ledger knows of it: decisions, and when it served."""
     decided = promotions.history(owner, version.use_case)
     about = [
-        one
-        for one in decided
-        if version.version in (one.version, one.incumbent_version, one.evidence.get("challenger"))
-        or version.version in one.withdrawn
+        decision
+        for decision in decided
+        if version.version
+        in (decision.version, decision.incumbent_version, decision.evidence.get("challenger"))
+        or version.version in decision.withdrawn
     ]
-    served = [one for one in periods(decided) if one.decision.version == version.version]
+    served = [period for period in periods(decided) if period.decision.version == version.version]
     return {
         **json.loads(records.card(owner, version)),
         "version": version.version,
         "digest": version.digest,
         "served": [
             {
-                "since": one.since.isoformat(),
-                "until": one.until.isoformat() if one.until else None,
-                "actor": one.decision.actor,
+                "since": period.since.isoformat(),
+                "until": period.until.isoformat() if period.until else None,
+                "actor": period.decision.actor,
             }
-            for one in served
+            for period in served
         ],
-        "decisions": [_decision(one) for one in about],
+        "decisions": [_decision(decision) for decision in about],
     }
 
 
-def _row(use_case: str, one: Period, card: Mapping[str, Any]) -> dict[str, Any]:
+def _row(use_case: str, period: Period, card: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "use_case": use_case,
-        "version": one.decision.version,
+        "version": period.decision.version,
         "model": f"{card['rung']}/{card['name']}",
-        "since": one.since,
-        "until": one.until,
-        **_decision(one.decision),
-        "digest": one.decision.digest,
+        "since": period.since,
+        "until": period.until,
+        **_decision(period.decision),
+        "digest": period.decision.digest,
         "trained_on": trained_on(card),
     }
 
 
-def _tried(one: Experiment) -> dict[str, Any]:
+def _tried(experiment: Experiment) -> dict[str, Any]:
     return {
-        "experiment": one.name,
-        "challenger": one.challenger,
-        "share": one.policy.share,
-        "since": one.started_as_of,
-        "until": one.ending.as_of if one.ending else None,
+        "experiment": experiment.name,
+        "challenger": experiment.challenger,
+        "share": experiment.policy.share,
+        "since": experiment.started_as_of,
+        "until": experiment.ending.as_of if experiment.ending else None,
     }
 
 
-def _decision(one: Promotion) -> dict[str, Any]:
+def _decision(promotion: Promotion) -> dict[str, Any]:
     return {
-        "as_of": one.as_of.isoformat(),
-        "trigger": one.trigger,
-        "promoted": one.promoted,
-        "actor": one.actor,
-        "decided_at": one.decided_at.isoformat() if one.decided_at else None,
-        "reasons": list(one.reasons),
+        "as_of": promotion.as_of.isoformat(),
+        "trigger": promotion.trigger,
+        "promoted": promotion.promoted,
+        "actor": promotion.actor,
+        "decided_at": promotion.decided_at.isoformat() if promotion.decided_at else None,
+        "reasons": list(promotion.reasons),
     }
 
 
-def _card(owner: TenantRef, one: Promotion, records: ModelRecords) -> Mapping[str, Any]:
-    version = records.get(owner, one.use_case, one.version)
-    found: Mapping[str, Any] = json.loads(records.card(owner, version))
-    return found
+def _card(owner: TenantRef, promotion: Promotion, records: ModelRecords) -> Mapping[str, Any]:
+    version = records.get(owner, promotion.use_case, promotion.version)
+    card: Mapping[str, Any] = json.loads(records.card(owner, version))
+    return card
 
 
 def _bounds(day: date, timezone: str) -> Sequence[datetime]:

@@ -35,6 +35,8 @@ class Stage:
 
 
 TRAINING_POOL: Final = "training"
+#: When global models are trained, in UTC: monthly.
+GLOBAL_SCHEDULE: Final = "0 5 1 * *"
 
 #: Once per interval.
 TENANT_STAGES: Final = (

@@ -12,7 +12,6 @@ from inspect import Parameter, signature
 from pkgutil import resolve_name
 from typing import Any
 
-from include import monitoring as monitoring_stage
 from include import wiring
 from include.errors import ConfigError
 from include.features import stage as features_stage
@@ -34,6 +33,7 @@ from include.ingestion import stage as ingestion_stage
 from include.models.contributors import Contributors
 from include.models.model import row_scores
 from include.monitoring import skew as skew_stage
+from include.monitoring import stage as monitoring_stage
 from include.monitoring.skew_online import OnlineVectors
 from include.pipeline import (
     automatic_rollback,
@@ -62,6 +62,7 @@ from include.training.told import told
 from include.use_cases.declaration import TOP
 from include.use_cases.losses import of_labels
 from include.use_cases.spines import event_columns, scoring_spine
+from include.wall_clock import PLATFORM, local
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,8 @@ def execute(stage: Stage, run: Run, received: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: a stage that this one needs left none.
     """
-    log.info("%s: %s %s at %s", stage.name, run.tenant.id, run.use_case_name, run.as_of)
+    at = local(run.as_of, run.tenant.timezone)
+    log.info("%s: %s %s at %s", stage.name, run.tenant.id, run.use_case_name, at)
     sweep(run.tenant.id)  # what a killed task has left of this tenant's rows
     with ownership.at_work(run.tenant.id):
         ownership.check_again(run.tenant)  # it may have been moved since the run was opened
@@ -86,7 +88,8 @@ def execute(stage: Stage, run: Run, received: Mapping[str, Any]) -> Any:
 
 def execute_global(stage: Stage, run: GlobalRun, received: Mapping[str, Any]) -> Any:
     """Run one stage of a global model and keep its handoff likewise."""
-    log.info("%s: %s %s at %s", stage.name, run.owner.id, run.use_case.name, run.as_of)
+    at = local(run.as_of, PLATFORM)
+    log.info("%s: %s %s at %s", stage.name, run.owner.id, run.use_case.name, at)
     sweep(run.owner.id)
     with ownership.at_work(*(one.id for one in run.consenting)):
         handoff = _call(stage, run, received)

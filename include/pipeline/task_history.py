@@ -44,8 +44,8 @@ def log_folders(tenant_id: str | None = None) -> list[Path]:
         return []
     if tenant_id is None:
         return sorted(Path(root).glob("dag_id=*"))
-    found = (Path(root) / f"dag_id={dag_id(tenant_id, kind)}" for kind in DAG_KINDS)
-    return [folder for folder in found if folder.is_dir()]
+    folders = (Path(root) / f"dag_id={dag_id(tenant_id, kind)}" for kind in DAG_KINDS)
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def expire_logs(before: datetime) -> int:

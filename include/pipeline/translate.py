@@ -44,7 +44,8 @@ def delivered(recorded: Sequence[Slice]) -> dict[str, list[Delivered]]:
     """What ingestion has recorded, by source, for the quality stage."""
     by_source: dict[str, list[Delivered]] = {}
     for slice_ in recorded:
-        by_source.setdefault(slice_.source, []).append(Delivered(slice_.interval, slice_.rows))
+        one = Delivered(slice_.interval, slice_.rows, slice_.along_with)
+        by_source.setdefault(slice_.source, []).append(one)
     return by_source
 
 

@@ -11,6 +11,7 @@ from include.registry.promotions import Promotions
 from include.tenants.namespace import TenantRef
 from include.training.due import Due, TrainingState, is_due
 from include.use_cases.declaration import UseCase
+from include.wall_clock import local_day
 
 
 def decided_training(run: Run | GlobalRun) -> Trained | None:
@@ -21,8 +22,8 @@ def decided_training(run: Run | GlobalRun) -> Trained | None:
     promotions = run.platform.stores.promotions
     if promotions.find(run.owner, run.use_case_name, run.as_of, run.trigger) is None:
         return None
-    found = _recorded(run, "training")
-    return found if isinstance(found, Trained) and found.trigger == run.trigger else None
+    trained = _recorded(run, "training")
+    return trained if isinstance(trained, Trained) and trained.trigger == run.trigger else None
 
 
 def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
@@ -57,17 +58,19 @@ def training_due(run: Run, events: TableVersion, *, data_loss: bool) -> Due:
         trainings_today=sum(d.as_of.date() == run.as_of.date() for d in decided),
         trainings_per_day=tenant.quota.trainings_per_day,
         data_loss=data_loss,
+        timezone=tenant.timezone,
     )
     due = is_due(state, run.as_of)
     if due.due and later and champion is not None:
-        return Due(False, f"a later training was already decided, as of {later[-1].as_of:%Y-%m-%d}")
+        on = local_day(later[-1].as_of, tenant.timezone)
+        return Due(False, f"a later training was already decided, as of {on}")
     return due
 
 
 def _global_model(owner: TenantRef, use_case: UseCase, at: datetime, promotions: Promotions) -> str:
     """The global champion's version; a rule of thumb is none, as every tenant has its own."""
-    found = promotions.champion_at(owner, use_case.name, at)
-    return found.version if found and found.rung == "global" else ""
+    champion = promotions.champion_at(owner, use_case.name, at)
+    return champion.version if champion and champion.rung == "global" else ""
 
 
 def _recorded(run: Run | GlobalRun, stage: str) -> Any:

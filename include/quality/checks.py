@@ -95,8 +95,17 @@ class Checks(Protocol):
         longer one, or around a shorter one, replaces what that one left.
         """
 
+    def rename(self, tenant: TenantRef, former: str, name: str) -> None:
+        """Let the results and rejected rows of a source bear another name.
+
+        Of two results of one check and interval that of the name stays.
+        """
+
     def inspections(self, tenant: TenantRef) -> list[Inspection]:
         """Every inspection, by interval, with its results by suite and check."""
+
+    def judged(self, tenant: TenantRef) -> set[tuple[str, Interval]]:
+        """Suites, each with the intervals of the inspections that have results of it."""
 
     def summaries(self, tenant: TenantRef) -> list[Summary]:
         """`inspections` in a line for each end of an interval, oldest first."""

@@ -19,7 +19,7 @@ from include.quality.needs import DataNeeds
 from include.quality.slices import CheckedSlice
 from include.quality.suites import Check
 from include.quality.volume import Delivered, Volume
-from include.tenants.config import TenantConfig
+from include.tenants.config import Source, TenantConfig
 
 
 @dataclass
@@ -39,7 +39,11 @@ def find(
     landing: Landing,
     delivered: Mapping[str, Sequence[Delivered]],
 ) -> Findings:
-    """Facts about whole slices and about the interval, and the checks that read them."""
+    """Facts about whole slices and about the interval, and the checks that read them.
+
+    Args:
+        slices: those that are judged; of other sources the volume alone is told.
+    """
     findings = Findings()
 
     def add(suite: str, facts: Facts, checks: Sequence[Check]) -> None:
@@ -47,19 +51,19 @@ def find(
         findings.checks += [(suite, one) for one in checks]
 
     items_known = any(s.attributes and s.attributes.entity == "item" for s in tenant.sources)
-    for slice_, source in zip(slices, tenant.sources, strict=True):
+    judged = {slice_.source: slice_ for slice_ in slices}
+    for source in tenant.sources:
+        if source.events:
+            findings.volumes[source.name] = _volume(tenant, source, interval, landing, delivered)
+        if (slice_ := judged.get(source.name)) is None:
+            continue
         share = slice_.set_aside / slice_.rows if slice_.rows else None
         many = share if slice_.rows >= landed.MANY else None
         facts: Facts = {"set_aside_share": share, "set_aside_share_of_many": many}
         add(slice_.suite, facts, suites.slice_checks(slice_.suite))
         if not source.events:
             continue
-        arrived = landed.row_count(landing, "events", source.name, interval)
-        past = series_of(tenant, source.name, interval, delivered.get(source.name, ()), landing)
-        losses = find_losses(past)
-        expected = expected_rows(past, losses, interval.start, interval.end)
-        volume = Volume(arrived, expected, losses, past.judged_since, past.judged_until)
-        findings.volumes[source.name] = volume
+        volume = findings.volumes[source.name]
         facts = {
             "lag_days": landed.lag_days(landing, source.name, interval),
             "volume_ratio": volume.ratio,
@@ -74,6 +78,20 @@ def find(
         facts = landed.needs_facts(landing, need, interval)
         add(suite, facts, suites.needs_checks(suite, need))
     return findings
+
+
+def _volume(
+    tenant: TenantConfig,
+    source: Source,
+    interval: Interval,
+    landing: Landing,
+    delivered: Mapping[str, Sequence[Delivered]],
+) -> Volume:
+    arrived = landed.row_count(landing, "events", source.name, interval)
+    past = series_of(tenant, source.name, interval, delivered.get(source.name, ()), landing)
+    losses = find_losses(past)
+    expected = expected_rows(past, losses, interval.start, interval.end)
+    return Volume(arrived, expected, losses, past.judged_since, past.judged_until)
 
 
 def judge(findings: Findings, evaluator: Evaluator) -> list[Result]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,9 @@ from include.tenants.config import TenantConfig
 
 #: From this many events on, a share of them is judged and not only noted.
 MANY: Final = 100
+
+#: An event that takes something back, and is none of its name.
+_RETURNED: Final = "coalesce(quantity, 0) < 0 OR coalesce(amount, 0) < 0"
 
 Facts = dict[str, float | None]
 
@@ -55,13 +58,14 @@ class Landing:
 
 @contextmanager
 def open_landing(tenant: TenantConfig, lake: Lake) -> Iterator[Landing]:
-    """The landing tables as they are now.
+    """The landing tables as they are now, of the sources that the tenant's file names.
 
     Now, and not as they were when the hand-off was written: a rerun must never put back what a
     later ingestion of the same slice has replaced.
     """
-    events = lake.dataset(tenant.ref, "landing_events")
-    attributes = lake.dataset(tenant.ref, "landing_attributes")
+    named = ds.field("source").isin([source.name for source in tenant.sources])
+    events = lake.dataset(tenant.ref, "landing_events").filter(named)
+    attributes = lake.dataset(tenant.ref, "landing_attributes").filter(named)
     with scratch(tenant.id) as spill:
         config: dict[str, str | bool | int | float | list[str]] = {
             "autoinstall_known_extensions": "false",
@@ -113,6 +117,56 @@ def slice_to_check(
     if len(starts) == 1 and not _any(accepted.filter(earlier)) and _any(landed.filter(earlier)):
         starts.append(history_start)
     return Interval(min(starts), interval.end)
+
+
+def holes_to_check(
+    history_start: datetime, interval: Interval, delivered: Mapping[str, Sequence[Delivered]]
+) -> list[Interval]:
+    """What ingestion loaded before a run's interval as no run had, in order; without the history.
+
+    Each of these is judged as the run of its own would have judged it.
+    """
+    holes = {
+        one.interval
+        for slices in delivered.values()
+        for one in slices
+        if one.along_with == interval
+        and (one.interval.start, one.interval.end) != (history_start, interval.start)
+    }
+    return sorted(holes, key=lambda hole: (hole.start, hole.end))
+
+
+def never_judged(
+    tenant: TenantConfig,
+    interval: Interval,
+    delivered: Mapping[str, Sequence[Delivered]],
+    judged: Collection[tuple[str, Interval]],
+) -> list[Interval]:
+    """Intervals before a run's that were loaded and never judged, in order.
+
+    Their run was killed after ingestion, and nobody ran it again. What was refused was judged, and
+    waits for a run of its own; a first load is judged with the interval that follows it. What is
+    older than the tenant keeps events may have been judged in a time that nobody remembers.
+
+    Args:
+        judged: suites with the intervals that they are on record for.
+    """
+    begun = {(suite, one.start) for suite, one in judged}
+    kept, history = interval.end - tenant.retention.events, tenant.history_start
+    left = {
+        one.interval
+        for source in tenant.sources
+        for one in delivered.get(source.name, ())
+        for suite in (f"{'events' if source.events else 'attributes'}.{source.name}",)
+        if one.rows
+        and one.along_with != interval
+        and kept <= one.interval.start
+        and one.interval.end <= interval.start
+        and not (one.interval.start <= history and one.interval.end == interval.start)
+        and (suite, one.interval) not in judged
+        and (suite, one.interval.end) not in begun
+    }
+    return sorted(left, key=lambda one: (one.start, one.end))
 
 
 def repeated_ids(landing: Landing, rows: ds.Dataset) -> Mapping[str, datetime]:
@@ -172,7 +226,7 @@ def needs_facts(landing: Landing, needs: DataNeeds, interval: Interval) -> Facts
     ((events, labels, active, *present),) = landing.query(
         f"SELECT count(*), count(*) FILTER (event = ?), "  # noqa: S608
         f"count(DISTINCT {needs.entity_columns[0]}), {columns} FROM landed "
-        f"WHERE event IN ({names})",
+        f"WHERE event IN ({names}) AND NOT ({_RETURNED})",
         landing.slice("events", None, interval),
         needs.label_event,
         *needs.events,

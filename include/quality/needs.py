@@ -22,8 +22,9 @@ class DataNeeds:
     entity_columns: tuple[str, ...]  #: columns of `events` it joins on; the first is its entity's
     attributes: tuple[str, ...] = ()  #: attribute names it looks up
     label_event: str = ""  #: event its label counts, if any
-    #: Sane number of label events per active entity and interval.
-    label_rate: tuple[float, float] = (0.01, 1000.0)
+    #: Sane number of label events per active entity and interval. Too many has no bound of ours:
+    #: what doubles shows in the volume, by the source's own past.
+    label_rate: tuple[float, float | None] = (0.01, None)
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.use_case):

@@ -15,12 +15,14 @@ def render(
     verdict: str,
     results: Sequence[Result],
     set_aside: Mapping[str, Sequence[FailedRow]],
+    timezone: str,
 ) -> bytes:
     """The page in UTF-8.
 
     Args:
         verdict: one sentence on what became of the data.
         set_aside: by source, the first rows that were not accepted.
+        timezone: the tenant's, which the interval is told in.
     """
     suites: dict[str, list[Result]] = {}
     for result in results:
@@ -32,5 +34,6 @@ def render(
         verdict=verdict,
         suites=suites,
         set_aside=set_aside,
+        timezone=timezone,
     )
     return page.encode()

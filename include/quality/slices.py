@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from include.handoffs import Interval
-from include.quality import rows, suites
+from include.quality import rows
 from include.quality.checks import FailedRow, Result
 from include.quality.great_expectations_adapter import Evaluator
 from include.quality.suites import Check, Outcome
@@ -68,6 +68,7 @@ class CheckedSlice:
     interval: Interval
     landed: ds.Dataset
     repeated: Mapping[str, datetime]  #: see `landing.repeated_ids`
+    row_checks: tuple[Check, ...]  #: checks of every row
     rows: int = 0
     set_aside: int = 0
     results: tuple[Result, ...] = ()
@@ -78,13 +79,6 @@ class CheckedSlice:
     def suite(self) -> str:
         """Name of the suite in results and report."""
         return f"{self.kind}.{self.source}"
-
-    @property
-    def row_checks(self) -> tuple[Check, ...]:
-        """Checks of every row."""
-        if self.kind == "events":
-            return suites.event_row_checks()
-        return suites.attribute_row_checks()
 
 
 def judge(slice_: CheckedSlice, evaluator: Evaluator) -> CheckedSlice:

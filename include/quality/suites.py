@@ -12,11 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from include.handoffs import INSTANTS
 from include.quality.checks import Result, Severity
 from include.quality.needs import DataNeeds
 from include.storage.canonical import ATTRIBUTES, EVENTS
 from include.storage.entities import ENTITY_COLUMNS
 from include.tenants.config import Source
+
+#: Column → the least and the largest number that is plausible (`plausible`).
+Limits = Mapping[str, tuple[float, float]]
 
 #: Columns that row checks read besides the canonical ones; `rows.prepared` adds them.
 SUBJECT: Final = "subject_id"  #: first of user, account and item that is not null
@@ -26,10 +30,9 @@ DERIVED: Final = {"events": (SUBJECT, OCCURRENCE), "attributes": (OCCURRENCE,)}
 LONGEST_ID: Final = 1024
 LONGEST_NAME: Final = 200
 LONGEST_VALUE: Final = 10_000
-LARGEST_NUMBER: Final = 1e9
-EARLIEST_EVENT: Final = datetime(1970, 1, 1, tzinfo=UTC)
-EARLIEST_FACT: Final = datetime(1800, 1, 1, tzinfo=UTC)
-LATEST_FACT: Final = datetime(2200, 1, 1, tzinfo=UTC)
+#: The zero of most clocks, which an instant is that nobody set: no event is older, unless the
+#: tenant's history begins before.
+CLOCK_ZERO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Rows of an interval relative to what its predecessors let expect.
 USUAL_VOLUME: Final = (0.5, 3.0)
@@ -92,8 +95,14 @@ class Outcome:
         )
 
 
-def event_row_checks() -> tuple[Check, ...]:
-    """Checks of every row of `landing_events`."""
+def event_row_checks(limits: Limits, history_start: datetime) -> tuple[Check, ...]:
+    """Checks of every row of `landing_events`.
+
+    Args:
+        limits: of `quantity` and `amount`.
+        history_start: where the tenant's history begins.
+    """
+    earliest = min(CLOCK_ZERO, history_start.astimezone(UTC))
     ids = (*ENTITY_COLUMNS.values(), "group_id")
     return (
         *_shape("events"),
@@ -103,11 +112,8 @@ def event_row_checks() -> tuple[Check, ...]:
         _length("event", LONGEST_NAME),
         *(_length(column, LONGEST_ID) for column in ids),
         Check("subject.present", NOT_NULL, {}, "quarantine", SUBJECT),
-        *(
-            _between(f"{column}.sane", column, -LARGEST_NUMBER, LARGEST_NUMBER)
-            for column in ("quantity", "amount")
-        ),
-        _between("event_timestamp.sane", "event_timestamp", EARLIEST_EVENT, None),
+        *(_between(f"{column}.sane", column, low, high) for column, (low, high) in limits.items()),
+        _between("event_timestamp.sane", "event_timestamp", earliest, None),
         Check(
             "known_after_it_happened",
             NOT_BEFORE,
@@ -129,7 +135,7 @@ def attribute_row_checks() -> tuple[Check, ...]:
         _length("entity_id", LONGEST_ID),
         _length("name", LONGEST_NAME),
         _length("value", LONGEST_VALUE, shortest=0),
-        _between("valid_from.sane", "valid_from", EARLIEST_FACT, LATEST_FACT),
+        _between("valid_from.sane", "valid_from", *INSTANTS),
         _between("event_id.unique", OCCURRENCE, None, 1),
     )
 

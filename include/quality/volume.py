@@ -13,6 +13,7 @@ from datetime import datetime
 
 from include.handoffs import Interval
 from include.quality.losses import Loss, kind_of
+from include.wall_clock import PLATFORM, local
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Delivered:
 
     interval: Interval
     rows: int
+    along_with: Interval | None = None  #: the interval of the run, where that is another one
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,18 @@ class DataLoss:
 
 
 def decide_incidents(
-    interval: Interval, volumes: Mapping[str, Volume], incidents: Sequence[DataLoss]
+    interval: Interval,
+    volumes: Mapping[str, Volume],
+    incidents: Sequence[DataLoss],
+    timezone: str = PLATFORM,
 ) -> list[DataLoss]:
     """The incidents that are new or changed after this interval, oldest first.
 
     Deciding again on the same facts changes nothing. A loss belongs to the incident whose days it
     overlaps; a new one to what is going on at the same time in another source, or to its own.
+
+    Args:
+        timezone: the tenant's, which the incidents are told in.
     """
     left = {source: list(volume.losses) for source, volume in volumes.items()}
     decided = [
@@ -92,6 +100,8 @@ def decide_incidents(
     ]
     for source, losses in left.items():
         for loss in losses:
+            if loss.start >= interval.end:
+                continue  # of days that a later interval is about, which tells of it
             outage = _outage(source, loss, volumes[source])
             as_of = interval.end if loss.end > interval.start else loss.end
             place = next(
@@ -104,7 +114,7 @@ def decide_incidents(
                 before = decided[place]
                 decided[place] = replace(before, outages=(*before.outages, outage))
     known = {one.as_of: one for one in incidents}
-    settled = (_settled(one, interval) for one in decided)
+    settled = (_settled(one, interval, timezone) for one in decided)
     changed = (one for one in settled if known.get(one.as_of) != one)
     return sorted(changed, key=lambda one: one.as_of)
 
@@ -167,19 +177,19 @@ def _outage(source: str, loss: Loss, volume: Volume) -> Outage:
     return Outage(source, loss.start, until, loss.rows, loss.expected)
 
 
-def _settled(incident: DataLoss, interval: Interval) -> DataLoss:
+def _settled(incident: DataLoss, interval: Interval, timezone: str) -> DataLoss:
     """The incident in words, and closed where all its outages are over."""
     ends = [one.until for one in incident.outages]
     over = [end for end in ends if end is not None]
     closed_at = None
     if len(over) == len(ends):
         closed_at = incident.closed_at or max(interval.end, *over)
-    return replace(incident, closed_at=closed_at, summary=summary(incident.outages))
+    return replace(incident, closed_at=closed_at, summary=summary(incident.outages, timezone))
 
 
-def summary(outages: Sequence[Outage]) -> str:
+def summary(outages: Sequence[Outage], timezone: str) -> str:
     """An incident in words."""
-    parts = "; ".join(map(_told, outages))
+    parts = "; ".join(_told(one, timezone) for one in outages)
     return (
         f"Data loss {parts}, by its own past. Ask the tenant whether sending stopped; these days "
         "are kept out of drift, labels and training until they are sent again, or announced as "
@@ -187,12 +197,12 @@ def summary(outages: Sequence[Outage]) -> str:
     )
 
 
-def _told(one: Outage) -> str:
+def _told(one: Outage, timezone: str) -> str:
     if one.until is None:
-        when = f"since {one.start:%Y-%m-%d %H:%M} UTC"
+        when = f"since {local(one.start, timezone)}"
     else:
-        when = f"between {one.start:%Y-%m-%d %H:%M} and {one.until:%Y-%m-%d %H:%M} UTC"
-    back = f", complete since {one.recovered_at:%Y-%m-%d %H:%M}" if one.recovered_at else ""
+        when = f"between {local(one.start, timezone)} and {local(one.until, timezone)}"
+    back = f", complete since {local(one.recovered_at, timezone)}" if one.recovered_at else ""
     return (
         f"{when}: source {one.source} delivered {one.rows:,} rows where about {one.expected:,.0f} "
         f"were expected ({one.kind}{back})"

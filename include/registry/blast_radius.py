@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Literal
 
 from include.errors import ConfigError
+from include.registry.aliases import follow_ledger
 from include.registry.ancestry import ModelName, ancestors
 from include.registry.decay import fall_back
 from include.registry.port import ModelVersion, Registry
 from include.registry.promotions import Promotion, Promotions, withdrawn
 from include.registry.recorded import as_told
 from include.registry.rollback import Fallback, move, next_trigger
-from include.registry.stage import follow_ledger
 from include.registry.withdrawal import Withdrawn, earlier, newest_usable
 from include.storage.failures import TENANT_ERRORS
 from include.tenants.namespace import TenantRef, global_ref, is_global
@@ -46,10 +46,28 @@ class ChampionChange:
     to: str  #: champion after; in a dry run `baseline` for one that is not registered yet
     reason: str
 
+    @classmethod
+    def of(
+        cls,
+        owner: TenantRef,
+        use_case: str,
+        outcome: Outcome,
+        before: Promotion | None = None,
+        after: Promotion | None = None,
+        reason: str = "",
+    ) -> ChampionChange:
+        """The effect of one promotion giving way to another, where there are such."""
+        versions = (before.version if before else "", after.version if after else "")
+        return cls(owner.id, use_case, outcome, *versions, reason)
+
     @property
     def complete(self) -> bool:
         """Whether nothing withdrawn serves here any more."""
         return self.outcome not in ("stays", "failed")
+
+    def __str__(self) -> str:
+        moved = f"{self.outcome}, {self.version or 'none'} → {self.to or 'none'}"
+        return f"{self.tenant}/{self.use_case}: {moved}. {self.reason}"
 
 
 def roll_back_derived(
@@ -94,7 +112,7 @@ def roll_back_derived(
         try:
             yield work.roll_back(tenant)
         except TENANT_ERRORS as error:
-            yield ChampionChange(tenant.id, source.use_case, "failed", "", "", str(error))
+            yield ChampionChange.of(tenant, source.use_case, "failed", reason=str(error))
 
 
 @dataclass(frozen=True)
@@ -119,7 +137,7 @@ class _Work:
             if current is None or (not new and current.version not in derived):
                 if not self.dry_run:
                     follow_ledger(world, case, registry, self.promotions)
-                return self._effect(world, "done before", current, current, "")
+                return ChampionChange.of(world, case, "done before", current, current)
             gone = Withdrawn.of(world, case, decided, self.promotions).plus(self.source)
             reason = f"{self.source} was withdrawn."
             at = max(self.as_of(world) or current.as_of, current.as_of)
@@ -130,12 +148,12 @@ class _Work:
                 to = target or current
             outcome: Outcome = "withdrawn" if to is current else "rolled back"
             if to is current and not new:
-                return self._effect(world, "done before", current, current, "")
+                return ChampionChange.of(world, case, "done before", current, current)
             if not self.dry_run:
                 if to is current:
-                    self.promotions.record(
-                        world, self._withdrawal(decided, current, at, reason, new)
-                    )
+                    trigger = next_trigger(decided)
+                    stays = current.stays(at, trigger, (reason,), self.by, withdrawn=new)
+                    self.promotions.record(world, stays)
                 else:
                     text = f"{reason} Rolled back from version {current.version} to {to.version}."
                     move(
@@ -150,25 +168,25 @@ class _Work:
                         new,
                     )
                 follow_ledger(world, case, registry, self.promotions)
-            return self._effect(world, outcome, current, to, " ".join((*passed, reason)))
+            return ChampionChange.of(world, case, outcome, current, to, " ".join((*passed, reason)))
 
     def roll_back(self, tenant: TenantRef) -> ChampionChange:
         """Roll back one tenant's champion, in one transaction."""
         case, registry = self.source.use_case, self.registry
         if self.promotions.champion_at(tenant, case) is None:
-            return ChampionChange(tenant.id, case, "not affected", "", "", "Nothing serves.")
+            return ChampionChange.of(tenant, case, "not affected", reason="Nothing serves.")
         with self.promotions.exclusive(tenant, case):
             decided = self.promotions.history(tenant, case)
             current = self.promotions.champion_at(tenant, case)
             if current is None:  # consent to it was withdrawn meanwhile
-                return ChampionChange(tenant.id, case, "not affected", "", "", "Nothing serves.")
+                return ChampionChange.of(tenant, case, "not affected", reason="Nothing serves.")
             path = self._path(as_told(registry.get(tenant, case, current.version), decided))
             if not path:
                 if not self.dry_run:
                     follow_ledger(tenant, case, registry, self.promotions)
                 done = any(_cause(self.source) in decision.reasons for decision in decided)
-                return self._effect(
-                    tenant, "done before" if done else "not affected", current, current, ""
+                return ChampionChange.of(
+                    tenant, case, "done before" if done else "not affected", current, current
                 )
             gone = Withdrawn.of(tenant, case, decided, self.promotions).plus(self.source)
             at = max(self.as_of(tenant) or current.as_of, current.as_of)
@@ -177,7 +195,8 @@ class _Work:
             reasons = (_cause(self.source), cause, *passed)
             if to is None:
                 left = "Nothing is left to go back to; train it again, or roll back with --to."
-                return self._effect(tenant, "stays", current, current, " ".join((*reasons, left)))
+                reason = " ".join((*reasons, left))
+                return ChampionChange.of(tenant, case, "stays", current, current, reason)
             if not self.dry_run:
                 text = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
                 # the global ledger says what is withdrawn: putting that back frees its descendants
@@ -185,7 +204,7 @@ class _Work:
                     self.promotions, tenant, decided, current, to, at, (*reasons, text), self.by, ()
                 )
                 follow_ledger(tenant, case, registry, self.promotions)
-            return self._effect(tenant, "rolled back", current, to, " ".join(reasons))
+            return ChampionChange.of(tenant, case, "rolled back", current, to, " ".join(reasons))
 
     def _target(
         self,
@@ -227,43 +246,6 @@ class _Work:
             if name == str(self.source):
                 return path
         return []
-
-    def _withdrawal(
-        self,
-        decided: list[Promotion],
-        current: Promotion,
-        at: datetime,
-        reason: str,
-        new: list[str],
-    ) -> Promotion:
-        return replace(
-            current,
-            as_of=at,
-            trigger=next_trigger(decided),
-            promoted=False,
-            incumbent_version=current.version,
-            reasons=(reason,),
-            evidence={**current.evidence, "challenger": ""},
-            actor=self.by,
-            withdrawn=tuple(new),
-        )
-
-    def _effect(
-        self,
-        owner: TenantRef,
-        outcome: Outcome,
-        before: Promotion | None,
-        after: Promotion | None,
-        reason: str,
-    ) -> ChampionChange:
-        return ChampionChange(
-            owner.id,
-            self.source.use_case,
-            outcome,
-            before.version if before else "",
-            after.version if after else "",
-            reason,
-        )
 
 
 def _cause(source: ModelName) -> str:

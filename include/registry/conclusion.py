@@ -14,11 +14,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from include.registry.aliases import follow_ledger
 from include.registry.experiments import Ended, Ending, Experiment, Experiments
 from include.registry.port import ModelVersion, Registry
-from include.registry.promotions import Promotion, Promotions
+from include.registry.promotions import Promotion, Promotions, promoted_from
 from include.registry.recorded import as_told
-from include.registry.stage import follow_ledger, promoted_from
 from include.registry.withdrawal import Withdrawn, check_whole
 from include.tenants.namespace import TenantRef
 
@@ -151,20 +151,7 @@ def _keep(
     current = promotions.champion_at(tenant, experiment.use_case)
     if current is None or any(decision.trigger == experiment.name for decision in decided):
         return
-    promotions.record(
-        tenant,
-        replace(
-            current,
-            as_of=max(as_of, current.as_of),
-            trigger=experiment.name,
-            promoted=False,
-            incumbent_version=current.version,
-            reasons=tuple(reasons),
-            evidence={**current.evidence, "challenger": ""},
-            actor=by,
-            withdrawn=(),
-        ),
-    )
+    promotions.record(tenant, current.stays(as_of, experiment.name, reasons, by))
 
 
 def _promotion_of(experiment: Experiment, decided: Sequence[Promotion]) -> Promotion | None:

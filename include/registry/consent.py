@@ -13,6 +13,7 @@ from datetime import datetime
 
 from include.errors import IntegrityError
 from include.registry import recorded
+from include.registry.aliases import follow_ledger
 from include.registry.blast_radius import ChampionChange, Outcome
 from include.registry.conclusion import conclude, out_of_the_race
 from include.registry.decay import fall_back
@@ -20,7 +21,6 @@ from include.registry.experiments import Experiments, running
 from include.registry.port import ModelVersion, Registry
 from include.registry.promotions import CONSENT, Promotion, Promotions, withdrawn_for_good
 from include.registry.rollback import Fallback, move, next_trigger
-from include.registry.stage import follow_ledger
 from include.registry.withdrawal import Withdrawn, earlier, newest_usable
 from include.tenants.namespace import TenantRef, is_global
 
@@ -78,9 +78,8 @@ def withdraw(
             )
         else:
             current = promotions.champion_at(owner, use_case)
-            effect = _effect(
-                owner, use_case, "done before" if withdrawn else "not affected", current
-            )
+            outcome: Outcome = "done before" if withdrawn else "not affected"
+            effect = ChampionChange.of(owner, use_case, outcome, current, current)
         if (losses or withdrawn) and not dry_run:
             follow_ledger(owner, use_case, registry, promotions)
     if (losses or withdrawn) and not dry_run:
@@ -109,11 +108,17 @@ def _withdraw(
     at = max([*since, *(instant for instant in (as_of(owner),) if instant)])
     trigger = next_trigger(decided, CONSENT)
     withdrawn = tuple(sorted(numbers, key=int))
+
+    def changed(
+        outcome: Outcome, after: Promotion | None, reasons: Sequence[str]
+    ) -> ChampionChange:
+        return ChampionChange.of(owner, use_case, outcome, current, after, " ".join(reasons))
+
     if current is None or current.version not in numbers:
         if not dry_run:
             row = _row(owner, use_case, at, trigger, current, causes, by, withdrawn)
             promotions.record(owner, row)
-        return _effect(owner, use_case, "withdrawn", current, current, causes)
+        return changed("withdrawn", current, causes)
     serving = registry.get(owner, use_case, current.version)
     before = [one for one in earlier(decided, current) if one.version not in numbers]
     to, passed = newest_usable(owner, serving, before, gone, registry)
@@ -132,12 +137,12 @@ def _withdraw(
         if not dry_run:
             row = _row(owner, use_case, at, trigger, None, reasons, by, withdrawn)
             promotions.record(owner, replace(row, promoted=True, incumbent_version=current.version))
-        return _effect(owner, use_case, "nothing serves", current, None, reasons)
+        return changed("nothing serves", None, reasons)
     back = f"Rolled back from version {current.version} to {to.version} ({to.rung})."
     reasons = (*causes, *passed, back)
     if not dry_run:
         move(promotions, owner, decided, current, to, at, reasons, by, withdrawn, trigger)
-    return _effect(owner, use_case, "rolled back", current, to, reasons)
+    return changed("rolled back", to, reasons)
 
 
 def _gone(
@@ -208,16 +213,3 @@ def _end_experiment(
             experiments=experiments,
             by=by,
         )
-
-
-def _effect(
-    owner: TenantRef,
-    use_case: str,
-    outcome: Outcome,
-    before: Promotion | None,
-    after: Promotion | None = None,
-    reasons: Sequence[str] = (),
-) -> ChampionChange:
-    after = before if outcome in ("done before", "not affected") else after
-    versions = (before.version if before else "", after.version if after else "")
-    return ChampionChange(owner.id, use_case, outcome, *versions, " ".join(reasons))

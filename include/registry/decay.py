@@ -18,14 +18,15 @@ from include.errors import IntegrityError
 from include.models.model import Model
 from include.models.serialise import from_bytes
 from include.registry import recorded
+from include.registry.aliases import follow_ledger
 from include.registry.ancestry import ModelName
 from include.registry.decline import PromisedFigure, Window, chance_of_fall
 from include.registry.port import ModelVersion, NewVersion, Registry
-from include.registry.promotions import Promotion, Promotions
+from include.registry.promotions import Promotion, Promotions, promoted_from
 from include.registry.rollback import Fallback, move
-from include.registry.stage import follow_ledger, promoted_from
 from include.registry.withdrawal import Withdrawn, earlier, newest_usable
 from include.tenants.namespace import TenantRef
+from include.wall_clock import PLATFORM, local_day
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class RollbackFacts:
     #: was above the baseline's.
     before: Sequence[Window] = ()
     gains: Sequence[Window] = ()
+    timezone: str = PLATFORM  #: the tenant's, which days are told in
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,8 @@ def decide_rollback(facts: RollbackFacts) -> RollbackDecision:
     baseline on the same labels. A baseline that serves has neither. Several windows have to be low,
     beyond what windows swing by (`decline`).
     """
-    live = (
-        f"{facts.metric} {facts.live:.4f} on {facts.labels} labels of {facts.measured_at:%Y-%m-%d}"
-    )
+    on = local_day(facts.measured_at, facts.timezone)
+    live = f"{facts.metric} {facts.live:.4f} on {facts.labels} labels of {on}"
     if facts.rung == "baseline":
         return RollbackDecision(False, ("A baseline serves, and it cannot decay below itself.",))
     if facts.labels < facts.minimum_labels:

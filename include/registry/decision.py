@@ -27,19 +27,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from include.registry.error_rates import level_of
-from include.registry.evidence import Comparison, Evidence, Measured, Need, TenantEffect
+from include.registry.evidence import Comparison, Evidence, Measured, TenantEffect
 from include.registry.worst_tenant import find_harm
-
-__all__ = [
-    "Comparison",
-    "Evidence",
-    "Measured",
-    "Need",
-    "PromotionDecision",
-    "TenantEffect",
-    "bound_of",
-    "decide_promotion",
-]
 
 _RUNGS: Final = ("baseline", "global", "own")
 #: One-sided level of a 95 % interval, by which all but own models are judged.

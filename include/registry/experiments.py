@@ -28,6 +28,7 @@ from include.registry.splitting import Arm, Split
 from include.registry.suspicions import check_free
 from include.registry.withdrawal import Withdrawn, check_whole
 from include.tenants.namespace import TenantRef
+from include.wall_clock import PLATFORM, local
 
 #: How an experiment can end: by what was observed, because one of its versions is out, or by hand.
 Ended = Literal["stop_for_harm", "promote", "no_difference", "overtaken", "withdrawn", "stopped"]
@@ -141,12 +142,14 @@ def start(
     by: str,
     because: str = "",
     probabilities: bool = False,
+    timezone: str = PLATFORM,
 ) -> Experiment:
     """Split the entities from `as_of` on, between the champion and a registered version.
 
     Args:
         as_of: not before the newest predictions: the past was not split.
         probabilities: whether both must score with probabilities, which rules of thumb do not.
+        timezone: the tenant's, which instants are told in.
 
     Raises:
         ConfigError: nothing serves, `as_of` is too early, or the two cannot be compared.
@@ -192,8 +195,8 @@ def start(
         earliest = max([current.as_of, *ends, *([scored] if scored else [])])
         if as_of < earliest:
             raise ConfigError(
-                f"an experiment of {where} can start at {earliest.isoformat()} at the earliest, "
-                f"not at {as_of.isoformat()}: predictions before that were not split"
+                f"an experiment of {where} can start at {local(earliest, timezone)} at the "
+                f"earliest, not at {local(as_of, timezone)}: predictions before that were not split"
             )
         new = Experiment(
             tenant.id,

@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import IntegrityError
+from include.models.serialise import WORDS
 from include.registry.unpacking import Unpacked, unpacked
 
 _WINDOW: Final = 8
@@ -40,6 +41,7 @@ _MORE: Final = r"[^\p{L}_]"
 _LONG: Final = 16
 _INSTANT: Final = r"^\d{4}-\d{2}-\d{2}([T ][\d:.]+(Z|[+-]\d{2}:?\d{2})?)?$"
 _SHOWN: Final = 5  #: columns that a reason names
+_REFERENCE: Final = {"prediction", "as_of"}  #: columns of every reference window
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,7 @@ def _among(codes: npt.NDArray[np.uint64], ordered: npt.NDArray[np.uint64]) -> np
 
 def ordinary(*declared: object) -> frozenset[str]:
     """Every text in declarations, however deep, and those that formats of models are made of."""
-    return frozenset(_texts(declared)) | FORMAT_WORDS
+    return frozenset(_texts(declared)) | WORDS | _REFERENCE
 
 
 def _texts(part: object) -> Iterator[str]:
@@ -213,19 +215,3 @@ def check_read(tenants: Iterable[str], known: Collection[str]) -> None:
             f"{missing} of the tenants that the training read cannot be asked what is theirs alone "
             "any more; train the global model again"
         )
-
-
-_FORMAT_WORDS: Final = """
-    format kind columns parameters payload header arrays settings total ease blend variety weights
-    trees rules chosen margins most base link linear weight recency category lately trend taste
-    likeness relevance novelty chance seed rising falling offset intercept stretch centre scale
-    column descending then baseline rounds rows trained_until strength size_power recent_days
-    neighbours most_items ridge dropout shrinkage seen days keep drop popular trending binary
-    lambdarank quantile regression_l1 log_odds identity C objective learning_rate feature_fraction
-    bagging_fraction bagging_freq lambda_l2 deterministic force_row_wise num_threads verbosity
-    num_leaves min_data_in_leaf lambdarank_truncation_level penalty tenantry-model/1 80 95
-    prediction as_of similarity bought_together own_history popularity co_count ecod forecast
-    lightgbm logistic recalibrated residual text_match
-"""
-#: Names and settings in the documents of models; a test compares them with what models write.
-FORMAT_WORDS: Final = frozenset(_FORMAT_WORDS.split())

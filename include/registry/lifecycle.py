@@ -18,6 +18,7 @@ from include.registry.evidence import Comparison, Evidence, Need
 from include.registry.promotions import Promotion
 from include.registry.suspicions import HELD
 from include.registry.two_way import PLAIN, UNKNOWN, Swing
+from include.wall_clock import PLATFORM, local_day
 
 StageName = Literal["no_data", "baseline", "global", "shadow", "own", "back_to_global"]
 #: Times the width that an interval may have, beyond which no number of rows is worth naming.
@@ -90,11 +91,12 @@ def what_would_have_to_change(facts: LifecycleFacts) -> tuple[str, ...]:
     return (_proof(facts, facts.closest),)
 
 
-def facts_of(decided: Sequence[Promotion]) -> LifecycleFacts:
+def facts_of(decided: Sequence[Promotion], timezone: str = PLATFORM) -> LifecycleFacts:
     """The facts that a tenant's decisions hold.
 
     Args:
         decided: as `Promotions.history` gives them, oldest first.
+        timezone: the tenant's, which days are told in.
     """
     promoted = [decision for decision in decided if decision.promoted]
     trained = [decision for decision in decided if decision.trained]
@@ -111,7 +113,7 @@ def facts_of(decided: Sequence[Promotion]) -> LifecycleFacts:
         version=current.version,
         rung=current.rung,
         serves_because=current.reasons,
-        serves_since=f"{current.as_of:%Y-%m-%d}",
+        serves_since=local_day(current.as_of, timezone),
         left_own=not current.trained and before is not None and before.rung == "own",
         challenger=challenger,
         metric=evidence.metric if evidence else "",
@@ -202,7 +204,7 @@ def _same(decision: Promotion, comparison: Comparison) -> Comparison | None:
     return None
 
 
-#: Of two decisions at the same instant one is not earlier.
+#: Decisions are one after the other if they are at least so far apart.
 _MOMENT: Final = timedelta(seconds=1)
 
 
@@ -225,7 +227,7 @@ def _evidence(decision: Promotion) -> Evidence | None:
 
 
 def _closest(evidence: Evidence, digest: str) -> Comparison | None:
-    """Of the own models' comparisons with the champion, the one with the highest lower bound."""
+    """The own model's comparison with the champion that has the highest lower bound."""
     serving = [candidate.key for candidate in evidence.candidates if candidate.digest == digest]
     if evidence.incumbent is not None and evidence.incumbent.digest == digest:
         serving = [evidence.incumbent.key]

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from include.pages import render
 from include.registry.history import copied
 from include.registry.interval_chart import Chart, ChartedInterval, chart
+from include.wall_clock import PLATFORM, reread, reread_day
 
 _ORDER: Final = ("rows", "entities", "value", "low", "high")
 _INTENDED: Final = {
@@ -29,13 +32,15 @@ class _Table(NamedTuple):
     numbers: int  #: the first column that stands to the right
 
 
-def page(card: Mapping[str, Any]) -> str:
+def page(card: Mapping[str, Any], timezone: str | None = None) -> str:
     """The page of a card.
 
     Args:
         card: as `registry.card.card` writes it, optionally with `served` and `decisions` from the
             ledger.
+        timezone: which days and instants are told in; if None the zone at its training.
     """
+    zone = timezone or _trained_in(card)
     model = f"{card['tenant']}.{card['use_case']}"
     judged, lineage = card.get("judged") or {}, card["lineage"]
     windows = lineage.get("windows") or {}
@@ -44,9 +49,9 @@ def page(card: Mapping[str, Any]) -> str:
         "model_card.html.jinja",
         title=f"{model}@{card['version']}" if card.get("version") else model,
         model=_model(card),
-        day=card["as_of"][:10],
+        day=reread_day(card["as_of"], zone),
         intended=_INTENDED.get(card["rung"], ""),
-        measured=_measured(card),
+        measured=_measured(card, zone),
         charts=list(_charts(card)),
         comparisons=_table(
             ("metric", "against", *compared),
@@ -87,11 +92,15 @@ def page(card: Mapping[str, Any]) -> str:
         served=_table(
             ("since", "until", "decided by"),
             [
-                (period["since"][:16], (period["until"] or "now")[:16], period["actor"])
+                (
+                    reread(period["since"], zone),
+                    reread(period["until"], zone) if period["until"] else "now",
+                    period["actor"],
+                )
                 for period in card.get("served") or ()
             ],
         ),
-        decisions=_decisions(card),
+        decisions=_decisions(card, zone),
         copy_of=card["parent_version"] if copied(card) else "",
         windows=windows,
         tables=_table(
@@ -102,16 +111,23 @@ def page(card: Mapping[str, Any]) -> str:
             ],
             numbers=3,
         ),
-        counts=_facts(_counts(windows, lineage.get("rows") or {}, judged)),
+        counts=_facts(_counts(windows, lineage.get("rows") or {}, judged, zone)),
         limits=_limits(judged, windows),
         lineage=_facts(_lineage(card)),
     )
 
 
-def _measured(card: Mapping[str, Any]) -> str:
+def _trained_in(card: Mapping[str, Any]) -> str:
+    """The time zone that the owner had at the training; UTC of many, and where none is recorded."""
+    with suppress(KeyError, ValueError, OSError):  # no zone, as of a version made elsewhere
+        return ZoneInfo(str(card["lineage"]["timezone"])).key
+    return PLATFORM
+
+
+def _measured(card: Mapping[str, Any], timezone: str) -> str:
     if not (card.get("judged") or {}).get("metrics"):
         return "Nothing was measured."
-    span = _span((card["lineage"].get("windows") or {}).get("holdout") or ())
+    span = _span((card["lineage"].get("windows") or {}).get("holdout") or (), timezone)
     where = f"Measured on snapshots of {span}." if span else "There was no later window to measure."
     return f"{where} Intervals are of 95 %."
 
@@ -149,21 +165,24 @@ def _segments(lineage: Mapping[str, Any]) -> _Table:
     return _table(("of the deciding metric", *names), rows, numbers=1)
 
 
-def _decisions(card: Mapping[str, Any]) -> list[str]:
+def _decisions(card: Mapping[str, Any], timezone: str) -> list[str]:
     if "decisions" not in card:
         return list((card.get("judged") or {}).get("decision", ()))
     return [
-        f"{decision['as_of'][:10]}, {decision['trigger']}, by {decision['actor']}: "
-        f"{' '.join(decision['reasons'])}"
+        f"{reread_day(decision['as_of'], timezone)}, {decision['trigger']}, "
+        f"by {decision['actor']}: {' '.join(decision['reasons'])}"
         for decision in card["decisions"]
     ]
 
 
 def _counts(
-    windows: Mapping[str, Any], rows: Mapping[str, Any], judged: Mapping[str, Any]
+    windows: Mapping[str, Any],
+    rows: Mapping[str, Any],
+    judged: Mapping[str, Any],
+    timezone: str,
 ) -> Iterator[Row]:
-    yield "training snapshots", _span(windows.get("training") or ())
-    yield "holdout snapshots", _span(windows.get("holdout") or ())
+    yield "training snapshots", _span(windows.get("training") or (), timezone)
+    yield "holdout snapshots", _span(windows.get("holdout") or (), timezone)
     yield "label horizon, days", f"{windows.get('horizon_days', 0):g}"
     for name, count in sorted(rows.items()):
         yield f"{name.replace('_', ' ')}, rows", count
@@ -212,8 +231,8 @@ def _mappings(value: Any) -> list[Mapping[str, Any]]:
     return [element for element in listed if isinstance(element, Mapping)]
 
 
-def _span(instants: Sequence[str]) -> str:
-    days = [instant[:10] for instant in instants]
+def _span(instants: Sequence[str], timezone: str) -> str:
+    days = [reread_day(instant, timezone) for instant in instants]
     if len(days) < 2:
         return "".join(days)
     return f"{days[0]} to {days[-1]} ({len(days)})"

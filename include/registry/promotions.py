@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from include.registry.port import ModelVersion
 from include.tenants.namespace import TenantRef
 
 ROLLBACK: Final = "rollback"
@@ -45,6 +46,27 @@ class Promotion:
     def trained(self) -> bool:
         """Whether a training was decided upon."""
         return not self.trigger.startswith((ROLLBACK, EXPERIMENT, CONSENT, RELEASE))
+
+    def stays(
+        self,
+        as_of: datetime,
+        trigger: str,
+        reasons: Sequence[str],
+        actor: str,
+        withdrawn: Sequence[str] = (),
+    ) -> Promotion:
+        """The decision after which the same version goes on serving, and nothing challenges it."""
+        return replace(
+            self,
+            as_of=max(as_of, self.as_of),
+            trigger=trigger,
+            promoted=False,
+            incumbent_version=self.version,
+            reasons=tuple(reasons),
+            evidence={**self.evidence, "challenger": ""},
+            actor=actor,
+            withdrawn=tuple(withdrawn),
+        )
 
     @property
     def for_good(self) -> bool:
@@ -86,6 +108,31 @@ class Promotions(Protocol):
 
     def exclusive(self, tenant: TenantRef, use_case: str) -> AbstractContextManager[None]:
         """One decision at a time per tenant and use case; a killed holder lets go by itself."""
+
+
+def promoted_from(tenant: TenantRef, version: ModelVersion, as_of: datetime) -> Promotion:
+    """A promotion, not yet recorded, of a version that is not the result of a decided training."""
+    model = {"rung": version.rung, "name": version.name, "digest": version.digest, "value": None}
+    return Promotion(
+        tenant=tenant.id,
+        use_case=version.use_case,
+        as_of=as_of,
+        trigger="",
+        promoted=True,
+        version=version.version,
+        rung=version.rung,
+        digest=version.digest,
+        incumbent_version="",
+        reasons=(),
+        evidence={
+            "metric": "",
+            "candidates": [model],
+            "incumbent": None,
+            "champion": None,
+            "reference_digest": version.reference_digest,
+            "parent_version": version.parent_version,
+        },
+    )
 
 
 def withdrawn(decided: Sequence[Promotion]) -> dict[str, str]:

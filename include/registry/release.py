@@ -10,11 +10,11 @@ from typing import Any
 from include.errors import ConfigError, TenantryError
 from include.incidents import Incidents
 from include.registry import recorded
+from include.registry.aliases import follow_ledger
 from include.registry.incidents import Suspected, answer_suspicion, suspected
 from include.registry.port import Registry
 from include.registry.promotions import RELEASE, Promotion, Promotions
 from include.registry.rollback import next_trigger
-from include.registry.stage import follow_ledger
 from include.registry.suspicions import HELD, Answer, held_versions
 from include.registry.withdrawal import Withdrawn, check_whole
 from include.tenants.namespace import TenantRef

@@ -12,10 +12,10 @@ from datetime import datetime
 
 from include.errors import TenantryError, UnknownNameError
 from include.registry import recorded
+from include.registry.aliases import follow_ledger
 from include.registry.ancestry import ModelName
 from include.registry.port import NewVersion, Registry
 from include.registry.promotions import ROLLBACK, Promotion, Promotions, withdrawn_for_good
-from include.registry.stage import follow_ledger
 from include.registry.withdrawal import Withdrawn, check_whole, earlier, newest_usable
 from include.tenants.namespace import TenantRef
 

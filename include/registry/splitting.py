@@ -23,7 +23,7 @@ _SUM_TOLERANCE: Final = 1e-9
 
 @dataclass(frozen=True)
 class Arm:
-    """One of the things that are compared, and the share of entities that see it."""
+    """A side of a comparison, and the share of entities that see it."""
 
     name: str
     share: float

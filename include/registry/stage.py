@@ -13,44 +13,30 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import timedelta
+from typing import Any
 
 from include.errors import IntegrityError, UnknownNameError
 from include.handoffs import Candidate, Registered, Trained
 from include.incidents import Incidents
-from include.models.serialise import from_bytes
-from include.registry.card import judged
-from include.registry.decision import Evidence, PromotionDecision, decide_promotion
-from include.registry.incidents import (
-    close_suspicion,
-    open_leak,
-    open_suspicion,
-    suspected,
-)
+from include.registry.aliases import follow_ledger
+from include.registry.decision import PromotionDecision, decide_promotion
+from include.registry.evidence import Evidence
+from include.registry.holding import candidates_held, suspicions_of, tell, waiting_facts
+from include.registry.incidents import open_leak
 from include.registry.leaks import Look, reason
 from include.registry.lifecycle import challenges, swing_before
-from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
+from include.registry.new_versions import figures_of, new_version
+from include.registry.port import ModelVersion, Registry
 from include.registry.promotions import Promotion, Promotions
-from include.registry.suspicions import (
-    HELD,
-    Standing,
-    Suspicion,
-    held_back,
-    of_document,
-    sentence,
-    standing,
-)
+from include.registry.suspicions import sentence
 from include.registry.withdrawal import Withdrawn, lost_for_good
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef, is_global
 
 log = logging.getLogger(__name__)
-
-#: Parts of the evaluation that are about all candidates, not about the one that is registered.
-_NOT_LINEAGE: Final = (*("evidence", "models", "secondary_comparisons", "catalogue", "suspicions"),)
 
 
 def register(
@@ -143,8 +129,8 @@ def _decide(
                 for comparison in evidence.comparisons
             ),
         )
-    suspicions = _suspicions(tenant, trained, document, incidents)
-    held = _held_back(tenant, trained, suspicions.all, refused, serving)
+    suspicions = suspicions_of(tenant, trained, document, incidents)
+    held = candidates_held(tenant, trained, suspicions.all, refused, serving)
     decision = _decision(_without(evidence, held), serving)
     if held:
         hold_reason = sentence(suspicions.all, (f"{one.rung}/{one.name}" for one in held))
@@ -166,7 +152,7 @@ def _decide(
     champion = None if winner is None else put(winner)
     waits = None if not held else _winner(trained, _decision(evidence, serving))
     waiting = put(waits) if waits is not None and waits in held else None
-    _tell(tenant, trained, suspicions, waiting, incidents)
+    tell(tenant, trained, suspicions, waiting, incidents)
     runner_up = _runner_up(tenant, trained, {winner, *refused}, serving)
     challenger = None if runner_up is None else put(runner_up)
     before, after = serving, champion or serving
@@ -185,12 +171,12 @@ def _decide(
             **document["evidence"],
             "challenges": evidence.challenges,
             **(
-                _waiting(waits, waiting, document)
+                waiting_facts(waits, waiting, document)
                 if waits is not None and waiting is not None
                 else {}
             ),
             "comparisons": [asdict(comparison) for comparison in evidence.comparisons],
-            "champion": None if winner is None else _figures(winner, document),
+            "champion": None if winner is None else figures_of(winner, document),
             "challenger": challenger.version if challenger else "",
             "challenger_digest": challenger.digest if challenger else "",
             "challenger_parent_version": challenger.parent_version if challenger else "",
@@ -204,98 +190,9 @@ def _decide(
     )
 
 
-def _suspicions(
-    tenant: TenantRef, trained: Trained, document: Mapping[str, Any], incidents: Incidents
-) -> Standing:
-    """The training's suspicions of target leakage that nobody has dismissed."""
-    suspicions = of_document(document)
-    if not suspicions:
-        return Standing((), ())
-    answers = [v for one in suspected(incidents, tenant, trained.use_case) for v in one.verdicts]
-    return standing(suspicions, sorted(answers, key=lambda verdict: verdict.at))
-
-
-def _held_back(
-    tenant: TenantRef,
-    trained: Trained,
-    suspicions: Sequence[Suspicion],
-    refused: Mapping[Candidate, str],
-    serving: Promotion | None,
-) -> Mapping[Candidate, str]:
-    """The candidates that wait for somebody's answer, each with an empty note."""
-    considered = {f"{one.rung}/{one.name}": one for one in trained.candidates if one not in refused}
-    fitted = "global" if is_global(tenant.id) else "own"
-    keys = held_back(tuple(considered), suspicions, fitted=fitted, serves=serving is not None)
-    return {considered[key]: "" for key in sorted(keys)}
-
-
-def _tell(
-    tenant: TenantRef,
-    trained: Trained,
-    suspicions: Standing,
-    waiting: ModelVersion | None,
-    incidents: Incidents,
-) -> None:
-    """Open the incident or bring it up to date; close incidents whose suspicions are gone."""
-    before = [
-        incident
-        for incident in suspected(incidents, tenant, trained.use_case)
-        if incident.closed_at is None
-    ]
-    if suspicions.new:
-        as_of = before[-1].as_of if before else trained.as_of
-        version = waiting.version if waiting else ""
-        open_suspicion(incidents, tenant, trained.use_case, as_of, suspicions.new, version)
-    for incident in before:
-        if not suspicions.new and incident.as_of <= trained.as_of:
-            close_suspicion(incidents, tenant, trained.use_case, incident.as_of)
-
-
-def _waiting(
-    candidate: Candidate, version: ModelVersion, document: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The facts that promote the version that is held back, should somebody release it."""
-    return {
-        HELD: {
-            "version": version.version,
-            "rung": version.rung,
-            "name": version.name,
-            "digest": version.digest,
-            "parent_version": version.parent_version,
-            "reference_digest": version.reference_digest,
-            "champion": _figures(candidate, document),
-        }
-    }
-
-
 def _made_of(document: Mapping[str, Any]) -> dict[str, list[str]]:
     """Ids of the tenants whose rows a global training read, kept longer than its evaluation is."""
     return {"made_of": sorted({str(table["tenant"]) for table in document.get("tables", ())})}
-
-
-def promoted_from(tenant: TenantRef, version: ModelVersion, as_of: datetime) -> Promotion:
-    """A promotion, not yet recorded, of a version that is not the result of a decided training."""
-    model = {"rung": version.rung, "name": version.name, "digest": version.digest, "value": None}
-    return Promotion(
-        tenant=tenant.id,
-        use_case=version.use_case,
-        as_of=as_of,
-        trigger="",
-        promoted=True,
-        version=version.version,
-        rung=version.rung,
-        digest=version.digest,
-        incumbent_version="",
-        reasons=(),
-        evidence={
-            "metric": "",
-            "candidates": [model],
-            "incumbent": None,
-            "champion": None,
-            "reference_digest": version.reference_digest,
-            "parent_version": version.parent_version,
-        },
-    )
 
 
 def _withdrawn(
@@ -345,16 +242,6 @@ def _without(evidence: Evidence, refused: Mapping[Candidate, str]) -> Evidence:
     return replace(evidence, candidates=tuple(kept), notes=(*evidence.notes, *notes))
 
 
-def _figures(winner: Candidate, document: Mapping[str, Any]) -> dict[str, Any]:
-    """The champion's metric, interval and swing, which monitoring holds later figures against.
-
-    The swing from window to window is there so that a single later window can be judged.
-    """
-    measured = document["models"][f"{winner.rung}/{winner.name}"]
-    figures = {"value": winner.metric, "low": winner.metric_low, "high": winner.metric_high}
-    return {**figures, "swing": measured.get("swing")}
-
-
 def _decision(evidence: Evidence, serving: Promotion | None) -> PromotionDecision:
     """The decision on the evidence; nothing is promoted where its incumbent no longer serves."""
     judged = evidence.incumbent
@@ -399,70 +286,3 @@ def _runner_up(
         and (serving is None or candidate.artifact.digest != serving.digest)
     ]
     return min(lost, key=lambda c: (math.isnan(c.metric), -c.metric), default=None)
-
-
-def new_version(
-    tenant: TenantRef,
-    trained: Trained,
-    candidate: Candidate,
-    document: Mapping[str, Any],
-    *,
-    lake: Lake,
-    feature_fingerprint: str,
-    decision: Sequence[str] = (),
-) -> NewVersion:
-    """A candidate as a version to be registered, with its figures from the training's evaluation.
-
-    Args:
-        document: the evaluation.
-        decision: the reasons of the decision about its training, for the model card.
-
-    Raises:
-        IntegrityError: a file is not what training wrote, or is no model.
-    """
-    content = lake.get(tenant, candidate.artifact)
-    model = from_bytes(content)  # what cannot be loaded must not be promoted
-    training = f"{trained.as_of.isoformat()}/{trained.trigger}"
-    key = f"{candidate.rung}/{candidate.name}"
-    measured = document["models"][key]
-    facts = {name: value for name, value in document.items() if name not in _NOT_LINEAGE}
-    return NewVersion(
-        key=f"{training}/{key}/{candidate.artifact.digest}",
-        rung=candidate.rung,
-        name=candidate.name,
-        model=content,
-        reference=lake.get(tenant, candidate.reference),
-        parent_version=candidate.parent_version,
-        as_of=trained.as_of,
-        feature_fingerprint=feature_fingerprint,
-        parameters=model.parameters,
-        metrics={
-            metric if figure == "value" else f"{metric}_{figure}": value
-            for metric, estimate in measured["metrics"].items()
-            for figure, value in estimate.items()
-            if value is not None
-        },
-        lineage={**facts, "segments": measured["segments"]},
-        judged=judged(key, document, decision),
-    )
-
-
-def follow_ledger(
-    tenant: TenantRef, use_case: str, registry: Registry, promotions: Promotions
-) -> None:
-    """Move the aliases to the newest promotion and the newest challenger in the ledger.
-
-    A backfill's decision about the past therefore moves no newer alias. An alias of a version that
-    was withdrawn for good is deleted where no other version takes its place.
-    """
-    champion = promotions.champion_at(tenant, use_case)
-    wanted = {
-        CHAMPION: champion.version if champion else "",
-        CHALLENGER: promotions.challenger(tenant, use_case),
-    }
-    for name, version in wanted.items():
-        current = registry.alias(tenant, use_case, name)
-        if version and (current is None or current.version != version):
-            registry.set_alias(tenant, use_case, name, version)
-        elif not version and current and current.version in promotions.gone(tenant, use_case):
-            registry.delete_alias(tenant, use_case, name)

@@ -16,7 +16,7 @@ from include.registry.promotions import Promotion
 from include.tenants.namespace import TenantRef
 
 Answer = Literal["dismissed", "confirmed"]
-#: Of a decision's evidence: the candidate that would have been promoted.
+#: Key of a decision's evidence: the candidate that would have been promoted.
 HELD: Final = "held"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -214,7 +213,10 @@ def _prepare_databases(here: State, environment: Mapping[str, str]) -> None:
         "airflow-setup": [sys.executable, "-m", "include.runtime.airflow_setup"],
         "mlflow-setup": [sys.executable, "-c", upgrade],
     }
-    started = {name: _spawn(here, name, command, environment) for name, command in jobs.items()}
+    started = {
+        name: processes.spawn(command, environment, here.logs / f"{name}.log")
+        for name, command in jobs.items()
+    }
     migrate_all(tenants)
     for name, process in started.items():
         if process.wait() != 0:
@@ -236,23 +238,8 @@ def _start_supervisor(here: State, environment: Mapping[str, str], fingerprint: 
     local_settings.write_text(preload.LOCAL_SETTINGS)
     (here.run / "fingerprint").write_text(fingerprint)
     command = [sys.executable, "-m", "include.runtime.supervisor"]
-    process = _spawn(here, supervisor.NAME, command, environment)
+    process = processes.spawn(command, environment, here.logs / f"{supervisor.NAME}.log")
     processes.remember(here.run, supervisor.NAME, process.pid)
-
-
-def _spawn(
-    here: State, name: str, command: list[str], environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    with (here.logs / f"{name}.log").open("ab") as output:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=PROJECT,
-            env=dict(environment),
-            start_new_session=True,
-        )
 
 
 def _await_health(here: State, ports: Ports, since: datetime) -> None:

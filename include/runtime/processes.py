@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+
+from include.runtime.state import PROJECT
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,22 @@ class Record:
     name: str
     pid: int
     started_at: float  #: seconds since the epoch, as the system reports it
+
+
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    """Starts a process as the leader of a session of its own; what it says is added to the log."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=PROJECT,
+            env=dict(environment),
+            start_new_session=True,
+        )
 
 
 def remember(folder: Path, name: str, pid: int) -> Record:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from include.errors import UnavailableError
 from include.runtime.private import close_folder, make_folder
+from include.storage.lake_files import check_root
 
 PROJECT = Path(__file__).resolve().parents[2]
 #: a first start writes about 150 MB; below this, Postgres may stop in the middle of a write
@@ -80,8 +81,10 @@ def prepare(state: State, minimum_free_bytes: int = MINIMUM_FREE_BYTES) -> State
     """Creates the folders, closed to everybody else.
 
     Raises:
+        ConfigError: the lake cannot be in a folder of that name.
         UnavailableError: they cannot be written, do not fit, or are not this user's alone.
     """
+    check_root(state.lake, "TENANTRY_HOME")
     probe = state.home / ".probe"
     try:
         for folder in state.folders:

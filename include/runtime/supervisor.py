@@ -21,7 +21,7 @@ from include.runtime import postgres, processes
 from include.runtime.environment import uses_embedded_postgres
 from include.runtime.ports import HOST, Ports, from_environment
 from include.runtime.private import keep_to_owner
-from include.runtime.state import PROJECT, State, locate
+from include.runtime.state import State, locate
 
 NAME = "supervisor"
 _BEAT_SECONDS = 0.25
@@ -65,16 +65,7 @@ class Component:
         log = state.logs / f"{self.name}.log"
         if log.exists() and log.stat().st_size > _LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
-        with log.open("ab") as output:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=PROJECT,
-                env=dict(environment),
-                start_new_session=True,
-            )
+        self.process = processes.spawn(self.command, environment, log)
         self.started = time.monotonic()
         self.record = processes.remember(state.run, self.name, self.process.pid)
 

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from include.wall_clock import PLATFORM, local
+
 #: A file or a pipe has no width of its own.
 _WIDE: Final = 240
 #: Letters that a column should have room for, on average.
@@ -18,6 +20,8 @@ _NARROWEST: Final = 14
 
 def print_table(console: Console, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """Rows as a table, with a column for each name that any has; web addresses become links.
+
+    Instants are told in UTC: `wall_clock.localised` rows have them in a tenant's zone.
 
     On a terminal too narrow for that, row by row.
     """
@@ -57,7 +61,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
+        return local(value, PLATFORM)
     if isinstance(value, (list, tuple)):
         return "\n".join(str(part) for part in value)
     if isinstance(value, dict):

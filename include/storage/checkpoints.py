@@ -24,6 +24,7 @@ from include.errors import ConfigError, IntegrityError
 from include.storage.chain import Head, canonical
 from include.storage.lake_files import LakeFiles
 from include.tenants.namespace import GLOBAL, TenantRef, lake_prefix
+from include.wall_clock import PLATFORM, local
 
 #: A folder; that of the platform in the lake where it is not set.
 FOLDER_VARIABLE: Final = "TENANTRY_AUDIT"
@@ -43,7 +44,7 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """What findings call it."""
-        return f"checkpoint {self.number} of {self.at:%Y-%m-%d %H:%M}"
+        return f"checkpoint {self.number} of {local(self.at, PLATFORM)}"
 
     @property
     def content(self) -> dict[str, Any]:
@@ -86,11 +87,11 @@ class SigningKeys:
         return True
 
 
-def folder() -> Path:
-    """Where the checkpoints of this environment lie."""
+def folder(files: LakeFiles) -> Path:
+    """Where the checkpoints lie: in the folder that the environment names, or in the lake."""
     if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
-    return LakeFiles.from_environment().root / lake_prefix(GLOBAL) / "audit"
+    return files.root / lake_prefix(GLOBAL) / "audit"
 
 
 def keys() -> SigningKeys | None:

@@ -6,7 +6,7 @@ slice that is already there changes nothing, not even the table version.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval, StoredObject, TableVersion
-from include.storage import delta_log, facts
+from include.storage import delta_log, facts, sources
 from include.storage.canonical import REPLACED, SCHEMAS, TIMESTAMP, schema_fingerprint
 from include.storage.data_files import holds_older, holds_others
 from include.storage.delta_log import statistics_of
@@ -35,7 +35,7 @@ from include.storage.slices import (
     same_rows,
     without,
 )
-from include.storage.versions import property_of, versioned, with_replaced
+from include.storage.versions import corrects, keep_versions, versioned, with_replaced
 from include.tenants.namespace import NAME, TenantRef, lake_table
 
 _PARTITIONS: Final = ["source", "month"]
@@ -91,11 +91,8 @@ class Lake(LakeFiles):
                     },
                 )
                 current = DeltaTable(str(path))
-            there_are = versioned(current)
-            if versions and source not in there_are:
-                # first of all: a single version of each event means the same either way
-                told = property_of((*there_are, source))
-                current.alter.set_table_properties(told, raise_if_not_exists=False)
+            if versions:  # first of all: a single version of each event means the same either way
+                keep_versions(current, source)
             there = current.to_pyarrow_dataset(
                 schema=schema, file_pruning_predicate=partitions(source, interval)
             )
@@ -201,17 +198,7 @@ class Lake(LakeFiles):
     ) -> bool:
         """Whether something known at `after` was replaced in `(after, until]`."""
         current = self._open(tenant, table, version)
-        sources = versioned(current)
-        if not sources:
-            return False
-        created, rows = ds.field("created_timestamp"), _rows(current, table)
-        ours = ds.field("source").isin(sources)
-        new = ours & (created > pa.scalar(after)) & (created <= pa.scalar(until))
-        keys = rows.to_table(columns=["source", "event_id"], filter=new)
-        there = ours & (created <= pa.scalar(after))
-        there &= ds.field("event_id").isin(pc.unique(keys["event_id"]))
-        earlier = rows.to_table(columns=["source", "event_id"], filter=there)
-        return bool(len(without(keys, earlier)) < len(keys))
+        return corrects(_rows(current, table), versioned(current), after, until)
 
     def same_until(
         self, tenant: TenantRef, table: str, one: int, other: int, known_at: datetime
@@ -226,6 +213,31 @@ class Lake(LakeFiles):
             return False
         changed = first.keys() ^ second.keys()
         return all((first | second)[path] > known_at for path in changed)
+
+    def sources(self, tenant: TenantRef, table: str) -> dict[str, int]:
+        """Rows of each source that the table holds rows of."""
+        current = self._open(tenant, table)
+        return {} if current is None else sources.rows_of_each(current)
+
+    def rename_source(self, tenant: TenantRef, table: str, former: str, name: str) -> int:
+        """Let a source have the rows that came by a former name of its, in one commit.
+
+        What it has by its own name already stays as it is. Called again it changes nothing.
+
+        Returns:
+            how many rows there were by the former name.
+        """
+        current = self._open(tenant, table)
+        return 0 if current is None else sources.rename(current, SCHEMAS[table], former, name)
+
+    def keep_sources(self, tenant: TenantRef, table: str, names: Collection[str]) -> dict[str, int]:
+        """Take the rows of all other sources out of the newest version; older ones keep them.
+
+        Returns:
+            how many rows went, by source; without any there is no new version.
+        """
+        current = self._open(tenant, table)
+        return {} if current is None else sources.keep(current, names)
 
     def _files(self, tenant: TenantRef, table: str, version: int) -> dict[str, datetime]:
         """A version's data files, each with when its first row was created."""

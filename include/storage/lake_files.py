@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import StoredObject
 from include.tenants.namespace import REGION, TENANT_ID, TenantRef, global_owner, lake_prefix
+
+#: Signs of a path with which Delta's library (deltalake 1.6) breaks off, or finds another folder.
+_NO_PLACE: Final = re.compile(r"[\x00-\x1f\x7f\[\]^|\\]|%[0-9A-Fa-f]{2}")
+
+
+def check_root(root: Path, setting: str) -> None:
+    """See that Delta can keep tables in a folder.
+
+    Raises:
+        ConfigError: the path holds a sign with which it cannot.
+    """
+    if sign := _NO_PLACE.search(str(root)):
+        raise ConfigError(
+            f"{setting}: no Delta table can be kept in {str(root)!r}, for its {sign[0]!r}; choose "
+            "a folder whose path has none of [ ] ^ | \\, no control characters and no % before two "
+            "hexadecimal digits"
+        )
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,7 @@ class LakeFiles:
         root = os.environ.get("TENANTRY_LAKE")
         if not root:
             raise ConfigError("TENANTRY_LAKE is not set; `make up` sets it for the embedded lake")
+        check_root(Path(root), "TENANTRY_LAKE")
         return cls(Path(root))
 
     # whole tenants

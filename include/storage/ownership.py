@@ -8,16 +8,14 @@ pool database.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
-from include.errors import ConfigError, IsolationError, TenantryError, UnavailableError
+from include.errors import IsolationError, TenantryError, UnavailableError
+from include.storage.claims import Claim, TenantOwner, copied_key, decide_claim, key_digest
 from include.storage.lake_files import LakeFiles
 from include.storage.postgres import Connection, tenant_transaction
 from include.storage.rows import has_rows
@@ -25,11 +23,6 @@ from include.tenants.config import TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef, database
 
 SYSTEM: Final = "system"
-#: States in which nobody but the step that is under way may touch the data.
-_UNDER_WAY: Final = {
-    "moving": "is being moved; run `tenantry tenants move {id}` again to finish that",
-    "erasing": "is being erased; run `tenantry tenants remove {id} --erase` again to finish that",
-}
 _CURRENT: Final = """
     SELECT * FROM tenant_owners WHERE tenant_id = 'global' AND member = %s
     ORDER BY number DESC LIMIT 1
@@ -66,91 +59,6 @@ _ALONE: Final = """
     SELECT pg_try_advisory_xact_lock(hashtext('tenantry.at_work'), hashtext(%s)) AS taken
 """
 _SILOS: Final = "SELECT datname FROM pg_database WHERE starts_with(datname, 'tenantry_silo_')"
-
-
-@dataclass(frozen=True)
-class TenantOwner:
-    """One owner of a tenant id; the newest one is who has it now."""
-
-    tenant: str
-    number: int  #: the first owner of an id is 1
-    region: str
-    isolation: str
-    key_digest: str  #: sha256 of the file's key, empty where it has none
-    state: str  #: `active`, `sealed`, `moving`, `erasing` or `erased`
-    actor: str
-    changed_at: datetime
-    target: TenantRef | None = None  #: of what is being moved: where to
-    details: Mapping[str, Any] | None = None
-
-    @property
-    def ref(self) -> TenantRef:
-        """Where the data lies."""
-        return TenantRef(self.tenant, self.region, self.isolation)
-
-
-@dataclass(frozen=True)
-class Claim:
-    """Whether a file may have a tenant id."""
-
-    granted: bool
-    new: bool = False  #: nobody has the id yet
-    refusal: TenantryError | None = None
-
-
-def decide_claim(
-    tenant: TenantRef, key: str | None, owner: TenantOwner | None, places: Iterable[TenantRef] = ()
-) -> Claim:
-    """Whether the file with this key, region and isolation may have the id.
-
-    Args:
-        owner: who has it now, or had it last.
-        places: where there is data under the id that no owner is known of, as of a release that
-            kept no record. A file without a key takes it over where it lies; one with a key is of
-            a newcomer.
-    """
-    if owner is None or owner.state == "erased":
-        found = [] if owner is not None else sorted(set(places), key=str)
-        if not found or (key is None and tenant in found):
-            return Claim(granted=True, new=True)
-        if key is None:
-            return _refused(_elsewhere(tenant, found[0]))
-        return _refused(
-            IsolationError(
-                f"there is data of {tenant.id!r} in {_place(found[0])}, and nobody knows whose; a "
-                f"new tenant must not inherit it. Look at it with `tenantry tenants remove "
-                f"{tenant.id} --dry-run` and erase it with --erase, or choose another id"
-            )
-        )
-    if owner.key_digest != key_digest(key):
-        whose = "with another key" if owner.key_digest and key else "with a key"
-        whose = whose if owner.key_digest else "that has no key"
-        return _refused(
-            IsolationError(
-                f"the data of {tenant.id!r} belongs to a tenant file {whose}. Put that file back "
-                f"if it is the same company; else choose another id, or erase what is there with "
-                f"`tenantry tenants remove {tenant.id} --erase`"
-            )
-        )
-    if owner.state == "sealed":
-        return _refused(
-            IsolationError(
-                f"{tenant.id!r} was removed on {owner.changed_at:%Y-%m-%d} by {owner.actor}, and "
-                f"its data is sealed. `tenantry tenants remove {tenant.id} --erase` makes room for "
-                f"a new tenant; `tenantry tenants unseal {tenant.id}` lets the same one go on"
-            )
-        )
-    if owner.state in _UNDER_WAY:
-        what = _UNDER_WAY[owner.state].format(id=tenant.id)
-        return _refused(UnavailableError(f"the data of {tenant.id!r} {what}"))
-    if owner.ref != tenant:
-        return _refused(_elsewhere(tenant, owner.ref))
-    return Claim(granted=True)
-
-
-def key_digest(key: str | None) -> str:
-    """What is kept of a key."""
-    return hashlib.sha256(key.encode()).hexdigest() if key else ""
 
 
 def claim(tenant: TenantConfig, *, actor: str = SYSTEM) -> None:
@@ -204,7 +112,18 @@ def admitted(tenants: Iterable[TenantConfig]) -> list[TenantConfig]:
     Without a record there is no data, or it is of a release that kept none and the file has no key.
     """
     known = owners()
-    return [one for one in tenants if _is_admitted(one, known.get(one.id))]
+    return [tenant for tenant in tenants if _is_admitted(tenant, known.get(tenant.id))]
+
+
+def refusals(tenants: Iterable[TenantConfig]) -> dict[str, TenantryError]:
+    """Why the data of those that have any is not their files' to be read, where it lies; by id."""
+    known = owners()
+    decided = {
+        one.id: decide_claim(one.ref, one.key, known[one.id]).refusal
+        for one in tenants
+        if one.id in known
+    }
+    return {tenant_id: refusal for tenant_id, refusal in decided.items() if refusal is not None}
 
 
 @contextmanager
@@ -215,11 +134,11 @@ def at_work(*tenants: str) -> Iterator[None]:
         UnavailableError: somebody is doing that.
     """
     with tenant_transaction(GLOBAL) as connection:
-        for one in sorted(set(tenants)):
-            if not _taken(connection, _SHARED, one):
+        for tenant_id in sorted(set(tenants)):
+            if not _taken(connection, _SHARED, tenant_id):
                 raise UnavailableError(
-                    f"the data of {one!r} is being moved or erased; `tenantry tenants` says where "
-                    "that stands, and the run can be cleared when it is done"
+                    f"the data of {tenant_id!r} is being moved or erased; `tenantry tenants` says "
+                    "where that stands, and the run can be cleared when it is done"
                 )
         yield
 
@@ -317,18 +236,12 @@ def _is_admitted(tenant: TenantConfig, owner: TenantOwner | None) -> bool:
 
 def _decided(connection: Connection, tenant: TenantConfig) -> Claim:
     owner = _current(connection, tenant.id)
-    found = _places(connection, tenant.id) if owner is None else ()
-    decided = decide_claim(tenant.ref, tenant.key, owner, found)
+    homes = _places(connection, tenant.id) if owner is None else ()
+    decided = decide_claim(tenant.ref, tenant.key, owner, homes)
     if decided.new and tenant.key is not None:
         given = {"tenant": tenant.id, "key": key_digest(tenant.key)}
         if connection.execute(_GIVEN, given).fetchone():
-            return _refused(
-                IsolationError(
-                    f"the file of {tenant.id!r} has the `key` of another tenant's file, as a copy "
-                    "of that has; who knows one of the two could come for the other's data. Take "
-                    "the line out, and let `tenantry tenants add` make a key"
-                )
-            )
+            return copied_key(tenant.id)
     return decided
 
 
@@ -340,10 +253,10 @@ def _places(connection: Connection, tenant_id: str) -> list[TenantRef]:
     own = bool(made) and has_rows(silo)
     regions = LakeFiles.from_environment().regions(tenant_id)
     isolation = "silo" if own else "pool"
-    found = [TenantRef(tenant_id, region, isolation) for region in regions]
-    if not found and (own or has_rows(TenantRef(tenant_id, "unknown", "pool"))):
-        found = [TenantRef(tenant_id, "unknown", isolation)]
-    return found
+    homes = [TenantRef(tenant_id, region, isolation) for region in regions]
+    if not homes and (own or has_rows(TenantRef(tenant_id, "unknown", "pool"))):
+        homes = [TenantRef(tenant_id, "unknown", isolation)]
+    return homes
 
 
 @contextmanager
@@ -393,19 +306,3 @@ def _owner(row: Mapping[str, Any]) -> TenantOwner:
         target=target,
         details=row["details"],
     )
-
-
-def _elsewhere(tenant: TenantRef, there: TenantRef) -> ConfigError:
-    return ConfigError(
-        f"the file of {tenant.id!r} says {_place(tenant)}, and its data lies in {_place(there)}. "
-        f"`tenantry tenants move {tenant.id}` moves it; to leave it where it is, put the file back "
-        "as it was"
-    )
-
-
-def _place(tenant: TenantRef) -> str:
-    return f"region {tenant.region!r} with isolation {tenant.isolation!r}"
-
-
-def _refused(error: TenantryError) -> Claim:
-    return Claim(granted=False, refusal=error)

@@ -15,13 +15,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Literal
 
+from include.handoffs import INSTANTS
 from include.tenants.config import Retention
 
 #: Which of the tenant's durations counts, or `kept`.
 Clock = Literal["events", "predictions", "kept"]
 
 #: Before this there are no events: retention that looks back further erases nothing.
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EARLIEST: Final = INSTANTS[0]
 _DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})(?:T(\d{2})(\d{2})(\d{2})?)?")
 
 

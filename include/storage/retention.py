@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,7 +20,6 @@ from psycopg import sql
 from include.errors import TenantryError
 from include.storage.lake import Lake
 from include.storage.places import (
-    EARLIEST,
     TABLES,
     Cutoffs,
     LakePlace,
@@ -225,7 +224,7 @@ def _instant(path: Path, relative: str) -> datetime | None:
     if (found := dated(relative)) is not None:
         return found
     try:
-        return EARLIEST + timedelta(seconds=path.stat().st_mtime)
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except FileNotFoundError:
         return None
 

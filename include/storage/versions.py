@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 
 from include.storage.canonical import REPLACED, TIMESTAMP
-from include.storage.slices import first_arrivals
+from include.storage.slices import first_arrivals, without
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,9 +31,12 @@ def versioned(table: DeltaTable | None) -> tuple[str, ...]:
     return tuple(json.loads(told)) if told else ()
 
 
-def property_of(sources: tuple[str, ...]) -> dict[str, str]:
-    """The table property that names these sources."""
-    return {PROPERTY: json.dumps(sorted(set(sources)))} if sources else {}
+def keep_versions(table: DeltaTable, source: str) -> None:
+    """Let rows of one event id of a source be versions of the event, in the table from now on."""
+    there_are = versioned(table)
+    if source not in there_are:
+        told = {PROPERTY: json.dumps(sorted((*there_are, source)))}
+        table.alter.set_table_properties(told, raise_if_not_exists=False)
 
 
 def with_replaced(
@@ -62,6 +66,18 @@ def with_replaced(
     next_ = pa.array(following, mask=(following < 0) | ~has_versions)
     replaced = rows["created_timestamp"].take(next_)
     return rows.append_column(REPLACED, replaced).filter(pa.array(kept))
+
+
+def corrects(rows: ds.Dataset, sources: tuple[str, ...], after: datetime, until: datetime) -> bool:
+    """Whether something known at `after` was replaced in `(after, until]`, of these sources."""
+    if not sources:
+        return False
+    keys, created = ["source", "event_id"], ds.field("created_timestamp")
+    ours = ds.field("source").isin(sources)
+    within = (created > pa.scalar(after)) & (created <= pa.scalar(until))
+    new = rows.to_table(columns=keys, filter=ours & within)
+    there = (created <= pa.scalar(after)) & ds.field("event_id").isin(pc.unique(new["event_id"]))
+    return len(without(new, rows.to_table(columns=keys, filter=ours & there))) < len(new)
 
 
 def counting(events: pa.Table, at: datetime) -> pa.ChunkedArray:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from include.tenants.clock_changes import first_astray
 from include.tenants.connectors import AnyConnector
 from include.tenants.fields import (
     Column,
@@ -24,6 +25,7 @@ from include.tenants.fields import (
     Day,
     Delay,
     Duration,
+    Measure,
     Name,
     Number,
     Region,
@@ -32,18 +34,18 @@ from include.tenants.fields import (
     TenantId,
     Text,
     Timezone,
-    hourly_on_some_days,
-    hourly_through_half_hours,
     read_day,
 )
 from include.tenants.fields import Scalar as Scalar  # what a condition compares with
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner
 from include.tenants.personal import PersonalColumns, PersonalNames, Role
+from include.tenants.wording import spelled
 
 #: Columns of an event's id, of one source's properties or attributes, and of its conditions.
 MOST_KEY_COLUMNS: Final = 16
 MOST_NAMES: Final = 64
 MOST_CONDITIONS: Final = 32
+MOST_FORMER_NAMES: Final = 16
 MOST_CLOSURES: Final = 500
 #: What no operator's limits exceed.
 MOST_SOURCES: Final = 50
@@ -79,6 +81,10 @@ class EventMapping(StrictModel):
     group_id: Column | None = None  #: basket or session
     quantity: Column | None = None
     amount: Column | None = None
+    #: Least and largest number of a row; where nothing is said, the source's own past decides.
+    plausible: dict[Literal["quantity", "amount"], tuple[Measure, Measure]] = Field(
+        default_factory=dict
+    )
     properties: dict[Name, Column] = Field(default_factory=dict, max_length=MOST_NAMES)
 
     @model_validator(mode="after")
@@ -87,6 +93,15 @@ class EventMapping(StrictModel):
             raise ValueError("give exactly one of `event` and `event_column`")
         if not (self.user_id or self.account_id or self.item_id):
             raise ValueError("map at least one of `user_id`, `account_id` and `item_id`")
+        return self
+
+    @model_validator(mode="after")
+    def _plausible_of_what_is_mapped(self) -> EventMapping:
+        for name, (low, high) in self.plausible.items():
+            if getattr(self, name) is None:
+                raise ValueError(f"`plausible` names {name!r}, which is not mapped to a column")
+            if low >= high:
+                raise ValueError(f"`plausible` of {name!r} is empty: the lower bound comes first")
         return self
 
     def roles(self) -> Iterator[Role]:
@@ -127,6 +142,8 @@ class Source(StrictModel):
     """Where data comes from and what it means."""
 
     name: Name
+    #: Names that the source had before: rows that came by them are its own.
+    formerly: tuple[Name, ...] = Field(default=(), max_length=MOST_FORMER_NAMES)
     connector: AnyConnector
     where: dict[Column, Condition] = Field(default_factory=dict, max_length=MOST_CONDITIONS)
     events: EventMapping | None = None
@@ -302,21 +319,27 @@ class TenantConfig(StrictModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> TenantConfig:
-        if self.timezone != "UTC" and hourly_on_some_days(self.schedule):
+        if change := first_astray(self.schedule, self.timezone):
+            size = spelled(abs(change.by))
             raise ValueError(
-                "`schedule` ticks in every hour of some days only, which goes wrong where clocks "
-                "are changed: name the hours, tick on every day, or set `timezone: UTC`"
-            )
-        if hourly_through_half_hours(self.schedule, self.timezone):
-            raise ValueError(
-                f"`schedule` ticks in every hour, and the clocks of {self.timezone} are changed by "
-                "part of an hour: name the hours, or set `timezone: UTC`"
+                f"`schedule` goes wrong where clocks are changed, as those of {self.timezone} by "
+                f"{size} on {change.at:%Y-%m-%d}: name the hours of a day, not all of them, and "
+                f"leave {size} between ticks; or set `timezone: UTC`"
             )
         if self.until is not None and self.until < self.history_from:
             raise ValueError("`until` is before `history_from`")
         twice = [name for name, n in Counter(one.name for one in self.sources).items() if n > 1]
         if twice:
             raise ValueError(f"source names must differ; twice: {', '.join(sorted(twice))}")
+        formerly = Counter(name for one in self.sources for name in one.formerly)
+        if twice := sorted(name for name, n in formerly.items() if n > 1):
+            raise ValueError(
+                f"a former name is one source's, once; `formerly` twice: {', '.join(twice)}"
+            )
+        if taken := sorted(one.name for one in self.sources if one.name in formerly):
+            raise ValueError(
+                f"`formerly` names what a source of the file is called now: {', '.join(taken)}"
+            )
         if not any(source.events for source in self.sources):
             raise ValueError("at least one source must map `events`")
         if problems := self._mapped_personal_columns():

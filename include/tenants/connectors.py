@@ -6,8 +6,9 @@ A kind is a subclass of `Connector`, registered in `AnyConnector`. The module of
 
 from __future__ import annotations
 
+import codecs
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -18,6 +19,35 @@ from include.tenants.fields import (
     TimestampFormat,
     check_visible,
 )
+
+#: Keys that only say how a CSV file is written.
+_CSV_ONLY: Final = ("separator", "escape", "unnamed")
+#: Encodings of Python's that are those of programs and names, not of files.
+_NO_FILES: Final = frozenset({"idna", "punycode", "undefined"})
+
+
+def _check_encoding(value: str) -> str:
+    try:
+        codec = codecs.lookup(value)
+        is_text = codec._is_text_encoding  # what `str.encode` itself goes by
+    except LookupError:
+        is_text = False
+    if not is_text or codec.name in _NO_FILES or "escape" in codec.name:
+        raise ValueError(
+            "is no encoding of text that is known here; known are those of Python, such as utf-8, "
+            "utf-16, cp1252, latin-1, shift_jis, gb18030"
+        )
+    return value
+
+
+def _check_separator(value: str) -> str:
+    value = "\t" if value == "\\t" else value
+    if len(value) != 1 or not value.isascii() or value.isalnum() or value in '"\r\n\0':
+        raise ValueError("must be one ASCII character, no letter, digit, double quote or line end")
+    return value
+
+
+_Separator = Annotated[str, Field(max_length=2), AfterValidator(_check_separator)]
 
 
 class Connector(StrictModel, ABC):
@@ -67,6 +97,25 @@ class FileConnector(Connector):
         str, Field(max_length=1000), AfterValidator(check_visible)
     ]  #: a path, a glob, `package:DISTRIBUTION/path` or a URL
     format: Literal["csv", "jsonl", "parquet"]
+    #: Of text; where a file begins with a byte order mark, that decides.
+    encoding: Annotated[
+        str, Field(max_length=40, pattern="^[A-Za-z0-9_-]+$"), AfterValidator(_check_encoding)
+    ] = "utf-8"
+    separator: _Separator = ","  #: between the fields of a CSV file
+    #: Stands in a CSV file before a quote that is part of a value; unless said, another quote does.
+    escape: _Separator | None = None
+    unnamed: Column | None = None  #: the name of a CSV file's first column where it has none
+
+    @model_validator(mode="after")
+    def _keys_of_the_format(self) -> FileConnector:
+        allowed = {"csv": {"encoding", *_CSV_ONLY}, "jsonl": {"encoding"}}.get(self.format, set())
+        for key in ("encoding", *_CSV_ONLY):
+            if key not in allowed and getattr(self, key) != type(self).model_fields[key].default:
+                formats = "csv" if key in _CSV_ONLY else "csv or jsonl"
+                raise ValueError(f"`{key}` is of format {formats}, and this is {self.format}")
+        if self.escape == self.separator:
+            raise ValueError(f"`escape` and `separator` are both {self.escape!r}")
+        return self
 
     @property
     def place(self) -> str:

@@ -109,33 +109,6 @@ def shortest_interval(cron: str) -> timedelta:
     return timedelta(minutes=min(b - a for a, b in pairwise([*ticks, ticks[0] + 24 * 60])))
 
 
-def hourly_on_some_days(cron: str) -> bool:
-    """Whether a valid expression ticks in every hour of some days, and not of the others.
-
-    Of such a schedule Airflow takes the steps by the clock's difference, and lands beside the tick
-    when the clocks were changed in between. What it raises then ends the update of every DAG of the
-    file (Airflow 3.3: `timetables/_cron.py`, `dag_processing/collection.py`).
-    """
-    _, hours, *days = croniter(cron, _SOME_DAY).expanded
-    return hours == ["*"] and any(field != ["*"] for field in days)
-
-
-def hourly_through_half_hours(cron: str, timezone: str) -> bool:
-    """Whether a valid expression ticks in every hour where clocks change by part of one.
-
-    Airflow takes such steps by the clock's difference, and finds no way over the half hour that is
-    left out; what it raises then ends the update of every DAG of the file, as above.
-    """
-    if croniter(cron, _SOME_DAY).expanded[1] != ["*"]:
-        return False
-    zone = ZoneInfo(timezone)
-    offsets = {
-        datetime(_SOME_DAY.year, month, 1, tzinfo=zone).utcoffset() for month in (1, 4, 7, 10)
-    }
-    steps = [one - other for one in offsets for other in offsets if one and other]
-    return any(step % timedelta(hours=1) for step in steps)
-
-
 def _check_text(value: str) -> str:
     if len(value) > LONGEST_TEXT:
         raise ValueError(f"must be at most {LONGEST_TEXT} characters long")
@@ -324,6 +297,10 @@ Retained = Annotated[_Duration, AfterValidator(_check_positive), AfterValidator(
 Count = Annotated[int, BeforeValidator(_read_number), Field(le=1_000_000_000)]
 Number = Annotated[
     float, BeforeValidator(_read_number), Field(le=1_000_000_000, allow_inf_nan=False)
+]
+#: A number of a tenant's own data, as far as floats tell whole numbers apart.
+Measure = Annotated[
+    float, BeforeValidator(_read_number), Field(ge=-(2**53), le=2**53, allow_inf_nan=False)
 ]
 Scalar = bool | int | float | str
 Condition = Annotated[Scalar | tuple[Scalar, ...], BeforeValidator(_check_condition)]

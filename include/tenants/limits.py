@@ -28,7 +28,7 @@ from include.tenants.fields import (
     TenantId,
     shortest_interval,
 )
-from include.tenants.wording import shown
+from include.tenants.wording import shown, spelled
 
 VARIABLE: Final = "TENANTRY_LIMITS"
 _LARGEST_FILE: Final = 1_000_000  #: bytes; the operator's own
@@ -182,15 +182,6 @@ def exceeded(tenant: TenantConfig, limits: Limits) -> Iterator[Exceeded]:
                     "shortest_between_trainings",
                     f"at least {spelled(limits.shortest_between_trainings)} are allowed",
                 )
-
-
-def spelled(duration: timedelta) -> str:
-    """A duration in the units a person would use: `2 days 3 hours`."""
-    minutes, seconds = divmod(duration.seconds, 60)
-    parts = {"day": duration.days, "hour": minutes // 60, "minute": minutes % 60}
-    parts["second"] = seconds
-    words = [f"{n:,} {unit}{'s' if n != 1 else ''}" for unit, n in parts.items() if n]
-    return " ".join(words) or f"{duration.microseconds} microseconds"
 
 
 def _problems(where: str, error: ValidationError) -> Iterator[str]:

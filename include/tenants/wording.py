@@ -1,7 +1,8 @@
-"""How a value of a tenant file is quoted in a message: short, on one line, without secrets."""
+"""How values are told in messages: those of a tenant file short, on one line, without secrets."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 from include.redaction import without_secrets
@@ -26,3 +27,12 @@ def shown(value: Any) -> str:
         value = without_secrets(value)
     text = ascii(value)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def spelled(duration: timedelta) -> str:
+    """A duration in the units a person would use: `2 days 3 hours`."""
+    minutes, seconds = divmod(duration.seconds, 60)
+    parts = {"day": duration.days, "hour": minutes // 60, "minute": minutes % 60}
+    parts["second"] = seconds
+    words = [f"{n:,} {unit}{'s' if n != 1 else ''}" for unit, n in parts.items() if n]
+    return " ".join(words) or f"{duration.microseconds} microseconds"

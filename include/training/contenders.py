@@ -18,6 +18,7 @@ from include.training.estimators.forecast import naive_model
 from include.training.evaluation import Contender
 from include.training.lists import list_baselines
 from include.use_cases.declaration import FITTED_BASELINES, UseCase
+from include.wall_clock import PLATFORM, local_day
 
 Version = tuple[ModelVersion, Model]
 #: Parameter of a model: until when the labels reach that it has learnt from.
@@ -83,6 +84,7 @@ def as_is(
     data: Dataset,
     as_of: datetime,
     notes: list[str],
+    timezone: str = PLATFORM,
 ) -> list[Contender]:
     """A registered model as the one contender; or no contender, and a note why in `notes`."""
     registered, model = version
@@ -91,7 +93,8 @@ def as_is(
         notes.append(f"{which} reads features as they were declared before, so it cannot serve.")
         return []
     if rung == "global" and registered.as_of > as_of:
-        notes.append(f"{which} was trained later than {as_of:%Y-%m-%d}, so it is not considered.")
+        on = local_day(as_of, timezone)
+        notes.append(f"{which} was trained later than {on}, so it is not considered.")
         return []
     if rung == "global" and registered.rung == "baseline":
         notes.append(f"{which} is a baseline, and this tenant's baselines are here already.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from include.wall_clock import PLATFORM, local_day
+
 
 @dataclass(frozen=True)
 class TrainingState:
@@ -20,6 +22,7 @@ class TrainingState:
     trainings_today: int
     trainings_per_day: int
     data_loss: bool = False  #: rows of the interval are missing
+    timezone: str = PLATFORM  #: the tenant's, which days are told in
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,9 @@ def is_due(state: TrainingState, as_of: datetime) -> Due:
     if not state.champion:
         return Due(True, "no champion serves the current features yet")
     last = state.last_decided_at
+    on = "" if last is None else local_day(last, state.timezone)
     if last is not None and last > as_of:
-        return Due(False, f"a later training was already decided, as of {last:%Y-%m-%d}")
+        return Due(False, f"a later training was already decided, as of {on}")
     if state.global_version and state.global_version != state.considered_global:
         seen = f"version {state.considered_global}" if state.considered_global else "none"
         return Due(True, f"global version {state.global_version} is new (last considered: {seen})")
@@ -54,7 +58,7 @@ def is_due(state: TrainingState, as_of: datetime) -> Due:
         next_at = last + state.retrain_every
         return Due(
             False,
-            f"trained as of {last:%Y-%m-%d}, next due on {next_at:%Y-%m-%d} "
+            f"trained as of {on}, next due on {local_day(next_at, state.timezone)} "
             f"(every {state.retrain_every.days} days)",
         )
     if state.rows < state.minimum_rows:
@@ -63,4 +67,4 @@ def is_due(state: TrainingState, as_of: datetime) -> Due:
         )
     if last is None:
         return Due(True, "it has never been trained")
-    return Due(True, f"last trained as of {last:%Y-%m-%d}, {(as_of - last).days} days ago")
+    return Due(True, f"last trained as of {on}, {(as_of - last).days} days ago")

@@ -11,10 +11,10 @@ compares with always predicting the base rate; Murphy 1988).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,6 @@ _DISCOUNT: Final = 1.0 / np.log2(np.arange(TOP) + 2.0)
 _IDEAL: Final = np.concatenate([[0.0], np.cumsum(_DISCOUNT)])
 
 Weights = npt.NDArray[np.float64]
-#: From weights per row to the metric; NaN where it is undefined (one class only, no outcome).
-Statistic = Callable[[Weights], float]
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,13 @@ NOTHING: Final = Estimate(None, None, None)
 
 
 def measure(metric: str, rows: LabelledRows, scores: Answers) -> float | None:
-    """The metric's plain value, rows counted with their own weight."""
-    value = statistic_of(metric, rows, scores)(rows.weight)
-    return None if np.isnan(value) else float(value)
+    """The metric's plain value; a ranking counts as the row that carries its weight."""
+    if metric in ROWS and not isinstance(scores, Lists):
+        judged = judge(metric, rows, scores)
+        return None if judged is None else judged[0]
+    answers = _answered(metric, rows, scores)
+    weight = rows.weight[answers.row]
+    return float((weight * answers.value).sum() / weight.sum()) if weight.sum() > 0 else None
 
 
 class Intervals:
@@ -148,9 +150,8 @@ def judge(metric: str, rows: LabelledRows, scores: Answers) -> Judged | None:
         return None
     if metric in ROWS and not isinstance(scores, Lists):
         return ROWS[metric](rows.label, scores)
-    lists = isinstance(scores, Lists)
-    judged = (_list_values if lists else _group_values)(metric, rows, scores)  # type: ignore[arg-type]
-    value, row = judged["value"], judged["row"]
+    answers = _answered(metric, rows, scores)
+    value, row = answers.value, answers.row
     if not len(value):
         return None
     mean = float(value.mean())
@@ -159,68 +160,24 @@ def judge(metric: str, rows: LabelledRows, scores: Answers) -> Judged | None:
     return mean, influence
 
 
-def statistic_of(metric: str, rows: LabelledRows, scores: Answers) -> Statistic:
-    """The metric of a model's answers as a function of the rows' weights."""
-    if len(rows) == 0:
-        return lambda _: float("nan")
-    if isinstance(scores, Lists):
-        return mean_of(**_list_values(metric, rows, scores))
-    if metric in _STATISTICS:
-        return _STATISTICS[metric](rows, scores)
-    return mean_of(**_group_values(metric, rows, scores))
+@dataclass(frozen=True)
+class _Answered:
+    """A value per ranking or list whose entity wanted something."""
+
+    value: npt.NDArray[np.float64]
+    row: npt.NDArray[np.int64]  #: one of its rows, which carries its weight
 
 
-def mean_of(value: npt.NDArray[np.float64], row: npt.NDArray[np.int64]) -> Statistic:
-    """The mean of values, each weighted as the row that carries it."""
-
-    def statistic(weights: Weights) -> float:
-        weight = weights[row]
-        return float((weight * value).sum() / weight.sum()) if weight.sum() > 0 else float("nan")
-
-    return statistic
+def _answered(metric: str, rows: LabelledRows, answers: Answers) -> _Answered:
+    if isinstance(answers, Lists):
+        return _of_lists(metric, rows, answers)
+    return _of_rankings(metric, rows, answers)
 
 
-def _auc(rows: LabelledRows, scores: Scores) -> Statistic:
-    """Area under the ROC curve; a tie counts half."""
-    order = np.argsort(scores, kind="stable")
-    positive = (rows.label[order] == 1).astype(np.float64)
-    starts = _tie_starts(scores[order])
-
-    def statistic(weights: Weights) -> float:
-        weight = weights[order]
-        up = np.add.reduceat(weight * positive, starts)
-        down = np.add.reduceat(weight * (1 - positive), starts)
-        pairs = up.sum() * down.sum()
-        below = np.cumsum(down) - down / 2
-        return float((up * below).sum() / pairs) if pairs > 0 else float("nan")
-
-    return statistic
-
-
-def _average_precision(rows: LabelledRows, scores: Scores) -> Statistic:
-    order = np.argsort(-scores, kind="stable")
-    positive = (rows.label[order] == 1).astype(np.float64)
-    starts = _tie_starts(scores[order])
-
-    def statistic(weights: Weights) -> float:
-        weight = weights[order]
-        up = np.add.reduceat(weight * positive, starts)
-        seen = np.cumsum(np.add.reduceat(weight, starts))
-        precision = np.cumsum(up) / np.where(seen > 0, seen, 1.0)
-        return float((up * precision).sum() / up.sum()) if up.sum() > 0 else float("nan")
-
-    return statistic
-
-
-def _tie_starts(ordered: Scores) -> npt.NDArray[np.int64]:
-    return np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-
-
-def _group_values(metric: str, rows: LabelledRows, scores: Scores) -> dict[str, npt.NDArray[Any]]:
-    """Per ranking with an outcome: `value`, and `row`, one row of it that carries its weight.
-
-    Ties are broken by the rows' order, which is that of item ids.
-    """
+def _of_rankings(metric: str, rows: LabelledRows, scores: Scores) -> _Answered:
+    """Ties are broken by the rows' order, which is that of item ids."""
+    if not len(rows):
+        return _Answered(np.empty(0), np.empty(0, np.int64))
     codes = np.unique(rows.group, return_inverse=True)[1]
     order = np.lexsort((np.arange(len(rows)), -scores, codes))
     starts = np.flatnonzero(np.concatenate([[True], np.diff(codes[order]) > 0]))
@@ -234,11 +191,11 @@ def _group_values(metric: str, rows: LabelledRows, scores: Scores) -> dict[str, 
         most = _IDEAL[np.minimum(rows.relevant[order][starts], TOP)]
         value = np.add.reduceat(gain, starts) / np.where(most > 0, most, 1.0)
     judged = rows.relevant[order][starts] > 0
-    return {"value": value[judged], "row": order[starts][judged]}
+    return _Answered(value[judged], order[starts][judged])
 
 
-def _list_values(metric: str, rows: LabelledRows, lists: Lists) -> dict[str, npt.NDArray[Any]]:
-    """`_group_values` for lists, which may hold items that have no row."""
+def _of_lists(metric: str, rows: LabelledRows, lists: Lists) -> _Answered:
+    """Lists may hold items that have no row."""
     _, first = np.unique(rows.group, return_index=True)
     first = first[rows.relevant[first] > 0]
     value = np.zeros(len(first))
@@ -249,65 +206,4 @@ def _list_values(metric: str, rows: LabelledRows, lists: Lists) -> dict[str, npt
             value[place] = any(hits)
         else:
             value[place] = _DISCOUNT[: len(hits)][hits].sum() / _IDEAL[min(len(items), TOP)]
-    return {"value": value, "row": first}
-
-
-def _brier_skill(rows: LabelledRows, scores: Scores) -> Statistic:
-    """1 − Brier score / Brier score of the base rate (Murphy 1988)."""
-
-    def statistic(weights: Weights) -> float:
-        rate = (weights * rows.label).sum() / max(weights.sum(), 1.0)
-        usual = (weights * (rate - rows.label) ** 2).sum()
-        ours = (weights * (scores - rows.label) ** 2).sum()
-        return float(1 - ours / usual) if usual > 0 else float("nan")
-
-    return statistic
-
-
-def _forecast_accuracy(rows: LabelledRows, scores: Scores) -> Statistic:
-    """1 − WAPE: one minus the absolute errors' share of what there was in all."""
-    error, size = np.abs(rows.label - scores), np.abs(rows.label)
-
-    def statistic(weights: Weights) -> float:
-        total = (weights * size).sum()
-        return float(1 - (weights * error).sum() / total) if total > 0 else float("nan")
-
-    return statistic
-
-
-def _in_top(share: float, *, lift: bool) -> Callable[[LabelledRows, Scores], Statistic]:
-    """Share of positives among the best-scored `share` of rows; as a lift, over the base rate.
-
-    Rows of equal score share what room is left.
-    """
-
-    def of(rows: LabelledRows, scores: Scores) -> Statistic:
-        order = np.argsort(-scores, kind="stable")
-        positive = (rows.label[order] == 1).astype(np.float64)
-        starts = _tie_starts(scores[order])
-
-        def statistic(weights: Weights) -> float:
-            weight = weights[order]
-            up = np.add.reduceat(weight * positive, starts)
-            tied = np.add.reduceat(weight, starts)
-            total = tied.sum()
-            if not total or not up.sum():
-                return float("nan")
-            room = np.clip(share * total - (np.cumsum(tied) - tied), 0, tied)
-            rate = (up * room / np.where(tied > 0, tied, 1.0)).sum() / (share * total)
-            return float(rate / (up.sum() / total) if lift else rate)
-
-        return statistic
-
-    return of
-
-
-#: Metric → its statistic over rows; those of rankings are means over groups.
-_STATISTICS: Final[Mapping[str, Callable[[LabelledRows, Scores], Statistic]]] = {
-    "auc": _auc,
-    "average_precision": _average_precision,
-    "brier_skill": _brier_skill,
-    "lift@10%": _in_top(0.10, lift=True),
-    "precision@1%": _in_top(0.01, lift=False),
-    "forecast_accuracy": _forecast_accuracy,
-}
+    return _Answered(value, first)

@@ -41,6 +41,7 @@ from include.training.contenders import Version, baselines
 from include.training.stage import train, train_global
 from include.use_cases.declaration import UseCase
 from include.use_cases.spines import event_columns, scoring_spine
+from include.wall_clock import PLATFORM, local_day
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,9 @@ class _Again:
                 for library, now in sorted(evaluation["libraries"].items())
             ),
         ]
-        how = f"trained again as of {self.version.as_of:%Y-%m-%d} from the recorded table versions"
+        zone = PLATFORM if is_global(self.owner.id) else self._tenant(self.owner.id).timezone
+        day = local_day(self.version.as_of, zone)
+        how = f"trained again as of {day} from the recorded table versions"
         if made is None:
             notes = " ".join(evaluation["evidence"]["notes"])
             how += f", and no {self.version.rung}/{self.version.name} came of it. {notes}"

@@ -7,8 +7,8 @@ holdout. Own models are also judged on later windows within training (see `candi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,35 +22,32 @@ from include.handoffs import (
     FeaturesBuilt,
     LostDays,
     Scored,
-    StoredObject,
     Trained,
-    pack,
 )
 from include.models.contributors import Contributors
-from include.models.model import Model, row_scores
+from include.models.model import Model
 from include.registry.evidence import Comparison, Need
 from include.registry.two_way import blocks_of
-from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.tenants.config import Fairness, TenantConfig
 from include.tenants.namespace import GLOBAL, TenantRef
 from include.training.candidates import OwnModel, Parent, compare, own_models
 from include.training.contenders import TRAINED_UNTIL, Version, as_is, baselines, learnt_until
-from include.training.contributors import known_texts
 from include.training.dataset import Dataset, Pinned, build
 from include.training.evaluation import Contender, Evaluation, document, evaluate
 from include.training.fitting import GLOBAL_SETTINGS, fit_best
+from include.training.lineage import lineage
 from include.training.membership import settle
+from include.training.reference import reference_window
 from include.training.shared_catalogue import CATALOGUE, OTHERS, Sold, shared_catalogue
 from include.training.suspecting import Material, suspect
 from include.training.swings import Earlier
 from include.training.windows import TrainingWindows
 from include.use_cases.declaration import Gates, UseCase
-from include.use_cases.losses import absent_is_unknown, told
+from include.use_cases.losses import told
+from include.wall_clock import PLATFORM, local_day
 
 TRIGGERS: Final = ("scheduled", "drift", "manual")
-#: Rows of a reference window; drift statistics need no more, and depend on the number.
-REFERENCE_ROWS: Final = 5_000
 
 
 def train(
@@ -83,10 +80,12 @@ def train(
         )
     pinned = Pinned(tenant, built.events, built.attributes, built.lost)
     data = build(use_case, [pinned], built.as_of, lake)
-    notes = _lost_notes(data.windows, built.lost)
+    notes = _lost_notes(data.windows, built.lost, tenant.timezone)
     contenders = baselines(use_case, data)
     if global_champion is not None:
-        contenders += as_is("global", global_champion, use_case, data, built.as_of, notes)
+        contenders += as_is(
+            "global", global_champion, use_case, data, built.as_of, notes, tenant.timezone
+        )
     override = tenant.use_cases.get(use_case.name)
     minimum = (override.minimum_rows if override else None) or use_case.gates.minimum_rows
     gates = replace(use_case.gates, minimum_rows=minimum)
@@ -212,7 +211,7 @@ class _Run:
         swings = {one.key: self._swings(one, evaluation, earlier) for one in contenders}
         evaluation = replace(evaluation, evidence=evidence, swings=swings)
         suspicions = suspect(self._material, contenders, recent, logs)
-        facts = {**self._facts(), "trials": trials, "suspicions": suspicions}
+        facts = {**self._lineage, "trials": trials, "suspicions": suspicions}
         if rung == "global":
             facts[CATALOGUE] = self._catalogue()
         content = document(evaluation, everyone, facts)
@@ -237,6 +236,18 @@ class _Run:
     @property
     def _material(self) -> Material:
         return Material(self.use_case, self.data, self.sources, self.as_of, self.lake)
+
+    @property
+    def _lineage(self) -> dict[str, Any]:
+        facts = lineage(self.use_case, self.data, self.sources)
+        return {
+            **facts,
+            "tenant": self.owner.id,
+            "as_of": self.as_of.isoformat(),
+            "timezone": PLATFORM if self.contributors else self.sources[0].tenant.timezone,
+            "trigger": self.trigger,
+            "code_revision": self.code_revision,
+        }
 
     @property
     def _folder(self) -> str:
@@ -329,11 +340,14 @@ class _Run:
     ) -> Candidate:
         estimate = evaluation.estimates[contender.key][self.use_case.metric]
         name = f"{contender.rung}-{contender.name}"
+        window = reference_window(
+            self.use_case, contender.model, self.data.holdout, recent, self.contributors
+        )
         return Candidate(
             rung=contender.rung,
             name=contender.name,
             artifact=self.lake.put(self.owner, f"{self._folder}/{name}.json", contender.content),
-            reference=self._reference(contender, name, recent),
+            reference=self.lake.put_table(self.owner, f"{self._folder}/{name}.parquet", window),
             parent_version=contender.parent_version,
             # Unmeasured: anything from 0 to 1, as the empty holdout says.
             metric=estimate.value or 0.0,
@@ -341,104 +355,15 @@ class _Run:
             metric_high=1.0 if estimate.high is None else estimate.high,
         )
 
-    def _reference(self, contender: Contender, name: str, recent: pa.Table | None) -> StoredObject:
-        """Features and prediction of the window the model was judged on.
 
-        For models that answer with lists, the rows are those to be scored at the training instead:
-        the holdout has several histories of one entity, or baskets where items are asked about.
-        Entities and items are numbers: drift statistics have to know which rows belong together,
-        and nobody has to know to whom.
-        """
-        held = self.data.holdout
-        names = list(self.use_case.feature_columns)
-        if recent is None or (len(held) and not self.use_case.lists):
-            features = held.features
-            if self.contributors is not None:
-                features = known_texts(features, held.tenant, self.contributors)
-            keys = {"item_id": held.item, self.use_case.keys[0]: held.entity, "as_of": held.as_of}
-        else:
-            features = recent.select(names).replace_schema_metadata(None)
-            keys = {key: recent[key].to_numpy() for key in (*self.use_case.keys, "as_of")}
-        codes = {
-            key: pa.array(np.unique(keys[key].astype(str), return_inverse=True)[1].astype(str))
-            for key in self.use_case.keys
-            if key in keys
-        }
-        instants = pa.array(keys["as_of"], TIMESTAMP)
-        table = pa.table({**codes, "as_of": instants})
-        for column in names:
-            table = table.append_column(column, features[column])
-        if self.use_case.lists:  # which read whole histories, of items by their names
-            ids = {key: pa.array(keys[key].astype(str)) for key in codes}
-            values = {name: features[name] for name in names}
-            asked = pa.table({**ids, "as_of": instants, **values})
-            scores = row_scores(contender.model, asked, self.use_case.keys[0])
-            table = table.append_column("prediction", pa.array(scores))
-        if table.num_rows > REFERENCE_ROWS:
-            draw = np.random.default_rng(self.use_case.seed)
-            chosen = draw.choice(table.num_rows, REFERENCE_ROWS, replace=False)
-            table = table.take(pa.array(np.sort(chosen)))
-        if not self.use_case.lists:
-            table = table.append_column("prediction", pa.array(contender.model.predict(table)))
-        return self.lake.put_table(self.owner, f"{self._folder}/{name}.parquet", table)
-
-    def _facts(self) -> dict[str, Any]:
-        """The lineage: data, code and settings of the training."""
-        windows = self.data.windows
-        lost = {
-            source.tenant.id: [pack(days) for days in source.lost]
-            for source in self.sources
-            if source.lost
-        }
-        unknown = [
-            source.tenant.id
-            for source in self.sources
-            if absent_is_unknown(self.use_case, source.tenant)
-        ]
-        tables = [asdict(table) for one in self.sources for table in (one.events, one.attributes)]
-        return {
-            "tenant": self.owner.id,
-            "use_case": self.use_case.name,
-            "as_of": self.as_of.isoformat(),
-            "trigger": self.trigger,
-            "metric": self.use_case.metric,
-            "code_revision": self.code_revision,
-            "feature_fingerprint": self.use_case.fingerprint,
-            "seed": self.use_case.seed,
-            "seen_items": self.use_case.items.seen if self.use_case.items else None,
-            "tables": tables,
-            "training_sets": [pack(one) for one in self.data.sets],
-            **({"lost": lost} if lost else {}),
-            **({"absent_unknown": unknown} if unknown else {}),
-            "windows": {
-                "training": [at.isoformat() for at in windows.training],
-                "holdout": [at.isoformat() for at in windows.holdout],
-                "horizon_days": self.use_case.label.horizon / timedelta(days=1),
-                "reach_days": self.use_case.reach / timedelta(days=1),
-                "known_until": windows.known_until.isoformat(),
-                **(
-                    {"left_out": [at.isoformat() for at in windows.left_out]}
-                    if windows.left_out
-                    else {}
-                ),
-            },
-            "rows": {
-                "training": len(self.data.training),
-                "training_positives": int(self.data.training.label.sum()),
-                "holdout": len(self.data.holdout),
-                "holdout_positives": int(self.data.holdout.label.sum()),
-            },
-        }
-
-
-def _lost_notes(windows: TrainingWindows, lost: Sequence[LostDays]) -> list[str]:
+def _lost_notes(windows: TrainingWindows, lost: Sequence[LostDays], timezone: str) -> list[str]:
     """A note on the snapshots that were left out, as their labels reach into lost days."""
     if not windows.left_out:
         return []
-    days = ", ".join(f"{at:%Y-%m-%d}" for at in windows.left_out)
+    days = ", ".join(local_day(at, timezone) for at in windows.left_out)
     return [
         f"{len(windows.left_out)} snapshots were left out ({days}): their labels reach into days "
-        f"of which rows are lost ({told(lost)})."
+        f"of which rows are lost ({told(lost, timezone)})."
     ]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 
+from include.models.boosting import SHARED
 from include.models.estimators import matrix, signed_log
 from include.models.model import Model, Scores
 from include.models.recalibrated import (
@@ -29,8 +30,9 @@ from include.models.recalibrated import (
 from include.models.residual import LinearPart, ResidualPredictor, raw_scores
 from include.training.metrics import measure
 from include.training.rows import LabelledRows
+from include.training.trees import boosted
 from include.training.windows import TrainingWindows
-from include.use_cases.declaration import Task, UseCase
+from include.use_cases.declaration import UseCase
 
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -49,18 +51,9 @@ STOPS: Final = (0.25, 0.5, 0.75, 1.0)
 #: Standard errors by which trees must have improved it, or there are none (Breiman et al. 1984).
 ERRORS: Final = 1.0
 TREES: Final[Mapping[str, Any]] = {
-    "learning_rate": 0.06,
     "num_leaves": 4,
     "min_data_in_leaf": 30,
-    "lambda_l2": 5.0,
-    "deterministic": True,
-    "force_row_wise": True,
-    "num_threads": 1,
-    "verbosity": -1,
-}
-_LOSSES: Final[Mapping[Task, Mapping[str, Any]]] = {
-    "classification": {"objective": "binary"},
-    "ranking": {"objective": "lambdarank", "lambdarank_truncation_level": 15},
+    **SHARED,
 }
 #: Length of the gradient below which a fit has converged.
 _CONVERGED: Final = 1e-8
@@ -194,28 +187,11 @@ def _trees(
 ) -> lightgbm.Booster | None:
     if rounds == 0:
         return None
-    ranking = use_case.task == "ranking"
-    data = lightgbm.Dataset(
-        values,
-        rows.label,
-        weight=None if ranking else rows.weight,
-        group=group_sizes(rows) if ranking else None,
-        init_score=start,
-        feature_name=list(use_case.columns),
-        params={"num_threads": 1, "verbosity": -1},
-    )
-    parameters = {**TREES, **_LOSSES[use_case.task], "seed": use_case.seed}
-    return lightgbm.train(parameters, data, rounds)
+    return boosted(use_case, rows, values, use_case.columns, TREES, rounds, start)
 
 
 def _plus(linear: LinearPart | None, values: Matrix, margin: Scores) -> Scores:
     return margin if linear is None else margin + linear.added(values, margin)
-
-
-def group_sizes(rows: LabelledRows) -> npt.NDArray[np.int64]:
-    """Lengths of the rankings, whose rows follow each other."""
-    starts = np.flatnonzero(np.concatenate([[True], rows.group[1:] != rows.group[:-1]]))
-    return np.diff(np.concatenate([starts, [len(rows)]]))
 
 
 def _taken_at(rows: LabelledRows, instants: Sequence[datetime]) -> npt.NDArray[np.bool_]:

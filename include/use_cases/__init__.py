@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 #: Modules of this folder that declare no use case.
 _SHARED: Final = frozenset(
-    {"__init__", "declaration", "details", "drift_policy", "losses", "reach", "spines"}
+    {
+        "__init__",
+        "candidates",
+        "declaration",
+        "details",
+        "drift_policy",
+        "kept",
+        "losses",
+        "reach",
+        "spines",
+    }
 )
 
 

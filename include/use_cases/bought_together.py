@@ -28,7 +28,7 @@ USE_CASE: Final = UseCase(
     estimators=("bought_together",),
     metrics=("hit@10", "ndcg@10"),
     baselines=(Baseline("popularity"), Baseline("co_count")),
-    segments_by="item_popularity__count_90d",
+    segments_by="item_popularity__net_count_90d",
     snapshots=Snapshots(
         every=timedelta(days=28),  # the label's horizon, so that every basket stands there once
         training=12,

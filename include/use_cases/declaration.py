@@ -10,6 +10,7 @@ from typing import Final, Literal
 from include.errors import ConfigError, UnknownNameError
 from include.features.declarations import Kind
 from include.features.requests import ENTITY, RequestColumns
+from include.features.returns import NO_RETURN
 from include.features.views import FeatureService
 from include.use_cases.details import Detail
 from include.use_cases.drift_policy import DriftPolicy
@@ -234,9 +235,11 @@ class UseCase:
             raise ConfigError(f"{where}: events are scored for whether an outcome follows them")
         if not self.label.events or set(self.label.events) & set(self.events):
             raise ConfigError(f"{where}: the outcome of an event is another event; name it")
-        if self.request.stream.events != self.events or self.request.stream.where:
+        stream = self.request.stream
+        if stream.events != self.events or stream.where != NO_RETURN:
             raise ConfigError(
-                f"{where}: `request` is about the use case's own `events`, all of them"
+                f"{where}: `request` is about the use case's own `events`, all of them but "
+                "returns; give its stream `where=NO_RETURN`"
             )
         self.request.check_known(self.features.columns)
 

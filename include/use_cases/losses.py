@@ -110,11 +110,14 @@ def _bitten(
     return None
 
 
-def told(lost: Iterable[LostDays]) -> str:
+def told(lost: Iterable[LostDays], timezone: str) -> str:
     """Losses in words."""
-    return ", ".join(map(str, lost))
+    return ", ".join(one.told(timezone) for one in lost)
 
 
-def withheld(reaching: Mapping[str, LostDays], side: str) -> dict[str, str]:
+def withheld(reaching: Mapping[str, LostDays], side: str, timezone: str) -> dict[str, str]:
     """Column → why it is not judged."""
-    return {name: f"{side} reaches into lost days ({one})" for name, one in reaching.items()}
+    return {
+        name: f"{side} reaches into lost days ({one.told(timezone)})"
+        for name, one in reaching.items()
+    }

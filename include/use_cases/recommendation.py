@@ -26,11 +26,11 @@ USE_CASE: Final = UseCase(
     estimators=("lightgbm",),
     metrics=("hit@10", "ndcg@10"),
     baselines=(
-        Baseline("popularity", "item_popularity__distinct_count_user_id_28d"),
+        Baseline("popularity", "item_popularity__net_count_user_id_28d"),
         Baseline(
             "own_history",
-            "user_item__count_all",
-            then="item_popularity__distinct_count_user_id_28d",
+            "user_item__net_count_all",
+            then="item_popularity__net_count_user_id_28d",
         ),
     ),
     segments_by="frequency__days_active_90d",

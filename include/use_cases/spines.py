@@ -1,7 +1,9 @@
 """Who is scored at an instant, and what became of them afterwards: spines and labels.
 
 Events come as the canonical Arrow table of one tenant. A spine looks only at events created by
-its instant, so late data never changes whom the past would have scored.
+its instant, so late data never changes whom the past would have scored. A return is no event: it
+makes nobody active and is no outcome, counts against totals, and what came back wholly was not had
+(docs/returns.md).
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from include.errors import ConfigError
+from include.features.returns import TAKEN_BACK
 from include.storage.canonical import REPLACED, TIMESTAMP
 from include.storage.versions import counting
-from include.use_cases.declaration import TOP, Items, UseCase
+from include.use_cases.candidates import candidates, own_items
+from include.use_cases.declaration import TOP, UseCase
+from include.use_cases.kept import kept, returned
 
 #: Columns of `events` that spines and labels read.
 EVENT_COLUMNS: Final = (
@@ -62,7 +67,10 @@ def scoring_spine(
     if use_case.request:
         start = as_of - use_case.active_window
         return request_spine(use_case, events, start, as_of, as_of, since)
-    known = _between(events, use_case.events, use_case.keys, None, as_of, as_of)
+    with_returns = _between(
+        events, use_case.events, use_case.keys, None, as_of, as_of, returns=True
+    )
+    known = with_returns.filter(pc.invert(returned(with_returns)))
     start = as_of - use_case.active_window
     if use_case.items and use_case.items.newcomers:
         recent = _between(events, (), (use_case.entity,), start, as_of, as_of)
@@ -82,18 +90,23 @@ def scoring_spine(
         if len(popular) < TOP:
             missing = use_case.items.popular - len(popular)
             popular += [item for item in catalogue if item not in popular][: max(missing, 0)]
-        rows = _candidates(use_case.items, use_case.entity, known, active, popular)
+        rows = candidates(use_case.items, use_case.entity, with_returns, active, popular)
     elif use_case.history and use_case.task == "ranking":
-        rows = _own(known, use_case.entity, active, use_case.history.items)
+        rows = own_items(with_returns, use_case.entity, active, use_case.history.items)
     return rows.append_column("as_of", pa.array([as_of] * rows.num_rows, TIMESTAMP))
 
 
 def popular_items(use_case: UseCase, events: pa.Table, as_of: datetime) -> list[str]:
-    """The tenant's items that most entities have had lately, of a use case that ranks `items`."""
+    """The tenant's items that most entities have had lately, of a use case that ranks `items`.
+
+    An entity that brought back all that it took of an item has not had it.
+    """
     if use_case.items is None:
         return []
     start = as_of - use_case.items.popular_window
-    recent = _between(events, use_case.events, use_case.keys, start, as_of, as_of)
+    keys = use_case.keys
+    recent = _between(events, use_case.events, keys, start, as_of, as_of, returns=True)
+    recent = kept(recent, keys)
     count = f"{use_case.entity}_count_distinct"
     popular = recent.group_by("item_id").aggregate([(use_case.entity, "count_distinct")])
     popular = popular.sort_by([(count, "descending"), ("item_id", "ascending")])
@@ -273,8 +286,13 @@ def wanted_pairs(
     pairs = happened.rename_columns(["entity_id", "item_id"]).group_by(["entity_id", "item_id"])
     found = pairs.aggregate([])
     if use_case.drops_seen:
-        before = _between(events, use_case.events, use_case.judged, None, as_of, known_until)
-        had = before.select(list(use_case.judged)).rename_columns(["entity_id", "item_id"])
+        judged = use_case.judged
+        before = _between(events, use_case.events, judged, None, as_of, known_until, returns=True)
+        had = (
+            kept(before, judged)
+            .select(list(use_case.judged))
+            .rename_columns(["entity_id", "item_id"])
+        )
         found = found.join(had, ["entity_id", "item_id"], join_type="left anti")
     return found.sort_by([("entity_id", "ascending"), ("item_id", "ascending")])
 
@@ -300,6 +318,9 @@ def outcomes(
 ) -> pa.Table:
     """The events that make up the labels of `as_of`.
 
+    Of totals of quantity and amount with the returns, which count against them. What is judged by
+    item leaves out the items that came back wholly within the horizon.
+
     Raises:
         ConfigError: the label reaches beyond `known_until`, so that nobody can know it yet.
     """
@@ -309,7 +330,12 @@ def outcomes(
             f"the {use_case.name} label of {as_of} is known at {end}, not at {known_until}; "
             "take an earlier snapshot"
         )
-    return _between(events, use_case.outcomes, use_case.judged, as_of, end, known_until)
+    judged, itemised = use_case.judged, "item_id" in use_case.judged[1:]
+    nets = use_case.label.value in ("quantity", "amount")
+    happened = _between(
+        events, use_case.outcomes, judged, as_of, end, known_until, returns=nets or itemised
+    )
+    return kept(happened, judged) if itemised else happened
 
 
 def _follows(
@@ -365,17 +391,25 @@ def _between(
     start: datetime | None,
     end: datetime,
     known_until: datetime,
+    *,
+    returns: bool = False,
 ) -> pa.Table:
     """The named events in `[start, end)` that have all `keys`, as they were known at `known_until`.
 
-    Without names, those of any.
+    Without names, those of any that takes nothing back.
+
+    Args:
+        returns: whether returns are among them.
     """
     keep = pc.and_(
         pc.less(events["event_timestamp"], pa.scalar(end, TIMESTAMP)),
         counting(events, known_until),
     )
-    if names:
-        keep = pc.and_(keep, pc.is_in(events["event"], value_set=pa.array(names)))
+    back = pc.is_in(events["event"], value_set=pa.array(TAKEN_BACK))
+    if not returns:  # of an event that takes back by its name, the sign says nothing
+        keep = pc.and_(keep, pc.or_(back, pc.invert(returned(events))))
+    named = pc.is_in(events["event"], value_set=pa.array(names)) if names else pc.invert(back)
+    keep = pc.and_(keep, named)
     if start is not None:
         since = pa.scalar(start, TIMESTAMP)
         keep = pc.and_(keep, pc.greater_equal(events["event_timestamp"], since))
@@ -383,53 +417,6 @@ def _between(
         keep = pc.and_(keep, pc.is_valid(events[key]))
     read = [name for name in EVENT_COLUMNS if name in events.column_names]
     return events.select(read).filter(keep)
-
-
-def _candidates(
-    items: Items, entity: str, known: pa.Table, active: pa.Array, popular: Sequence[str]
-) -> pa.Table:
-    """Own items most often and most recently had, and popular ones; or the latter without own."""
-    drop = items.seen == "drop"
-    own_rows = _own(known, entity, active, None if drop else items.own).to_pandas()
-    crossed = pd.MultiIndex.from_product(
-        [active.to_pandas(), list(popular)], names=[entity, "item_id"]
-    ).to_frame(index=False)
-    if drop:
-        had = pd.MultiIndex.from_frame(own_rows)
-        rows = crossed[~pd.MultiIndex.from_frame(crossed).isin(had)]
-    else:
-        rows = pd.concat([own_rows, crossed]).drop_duplicates()
-    rows = rows.sort_values([entity, "item_id"])
-    return pa.Table.from_pandas(rows, _pairs(entity), preserve_index=False)
-
-
-def _own(known: pa.Table, entity: str, active: pa.Array, most: int | None) -> pa.Table:
-    """The items that each active entity has had, those most often and most recently had first.
-
-    Args:
-        most: of an entity; all where None.
-    """
-    own = known.filter(pc.is_in(known[entity], value_set=active))
-    history = own.group_by([entity, "item_id"]).aggregate(
-        [("event_timestamp", "count"), ("event_timestamp", "max")]
-    )
-    history = history.sort_by(
-        [
-            (entity, "ascending"),
-            ("event_timestamp_count", "descending"),
-            ("event_timestamp_max", "descending"),
-            ("item_id", "ascending"),
-        ]
-    )
-    rows = history.select([entity, "item_id"]).to_pandas()
-    if most is not None:
-        rows = rows.groupby(entity, sort=False).head(most)
-    rows = rows.sort_values([entity, "item_id"])
-    return pa.Table.from_pandas(rows, _pairs(entity), preserve_index=False)
-
-
-def _pairs(entity: str) -> pa.Schema:
-    return pa.schema([(entity, pa.string()), ("item_id", pa.string())])
 
 
 def _index(table: pa.Table, keys: tuple[str, ...]) -> pd.Index:

@@ -23,6 +23,7 @@ from include.pages import Alarm, Link, render
 from include.tenants.config import TenantConfig
 from include.tenants.loader import Fleet, find_tenant, load_fleet, tenants_folder
 from include.tenants.namespace import DAG_KINDS, TENANT_ID, dag_id, split_dag_id
+from include.wall_clock import localised
 
 #: Tenants on a page of the fleet, rows in a table: the rest is a click, or `tenantry why`, away.
 TENANTS: Final = 50
@@ -136,12 +137,18 @@ def reports(tenant: ReadableTenant) -> Response:
 
     home, rows = wiring.lake_files().file_path(tenant.ref, ""), wiring.stores()
     found = {name: explain(tenant, name, rows) for name in tenant.use_cases}
+    zone = tenant.timezone
     newest = sorted(_reports(tenant, home, found), key=lambda row: row["as_of"], reverse=True)
     ledgers = {
         use_case: {name: list(islice(reversed(history[name]), ROWS)) for name in LEDGERS}
         for use_case, history in found.items()
     }
-    return _page("history", title=_title(tenant), reports=newest[:ROWS], use_cases=ledgers)
+    return _page(
+        "history",
+        title=_title(tenant),
+        reports=localised(newest[:ROWS], zone),
+        use_cases=localised(ledgers, zone),
+    )
 
 
 @app.get("/reports/{tenant_id}/report")

@@ -71,8 +71,8 @@ from include.registry.suspicions import Suspicion
 from include.registry.withdrawal import Withdrawn
 from include.scoring.ranks import SCHEMA
 from include.stage_runs import StageRun
-from include.storage import ownership
 from include.storage.chain import Head
+from include.storage.claims import TenantOwner
 from include.storage.lake import Lake
 from include.storage.places import Cutoffs
 from include.storage.postgres import tenant_transaction
@@ -290,12 +290,10 @@ class Asked:
         return table.set_column(at, table.schema.field("event_id"), ids)
 
     @property
-    def owned(self) -> ownership.TenantOwner:
+    def owned(self) -> TenantOwner:
         """The record of the attacker's own data."""
         ref = self.principal.ref
-        return ownership.TenantOwner(
-            ref.id, 1, ref.region, ref.isolation, "", "active", "asked", AS_OF
-        )
+        return TenantOwner(ref.id, 1, ref.region, ref.isolation, "", "active", "asked", AS_OF)
 
     @cached_property
     def registry(self) -> InMemoryRegistry:
@@ -576,6 +574,7 @@ BY_NAME: Final[dict[str, Provider]] = {
     "trigger": lambda a: "scheduled",
     "table": lambda a: "events",
     "source": lambda a: a.named.source,
+    "former": lambda a: a.named.source,
     "path": lambda a: a.path,
     "report_path": lambda a: a.path,
     "folder": lambda a: a.path.rpartition("/")[0],
@@ -655,6 +654,7 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "training.suspecting.mapping_of:origin": lambda a: "amount",
     "quality.landing.slice_to_check:delivered": lambda a: [],
     "storage.slices.check_slice:rows": lambda a: a.rows,
+    "storage.lake.Lake.keep_sources:names": lambda a: [a.named.source],
     "stores.postgres.online.partials.write:rows": lambda a: [_state(a)],
     "stores.postgres.quarantine.insert:stage": lambda a: "quality",
     "stores.postgres.quarantine.insert:rows": lambda a: [(1, "asked", "{}")],

@@ -56,6 +56,7 @@ NOT_ALIKE: Final = {
 FOR_OPERATORS: Final = frozenset(
     {
         "pipeline.in_process.run",
+        "pipeline.moving.would_withdraw",
         "pipeline.audit.checkpoint",
         "pipeline.audit.owners",
         "pipeline.audit.verify_chains",

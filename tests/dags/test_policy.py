@@ -16,6 +16,7 @@ from airflow.sdk.definitions.timetables.interval import CronDataIntervalTimetabl
 from airflow.serialization.serialized_objects import DagSerialization
 
 from include import use_cases
+from include.cli import global_models
 from include.pipeline.stages import GLOBAL_STAGES, RETRAIN_STAGES, TENANT_STAGES, USE_CASE_STAGES
 from include.runtime import settings
 from include.tenants.loader import load_fleet
@@ -201,6 +202,22 @@ def test_the_same_tasks_serve_a_use_case_everywhere(dags: dict[str, DAG]) -> Non
             assert found == {*(stage.name for stage in TENANT_STAGES), *cases}
         elif kind == "retrain":
             assert found == {stage.name for stage in RETRAIN_STAGES}
+
+
+def test_the_command_trains_the_global_models_that_the_dags_train(
+    dags: dict[str, DAG], fleet: Path
+) -> None:
+    """`tenantry run` takes the names of the `global.` DAGs, each for the owners that it has."""
+    tenants = load_fleet(fleet, use_cases.names()).tenants
+    by_dag = {
+        dag_id: {task.task_id.rpartition(".")[0] for task in dag.tasks} - {""}
+        for dag_id, dag in dags.items()
+        if split_dag_id(dag_id)[0] == GLOBAL.id
+    }
+    assert by_dag == {
+        name: {owner.id for owner in owners}
+        for name, (_, owners) in global_models(tenants.values()).items()
+    }
 
 
 def test_global_models_stop_each_other_nowhere(dags: dict[str, DAG]) -> None:

@@ -26,7 +26,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from tests.mutation.mutants import Mutant, mutants
-from tests.mutation.targets import TARGETS, Target
+from tests.mutation.targets import DECISIONS, TARGETS, Target
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REQUIRED: Final = 0.95
@@ -48,13 +48,15 @@ _TIMES, _LEAST = 6.0, 60.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Test the mutants and print those that nobody noticed."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("modules", nargs="*", help="ends of module names; all if none")
+    parser.add_argument(
+        "modules", nargs="*", help="ends of module names; all that keep tenants apart if none"
+    )
     parser.add_argument("--list", action="store_true", help="only list the mutants")
     parser.add_argument("--only", default="", help="only mutants whose name holds this")
     asked = parser.parse_args(arguments)
     targets = [
         target
-        for target in TARGETS
+        for target in (*TARGETS, *(DECISIONS if asked.modules else ()))
         if not asked.modules or any(target.module.endswith(name) for name in asked.modules)
     ]
     equivalent = tomllib.loads(EQUIVALENT.read_text("utf-8"))

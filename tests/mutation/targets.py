@@ -1,4 +1,4 @@
-"""Which code keeps tenants apart, and which tests hold it."""
+"""Which code keeps tenants apart or decides what serves, and which tests hold it."""
 
 from __future__ import annotations
 
@@ -60,15 +60,33 @@ TARGETS: Final = (
         "tests/integration/registry/test_blast_radius.py",
     ),
     _ours(
-        "include.storage.ownership",
+        "include.storage.claims",
         "tests/unit/storage/test_claims.py",
         "tests/integration/storage/test_ownership.py",
-        only=("decide_claim", "admitted", "_is_admitted", "check", "claim", "key_digest"),
+        only=("decide_claim", "key_digest"),
+    ),
+    _ours(
+        "include.storage.ownership",
+        "tests/integration/storage/test_ownership.py",
+        only=("admitted", "_is_admitted", "check", "claim"),
     ),
     Target(
         "tenantry_pages.routes",
         "plugins/tenantry_pages/routes.py",
         ("tests/unit/plugins",),
         ("readable_tenant", "of_dag", "file", "fleet"),
+    ),
+)
+
+#: What serves and what is drift, mutated where a module is named: no tenant's data depends on it.
+DECISIONS: Final = (
+    _ours(
+        "include.registry.decision",
+        "tests/unit/registry/test_decision.py",
+    ),
+    _ours(
+        "include.monitoring.decisions",
+        "tests/unit/monitoring/test_drift_decisions.py",
+        "tests/unit/monitoring/test_monitoring_decisions.py",
     ),
 )

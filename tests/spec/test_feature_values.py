@@ -8,9 +8,18 @@ from datetime import timedelta
 import pytest
 from feature_tables import Check
 
-from include.features.conditions import Condition, at_least, below, between, equals, one_of
+from include.features.conditions import (
+    Condition,
+    at_least,
+    below,
+    between,
+    equals,
+    not_below,
+    one_of,
+)
 from include.features.declarations import (
     ACCOUNT,
+    ALL_HISTORY,
     Aggregation,
     AttributeLookup,
     Derived,
@@ -162,6 +171,57 @@ def test_condition(check: Check, condition: Condition, amounts: float) -> None:
     )
 
 
+def test_not_below_holds_where_nothing_is_said(check: Check) -> None:
+    """What has no value is not below anything; what is 0 is not below 0."""
+    check(
+        Aggregation("count"),
+        where=(not_below("amount", 0),),
+        events="""
+            user | at         | amount
+            ann  | 2024-03-01 | -
+            ann  | 2024-03-01 | nan
+            ann  | 2024-03-01 | 0
+            ann  | 2024-03-01 | -0.0
+            ann  | 2024-03-01 | 2
+            bob  | 2024-03-01 | -0.01
+        """,
+        expect="""
+            user | as_of      | count_all
+            ann  | 2024-03-06 | 5
+            bob  | 2024-03-06 | 0
+        """,
+    )
+
+
+def test_net_count_subtracts_returns(check: Check) -> None:
+    """Events of negative quantity or amount count against the others, and so do their values."""
+    check(
+        Aggregation("net_count"),
+        Aggregation("net_count", "item_id", (ALL_HISTORY, timedelta(days=2))),
+        Aggregation("net_count", None, (ALL_HISTORY,), (equals("item_id", "tea"),), "tea"),
+        events="""
+            user | at         | item | quantity | amount
+            ann  | 2024-03-01 | tea  | 1        | 4
+            ann  | 2024-03-02 | tea  | 2        | 8
+            ann  | 2024-03-03 | ale  | -        | -
+            ann  | 2024-03-04 | tea  | -3       | -12
+            bob  | 2024-03-01 | tea  | -1       | -
+            cat  | 2024-03-01 | ink  | 1        | -5
+            cat  | 2024-03-02 | ink  | 0        | 0
+            eve  | 2024-03-01 | tea  | -1       | -5
+            eve  | 2024-03-01 | -    | 1        | 5
+        """,
+        expect="""
+            user|as_of     |net_count_all|net_count_item_id_all|net_count_item_id_2d|tea_net_count_all
+            ann |2024-03-05|2            |1                    |0                   |1
+            bob |2024-03-05|-1           |-1                   |0                   |-1
+            cat |2024-03-05|0            |0                    |0                   |0
+            dan |2024-03-05|0            |0                    |0                   |0
+            eve |2024-03-05|0            |-1                   |0                   |-1
+        """,
+    )
+
+
 def test_conditions_of_stream_and_aggregation_both_hold(check: Check) -> None:
     """An aggregation's own conditions narrow its stream and no other aggregation."""
     check(
@@ -283,6 +343,29 @@ def test_local_time_where_the_offset_changes_within_an_hour(check: Check) -> Non
             user | as_of      | days_active_all | late_count_all
             ann  | 2010-12-01 | 2               | 3
         """,
+    )
+
+
+def test_events_from_before_1970_are_like_others(check: Check) -> None:
+    """An archive's days and hours are those of its clocks, and windows hold them."""
+    check(
+        Aggregation("count", windows=(timedelta(days=1), ALL_HISTORY)),
+        Aggregation("days_active"),
+        Aggregation("time_since_first"),
+        Aggregation("sum", "amount"),
+        Aggregation("count", where=(equals("local_hour", 23),), label="late"),
+        timezone="America/New_York",
+        events="""
+            user | at               | amount
+            ann  | 1965-07-01 03:30 | 1
+            ann  | 1965-07-01 04:00 | 2
+            ann  | 1965-12-31 23:30 | 4
+        """,
+        expect="""
+            user|as_of           |count_1d|count_all|days_active_all|time_since_first_all|{}
+            ann |1965-07-01 04:30|2       |2        |2              |0.041666666666666664|3|1
+            ann |1970-01-01      |0       |3        |3              |1644.8541666666667  |7|1
+        """.format("sum_amount_all|late_count_all"),
     )
 
 

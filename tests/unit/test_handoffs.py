@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from include.handoffs import (
     Candidate,
+    Hole,
+    Ingested,
     Interval,
     Materialized,
     Recipe,
@@ -29,8 +31,25 @@ from include.handoffs import (
 )
 
 AT = datetime(2024, 3, 4, tzinfo=UTC)
+WEEK = timedelta(days=7)
 FILE = StoredObject("acme", "features/churn/x.parquet", "ab" * 32, 3)
 TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
+
+
+def ingested(*holes: Hole) -> Ingested:
+    """A week with what was loaded before it."""
+    return Ingested("acme", Interval(AT, AT + WEEK), TABLE, TABLE, 1_200, 0, 3, 2, holes)
+
+
+def test_intervals_of_a_hole_are_told_as_one_stretch() -> None:
+    """By source, and apart where something was loaded between them."""
+    weeks = [Hole("pos", AT - n * WEEK, AT - (n - 1) * WEEK) for n in (5, 4, 2)]
+    told = "1,200 rows, 2 late, 0 duplicates, 3 quarantined"
+    assert str(ingested()) == told
+    assert str(ingested(*weeks, Hole("web", AT - WEEK, AT))) == (
+        f"{told}; loaded first, as no run had: pos 2024-01-29 00:00 to 2024-02-12 00:00, "
+        "pos 2024-02-19 00:00 to 2024-02-26 00:00, web 2024-02-26 00:00 to 2024-03-04 00:00"
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,6 +71,7 @@ TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
             FILE,
         ),
         Materialized("acme", AT, ("recency", "spend")),
+        ingested(Hole("pos", AT - WEEK, AT)),
         Replayed("acme", "churn", AT, (AT, AT), 100, 0, 7, ()),
         Trained(
             "acme",

@@ -66,26 +66,26 @@ def describe(view: FeatureView) -> dict[str, Any]:
     }
 
 
-def as_json(found: Catalogue) -> str:
+def as_json(catalogue: Catalogue) -> str:
     """The text of `docs/features.json`."""
-    return json.dumps({"views": found}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({"views": catalogue}, indent=1, ensure_ascii=False) + "\n"
 
 
-def as_page(found: Catalogue) -> str:
+def as_page(catalogue: Catalogue) -> str:
     """The text of `docs/features.md`."""
-    return render("feature_catalogue.md.jinja", views=found)
+    return render("feature_catalogue.md.jinja", views=catalogue)
 
 
-def documents(found: Catalogue) -> dict[str, str]:
+def documents(catalogue: Catalogue) -> dict[str, str]:
     """Both generated files: path from the project's root → text."""
-    return {PAGE: as_page(found), DATA: as_json(found)}
+    return {PAGE: as_page(catalogue), DATA: as_json(catalogue)}
 
 
-def stale(found: Catalogue, root: Path) -> list[str]:
+def stale(catalogue: Catalogue, root: Path) -> list[str]:
     """Paths of the generated files that are not what the declarations say."""
     return [
         path
-        for path, text in documents(found).items()
+        for path, text in documents(catalogue).items()
         if not (root / path).is_file() or (root / path).read_text(encoding="utf-8") != text
     ]
 

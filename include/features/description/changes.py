@@ -40,24 +40,24 @@ def parse(text: str, where: str) -> Catalogue:
         raise ConfigError(
             f"{where} is no feature catalogue; `tenantry features docs` writes one"
         ) from None
-    found: Catalogue = views
-    return found
+    catalogue: Catalogue = views
+    return catalogue
 
 
 def compare(before: Catalogue, after: Catalogue) -> list[ViewChange]:
     """Every view that is not the same in both, by name."""
-    found = []
+    changes = []
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name), after.get(name)
         if old is None and new is not None:
             columns = tuple(_column_words(feature) for feature in new["features"])
-            found.append(ViewChange(name, "added", columns, None, new["fingerprint"]))
+            changes.append(ViewChange(name, "added", columns, None, new["fingerprint"]))
         elif new is None and old is not None:
             columns = tuple(_column_words(feature) for feature in old["features"])
-            found.append(ViewChange(name, "removed", columns, old["fingerprint"], None))
+            changes.append(ViewChange(name, "removed", columns, old["fingerprint"], None))
         elif old is not None and new is not None and _common(old, new) != _common(new, old):
-            found.append(_change(name, old, new))
-    return found
+            changes.append(_change(name, old, new))
+    return changes
 
 
 def _common(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:

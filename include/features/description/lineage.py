@@ -73,7 +73,8 @@ class _Tracer:
 
     def _aggregation(self, aggregation: Aggregation, window: timedelta) -> Node:
         assert self.view.stream is not None  # FeatureView refuses an aggregation without
-        read = [condition.source for condition in aggregation.where]
+        parts = aggregation.primitives(window)
+        read = [condition.source for part in parts for condition in part.where]
         if aggregation.source is not None:
             read.insert(0, aggregation.source)
         made_of = [self._column(column) for column in dict.fromkeys(read)]
@@ -114,17 +115,17 @@ class _Tracer:
     def _facts(self, column: Column) -> Iterator[Node]:
         if self.tenant is None:
             return
-        found = False
+        mapped = False
         for source in self.tenant.sources:
             mapping = source.attributes
             if mapping is None or mapping.entity != column.entity:
                 continue
             if column.field in mapping.names:
-                found = True
+                mapped = True
                 delivered = f"{mapping.names[column.field]} of {mapping.entity_id}"
                 text = f"{source.name}: {delivered}, valid from {mapping.valid_from}"
                 yield Node("source", f"{self.tenant.id}/{text}")
-        if not found:
+        if not mapped:
             yield Node("source", f"no source of {self.tenant.id} maps it, so it is null")
 
     @property
@@ -141,8 +142,8 @@ class _Tracer:
 
     def _delivered(self, column: Column) -> Iterator[Node]:
         for name, source, mapping in self._sources:
-            found = _source_column(column, source, mapping) or "not mapped, so null"
-            yield Node("source", f"{name}: {found}")
+            origin = _source_column(column, source, mapping) or "not mapped, so null"
+            yield Node("source", f"{name}: {origin}")
 
 
 def _source_column(column: Column, source: Source, mapping: EventMapping) -> str | None:
@@ -161,5 +162,5 @@ def _source_column(column: Column, source: Source, mapping: EventMapping) -> str
                 return known
             delay = f" + {mapping.arrival.delay}" if mapping.arrival.delay else ""
             return f"{mapping.event_timestamp}{delay}"
-    found: str | None = getattr(mapping, column.field)
-    return found
+    source_column: str | None = getattr(mapping, column.field)
+    return source_column

@@ -28,10 +28,10 @@ def find(name: str) -> FeatureView:
         return library.get(name)
     declared = _views_of(Path(path))
     by_name = {view.name: view for view in declared.values()}
-    found = declared.get(wanted) or by_name.get(wanted)
-    if found is None:
+    view = declared.get(wanted) or by_name.get(wanted)
+    if view is None:
         raise library.unknown(wanted, declared, path)
-    return found
+    return view
 
 
 def _views_of(path: Path) -> dict[str, FeatureView]:

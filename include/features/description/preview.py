@@ -22,6 +22,7 @@ from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
 from include.storage.versions import counting
 from include.tenants.config import TenantConfig
+from include.wall_clock import local, local_day
 
 #: Entities with any event this recently are the active ones, as in the use cases that ship.
 ACTIVE_WINDOW: Final = timedelta(days=60)
@@ -95,7 +96,7 @@ def preview(
         also=(*view.entity.join_keys, "event_timestamp"),
     )
     read_at = time.perf_counter()
-    spine = active(view, read.events, as_of, tenant.id)
+    spine = active(view, read.events, as_of, tenant.id, tenant.timezone)
     table = read.compute(service, spine)
     finished_at = time.perf_counter()
     return Preview(
@@ -116,7 +117,9 @@ def preview(
     )
 
 
-def active(view: FeatureView, events: pa.Table, as_of: datetime, tenant: str) -> Spine:
+def active(
+    view: FeatureView, events: pa.Table, as_of: datetime, tenant: str, timezone: str
+) -> Spine:
     """The view's entities with an event in the `ACTIVE_WINDOW` before `as_of`, sorted.
 
     Raises:
@@ -125,17 +128,18 @@ def active(view: FeatureView, events: pa.Table, as_of: datetime, tenant: str) ->
     instants, keys = events["event_timestamp"], list(view.entity.join_keys)
     since = pa.scalar(as_of - ACTIVE_WINDOW, TIMESTAMP)
     recent = pc.and_(pc.greater_equal(instants, since), pc.less(instants, pa.scalar(as_of)))
-    found = events.filter(pc.and_(recent, counting(events, as_of)))
+    recent_events = events.filter(pc.and_(recent, counting(events, as_of)))
     for key in keys:
-        found = found.filter(pc.is_valid(found[key]))
-    if not found.num_rows:
+        recent_events = recent_events.filter(pc.is_valid(recent_events[key]))
+    if not recent_events.num_rows:
         raise ConfigError(
             f"tenant {tenant}: no {view.entity.name} has an event in the {ACTIVE_WINDOW.days} days "
-            f"before {as_of:%Y-%m-%d %H:%M}; {_reach(instants)}. Name another instant (--as-of)"
+            f"before {local(as_of, timezone)}; {_reach(instants, timezone)}. Name another instant "
+            "(--as-of)"
         )
     if not keys:
         return Spine.at({}, as_of)
-    entities = found.select(keys).group_by(keys).aggregate([])
+    entities = recent_events.select(keys).group_by(keys).aggregate([])
     entities = entities.sort_by([(key, "ascending") for key in keys])
     instant = pa.array([as_of] * entities.num_rows, TIMESTAMP)
     return Spine(entities.append_column(AS_OF, instant))
@@ -176,11 +180,12 @@ def _histogram(ordered: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[int, ...
     return tuple(np.bincount(bins, minlength=_BINS).tolist())
 
 
-def _reach(instants: pa.ChunkedArray) -> str:
+def _reach(instants: pa.ChunkedArray, timezone: str) -> str:
     ends = pc.min_max(instants).as_py()
     if ends["min"] is None:
         return "its lake has no event known by then; run its pipeline first"
-    return f"what it knew by then runs from {ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}"
+    first, last = (local_day(ends[which], timezone) for which in ("min", "max"))
+    return f"what it knew by then runs from {first} to {last}"
 
 
 def _peak_bytes() -> int:

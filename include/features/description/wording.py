@@ -24,6 +24,7 @@ from include.features.expressions import (
     OnlyIf,
     Ratio,
 )
+from include.features.returns import NO_RETURN
 from include.features.views import FeatureView
 
 _UNITS: Final = {"d": "day", "h": "hour", "m": "minute", "s": "second"}
@@ -42,7 +43,9 @@ _FUNCTIONS: Final[dict[Function, str]] = {
     "days_active": "number of days with an event",
     "entropy": "entropy (how evenly spread) of {}",
     "trend": "{}",
+    "net_count": "{}",
 }
+_LESS_RETURNS: Final = "number of events less returns"
 _COMPARISONS: Final = {"at_least": "≥", "below": "<"}
 
 
@@ -72,8 +75,11 @@ def attribute_words(lookup: AttributeLookup) -> str:
 
 def condition_words(conditions: Iterable[Condition]) -> list[str]:
     """The same texts, in the same order, for conditions that are true of the same events."""
-    parts = {json.dumps(part): part for c in conditions for part in c.meaning()}
-    return [_comparison(*parts[key]) for key in sorted(parts)]
+    given = list(conditions)
+    purchases = set(NO_RETURN) <= set(given)
+    others = [one for one in given if not purchases or one not in NO_RETURN]
+    parts = {json.dumps(part): part for c in others for part in c.meaning()}
+    return [*["it is no return"] * purchases, *(_comparison(*parts[key]) for key in sorted(parts))]
 
 
 def expression_words(expression: Expression) -> str:
@@ -104,6 +110,8 @@ def _function_words(aggregation: Aggregation) -> str:
     value = aggregation.value
     if aggregation.function == "trend":
         value = f"sum of {value}" if value else "number of events"
+    if aggregation.function == "net_count":
+        value = f"number of different {value} less those of returns" if value else _LESS_RETURNS
     read = f" as a {aggregation.read_as}" if aggregation.read_as else ""
     return _FUNCTIONS[aggregation.function].format(value) + read
 
@@ -121,6 +129,8 @@ def _over(text: str, aggregation: Aggregation, window: timedelta) -> str:
 def _comparison(column: object, operator: object, *values: object) -> str:
     listed = ", ".join(map(_literal, values))
     match operator:
+        case "not_below":
+            return f"{column} is missing or ≥ {listed}"
         case "missing":
             return f"{column} is missing"
         case "present":

@@ -8,7 +8,15 @@ from typing import Final
 from include.features.conditions import between
 from include.features.declarations import ITEM, TENANT, Aggregation, Derived, Entity
 from include.features.expressions import Constant, Difference, Expression, Feature, OnlyIf, Ratio
-from include.features.library.streams import DAYS_7, DAYS_28, ORDER_LINES, OWNER, WEEKLY
+from include.features.library.streams import (
+    DAYS_7,
+    DAYS_28,
+    ORDER_LINES,
+    OWNER,
+    PURCHASES,
+    WEEKLY,
+    bought,
+)
 from include.features.views import FeatureView
 
 DAYS_14: Final = timedelta(days=14)
@@ -19,7 +27,7 @@ DAYS_357: Final = timedelta(days=357)
 DAYS_364: Final = timedelta(days=364)
 DAYS_392: Final = timedelta(days=392)
 
-AGE: Final = Feature("time_since_first_all")
+AGE: Final = Feature("bought_time_since_first_all")
 
 
 def _sold(days: int) -> Feature:
@@ -44,7 +52,7 @@ def _season(entity: Entity, name: str, description: str) -> FeatureView:
         derived=_last_year(),
         inputs=(
             Aggregation("sum", "quantity", (DAYS_357, DAYS_364, DAYS_392)),
-            Aggregation("time_since_first"),
+            bought("time_since_first"),
         ),
         ttl=WEEKLY,
         owner=OWNER,
@@ -63,12 +71,12 @@ ITEM_DEMAND: Final = FeatureView(
     ORDER_LINES,
     (
         Aggregation("sum", "quantity", (DAYS_7, DAYS_14, DAYS_28, DAYS_91)),
-        Aggregation("count", windows=(DAYS_7, DAYS_28)),
-        Aggregation("days_active", windows=(DAYS_7, DAYS_28, DAYS_91)),
-        Aggregation("distinct_count", "user_id", (DAYS_28,)),
+        bought("count", windows=(DAYS_7, DAYS_28)),
+        bought("days_active", windows=(DAYS_7, DAYS_28, DAYS_91)),
+        bought("distinct_count", "user_id", (DAYS_28,)),
         Aggregation("trend", "quantity", (DAYS_7, DAYS_28)),
-        Aggregation("time_since_last"),
-        Aggregation("time_since_first"),
+        bought("time_since_last"),
+        bought("time_since_first"),
     ),
     derived=(
         # Younger items have no mean of so many weeks.
@@ -79,12 +87,12 @@ ITEM_DEMAND: Final = FeatureView(
         Derived("fourth_week", _week(21, 28)),
         Derived("last_week_share", Ratio(_sold(7), _sold(28))),
         Derived("last_weeks_share", Ratio(_sold(28), _sold(91))),
-        Derived("pieces_per_line_28d", Ratio(_sold(28), Feature("count_28d"))),
+        Derived("pieces_per_line_28d", Ratio(_sold(28), Feature("bought_count_28d"))),
     ),
     inputs=(Aggregation("sum", "quantity", (DAYS_21,)),),
     ttl=WEEKLY,
     owner=OWNER,
-    description="Pieces of the item that were sold, week by week, and on how many days.",
+    description="Pieces of the item that were sold less those that came back, week by week.",
     tags=("demand", "orders", "activity"),
 )
 
@@ -103,7 +111,7 @@ TENANT_SEASON: Final = _season(
 ITEM_OFFER: Final = FeatureView(
     "item_offer",
     ITEM,
-    ORDER_LINES,
+    PURCHASES,
     derived=(
         Derived("price_7d", Ratio(Feature("sum_amount_7d"), _sold(7))),
         Derived("price_91d", Ratio(Feature("sum_amount_91d"), _sold(91))),
@@ -136,11 +144,11 @@ TENANT_ORDERS: Final = FeatureView(
     "tenant_orders",
     TENANT,
     ORDER_LINES,
-    (Aggregation("distinct_count", "group_id", (DAYS_28,)),),
+    (bought("distinct_count", "group_id", (DAYS_28,)),),
     derived=(
         Derived(
             "average_value_28d",
-            Ratio(Feature("sum_amount_28d"), Feature("distinct_count_group_id_28d")),
+            Ratio(Feature("sum_amount_28d"), Feature("bought_distinct_count_group_id_28d")),
         ),
     ),
     inputs=(Aggregation("sum", "amount", (DAYS_28,)),),
@@ -154,7 +162,7 @@ TENANT_ORDERS: Final = FeatureView(
 TENANT_HOURS: Final = FeatureView(
     "tenant_hours",
     TENANT,
-    ORDER_LINES,
+    PURCHASES,
     tuple(
         Aggregation(
             "count", None, (DAYS_28,), (between("local_hour", hour, hour + 1),), f"at_{hour:02}"

@@ -24,6 +24,7 @@ from include.features.library.streams import (
     WEEKLY,
     mean_gap,
 )
+from include.features.returns import NO_RETURN
 from include.features.views import FeatureView
 
 #: What counts as a day's work; a tenant maps its own events to these names.
@@ -32,7 +33,7 @@ DAYS_14: Final = timedelta(days=14)
 DAYS_60: Final = timedelta(days=60)
 #: Younger users have no three whole months, and no mean of them.
 WHOLE_MONTHS: Final = 90
-_STREAM: Final = EventStream(ACTIVITY)
+_STREAM: Final = EventStream(ACTIVITY, NO_RETURN)
 
 USER_ACTIVITY: Final = FeatureView(
     "user_activity",

@@ -14,12 +14,15 @@ from include.features.declarations import (
 )
 from include.features.expressions import Feature, Ratio
 from include.features.library.streams import (
+    BOUGHT,
     DAYS_7,
     DAYS_28,
     DAYS_90,
     ORDER_LINES,
     OWNER,
+    PURCHASES,
     WEEKLY,
+    bought,
     mean_gap,
 )
 from include.features.views import FeatureView
@@ -29,26 +32,27 @@ ITEM_POPULARITY: Final = FeatureView(
     ITEM,
     ORDER_LINES,
     (
-        Aggregation("count", windows=(DAYS_7, DAYS_28, DAYS_90)),
-        Aggregation("distinct_count", "user_id", (DAYS_7, DAYS_28, DAYS_90)),
-        Aggregation("time_since_last"),
+        Aggregation("net_count", windows=(DAYS_7, DAYS_28, DAYS_90)),
+        Aggregation("net_count", "user_id", (DAYS_7, DAYS_28, DAYS_90)),
+        bought("time_since_last"),
     ),
     derived=(
-        Derived("trend", Ratio(Feature("count_7d"), Feature("count_28d"))),
+        Derived("trend", Ratio(Feature("net_count_7d"), Feature("net_count_28d"))),
         Derived(
-            "lines_per_user_90d", Ratio(Feature("count_90d"), Feature("distinct_count_user_id_90d"))
+            "lines_per_user_90d",
+            Ratio(Feature("net_count_90d"), Feature("net_count_user_id_90d")),
         ),
     ),
     ttl=WEEKLY,
     owner=OWNER,
-    description="How much the item sells, to how many, and how often the same user comes back.",
+    description="How much the item sells less what came back, to how many, how often to each.",
     tags=("recommendation", "orders", "activity"),
 )
 
 ITEM_PRICE: Final = FeatureView(
     "item_price",
     ITEM,
-    ORDER_LINES,
+    PURCHASES,
     derived=(Derived("mean_90d", Ratio(Feature("sum_amount_90d"), Feature("sum_quantity_90d"))),),
     inputs=(
         Aggregation("sum", "amount", (DAYS_90,)),
@@ -66,15 +70,17 @@ USER_ITEM_HISTORY: Final = FeatureView(
     USER_ITEM,
     ORDER_LINES,
     (
-        Aggregation("count", windows=(DAYS_28, DAYS_90, ALL_HISTORY)),
-        Aggregation("days_active", windows=(DAYS_90, ALL_HISTORY)),
+        Aggregation("net_count", windows=(DAYS_28, DAYS_90, ALL_HISTORY)),
+        bought("days_active", windows=(DAYS_90, ALL_HISTORY)),
         Aggregation("sum", "quantity"),
-        Aggregation("time_since_last"),
-        Aggregation("time_since_first"),
+        bought("time_since_last"),
+        bought("time_since_first"),
     ),
     derived=(
-        Derived("mean_gap_all", mean_gap("all")),
-        Derived("overdue_all", Ratio(Feature("time_since_last_all"), mean_gap("all"))),
+        Derived("mean_gap_all", mean_gap("all", BOUGHT)),
+        Derived(
+            "overdue_all", Ratio(Feature("bought_time_since_last_all"), mean_gap("all", BOUGHT))
+        ),
     ),
     owner=OWNER,
     description="The user's own history with the item, and whether it is due again.",

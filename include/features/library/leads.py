@@ -18,6 +18,7 @@ from include.features.declarations import (
 )
 from include.features.expressions import Constant, Difference, Expression, Feature, Ratio
 from include.features.library.streams import DAYS_7, DAYS_28, DAYS_90, OWNER, WEEKLY
+from include.features.returns import NO_RETURN
 from include.features.views import FeatureView
 
 PAGE, OPENED, CLICKED = "Page Viewed", "Email Opened", "Email Link Clicked"
@@ -60,7 +61,7 @@ def _points() -> Expression:
 LEAD_ACTIVITY: Final = FeatureView(
     "lead_activity",
     USER,
-    EventStream(ACTIVITY),
+    EventStream(ACTIVITY, NO_RETURN),
     (
         Aggregation("count", windows=(DAYS_7, DAYS_28, DAYS_90)),
         Aggregation("distinct_count", "event", (DAYS_28,)),
@@ -78,7 +79,7 @@ LEAD_ACTIVITY: Final = FeatureView(
 LEAD_INTENT: Final = FeatureView(
     "lead_intent",
     USER,
-    EventStream((*RESPONSES, DELIVERED)),
+    EventStream((*RESPONSES, DELIVERED), NO_RETURN),
     (
         _count(PAGE, DAYS_7, DAYS_28),
         _count(FORM, DAYS_28, ALL_HISTORY),
@@ -112,7 +113,7 @@ LEAD_INTENT: Final = FeatureView(
 LEAD_ENGAGEMENT: Final = FeatureView(
     "lead_engagement",
     USER,
-    EventStream(RESPONSES),
+    EventStream(RESPONSES, NO_RETURN),
     derived=(
         Derived(
             "score",
@@ -129,7 +130,7 @@ LEAD_ENGAGEMENT: Final = FeatureView(
 LEAD_CONVERSIONS: Final = FeatureView(
     "lead_conversions",
     USER,
-    EventStream(CONVERSIONS),
+    EventStream(CONVERSIONS, NO_RETURN),
     (Aggregation("count", windows=(DAYS_90, ALL_HISTORY)), Aggregation("time_since_last")),
     ttl=WEEKLY,
     owner=OWNER,
@@ -147,7 +148,7 @@ def _response_hours(name: str, entity: Entity, whose: str) -> FeatureView:
     return FeatureView(
         name,
         entity,
-        EventStream(RESPONSES),
+        EventStream(RESPONSES, NO_RETURN),
         tuple(
             Aggregation(
                 "count", None, (DAYS_180,), (between("local_hour", h, h + 1),), f"at_{h:02}"

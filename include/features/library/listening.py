@@ -17,10 +17,11 @@ from include.features.declarations import (
 )
 from include.features.expressions import Difference, Feature, Ratio
 from include.features.library.streams import DAYS_7, DAYS_28, OWNER, WEEKLY
+from include.features.returns import NO_RETURN
 from include.features.views import FeatureView
 
 #: One event is one item put on; a skip is a negative.
-PLAYS: Final = EventStream(("Content Played", "Content Skipped"))
+PLAYS: Final = EventStream(("Content Played", "Content Skipped"), NO_RETURN)
 _PLAYED: Final = (equals("event", "Content Played"),)
 _SKIPPED: Final = (equals("event", "Content Skipped"),)
 

@@ -17,10 +17,11 @@ from include.features.declarations import (
 )
 from include.features.expressions import Feature, Ratio
 from include.features.library.streams import DAYS_7, DAYS_28, OWNER, WEEKLY
+from include.features.returns import NO_RETURN
 from include.features.views import FeatureView
 
 #: What a profile looks at, and what it applies for; `item_id` is the job.
-JOB_EVENTS: Final = EventStream(("Job Viewed", "Job Applied"))
+JOB_EVENTS: Final = EventStream(("Job Viewed", "Job Applied"), NO_RETURN)
 _APPLIED: Final = (equals("event", "Job Applied"),)
 
 JOB_SEEKER: Final = FeatureView(

@@ -14,9 +14,10 @@ from include.features.conditions import below
 from include.features.declarations import ALL_HISTORY, USER, Aggregation, Derived, EventStream
 from include.features.expressions import Feature, Ratio
 from include.features.library.streams import DAYS_7, DAYS_30, DAYS_90, OWNER, WEEKLY
+from include.features.returns import NO_RETURN
 from include.features.views import FeatureView
 
-PAYMENTS: Final = EventStream(("Payment Made",))
+PAYMENTS: Final = EventStream(("Payment Made",), NO_RETURN)
 MINUTES_10: Final = timedelta(minutes=10)
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(hours=24)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from include.features.declarations import TENANT, Aggregation
-from include.features.library.streams import DAYS_7, DAYS_28, ORDER_LINES, OWNER, WEEKLY
+from include.features.library.streams import DAYS_7, DAYS_28, OWNER, PURCHASES, WEEKLY
 from include.features.views import FeatureView
 
 TENANT_ACTIVITY: Final = FeatureView(
     "tenant_activity",
     TENANT,
-    ORDER_LINES,
+    PURCHASES,
     (
         Aggregation("count", windows=(DAYS_7, DAYS_28)),
         Aggregation("distinct_count", "user_id", (DAYS_7, DAYS_28)),

@@ -16,7 +16,9 @@ from include.features.library.streams import (
     DAYS_90,
     ORDER_LINES,
     OWNER,
+    PURCHASES,
     WEEKLY,
+    bought,
     mean_gap,
 )
 from include.features.views import FeatureView
@@ -24,7 +26,7 @@ from include.features.views import FeatureView
 RECENCY: Final = FeatureView(
     "recency",
     USER,
-    ORDER_LINES,
+    PURCHASES,
     (Aggregation("time_since_last"),),
     ttl=WEEKLY,
     owner=OWNER,
@@ -35,7 +37,7 @@ RECENCY: Final = FeatureView(
 FREQUENCY: Final = FeatureView(
     "frequency",
     USER,
-    ORDER_LINES,
+    PURCHASES,
     (
         Aggregation("count", windows=(DAYS_7, DAYS_30, DAYS_90)),
         Aggregation("distinct_count", "group_id", (DAYS_7, DAYS_30, DAYS_90)),
@@ -53,9 +55,9 @@ SPEND: Final = FeatureView(
     ORDER_LINES,
     (
         Aggregation("sum", "amount", (DAYS_30, DAYS_90)),
-        Aggregation("mean", "amount", (DAYS_90,)),
-        Aggregation("std", "amount", (DAYS_90,)),
-        Aggregation("max", "amount", (DAYS_90,)),
+        bought("mean", "amount", (DAYS_90,)),
+        bought("std", "amount", (DAYS_90,)),
+        bought("max", "amount", (DAYS_90,)),
     ),
     derived=(
         Derived("log_amount_90d", Log1p(Feature("sum_amount_90d"))),
@@ -63,7 +65,7 @@ SPEND: Final = FeatureView(
     ),
     ttl=WEEKLY,
     owner=OWNER,
-    description="What the user pays, and which part of it lately.",
+    description="What the user pays, less what came back, and which part of it lately.",
     tags=("churn", "orders", "money"),
 )
 
@@ -72,29 +74,29 @@ BASKET_SIZE: Final = FeatureView(
     USER,
     ORDER_LINES,
     derived=tuple(
-        Derived(name, Ratio(Feature(feature), Feature("distinct_count_group_id_90d")))
+        Derived(name, Ratio(Feature(feature), Feature("bought_distinct_count_group_id_90d")))
         for name, feature in (
-            ("lines_90d", "count_90d"),
+            ("lines_90d", "bought_count_90d"),
             ("amount_90d", "sum_amount_90d"),
             ("quantity_90d", "sum_quantity_90d"),
         )
     ),
     inputs=(
-        Aggregation("count", windows=(DAYS_90,)),
+        bought("count", windows=(DAYS_90,)),
         Aggregation("sum", "amount", (DAYS_90,)),
         Aggregation("sum", "quantity", (DAYS_90,)),
-        Aggregation("distinct_count", "group_id", (DAYS_90,)),
+        bought("distinct_count", "group_id", (DAYS_90,)),
     ),
     ttl=WEEKLY,
     owner=OWNER,
-    description="Lines, amount and pieces of the user's average basket.",
+    description="Lines, amount and pieces of the user's average basket, less what came back.",
     tags=("churn", "orders", "money"),
 )
 
 CATEGORY_MIX: Final = FeatureView(
     "category_mix",
     USER,
-    ORDER_LINES,
+    PURCHASES,
     (
         Aggregation("distinct_count", "item.category", (DAYS_30, DAYS_90)),
         Aggregation("entropy", "item.category", (DAYS_90,)),
@@ -109,7 +111,7 @@ CATEGORY_MIX: Final = FeatureView(
 TIME_OF_DAY: Final = FeatureView(
     "time_of_day",
     USER,
-    ORDER_LINES,
+    PURCHASES,
     derived=tuple(
         Derived(f"{label}_share_90d", Ratio(Feature(f"{label}_count_90d"), Feature("count_90d")))
         for label in ("morning", "evening", "weekend")
@@ -129,7 +131,7 @@ TIME_OF_DAY: Final = FeatureView(
 DISCOUNT_SHARE: Final = FeatureView(
     "discount_share",
     USER,
-    ORDER_LINES,
+    PURCHASES,
     derived=(
         Derived(
             "amount_90d", Ratio(Feature("sum_properties_discount_90d"), Feature("sum_amount_90d"))
@@ -153,7 +155,7 @@ DISCOUNT_SHARE: Final = FeatureView(
 TENURE: Final = FeatureView(
     "tenure",
     USER,
-    ORDER_LINES,
+    PURCHASES,
     (Aggregation("time_since_first"),),
     ttl=WEEKLY,
     owner=OWNER,
@@ -164,7 +166,7 @@ TENURE: Final = FeatureView(
 REGULARITY: Final = FeatureView(
     "regularity",
     USER,
-    ORDER_LINES,
+    PURCHASES,
     derived=(
         Derived("mean_gap_90d", mean_gap("90d")),
         Derived("mean_gap_all", mean_gap("all")),

@@ -99,14 +99,14 @@ def _local_codes(records: Records) -> tuple[Fields, Integers, Integers]:
         return records.fields, entity[:0], entity[:0]
     fields, width = records.fields.copy(), max(len(records.words), 1)
     codes = np.stack([fields[name] for name in names])
-    found = codes != NO_TEXT
-    pairs = (entity * width + codes)[found]
+    known = codes != NO_TEXT
+    pairs = (entity * width + codes)[known]
     distinct, place = np.unique(pairs, return_inverse=True)
-    owner = distinct // width
-    codes[found] = place - np.searchsorted(owner, owner)[place]
+    entity_of = distinct // width
+    codes[known] = place - np.searchsorted(entity_of, entity_of)[place]
     for row, name in enumerate(names):
         fields[name] = codes[row]
-    return fields, distinct % width, owner
+    return fields, distinct % width, entity_of
 
 
 _NO_WORDS = pa.array([], pa.string())

@@ -139,7 +139,7 @@ def _coarser(records: Records, old: Mask) -> Fields:
 
 def _ends(records: Records, slot: Slot, old: Mask) -> Mask:
     """True for the old records that hold an entity's first or last value over all history."""
-    found = np.zeros(len(records), dtype=bool)
+    ends = np.zeros(len(records), dtype=bool)
     values = records.fields[slot.name]
     present = values != NO_TEXT if slot.reading == "text" else ~np.isnan(values)
     for use in records.layout.uses:
@@ -148,8 +148,8 @@ def _ends(records: Records, slot: Slot, old: Mask) -> Mask:
             rows = in_order(records, np.flatnonzero(among))
             edge = ~_as_before(records.entity[rows])
             chosen = edge if use.function == "first" else np.roll(edge, -1)
-            found[rows[chosen]] = True
-    return found
+            ends[rows[chosen]] = True
+    return ends
 
 
 def _set_instants(records: Records, fields: Fields, rows: Integers, *, timed: bool) -> None:

@@ -197,7 +197,9 @@ class Layout:
             "join_keys": list(self.join_keys),
             "events": list(self.stream.events),
             "where": _conditions_to_json(self.stream.where),
-            "lookups": [[one.entity_kind, one.name, one.reading] for one in self.stream.lookups],
+            "lookups": [
+                [lookup.entity_kind, lookup.name, lookup.reading] for lookup in self.stream.lookups
+            ],
             "uses": [
                 [
                     *(use.function, use.value, _conditions_to_json(use.where), use.forever),
@@ -218,7 +220,7 @@ class Layout:
             EventStream(
                 tuple(data["events"]),
                 _conditions(data["where"]),
-                tuple(AttributeLookup(*one) for one in data["lookups"]),
+                tuple(AttributeLookup(*lookup) for lookup in data["lookups"]),
             ),
             tuple(Use(f, v, _conditions(w), *rest) for f, v, w, *rest in data["uses"]),
             timedelta(seconds=data["longest_seconds"]),
@@ -240,12 +242,12 @@ def layouts(
 
 
 def _uses(views: Sequence[FeatureView]) -> tuple[Use, ...]:
-    found: dict[Use, bool] = {}
+    forever_by_use: dict[Use, bool] = {}
     for view in views:
         for part, window in view.computed():
             use = Use(part.function, part.value, part.where, False, part.read_as)
-            found[use] = found.get(use, False) or window == ALL_HISTORY
-    return tuple(replace(use, forever=forever) for use, forever in found.items())
+            forever_by_use[use] = forever_by_use.get(use, False) or window == ALL_HISTORY
+    return tuple(replace(use, forever=forever) for use, forever in forever_by_use.items())
 
 
 def _longest(views: Sequence[FeatureView]) -> timedelta:
@@ -253,7 +255,9 @@ def _longest(views: Sequence[FeatureView]) -> timedelta:
 
 
 def _conditions_to_json(conditions: tuple[Condition, ...]) -> list[Any]:
-    return [[one.column, one.operator, list(one.values)] for one in conditions]
+    return [
+        [condition.column, condition.operator, list(condition.values)] for condition in conditions
+    ]
 
 
 def _conditions(data: list[Any]) -> tuple[Condition, ...]:

@@ -31,10 +31,10 @@ def check_texts(rows: pa.Table, kind: str, names: Sequence[str]) -> None:
         QualityError: naming the first such row and column.
     """
     for name in names:
-        found = pc.match_substring(rows[name], "\0")
-        if pc.any(found).as_py():
+        broken = pc.match_substring(rows[name], "\0")
+        if pc.any(broken).as_py():
             raise QualityError(
-                f"{_first(rows, found, kind)} has the character NUL in {name!r}, which Postgres "
+                f"{_first(rows, broken, kind)} has the character NUL in {name!r}, which Postgres "
                 "cannot keep; take it out where the row comes from, and send the row again"
             )
 
@@ -55,17 +55,17 @@ def check_keys(rows: pa.Table, kind: str, names: Sequence[str]) -> None:
         for part, times in ((pc.binary_length(rows[name]), 1), (escaped, 1), (control, 5)):
             bytes_of = pc.multiply(pc.fill_null(part, 0).cast(pa.int64()), times)
             size = pc.add(size, bytes_of)
-    found = pc.greater(size, MOST_BYTES)
-    if pc.any(found).as_py():
+    too_long = pc.greater(size, MOST_BYTES)
+    if pc.any(too_long).as_py():
         raise QualityError(
-            f"{_first(rows, found, kind)} has ids of {pc.max(size).as_py():,} bytes together "
+            f"{_first(rows, too_long, kind)} has ids of {pc.max(size).as_py():,} bytes together "
             f"({', '.join(names)}), and the online store's keys hold {MOST_BYTES:,}; shorten "
             "them where the row comes from, and send the row again"
         )
 
 
-def _first(rows: pa.Table, found: pa.ChunkedArray, kind: str) -> str:
-    row = rows.slice(pc.index(found, True).as_py(), 1)
+def _first(rows: pa.Table, broken: pa.ChunkedArray, kind: str) -> str:
+    row = rows.slice(pc.index(broken, True).as_py(), 1)
     event_id = str(row["event_id"][0].as_py())
     shown = event_id if len(event_id) <= 60 else f"{event_id[:60]}…"
     return f"{kind} {shown!r} of source {str(row['source'][0].as_py())[:60]!r}"

@@ -14,7 +14,7 @@ from include.tenants.namespace import TenantRef
 def needed_since(
     watermarks: Mapping[str, datetime],
     served: Sequence[Served],
-    owner: TenantRef,
+    tenant: TenantRef,
     views: Sequence[FeatureView],
     timezone: str,
 ) -> datetime | None:
@@ -24,16 +24,16 @@ def needed_since(
         watermarks: layout key → up to when its records are materialized.
         served: what is served now.
     """
-    of_view = {(one.view, one.fingerprint): one.watermark for one in served}
+    of_view = {(view.view, view.fingerprint): view.watermark for view in served}
     marks = [of_view.get((v.name, v.fingerprint)) for v in views if v.stream is None]
-    marks += [watermarks.get(layout.key) for layout in layouts(views, owner.region, timezone)]
+    marks += [watermarks.get(layout.key) for layout in layouts(views, tenant.region, timezone)]
     return min((mark for mark in marks if mark), default=None) if all(marks) else None
 
 
 def served_from_now(
     watermarks: Mapping[str, datetime],
     served: Sequence[Served],
-    owner: TenantRef,
+    tenant: TenantRef,
     views: Sequence[FeatureView],
     timezone: str,
     until: datetime,
@@ -45,16 +45,16 @@ def served_from_now(
         watermarks: layout key → up to when its records are materialized by then.
         served: what was served before.
     """
-    of_view = {(one.view, one.fingerprint): one.watermark for one in served}
+    of_view = {(view.view, view.fingerprint): view.watermark for view in served}
     group_of = {
         view.name: layout.key
-        for layout, members in layouts(views, owner.region, timezone).items()
+        for layout, members in layouts(views, tenant.region, timezone).items()
         for view in members
     }
-    found = []
+    now_served = []
     for view in views:
         group = group_of.get(view.name, "")
         before = of_view.get((view.name, view.fingerprint), until)
         watermark = watermarks[group] if group else max(until, before)
-        found.append(Served(view.name, view.fingerprint, group, watermark, view.ttl, source))
-    return found
+        now_served.append(Served(view.name, view.fingerprint, group, watermark, view.ttl, source))
+    return now_served

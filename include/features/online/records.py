@@ -143,8 +143,8 @@ def holds(records: Records, bit: int | None) -> Mask:
     """True for the records whose bit is set; all where there is none."""
     if bit is None:
         return np.ones(len(records), dtype=bool)
-    found: Mask = records.fields["bits"][:, bit // 8] & (1 << bit % 8) != 0
-    return found
+    bit_set: Mask = records.fields["bits"][:, bit // 8] & (1 << bit % 8) != 0
+    return bit_set
 
 
 def null_of(slot: Slot) -> float | int:
@@ -163,8 +163,8 @@ def with_words(
     encoded = words.dictionary_encode()
     code = np.append(encoded.indices.to_numpy(), NO_TEXT)
     for name in layout.texts:
-        found = fields[name] != NO_TEXT
-        fields[name] = code[np.where(found, fields[name] + first_word, -1)]
+        known = fields[name] != NO_TEXT
+        fields[name] = code[np.where(known, fields[name] + first_word, -1)]
     return Records(layout, entity, fields, encoded.dictionary)
 
 

@@ -69,7 +69,7 @@ def steps(layout: Layout, primitives: Iterable[tuple[Aggregation, timedelta]]) -
     asked = [(part, _length(window), part.feature(window)) for part, window in primitives]
     for part, window, _ in asked:
         windows.setdefault(_read(layout, part), set()).add(window)
-    found: dict[Question, list[tuple[str, int]]] = {}
+    by_question: dict[Question, list[tuple[str, int]]] = {}
     for part, window, feature in asked:
         bit, field = read = _read(layout, part)
         slot = slot_of(part)
@@ -81,8 +81,8 @@ def steps(layout: Layout, primitives: Iterable[tuple[Aggregation, timedelta]]) -
             slot is not None and slot.reading == "text",
             tuple(sorted(windows[read])),
         )
-        found.setdefault(question, []).append((feature, question.windows.index(window)))
-    return tuple(Step(question, tuple(features)) for question, features in found.items())
+        by_question.setdefault(question, []).append((feature, question.windows.index(window)))
+    return tuple(Step(question, tuple(features)) for question, features in by_question.items())
 
 
 def _read(layout: Layout, aggregation: Aggregation) -> tuple[int | None, str]:
@@ -167,9 +167,9 @@ class History:
         there = reduce.reduceat(matrix, self._start, axis=1)
         if self._all_there:
             return there
-        found = np.full((len(matrix), self._entities), empty, dtype=matrix.dtype)
-        found[:, self._who] = there
-        return found
+        reduced = np.full((len(matrix), self._entities), empty, dtype=matrix.dtype)
+        reduced[:, self._who] = there
+        return reduced
 
     def _events(self, seen: Mask) -> Any:
         return self._reduced(np.add, seen * self._records.fields["n"].astype(np.int64), 0)
@@ -204,7 +204,10 @@ class History:
         return total
 
     def _std(self, seen: Mask, values: Floats) -> Floats:
-        """Of a sample, by the corrected two-pass algorithm (Chan, Golub and LeVeque 1983)."""
+        """The standard deviation of a sample, by the corrected two-pass algorithm.
+
+        See Chan, Golub and LeVeque 1983.
+        """
         entity, weights = self._records.entity, seen * self._records.fields["n"].astype(np.float64)
         values = np.where(seen, values, 0.0)
         largest = self._reduced(np.maximum, np.abs(values), 0.0)
@@ -228,8 +231,8 @@ class History:
         rows = rows[np.lexsort((self._age[rows], values[rows], entity[rows]))]
         youngest = np.zeros(len(values), dtype=np.int64)
         youngest[rows[_changes(entity[rows]) | _changes(values[rows])]] = 1
-        found: Integers = self._reduced(np.add, seen * youngest, 0)
-        return found
+        distinct: Integers = self._reduced(np.add, seen * youngest, 0)
+        return distinct
 
     def _entropy(self, rows: Integers, codes: Integers) -> Floats:
         """Shannon's, in nats, of the records at these positions."""

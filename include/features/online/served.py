@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from include.errors import ConfigError
 from include.features.views import FeatureView
+from include.wall_clock import PLATFORM, local
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ def unanswered(view: FeatureView, watermark: datetime | None, at: datetime) -> s
         return "was not materialized as it is declared now; materialize it"
     if at < watermark:
         raise ConfigError(
-            f"view {view.name!r} is materialized up to {watermark.isoformat()} and cannot be read "
-            f"online at {at.isoformat()}; the offline store answers for the past"
+            f"view {view.name!r} is materialized up to {local(watermark, PLATFORM)} and cannot be "
+            f"read online at {local(at, PLATFORM)}; the offline store answers for the past"
         )
     return _past_ttl(watermark, view.ttl, at)
 
@@ -49,6 +50,6 @@ def _past_ttl(watermark: datetime, ttl: timedelta | None, at: datetime) -> str |
     if ttl is None or age <= ttl:
         return None
     return (
-        f"materialized up to {watermark:%Y-%m-%d %H:%M:%S} UTC, {age} ago, which is longer than "
+        f"materialized up to {local(watermark, PLATFORM)}, {age} ago, which is longer than "
         f"its ttl of {ttl}"
     )

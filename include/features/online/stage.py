@@ -40,7 +40,7 @@ def materialize(
     if not views:
         return Materialized(tenant.id, until, (), 0, 0)
     since = online.since(ref, views, tenant.timezone)
-    there = {(one.source, one.watermark) for one in online.freshness(ref)}
+    there = {(view.source, view.watermark) for view in online.freshness(ref)}
     changed = any(
         not _same(json.loads(recorded or "{}"), ref, table, watermark, lake)
         for recorded, watermark in there

@@ -50,11 +50,11 @@ class Reader(Protocol):
 
 
 class OnlineStore(Protocol):
-    """The port to the online features of every owner."""
+    """The port to the online features of every tenant."""
 
     def append(
         self,
-        owner: TenantRef,
+        tenant: TenantRef,
         events: pa.Table | None = None,
         attributes: pa.Table | None = None,
     ) -> int:
@@ -70,13 +70,13 @@ class OnlineStore(Protocol):
         """
 
     def since(
-        self, owner: TenantRef, views: Sequence[FeatureView], timezone: str
+        self, tenant: TenantRef, views: Sequence[FeatureView], timezone: str
     ) -> datetime | None:
         """From when on `materialize` needs rows; None where it needs all of history."""
 
     def materialize(
         self,
-        owner: TenantRef,
+        tenant: TenantRef,
         views: Sequence[FeatureView],
         timezone: str,
         until: datetime,
@@ -86,7 +86,7 @@ class OnlineStore(Protocol):
         rebuild: bool = False,
         source: str = "",
     ) -> Materialized:
-        """Bring the owner's views to `until`, and serve these and no others; again changes nothing.
+        """Bring the views to `until`, and serve these and no others; again changes nothing.
 
         Args:
             events: canonical rows, at least those that became known after `since(…)`. More may be
@@ -104,8 +104,8 @@ class OnlineStore(Protocol):
     def reader(self, tenant: TenantRef, service: FeatureService) -> Reader:
         """Reads the views of a service."""
 
-    def freshness(self, owner: TenantRef) -> list[Served]:
-        """The views that the owner's store serves, and up to when each is materialized."""
+    def freshness(self, tenant: TenantRef) -> list[Served]:
+        """The views that the tenant's store serves, and up to when each is materialized."""
 
 
 def check_instant(until: datetime) -> None:

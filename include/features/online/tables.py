@@ -109,7 +109,11 @@ def _canonical(
     if table is None:
         table = schema.empty_table()
     if "tenant_id" in table.column_names:
-        others = [one for one in pc.unique(table["tenant_id"]).to_pylist() if one != tenant.id]
+        others = [
+            tenant_id
+            for tenant_id in pc.unique(table["tenant_id"]).to_pylist()
+            if tenant_id != tenant.id
+        ]
         if others:
             raise IsolationError(f"rows of {', '.join(map(str, others[:3]))} are not {tenant.id}'s")
     columns = []
@@ -119,8 +123,8 @@ def _canonical(
             columns.append(table[name].cast(field.type))
         else:
             columns.append(pa.nulls(len(table), field.type))
-    found = pa.table(columns, schema=pa.schema([schema.field(name) for name in names]))
-    return usable(found, instant)
+    canonical = pa.table(columns, schema=pa.schema([schema.field(name) for name in names]))
+    return usable(canonical, instant)
 
 
 def _first(table: pa.Table, keys: tuple[str, ...]) -> pa.Table:

@@ -42,14 +42,14 @@ def compute(
     session = local_session()
     numbers = pa.array(range(spine.table.num_rows), pa.int64())
     facts = checked_attributes(service, attributes)
-    found = compute_frames(
+    frame = compute_frames(
         service,
         session.createDataFrame(spine.table.append_column(_ROW, numbers)),
         session.createDataFrame(checked_events(service, events)),
         session.createDataFrame(facts) if facts.num_columns else None,
         timezone,
     )
-    computed = found.select(_ROW, *service.columns).toArrow().sort_by(_ROW).combine_chunks()
+    computed = frame.select(_ROW, *service.columns).toArrow().sort_by(_ROW).combine_chunks()
     arrays = {name: computed[name] for name in service.columns}
     return finished(service, spine, arrays)
 
@@ -100,7 +100,7 @@ def compute_frames(
     for views in _groups(service):
         part = FeatureService(service.name, tuple(views))
         keys, carried = sorted(part.join_keys), _read(views)
-        names = (*required_columns(part).events, *(one.column for one in carried))
+        names = (*required_columns(part).events, *(lookup.column for lookup in carried))
         those = _in_streams(_select(history, names, "the events"), views)
         kernel = kernels.features(part, _asked(views), carried, timezone)
         for key in keys:
@@ -140,8 +140,8 @@ def _carried(by: str, attributes: Iterable[tuple[str, str]]) -> list[Carried]:
 
 
 def _by_entity(carried: list[Carried]) -> list[list[Carried]]:
-    entities = sorted({one.entity for one in carried})
-    return [[one for one in carried if one.entity == entity] for entity in entities]
+    entities = sorted({lookup.entity for lookup in carried})
+    return [[lookup for lookup in carried if lookup.entity == entity] for entity in entities]
 
 
 def _in_streams(events: DataFrame, views: Sequence[FeatureView]) -> DataFrame:
@@ -163,11 +163,11 @@ def _with_facts(
     Rows without such an entity find nothing wherever they are, so the column `spread` decides.
     """
     entity, key = carried[0].entity, carried[0].key
-    named = F.col("name").isin([one.name for one in carried])
+    named = F.col("name").isin([lookup.name for lookup in carried])
     facts = facts.where((F.col("entity") == entity) & named)
     nobody = F.col(key).isNull()
     bucket = F.when(nobody, _bucket([spread], count)).otherwise(_bucket([key], count))
-    fields = [StructField(one.column, StringType()) for one in carried]
+    fields = [StructField(lookup.column, StringType()) for lookup in carried]
     return _cogrouped(rows, bucket, facts, _bucket(["entity_id"], count), kernel, fields)
 
 

@@ -55,17 +55,17 @@ def look_up(
         facts = checked_attributes(service, facts)
         entities = KeyCodes([rows[carried[0].key]], rows.num_rows)
         at, known_at = (microseconds(rows[name]) for name in instants)
-        for one in carried:
-            named = facts.filter(pc.equal(facts["name"], one.name))
+        for lookup in carried:
+            named = facts.filter(pc.equal(facts["name"], lookup.name))
             history = Facts(
                 entities.of([named["entity_id"]], len(named)),
                 microseconds(named["valid_from"]),
                 microseconds(named["created_timestamp"]),
                 named.select(["event_id", "source"]),
             )
-            found = history.latest(entities.codes, at, known_at)
-            values = named["value"].take(pa.array(found, mask=found < 0))
-            rows = rows.append_column(one.column, values)
+            place = history.latest(entities.codes, at, known_at)
+            values = named["value"].take(pa.array(place, mask=place < 0))
+            rows = rows.append_column(lookup.column, values)
         return rows
 
     return kernel
@@ -131,15 +131,15 @@ def _facts(rows: pa.Table, carried: Sequence[Carried], instants: tuple[str, str]
     """
     schema = pa.schema([f for f in ATTRIBUTES if f.name not in ("tenant_id", "month")])
     parts = [schema.empty_table()]
-    for one in carried:
+    for lookup in carried:
         count = rows.num_rows
         facts = {
             "source": pa.array([""] * count),
             "event_id": pa.array(range(count)).cast(pa.string()),
-            "entity": pa.array([one.entity] * count),
-            "entity_id": rows[one.key],
-            "name": pa.array([one.name] * count),
-            "value": rows[one.column],
+            "entity": pa.array([lookup.entity] * count),
+            "entity_id": rows[lookup.key],
+            "name": pa.array([lookup.name] * count),
+            "value": rows[lookup.column],
             "valid_from": rows[instants[0]],
             "created_timestamp": rows[instants[1]],
         }

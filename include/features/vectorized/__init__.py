@@ -91,14 +91,14 @@ def _aggregated(
     """Every distinct (aggregation, window) of the views, per distinct spine row."""
     wanted = list(dict.fromkeys(pair for view in views for pair in view.computed()))
     ties = any(aggregation.function in ("first", "last") for aggregation, _ in wanted)
-    found: dict[tuple[Aggregation, timedelta], Numbers] = {}
+    numbers_by_pair: dict[tuple[Aggregation, timedelta], Numbers] = {}
 
     def answer(block: tuple[slice, Callable[[], EventHistory]]) -> None:
         rows, history = block
         for pair, numbers in reduce(history(), wanted).items():
-            if pair not in found:
-                found[pair] = np.empty(len(index), numbers.dtype)
-            found[pair][rows] = numbers
+            if pair not in numbers_by_pair:
+                numbers_by_pair[pair] = np.empty(len(index), numbers.dtype)
+            numbers_by_pair[pair][rows] = numbers
 
     first, *rest = histories(index, columns, stream, ties=ties)
     answer(first)  # which reads the columns for all
@@ -110,7 +110,7 @@ def _aggregated(
         for block in rest:
             answer(block)
     values: dict[tuple[Aggregation, timedelta], Values] = {}
-    for pair, numbers in found.items():
+    for pair, numbers in numbers_by_pair.items():
         values[pair] = numbers
         if pair[0].kind == "text" and pair[0].source is not None:
             codes = numbers.astype(np.int64)

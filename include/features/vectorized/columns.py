@@ -134,6 +134,8 @@ class EventColumns:
                 return ~np.isnan(values) & ~np.isin(values, operands)
             case "at_least":
                 return values >= operands[0]
+            case "not_below":
+                return ~(values < operands[0])  # holds for NaN, too
             case "below":
                 return values < operands[0]
             case "between":

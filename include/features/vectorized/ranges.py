@@ -56,13 +56,13 @@ def counts_below(values: Integers, low: Integers, behind: Integers, limits: Inte
     count = np.zeros(len(low), dtype=np.int64)
     highest = max(int(values.max(initial=0)), int(limits.max(initial=0)))
     for bit in reversed(range(highest.bit_length())):
-        one = (values >> bit & 1).astype(bool)
+        bits = (values >> bit & 1).astype(bool)
         zeros = np.zeros(len(values) + 1, dtype=np.int32)
-        np.cumsum(~one, out=zeros[1:])
+        np.cumsum(~bits, out=zeros[1:])
         low_zeros, behind_zeros = zeros[low], zeros[behind]
         up = (limits >> bit & 1).astype(bool)
         count += np.where(up, behind_zeros - low_zeros, 0)
         low = np.where(up, zeros[-1] + low - low_zeros, low_zeros)
         behind = np.where(up, zeros[-1] + behind - behind_zeros, behind_zeros)
-        values = np.concatenate((values[~one], values[one]))
+        values = np.concatenate((values[~bits], values[bits]))
     return count

@@ -27,7 +27,7 @@ def reduce(
     history: EventHistory, wanted: Iterable[tuple[Aggregation, timedelta]]
 ) -> dict[tuple[Aggregation, timedelta], Numbers]:
     """Every (aggregation, window), one value per distinct spine row."""
-    found: dict[tuple[Aggregation, timedelta], Numbers] = {}
+    numbers_by_pair: dict[tuple[Aggregation, timedelta], Numbers] = {}
     reads: dict[_Read, list[tuple[Aggregation, timedelta]]] = {}
     for aggregation, window in wanted:
         read: _Read = (aggregation.where, aggregation.source, aggregation.reading)
@@ -37,14 +37,14 @@ def reduce(
         present = history.columns.present(*read)
         mask = None if present is None else present[history.rows]
         for selection, some in selections(history, mask, windows):
-            found |= _reduced(selection, [pair for pair in pairs if pair[1] in some])
-    return found
+            numbers_by_pair |= _reduced(selection, [pair for pair in pairs if pair[1] in some])
+    return numbers_by_pair
 
 
 def _reduced(
     selection: Selection, pairs: list[tuple[Aggregation, timedelta]]
 ) -> dict[tuple[Aggregation, timedelta], Numbers]:
-    found: dict[tuple[Aggregation, timedelta], Numbers] = {}
+    numbers_by_pair: dict[tuple[Aggregation, timedelta], Numbers] = {}
     functions: dict[str, list[tuple[Aggregation, timedelta]]] = {}
     for pair in pairs:  # a mean is a sum divided
         function: str = "sum" if pair[0].function == "mean" else pair[0].function
@@ -57,11 +57,11 @@ def _reduced(
         sizes = cells.sizes.reshape(values.shape)
         for aggregation, window in some:
             place = windows.index(window)
-            found[aggregation, window] = values[place]
+            numbers_by_pair[aggregation, window] = values[place]
             if aggregation.function == "mean":
                 with np.errstate(invalid="ignore"):  # 0 / 0 is NaN: null
-                    found[aggregation, window] = values[place] / sizes[place]
-    return found
+                    numbers_by_pair[aggregation, window] = values[place] / sizes[place]
+    return numbers_by_pair
 
 
 def _values(function: str, source: Column | None, reading: Reading | None, cells: Cells) -> Numbers:
@@ -94,7 +94,7 @@ def _values(function: str, source: Column | None, reading: Reading | None, cells
 
 
 def _picked(cells: Cells, values: Numbers, last: bool, nothing: float) -> Numbers:
-    """Of each cell's first or last event what an array over the events' table has for it."""
+    """The elements of an array over the events' table at each cell's first or last event."""
     event = np.where(cells.sizes > 0, cells.behind - 1 if last else cells.low, -1)
     if cells.scattered.size:
         event[cells.scattered] = cells.each(cells.scattered, _last if last else _first)
@@ -118,9 +118,9 @@ def _extremes(cells: Cells, values: Floats, largest: bool) -> Floats:
     result = extremes(values, cells.low, cells.behind, largest)
 
     def each(count: int, cell: Integers, event: Integers) -> Floats:
-        found = np.full(count, -np.inf if largest else np.inf)
-        (np.maximum if largest else np.minimum).at(found, cell, values[event])
-        return found
+        extremes = np.full(count, -np.inf if largest else np.inf)
+        (np.maximum if largest else np.minimum).at(extremes, cell, values[event])
+        return extremes
 
     if cells.scattered.size:
         result[cells.scattered] = cells.each(cells.scattered, each)

@@ -36,11 +36,11 @@ def read(
     limits, presence = opener.limits, Presence(wanted)
     files = opener.files(connector.path, connector.format)
     if connector.format == "jsonl":
-        yield from read_jsonl(files, presence, limits.columns)
+        yield from read_jsonl(files, presence, connector, limits.columns)
     else:
         for name, file in files:
             if connector.format == "parquet":
                 yield from read_parquet(file, name, source, presence, interval, limits)
             else:
-                yield from read_csv(file, name, presence, limits.columns)
+                yield from read_csv(file, name, presence, connector, limits.columns)
     presence.finish()

@@ -50,11 +50,34 @@ class InMemoryChecks:
         for incident in incidents:
             self._incidents.put(tenant, incident)
 
+    def rename(self, tenant: TenantRef, former: str, name: str) -> None:
+        """See `Checks.rename`."""
+        suites = {f"{kind}.{former}": f"{kind}.{name}" for kind in ("events", "attributes")}
+        for key, one in self._inspections.items():
+            there = {_name(result) for result in one.results}
+            renamed = [
+                replace(result, suite=suites.get(result.suite, result.suite))
+                for result in one.results
+                if (suites.get(result.suite), result.check) not in there
+            ]
+            if key[0] == tenant.id:
+                results = tuple(sorted(renamed, key=_name))
+                self._inspections[key] = replace(one, results=results)
+        taken = {interval for interval, _ in self._rows.get((tenant.id, name), [])}
+        moved = [row for row in self._rows.pop((tenant.id, former), []) if row[0] not in taken]
+        if moved:
+            self._rows[tenant.id, name] = [*self._rows.get((tenant.id, name), []), *moved]
+
     def inspections(self, tenant: TenantRef) -> list[Inspection]:
         """See `Checks.inspections`."""
         kept = self._inspections.items()
         own = [one for (owner, _), one in kept if owner == tenant.id and one.results]
         return sorted(own, key=lambda one: (one.interval.start, one.interval.end))
+
+    def judged(self, tenant: TenantRef) -> set[tuple[str, Interval]]:
+        """See `Checks.judged`."""
+        inspections = self.inspections(tenant)
+        return {(result.suite, one.interval) for one in inspections for result in one.results}
 
     def summaries(self, tenant: TenantRef) -> list[Summary]:
         """See `Checks.summaries`."""

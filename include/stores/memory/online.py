@@ -82,14 +82,14 @@ class InMemoryOnlineStore:
 
     def append(
         self,
-        owner: TenantRef,
+        tenant: TenantRef,
         events: pa.Table | None = None,
         attributes: pa.Table | None = None,
     ) -> int:
         """See `OnlineStore.append`."""
-        new, facts = streamed_rows(owner, events, attributes)
+        new, facts = streamed_rows(tenant, events, attributes)
         with self._lock:
-            kept = self._of(owner)
+            kept = self._of(tenant)
             kept.add_facts(facts)
             rows = _by_key(known(new, max(kept.watermarks.values(), default=None), None))
             there = kept.streamed | kept.delivered
@@ -98,15 +98,15 @@ class InMemoryOnlineStore:
         return len(fresh)
 
     def since(
-        self, owner: TenantRef, views: Sequence[FeatureView], timezone: str
+        self, tenant: TenantRef, views: Sequence[FeatureView], timezone: str
     ) -> datetime | None:
         """See `OnlineStore.since`."""
-        kept = self._of(owner)
-        return needed_since(kept.watermarks, kept.served, owner, views, timezone)
+        kept = self._of(tenant)
+        return needed_since(kept.watermarks, kept.served, tenant, views, timezone)
 
     def materialize(
         self,
-        owner: TenantRef,
+        tenant: TenantRef,
         views: Sequence[FeatureView],
         timezone: str,
         until: datetime,
@@ -119,17 +119,17 @@ class InMemoryOnlineStore:
         """See `OnlineStore.materialize`."""
         check_instant(until)
         tenant_zone(timezone)
-        delivered, facts = delivered_rows(owner, events, attributes)
+        delivered, facts = delivered_rows(tenant, events, attributes)
         delivered, facts = known(delivered, None, until), known(facts, None, until)
         with self._lock:
-            kept = self._of(owner)
+            kept = self._of(tenant)
             if rebuild:
                 kept.delivered, kept.watermarks = {}, {}
                 later = kept.facts.items()
                 kept.facts = {k: row for k, row in later if row["created_timestamp"] > until}
             kept.add_facts(facts)
-            after = needed_since(kept.watermarks, kept.served, owner, views, timezone)
-            wanted = layouts(views, owner.region, timezone)
+            after = needed_since(kept.watermarks, kept.served, tenant, views, timezone)
+            wanted = layouts(views, tenant.region, timezone)
             rows = _by_key(known(delivered, after, None)) if wanted else {}
             before = {k: row for k, row in kept.streamed.items() if _known_by(row, after)}
             fresh = {k: row for k, row in rows.items() if k not in kept.delivered | before}
@@ -146,22 +146,22 @@ class InMemoryOnlineStore:
             marks = kept.watermarks
             kept.watermarks = {o.key: max(until, marks.get(o.key, until)) for o in wanted}
             kept.served = served_from_now(
-                kept.watermarks, kept.served, owner, views, timezone, until, source
+                kept.watermarks, kept.served, tenant, views, timezone, until, source
             )
             kept.timezone = timezone
         names = tuple(view.name for view in views)
-        return Materialized(owner.id, until, names, entities, len(fresh) + len(facts))
+        return Materialized(tenant.id, until, names, entities, len(fresh) + len(facts))
 
     def reader(self, tenant: TenantRef, service: FeatureService) -> InMemoryReader:
         """See `OnlineStore.reader`."""
         return InMemoryReader(self._of(tenant), service)
 
-    def freshness(self, owner: TenantRef) -> list[Served]:
+    def freshness(self, tenant: TenantRef) -> list[Served]:
         """See `OnlineStore.freshness`."""
-        return sorted(self._of(owner).served, key=lambda view: (view.view, view.fingerprint))
+        return sorted(self._of(tenant).served, key=lambda view: (view.view, view.fingerprint))
 
-    def _of(self, owner: TenantRef) -> _Kept:
-        return self._kept.setdefault(owner, _Kept())
+    def _of(self, tenant: TenantRef) -> _Kept:
+        return self._kept.setdefault(tenant, _Kept())
 
 
 class InMemoryReader:

@@ -51,6 +51,15 @@ class InMemorySlices:
                 last = max((row.number for row in rows[key]), default=NOT_KEPT)
                 rows[key] = [*rows[key], *left.numbered(last)]
 
+    def rename(self, tenant: TenantRef, former: str, name: str) -> None:
+        """See `Slices.rename`."""
+        slices, rows = self._slices.get(tenant.id, {}), self._rows.get(tenant.id, {})
+        for source, interval in [key for key in slices if key[0] == former]:
+            before, set_aside = slices.pop((source, interval)), rows.pop((source, interval))
+            if (name, interval) not in slices:
+                slices[name, interval] = replace(before, source=name)
+                rows[name, interval] = set_aside
+
     def recorded(self, tenant: TenantRef) -> list[Slice]:
         """See `Slices.recorded`."""
         slices = self._slices.get(tenant.id, {})

@@ -15,6 +15,7 @@ from include.quality.checks import FailedRow, Inspection, Result, Summary, Unacc
 from include.storage.postgres import Connection, tenant_transaction
 from include.stores.postgres import incidents as incident_rows
 from include.stores.postgres import quarantine
+from include.stores.postgres.statements import select
 from include.tenants.namespace import TenantRef
 
 _STAGE: Final = "quality"
@@ -40,6 +41,9 @@ _INSPECTIONS: Final = """
     FROM quality_results WHERE tenant_id = %s
     ORDER BY interval_start, interval_end, suite, check_name
 """
+_JUDGED: Final = """
+    SELECT DISTINCT suite, interval_start, interval_end FROM quality_results WHERE tenant_id = %s
+"""
 _SUMMARIES: Final = """
     SELECT interval_end, count(*) AS checks,
            coalesce(string_agg(suite || '.' || check_name || ' (' || severity || ')', ', '
@@ -47,6 +51,19 @@ _SUMMARIES: Final = """
            max(report_path) AS report_path
     FROM quality_results WHERE tenant_id = %s GROUP BY interval_end ORDER BY interval_end
 """
+#: Of two results of one check and interval the former goes; then what is left is renamed.
+_RENAME: Final = (
+    """
+    DELETE FROM quality_results f USING quality_results o
+    WHERE f.tenant_id = %(tenant)s AND f.suite = ANY(%(former)s) AND o.tenant_id = f.tenant_id
+    AND o.suite = split_part(f.suite, '.', 1) || '.' || %(name)s AND o.check_name = f.check_name
+    AND o.interval_start = f.interval_start AND o.interval_end = f.interval_end
+    """,
+    """
+    UPDATE quality_results SET suite = split_part(suite, '.', 1) || '.' || %(name)s
+    WHERE tenant_id = %(tenant)s AND suite = ANY(%(former)s)
+    """,
+)
 _FORGET_ROWS: Final = """
     DELETE FROM quarantine WHERE tenant_id = %s AND stage = %s AND source = %s
     AND (row->>'created_timestamp')::timestamptz >= %s
@@ -72,19 +89,34 @@ class PostgresChecks:
             for slice_ in rejected:
                 _write_rejected(connection, tenant, slice_)
 
+    def rename(self, tenant: TenantRef, former: str, name: str) -> None:
+        """See `Checks.rename`."""
+        suites = [f"{kind}.{former}" for kind in ("events", "attributes")]
+        values = {"tenant": tenant.id, "former": suites, "name": name}
+        with tenant_transaction(tenant) as connection:
+            for statement in _RENAME:
+                connection.execute(statement, values)
+            quarantine.rename(connection, tenant, _STAGE, former, name)
+
     def inspections(self, tenant: TenantRef) -> list[Inspection]:
         """See `Checks.inspections`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_INSPECTIONS, [tenant.id]).fetchall()
+        rows = select(tenant, _INSPECTIONS, [tenant.id])
         return [
             Inspection(Interval(start, end), tuple(_result(row) for row in of_one), path)
             for (start, end, path), of_one in groupby(rows, _inspected)
         ]
 
+    def judged(self, tenant: TenantRef) -> set[tuple[str, Interval]]:
+        """See `Checks.judged`."""
+        with tenant_transaction(tenant) as connection:
+            rows = connection.execute(_JUDGED, [tenant.id]).fetchall()
+        return {
+            (row["suite"], Interval(row["interval_start"], row["interval_end"])) for row in rows
+        }
+
     def summaries(self, tenant: TenantRef) -> list[Summary]:
         """See `Checks.summaries`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_SUMMARIES, [tenant.id]).fetchall()
+        rows = select(tenant, _SUMMARIES, [tenant.id])
         return [Summary(**row) for row in rows]
 
     def set_aside(self, tenant: TenantRef, source: str) -> list[FailedRow]:

@@ -21,6 +21,7 @@ from include.monitoring.storms import (
 )
 from include.storage.postgres import Connection, tenant_transaction
 from include.stores.postgres import incidents
+from include.stores.postgres.statements import change, select, select_first, take_turn
 from include.tenants.namespace import TenantRef
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class PostgresDriftRecords:
         """See `DriftRecords.reference`."""
         from include.monitoring.profiles import WindowProfile
 
-        with tenant_transaction(tenant) as connection:
-            row = connection.execute(_REFERENCE, [tenant.id, use_case, version]).fetchone()
+        row = select_first(tenant, _REFERENCE, [tenant.id, use_case, version])
         return None if row is None else WindowProfile.from_json(row["profile"])
 
     def store_reference(
@@ -104,8 +104,7 @@ class PostgresDriftRecords:
     ) -> None:
         """See `DriftRecords.store_reference`."""
         key = [tenant.id, use_case, "reference", as_of, version, False]
-        with tenant_transaction(tenant) as connection:
-            connection.execute(_STORE_PROFILE, [*key, Jsonb(profile.to_json())])
+        change(tenant, _STORE_PROFILE, [*key, Jsonb(profile.to_json())])
 
     def windows(
         self, tenant: TenantRef, use_case: str, since: datetime, until: datetime
@@ -114,8 +113,7 @@ class PostgresDriftRecords:
         from include.monitoring.profiles import WindowProfile
         from include.monitoring.season import StoredWindow
 
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_WINDOWS, [tenant.id, use_case, since, until]).fetchall()
+        rows = select(tenant, _WINDOWS, [tenant.id, use_case, since, until])
         return [
             StoredWindow(
                 row["as_of"].astimezone(UTC),
@@ -150,14 +148,12 @@ class PostgresDriftRecords:
 
     def verdicts(self, tenant: TenantRef, use_case: str) -> list[DriftVerdict]:
         """See `DriftRecords.verdicts`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_VERDICTS, [tenant.id, use_case]).fetchall()
+        rows = select(tenant, _VERDICTS, [tenant.id, use_case])
         return [DriftVerdict(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]
 
     def last_page(self, tenant: TenantRef, use_case: str, as_of: datetime) -> datetime | None:
         """See `DriftRecords.last_page`."""
-        with tenant_transaction(tenant) as connection:
-            row = connection.execute(_LAST_PAGE, [tenant.id, use_case, as_of]).fetchone()
+        row = select_first(tenant, _LAST_PAGE, [tenant.id, use_case, as_of])
         return None if row is None else row["drawn"]
 
     def report_window(
@@ -172,10 +168,7 @@ class PostgresDriftRecords:
         """See `DriftRecords.report_window`: all of it under one lock per pool and use case."""
         day = day_of(as_of)
         with tenant_transaction(pool) as connection:
-            connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                [f"{KIND}/{pool.id}/{use_case}"],
-            )
+            take_turn(connection, f"{KIND}/{pool.id}/{use_case}")
             connection.execute(_MARK, [pool.id, use_case, as_of, member_of(tenant), breached])
             storms = [
                 Storm.read(incident)

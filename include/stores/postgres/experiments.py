@@ -15,6 +15,7 @@ from include.registry.experiments import Ending, Experiment
 from include.registry.policy import Policy
 from include.storage import audit
 from include.storage.postgres import tenant_transaction
+from include.stores.postgres.statements import select
 from include.tenants.namespace import TenantRef
 
 _HISTORY: Final = """
@@ -38,8 +39,7 @@ class PostgresExperiments:
 
     def history(self, tenant: TenantRef, use_case: str) -> list[Experiment]:
         """See `Experiments.history`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_HISTORY, [tenant.id, use_case]).fetchall()
+        rows = select(tenant, _HISTORY, [tenant.id, use_case])
         return [_experiment(row) for row in rows]
 
     def add(self, tenant: TenantRef, experiment: Experiment) -> Experiment:

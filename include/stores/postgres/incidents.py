@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from include.incidents import Incident
 from include.storage import audit
 from include.storage.postgres import Connection, Value, tenant_transaction
+from include.stores.postgres.statements import select
 from include.tenants.namespace import TenantRef
 
 _PUT: Final = """
@@ -90,8 +91,7 @@ class PostgresIncidents:
 
     def about(self, owner: TenantRef, use_case: str) -> list[Incident]:
         """See `Incidents.about`."""
-        with tenant_transaction(owner) as connection:
-            rows = connection.execute(_ABOUT, [owner.id, use_case]).fetchall()
+        rows = select(owner, _ABOUT, [owner.id, use_case])
         return [Incident(**row) for row in rows]
 
 

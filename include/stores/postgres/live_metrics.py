@@ -11,7 +11,7 @@ from psycopg.rows import DictRow
 
 from include.models.rates import Rates
 from include.monitoring.live_metrics import LiveMetric
-from include.storage.postgres import tenant_transaction
+from include.stores.postgres.statements import change, select
 from include.tenants.namespace import TenantRef
 
 _RECORD: Final = """
@@ -52,18 +52,15 @@ class PostgresLiveMetrics:
         )
         effective = None if value is None else measured.effective
         row = [measured.metric, measured.version, value, error, measured.baseline, *told, effective]
-        with tenant_transaction(tenant) as connection:
-            connection.execute(_RECORD, [*key, *row, *beside])
+        change(tenant, _RECORD, [*key, *row, *beside])
 
     def forget(self, tenant: TenantRef, use_case: str, instants: Sequence[datetime]) -> None:
         """See `LiveMetrics.forget`."""
-        with tenant_transaction(tenant) as connection:
-            connection.execute(_FORGET, [tenant.id, use_case, list(instants)])
+        change(tenant, _FORGET, [tenant.id, use_case, list(instants)])
 
     def history(self, tenant: TenantRef, use_case: str) -> list[LiveMetric]:
         """See `LiveMetrics.history`."""
-        with tenant_transaction(tenant) as connection:
-            return [_metric(row) for row in connection.execute(_HISTORY, [tenant.id, use_case])]
+        return [_metric(row) for row in select(tenant, _HISTORY, [tenant.id, use_case])]
 
 
 def _metric(row: DictRow) -> LiveMetric:

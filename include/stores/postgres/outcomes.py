@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from include.registry.outcomes import ArmOutcome, InstantOutcomes, PairOutcome
 from include.storage.postgres import Connection, tenant_transaction
+from include.stores.postgres.statements import select, take_turn
 from include.tenants.namespace import TenantRef
 
 _MEASURED: Final = """
@@ -56,10 +57,7 @@ class PostgresOutcomes:
         scope = [tenant.id, use_case]
         key = [*scope, outcomes.as_of]
         with tenant_transaction(tenant) as connection:
-            connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                [f"outcomes/{tenant.id}/{use_case}"],
-            )
+            take_turn(connection, f"outcomes/{tenant.id}/{use_case}")
             if connection.execute(_MARK, [*key, measured_as_of, *scope]).fetchone() is None:
                 return False
             if outcomes.arms:
@@ -70,11 +68,11 @@ class PostgresOutcomes:
 
     def measured(self, tenant: TenantRef, use_case: str) -> list[datetime]:
         """See `Outcomes.measured`."""
-        return [row["as_of"] for row in _rows(tenant, _MEASURED, [use_case])]
+        return [row["as_of"] for row in select(tenant, _MEASURED, [tenant.id, use_case])]
 
     def of_experiment(self, tenant: TenantRef, use_case: str, number: int) -> list[InstantOutcomes]:
         """See `Outcomes.of_experiment`."""
-        rows = _rows(tenant, _ARMS, [use_case, number])
+        rows = select(tenant, _ARMS, [tenant.id, use_case, number])
         return [
             InstantOutcomes(
                 as_of,
@@ -86,7 +84,7 @@ class PostgresOutcomes:
 
     def of_pairs(self, tenant: TenantRef, use_case: str) -> list[InstantOutcomes]:
         """See `Outcomes.of_pairs`."""
-        rows = _rows(tenant, _PAIRS, [use_case])
+        rows = select(tenant, _PAIRS, [tenant.id, use_case])
         grouped = groupby(
             rows, lambda row: (row["as_of"], row["champion_version"], row["challenger_version"])
         )
@@ -107,8 +105,3 @@ def _keep(
     connection: Connection, query: str, key: Sequence[Any], outcomes: Sequence[tuple[Any, ...]]
 ) -> None:
     connection.execute(query, [*key, *map(list, zip(*outcomes, strict=True))])
-
-
-def _rows(tenant: TenantRef, query: str, key: Sequence[Any]) -> list[dict[str, Any]]:
-    with tenant_transaction(tenant) as connection:
-        return connection.execute(query, [tenant.id, *key]).fetchall()

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from include.registry.predictions import Part, Prediction
 from include.storage.postgres import Connection, tenant_transaction
+from include.stores.postgres.statements import select, select_first, take_turn
 from include.tenants.namespace import TenantRef
 
 _BATCH: Final = 10_000  #: rows per statement
@@ -67,10 +68,7 @@ class PostgresPredictions:
         """See `Predictions.replace`."""
         interval = [tenant.id, use_case, as_of]
         with tenant_transaction(tenant) as connection:
-            connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                [f"predictions/{tenant.id}/{use_case}/{as_of.isoformat()}"],
-            )
+            take_turn(connection, f"predictions/{tenant.id}/{use_case}/{as_of.isoformat()}")
             for table in ("predictions", "shadow_predictions"):
                 connection.execute(
                     f"DELETE FROM {table} WHERE tenant_id = %s AND use_case = %s AND as_of = %s",  # noqa: S608
@@ -105,8 +103,7 @@ class PostgresPredictions:
     ) -> datetime | None:
         """See `Predictions.newest`."""
         key = [tenant.id, use_case, experiment, experiment]
-        with tenant_transaction(tenant) as connection:
-            row = connection.execute(_NEWEST, key).fetchone()
+        row = select_first(tenant, _NEWEST, key)
         return row["newest"] if row else None
 
 
@@ -116,11 +113,9 @@ def _insert(connection: Connection, query: str, made: Sequence[Any], rows: Any) 
 
 
 def _predictions(tenant: TenantRef, query: str, use_case: str, as_of: datetime) -> list[Prediction]:
-    with tenant_transaction(tenant) as connection:
-        rows = connection.execute(query, [tenant.id, use_case, as_of]).fetchall()
+    rows = select(tenant, query, [tenant.id, use_case, as_of])
     return [Prediction(*row.values()) for row in rows]
 
 
 def _instants(tenant: TenantRef, query: str, key: Sequence[Any]) -> list[datetime]:
-    with tenant_transaction(tenant) as connection:
-        return [row["as_of"] for row in connection.execute(query, key)]
+    return [row["as_of"] for row in select(tenant, query, key)]

@@ -14,6 +14,7 @@ from include.registry.card import plain
 from include.registry.promotions import Promotion
 from include.storage import audit
 from include.storage.postgres import Value, tenant_transaction
+from include.stores.postgres.statements import select, select_first, take_turn
 from include.tenants.namespace import TenantRef, model_name
 
 _COLUMNS: Final = (
@@ -90,8 +91,7 @@ class PostgresPromotions:
         self, tenant: TenantRef, use_case: str, as_of: datetime, trigger: str
     ) -> Promotion | None:
         """See `Promotions.find`."""
-        with tenant_transaction(tenant) as connection:
-            row = connection.execute(_FIND, [tenant.id, use_case, as_of, trigger]).fetchone()
+        row = select_first(tenant, _FIND, [tenant.id, use_case, as_of, trigger])
         return None if row is None else _promotion(tenant, row)
 
     def champion_at(
@@ -107,8 +107,7 @@ class PostgresPromotions:
 
     def gone(self, tenant: TenantRef, use_case: str) -> frozenset[str]:
         """See `Promotions.gone`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_GONE, [tenant.id, use_case]).fetchall()
+        rows = select(tenant, _GONE, [tenant.id, use_case])
         return frozenset(row["version"] for row in rows)
 
     def history(self, tenant: TenantRef, use_case: str) -> list[Promotion]:
@@ -121,24 +120,19 @@ class PostgresPromotions:
 
     def challenger(self, tenant: TenantRef, use_case: str) -> str:
         """See `Promotions.challenger`."""
-        with tenant_transaction(tenant) as connection:
-            row = connection.execute(_CHALLENGER, 2 * [tenant.id, use_case]).fetchone()
+        row = select_first(tenant, _CHALLENGER, 2 * [tenant.id, use_case])
         return "" if row is None else str(row["version"])
 
     @contextmanager
     def exclusive(self, tenant: TenantRef, use_case: str) -> Iterator[None]:
         """See `Promotions.exclusive`: the lock ends with its transaction."""
         with tenant_transaction(tenant) as connection:
-            connection.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-                [f"promotion/{tenant.id}/{model_name(use_case)}"],
-            )
+            take_turn(connection, f"promotion/{tenant.id}/{model_name(use_case)}")
             yield
 
 
 def _promotions(tenant: TenantRef, query: str, use_case: str) -> list[Promotion]:
-    with tenant_transaction(tenant) as connection:
-        rows = connection.execute(query, [tenant.id, use_case]).fetchall()
+    rows = select(tenant, query, [tenant.id, use_case])
     return [_promotion(tenant, row) for row in rows]
 
 

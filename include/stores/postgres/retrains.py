@@ -13,6 +13,7 @@ from include.monitoring.retrain_effect import RetrainEffect
 from include.monitoring.retrains import Decision, Outcome, RetrainRequest, outcome_details
 from include.storage import audit
 from include.storage.postgres import Connection, tenant_transaction
+from include.stores.postgres.statements import select
 from include.tenants.namespace import TenantRef
 
 _COLUMNS: Final = (
@@ -83,13 +84,11 @@ class PostgresRetrains:
 
     def open_requests(self, tenant: TenantRef) -> list[RetrainRequest]:
         """See `Retrains.open_requests`."""
-        with tenant_transaction(tenant) as connection:
-            return [_request(row) for row in connection.execute(_OPEN, [tenant.id])]
+        return [_request(row) for row in select(tenant, _OPEN, [tenant.id])]
 
     def requests_since(self, tenant: TenantRef, since: datetime) -> list[RetrainRequest]:
         """See `Retrains.requests_since`."""
-        with tenant_transaction(tenant) as connection:
-            return [_request(row) for row in connection.execute(_SINCE, [tenant.id, since])]
+        return [_request(row) for row in select(tenant, _SINCE, [tenant.id, since])]
 
     def mark_triggered(
         self, tenant: TenantRef, use_case: str, as_of: datetime, dag_run_id: str
@@ -132,8 +131,7 @@ class PostgresRetrains:
 
     def history(self, tenant: TenantRef, use_case: str | None = None) -> list[RetrainRequest]:
         """See `Retrains.history`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_HISTORY, [tenant.id, use_case, use_case]).fetchall()
+        rows = select(tenant, _HISTORY, [tenant.id, use_case, use_case])
         return [_request(row) for row in rows]
 
 

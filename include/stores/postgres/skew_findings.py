@@ -11,6 +11,7 @@ from psycopg.rows import DictRow
 from include.monitoring.skew_findings import KIND, Mismatch, SkewFinding, incident_of
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres import incidents
+from include.stores.postgres.statements import select
 from include.tenants.namespace import TenantRef
 
 _FORGET: Final = "DELETE FROM feature_skew WHERE tenant_id = %s AND use_case = %s AND as_of = %s"
@@ -64,8 +65,7 @@ class PostgresSkewFindings:
 
     def all_of(self, tenant: TenantRef, use_case: str | None = None) -> list[SkewFinding]:
         """See `SkewFindings.all_of`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_ALL_OF, [tenant.id, use_case, use_case]).fetchall()
+        rows = select(tenant, _ALL_OF, [tenant.id, use_case, use_case])
         return [_finding(row) for row in rows]
 
 

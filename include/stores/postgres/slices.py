@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Final
+from datetime import datetime
+from typing import Any, Final
+
+from psycopg.rows import DictRow
 
 from include.handoffs import Interval
 from include.ingestion.slices import NOT_KEPT, Rejected, Remaining, SetAside, Slice
 from include.storage.postgres import Connection, tenant_transaction
 from include.stores.postgres import quarantine
+from include.stores.postgres.statements import select
 from include.tenants.namespace import TenantRef
 
 _STAGE: Final = "ingestion"
 _OWN: Final = "tenant_id = %s AND source = %s AND interval_start = %s AND interval_end = %s"
 _RECORD: Final = """
     INSERT INTO slices (tenant_id, source, interval_start, interval_end, rows, late, duplicates,
-                        quarantined, undated, read, outside, table_version)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+                        quarantined, undated, read, outside, table_version, along_start, along_end)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT (tenant_id, source, interval_start, interval_end) DO UPDATE SET
         rows = excluded.rows, late = excluded.late, duplicates = excluded.duplicates,
         quarantined = excluded.quarantined, undated = excluded.undated,
         read = excluded.read, outside = excluded.outside,
-        table_version = excluded.table_version, recorded_at = now()
+        table_version = excluded.table_version, along_start = excluded.along_start,
+        along_end = excluded.along_end, recorded_at = now()
 """
 _RECOUNT: Final = f"""
     UPDATE slices SET duplicates = duplicates + rows - %s - %s, quarantined = quarantined + %s,
@@ -36,9 +41,24 @@ _LAST: Final = f"""
 """  # noqa: S608
 _RECORDED: Final = """
     SELECT source, interval_start, interval_end, rows, late, duplicates, table_version,
-           quarantined, undated, read, outside
+           quarantined, undated, read, outside, along_start, along_end
     FROM slices WHERE tenant_id = %s ORDER BY source, interval_start, interval_end
 """
+#: Of two of one interval the former goes, with its rows; then all that is left is renamed.
+_RENAME: Final = (
+    f"""
+    DELETE FROM quarantine q USING slices s WHERE q.stage = '{_STAGE}'
+    AND q.tenant_id = %(tenant)s AND q.source = %(former)s
+    AND s.tenant_id = q.tenant_id AND s.source = %(name)s
+    AND s.interval_start = q.interval_start AND s.interval_end = q.interval_end
+    """,  # noqa: S608
+    """
+    DELETE FROM slices f USING slices s WHERE f.tenant_id = %(tenant)s AND f.source = %(former)s
+    AND s.tenant_id = f.tenant_id AND s.source = %(name)s
+    AND s.interval_start = f.interval_start AND s.interval_end = f.interval_end
+    """,
+    "UPDATE slices SET source = %(name)s WHERE tenant_id = %(tenant)s AND source = %(former)s",
+)
 _FORGET: Final = f"DELETE FROM quarantine WHERE stage = '{_STAGE}' AND {_OWN}"  # noqa: S608
 _UNDATED_ELSEWHERE: Final = f"""
     SELECT coalesce(sum(undated), 0)::bigint AS count FROM slices
@@ -60,6 +80,7 @@ class PostgresSlices:
                     *(recorded.rows, recorded.late, recorded.duplicates),
                     *(recorded.quarantined, recorded.undated),
                     *(recorded.read, recorded.outside, recorded.table_version),
+                    *_ends(recorded.along_with),
                 ],
             )
         return recorded
@@ -82,12 +103,19 @@ class PostgresSlices:
                     added = ((row.number, row.reason, row.row) for row in rows)
                     quarantine.insert(connection, tenant, _STAGE, source, left.interval, added)
 
+    def rename(self, tenant: TenantRef, former: str, name: str) -> None:
+        """See `Slices.rename`."""
+        values = {"tenant": tenant.id, "former": former, "name": name}
+        with tenant_transaction(tenant) as connection:
+            for statement in _RENAME:
+                connection.execute(statement, values)
+            quarantine.rename(connection, tenant, _STAGE, former, name)
+
     def recorded(self, tenant: TenantRef) -> list[Slice]:
         """See `Slices.recorded`."""
-        with tenant_transaction(tenant) as connection:
-            rows = connection.execute(_RECORDED, [tenant.id]).fetchall()
+        rows = select(tenant, _RECORDED, [tenant.id])
         return [
-            Slice(interval=Interval(row.pop("interval_start"), row.pop("interval_end")), **row)
+            Slice(interval=_interval(row, "interval"), along_with=_interval(row, "along"), **row)
             for row in rows
         ]
 
@@ -120,6 +148,16 @@ def _stored(connection: Connection, tenant: TenantRef, source: str) -> Iterator[
     for row in quarantine.rows(connection, tenant, _STAGE, source):
         text = json.dumps(row["row"], sort_keys=True)
         yield SetAside(row["row_number"], row["reason"], text)
+
+
+def _interval(row: DictRow, name: str) -> Any:
+    """The interval whose ends are two columns, which leave the row; None where they are null."""
+    start, end = row.pop(f"{name}_start"), row.pop(f"{name}_end")
+    return None if start is None else Interval(start, end)
+
+
+def _ends(interval: Interval | None) -> tuple[datetime | None, datetime | None]:
+    return (None, None) if interval is None else (interval.start, interval.end)
 
 
 def _key(tenant: TenantRef, source: str, interval: Interval) -> list[object]:

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from include.handoffs import pack, unpack
 from include.stage_runs import StageRun
-from include.storage.postgres import tenant_transaction
+from include.stores.postgres.statements import change, select, select_first
 from include.tenants.namespace import TenantRef
 
 _RECORD: Final = """
@@ -39,15 +39,13 @@ class PostgresStageRuns:
     def record(self, owner: TenantRef, run: StageRun) -> None:
         """See `StageRuns.record`."""
         key = [owner.id, run.use_case, run.stage, run.start, run.end]
-        with tenant_transaction(owner) as connection:
-            connection.execute(_RECORD, [*key, Jsonb(pack(run.handoff))])
+        change(owner, _RECORD, [*key, Jsonb(pack(run.handoff))])
 
     def newest(
         self, owner: TenantRef, use_case: str, stage: str, until: datetime | None = None
     ) -> StageRun | None:
         """See `StageRuns.newest`."""
-        with tenant_transaction(owner) as connection:
-            row = connection.execute(_NEWEST, [owner.id, use_case, stage, until]).fetchone()
+        row = select_first(owner, _NEWEST, [owner.id, use_case, stage, until])
         return None if row is None else _stage_run(row)
 
     def all_of(
@@ -59,8 +57,7 @@ class PostgresStageRuns:
     ) -> Sequence[StageRun]:
         """See `StageRuns.all_of`."""
         wanted = [owner.id, stage, use_case, use_case, before]
-        with tenant_transaction(owner) as connection:
-            rows = connection.execute(_ALL_OF, wanted).fetchall()
+        rows = select(owner, _ALL_OF, wanted)
         return [_stage_run(row) for row in rows]
 
 

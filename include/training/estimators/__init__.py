@@ -71,5 +71,5 @@ def list_estimator(name: str) -> ListEstimator:
     return cast(ListEstimator, import_module(f"{__name__}.{name}"))
 
 
-#: Of those that score rows.
+#: Names of the estimators that score rows.
 NAMES = tuple(name for name, one in ESTIMATORS.items() if not one.lists)

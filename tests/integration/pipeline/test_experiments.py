@@ -12,6 +12,7 @@ import yaml
 
 from include import cli
 from include.cli import experiments as commands
+from include.cli import shared
 from include.cli.identity import operator
 from include.pipeline import experiments as pipeline
 from include.pipeline.experiment_results import paired_live, told
@@ -158,7 +159,9 @@ def test_the_commands_start_list_and_stop(
     content = shop.config.model_dump(mode="json", exclude_unset=True)
     (folder / f"{shop.ref.id}.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.setenv("TENANTRY_TENANTS", str(folder))
-    monkeypatch.setattr(commands, "activate", lambda: None)
+    for module in (commands, shared):
+        monkeypatch.setattr(module, "activate", lambda: None)
+    monkeypatch.setenv("TENANTRY_LAKE", str(lake.root))
     monkeypatch.setattr(commands, "platform", lambda: shop.platform)
     monkeypatch.setattr(pipeline, "last_checked", lambda *_: monday(1))
     shop.promote(shop.add("fair"), monday(0))

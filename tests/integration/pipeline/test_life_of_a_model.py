@@ -25,8 +25,9 @@ from include.pipeline.automatic_rollback import roll_back_decayed
 from include.pipeline.report import fleet_status
 from include.pipeline.runs import Run, open_retrain
 from include.pipeline.stages import stage_named
+from include.registry.new_versions import new_version
+from include.registry.port import Registry
 from include.registry.rollback import roll_back
-from include.registry.stage import new_version
 from include.registry.two_way import Swing
 from include.storage.canonical import SCHEMAS
 from include.storage.lake import Lake
@@ -62,6 +63,29 @@ def ref(here: Installation, shop: Shop) -> TenantRef:
     """The tenant of a shop."""
     found: TenantRef = find_tenant(here.tenants, shop.id, use_cases.names()).ref
     return found
+
+
+def serve_own(shop: TenantRef, registry: Registry) -> None:
+    """Promote the shop's own model, which its training held to be no better than the first."""
+    first = PROMOTIONS.champion_at(shop, "churn")
+    own = registry.get(shop, "churn", "2")
+    assert first is not None
+    swing = {"error": 0.015, "blocks": 8.0, "metric": asdict(Swing(0.03**2, 9))}
+    figures = {"value": 0.87, "low": 0.84, "high": 0.90, "swing": swing}
+    promoted = replace(
+        first,
+        as_of=WEEKS[1],
+        version=own.version,
+        rung=own.rung,
+        digest=own.digest,
+        evidence={
+            **first.evidence,
+            "champion": figures,
+            "reference_digest": own.reference_digest,
+            "parent_version": own.parent_version,
+        },
+    )
+    PROMOTIONS.record(shop, promoted)
 
 
 def test_every_version_is_made_again_to_the_byte(tenantry: Command, here: Installation) -> None:
@@ -271,26 +295,8 @@ def test_a_decayed_model_gives_way_by_itself(here: Installation) -> None:
     """Live figures of two windows significantly below what the own model promised bring the version
     before back; asked again, nothing more happens."""
     shop = ref(here, ONE)
-    first = PROMOTIONS.champion_at(shop, "churn")
     platform = wiring.platform(wiring.connect_from_environment)
-    own = platform.registry.get(shop, "churn", "2")
-    assert first is not None
-    swing = {"error": 0.015, "blocks": 8.0, "metric": asdict(Swing(0.03**2, 9))}
-    figures = {"value": 0.87, "low": 0.84, "high": 0.90, "swing": swing}
-    promoted = replace(
-        first,
-        as_of=WEEKS[1],
-        version=own.version,
-        rung=own.rung,
-        digest=own.digest,
-        evidence={
-            **first.evidence,
-            "champion": figures,
-            "reference_digest": own.reference_digest,
-            "parent_version": own.parent_version,
-        },
-    )
-    PROMOTIONS.record(shop, promoted)
+    serve_own(shop, platform.registry)
     tenant = find_tenant(here.tenants, ONE.id, use_cases.names())
     interval = Interval(WEEKS[1], WEEKS[2])
     asked = Run(platform, tenant, interval, use_case=use_cases.get("churn"))
@@ -356,10 +362,25 @@ def test_candidates_built_on_the_global_model_are_made_again(
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
+    [((), "no earlier version of"), (("--to", "99"), "unknown version to roll back")],
+)
+def test_a_version_that_gave_way_is_not_gone_back_to_unasked(
+    tenantry: Command, here: Installation, arguments: tuple[str, ...], message: str
+) -> None:
+    """Exit code 1, and why there is no other version."""
+    shop, registry = ref(here, ONE), wiring.platform(wiring.connect_from_environment).registry
+    if not any(decision.withdrawn for decision in PROMOTIONS.history(shop, "churn")):
+        serve_own(shop, registry)
+        roll_back(shop, "churn", to="1", as_of=WEEKS[2], registry=registry, promotions=PROMOTIONS)
+    code, printed = tenantry("rollback", ONE.id, "churn", *arguments, "--dry-run")
+    assert code == 1
+    assert message in " ".join(printed.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
     [
         (("rollback", ONE.id), "name TENANT and USE_CASE"),
-        (("rollback", ONE.id, "churn", "--dry-run"), "no earlier version of"),
-        (("rollback", ONE.id, "churn", "--to", "99", "--dry-run"), "unknown version to roll back"),
         (("rollback", "--derived-from", "global.churn@1", "--to", "2"), "stands alone"),
         (("rollback", "--derived-from", f"{ONE.id}.churn@1"), "only those have descendants"),
         (("history", ONE.id, "churn", "--on", "yesterday"), "is not a day"),

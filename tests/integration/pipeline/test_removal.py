@@ -26,7 +26,7 @@ from include.errors import ConfigError, IsolationError, UnavailableError, Unknow
 from include.pipeline import in_process, removal
 from include.pipeline.retention import expire_all, seal_removed
 from include.registry.blast_radius import ChampionChange
-from include.storage import ownership
+from include.storage import claims, ownership
 from include.storage.lake import Lake
 from include.storage.places import TABLES, lake_place
 from include.storage.retention import expire_of
@@ -240,7 +240,7 @@ def test_add_and_check_refuse_what_a_run_refuses(
     assert added.key is not None
     owner = ownership.owner_of(LEAVES.id)
     assert owner is not None
-    assert (owner.number, owner.key_digest) == (2, ownership.key_digest(added.key))
+    assert (owner.number, owner.key_digest) == (2, claims.key_digest(added.key))
     _run(fresh, LEAVES)
 
 

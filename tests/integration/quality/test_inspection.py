@@ -72,6 +72,15 @@ def test_bad_rows_are_set_aside_and_good_siblings_go_on(shop: Shop) -> None:
     assert stored[5].row["user_id"].startswith("a\\u0000b")
 
 
+def test_amounts_are_judged_by_the_tenants_own(shop: Shop) -> None:
+    """Totals in dong pass from the first load on; what is far beyond them is set aside."""
+    dong = [{"amount": 3e10 + number} for number in range(60)]
+    assert shop.run(week(0), dong).quarantined == 0
+    assert shop.run(week(1), [*dong[:5], {"amount": 8e9 * 1e9}]).quarantined == 1
+    (row,) = shop.set_aside()
+    assert (row.reason, row.row["amount"]) == ("amount.sane", 8e18)
+
+
 def test_a_rerun_changes_nothing(shop: Shop) -> None:
     """Same rows, same table versions, same records, same report, byte for byte."""
     shop.land(week(0), [*[{}] * 50, {"amount": math.inf}])

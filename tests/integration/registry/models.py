@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from include.models.baselines import baseline_model
 from include.models.serialise import to_bytes
+from include.registry.aliases import follow_ledger
 from include.registry.port import ModelVersion, NewVersion, Registry
 from include.registry.promotions import Promotion
-from include.registry.stage import follow_ledger
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants.namespace import TenantRef
 

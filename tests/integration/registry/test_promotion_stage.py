@@ -16,7 +16,7 @@ from include.handoffs import Candidate, Registered, Trained
 from include.models.baselines import baseline_model
 from include.models.serialise import to_bytes
 from include.registry import stage, withdrawal
-from include.registry.decision import Comparison, Evidence, Measured
+from include.registry.evidence import Comparison, Evidence, Measured
 from include.registry.incidents import LEAK
 from include.registry.leaks import Look, Told
 from include.registry.port import Registry

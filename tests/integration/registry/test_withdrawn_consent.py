@@ -17,12 +17,12 @@ from include.pipeline import consent
 from include.pipeline.consent import Withdrawals, reach_all, withdraw
 from include.pipeline.consents import Consents
 from include.registry import experiments
+from include.registry.aliases import follow_ledger
 from include.registry.blast_radius import ChampionChange
 from include.registry.in_memory import InMemoryRegistry
 from include.registry.policy import Policy
 from include.registry.port import CHALLENGER, CHAMPION, ModelVersion, NewVersion, Registry
 from include.registry.rollback import roll_back
-from include.registry.stage import follow_ledger
 from include.storage import ownership
 from include.storage.lake import Lake
 from include.stores.postgres import in_postgres

@@ -25,7 +25,7 @@ from include.storage.postgres import tenant_transaction
 from include.stores.memory.promotions import InMemoryPromotions
 from include.stores.postgres import in_postgres
 from include.tenants.config import TenantConfig
-from include.training import train
+from include.training.stage import train
 from include.use_cases.spines import EVENT_COLUMNS, scoring_spine
 from tests.unused import unused
 

@@ -26,12 +26,12 @@ SCHEMA = """
     FROM information_schema.columns WHERE table_schema = 'tenantry' ORDER BY 1, 2
 """
 
-#: A revision after the baseline, as one of a later release would be.
+#: A revision after the newest, as one of a later release would be.
 SECOND = """
 from alembic import op
 
 revision = "second"
-down_revision = "rows_read"
+down_revision = "slices_along_with"
 
 
 def upgrade():

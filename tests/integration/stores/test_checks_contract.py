@@ -142,6 +142,52 @@ def test_rows_of_a_slice_are_replaced_by_their_arrival(kept: Kept, tenant: Tenan
     assert kept.checks.set_aside(tenant, "pos") == [row(2, 4)]
 
 
+def test_a_renamed_source_has_its_results_and_rows(kept: Kept, tenant: TenantRef) -> None:
+    """What it has by the name already stays, other suites and tenants do, and twice is once."""
+    other = TenantRef(f"{tenant.id}-b", "eu", "pool")
+    for owner in (tenant, other):
+        of = {
+            name: result(suite=f"events.{name}", element_count=len(name))
+            for name in ("pos", "till")
+        }
+        shared = result(suite="needs.churn")
+        facts = result(suite="attributes.pos")
+        kept.checks.record(
+            owner,
+            inspection(days(0, 7), of["pos"], facts, shared),
+            [],
+            [UnacceptedRows("pos", days(0, 7), [row(1)])],
+        )
+        kept.checks.record(
+            owner,
+            inspection(days(7, 14), of["pos"], of["till"]),
+            [],
+            [
+                UnacceptedRows("pos", days(7, 14), [row(8)]),
+                UnacceptedRows("till", days(7, 14), [row(9)]),
+            ],
+        )
+    before = kept.checks.inspections(other)
+    assert kept.checks.judged(tenant) == {
+        *((suite, days(0, 7)) for suite in ("events.pos", "attributes.pos", "needs.churn")),
+        *((suite, days(7, 14)) for suite in ("events.pos", "events.till")),
+    }
+    for _ in range(2):
+        kept.checks.rename(tenant, "pos", "till")
+    found = [
+        [(one.suite, one.element_count) for one in checked.results]
+        for checked in kept.checks.inspections(tenant)
+    ]
+    assert found == [
+        [("attributes.till", 9), ("events.till", 3), ("needs.churn", 9)],
+        [("events.till", 4)],
+    ]
+    assert kept.checks.set_aside(tenant, "till") == [row(1), row(9)]
+    assert kept.checks.set_aside(tenant, "pos") == []
+    assert kept.checks.inspections(other) == before
+    assert kept.checks.set_aside(other, "pos") == [row(1), row(8)]
+
+
 def test_all_is_on_record_or_nothing(kept: Kept, tenant: TenantRef) -> None:
     """Rows that cannot be read to their end leave everything as it was."""
     record(kept.checks, tenant, days(0, 7), [row(1)])

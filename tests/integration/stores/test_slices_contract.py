@@ -152,6 +152,40 @@ def test_lost_rows_that_say_something_else_are_set_aside(slices: Slices, tenant:
     assert [one.reason for one in stored] == ["no id", "changed", "changed", "no id"]
 
 
+def test_a_slice_says_along_with_which_run_it_was_read(slices: Slices, tenant: TenantRef) -> None:
+    """Counted afresh it still does; recorded by a run of its own it does not."""
+    along = slices.record(tenant, delivered(0, along_with=week(3)), Rejected())
+    slices.recount(tenant, "pos", [Remaining(week(0), 10, 2)])
+    assert slices.recorded(tenant) == [along]
+    assert along.along_with == week(3)
+    slices.record(tenant, delivered(0), Rejected())
+    assert slices.recorded(tenant) == [delivered(0)]
+
+
+def test_a_renamed_source_has_its_slices_and_rows(slices: Slices, tenant: TenantRef) -> None:
+    """What it has by the name already stays, other sources and tenants do, and twice is once."""
+    other = TenantRef(f"{tenant.id}-b", "eu", "pool")
+    for owner in (tenant, other):
+        for source, numbers in (("pos", (0, 1, 2)), ("till", (2, 3)), ("web", (0,))):
+            for number in numbers:
+                one = delivered(number, source=source, rows=len(source))
+                slices.record(owner, one, Rejected(counted(number + 10 * len(source))))
+    before = slices.recorded(other)
+    for _ in range(2):
+        slices.rename(tenant, "pos", "till")
+    assert [(one.source, one.interval, one.rows) for one in slices.recorded(tenant)] == [
+        ("till", week(0), 3),
+        ("till", week(1), 3),
+        ("till", week(2), 4),
+        ("till", week(3), 4),
+        ("web", week(0), 3),
+    ]
+    assert slices.set_aside(tenant, "till") == [row(number) for number in (30, 31, 42, 43)]
+    assert slices.set_aside(tenant, "pos") == []
+    assert slices.set_aside(tenant, "web") == [row(30)]
+    assert slices.recorded(other) == before
+
+
 def test_both_answer_alike_whatever_was_read(database: Any, tenant: TenantRef) -> None:
     """Slices drawn at random: the twin says of them what Postgres says."""
     twins: tuple[Slices, ...] = (InMemorySlices(), PostgresSlices())
@@ -164,6 +198,9 @@ def test_both_answer_alike_whatever_was_read(database: Any, tenant: TenantRef) -
             remaining = [Remaining(interval, draw.randrange(10), draw.randrange(3), changed)]
             for twin in twins:
                 twin.recount(tenant, source, remaining)
+        elif draw.random() < 0.1:
+            for twin in twins:
+                twin.rename(tenant, "pos", "web")
         else:
             numbers = sorted(draw.sample(range(9), k=draw.randrange(5)))
             rejected = Rejected(
@@ -171,6 +208,7 @@ def test_both_answer_alike_whatever_was_read(database: Any, tenant: TenantRef) -
                 counted(*numbers, more=draw.choice((0, 0, 3)), reason="no instant"),
             )
             written = Slice(source, interval, draw.randrange(50), draw.randrange(5), 0, 1)
+            written = replace(written, along_with=draw.choice((None, week(9))))
             first, second = (twin.record(tenant, written, rejected) for twin in twins)
             assert first == second
         assert twins[0].recorded(tenant) == twins[1].recorded(tenant)

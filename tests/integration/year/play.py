@@ -19,7 +19,6 @@ from include import use_cases, wiring
 from include.errors import TenantryError
 from include.pipeline import consent, in_process, retention, runs, steps
 from include.pipeline.experiments import begin, stop
-from include.pipeline.intervals import next_end
 from include.pipeline.stages import GLOBAL_STAGES, RETRAIN_STAGES
 from include.registry import experiments
 from include.registry.policy import Policy
@@ -27,6 +26,7 @@ from include.registry.rollback import roll_back
 from include.stores.postgres.promotions import PostgresPromotions
 from include.tenants import withdrawing
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import next_end
 from include.tenants.loader import find_tenant
 
 PROMOTIONS: Final = PostgresPromotions()

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.ingestion import quarantine, stage
+from include.ingestion import quarantine
 from include.stores.memory import in_memory
 from tests.shops import Shop, Shops, grant
 
@@ -115,32 +115,6 @@ def test_repeats_are_counted_in_any_order(shops: Shops, order: tuple[int, ...]) 
     assert weeks[2] == [1, 1, 1, 0]
     assert weeks[3] == [1, 1, 1, 0]
     assert shop.quarantined() == []
-
-
-@pytest.mark.parametrize("few", [100_000, 1])
-def test_a_source_by_another_name_delivers_its_history_once(
-    shops: Shops, monkeypatch: pytest.MonkeyPatch, few: int
-) -> None:
-    """What came by the name that the tenant's file had before is there already; what is new comes
-    in, and so do rows of another source that happens to number its own from 1, too."""
-    monkeypatch.setattr(stage.SliceSpool.__init__, "__defaults__", (few, "platform"))
-    rows = [f"{number},2024-01-{1 + 2 * number:02},u,1,1" for number in range(14)]
-    shop = shops.csv(rows)
-    shop.ingest(1)
-    before = shop.ids()
-    assert len(before) == 7
-    renamed = shop.config.sources[0].model_copy(update={"name": "till"})
-    shop.config = shop.config.model_copy(update={"sources": (renamed,)})
-    shop.ingest(2)
-    shop.ingest(1)  # and the interval before once more, as somebody may ask
-    assert shop.ids() == [str(number) for number in sorted(map(int, shop.ids()))]
-    assert len(shop.ids()) == len(set(shop.ids())) == 11
-    assert {row["source"] for row in shop.events()} == {"pos", "till"}
-    others = shops.csv([f"{number},2024-01-{2 + 2 * number:02},v,1,1" for number in range(10)])
-    other = others.config.sources[0].model_copy(update={"name": "kiosk"})
-    shop.config = shop.config.model_copy(update={"sources": (other,)})
-    shop.ingest(3)
-    assert sum(row["source"] == "kiosk" for row in shop.events()) == 10
 
 
 def test_a_rerun_leaves_the_table_version_alone(shops: Shops) -> None:

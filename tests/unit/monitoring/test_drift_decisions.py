@@ -53,7 +53,8 @@ FALLEN = Performance(
 #: As much as a chain's weeks swing, known from eight of them.
 SWINGS = Swing(variance=0.2**2, freedom=7.0)
 
-UNJUDGED = {"columns": (), "prediction": None, "skipped": {"c0": "grows", "c1": "too young"}}
+SKIPPED = {"c0": "grows", "c1": "a constant", "c2": "too young"}
+UNJUDGED = {"columns": (), "prediction": None, "skipped": SKIPPED}
 
 
 HELD = dict.fromkeys(("c0", "c1"), "it reaches into lost days (pos 2024-05-01 to 2024-05-03)")
@@ -68,6 +69,7 @@ HELD = dict.fromkeys(("c0", "c1"), "it reaches into lost days (pos 2024-05-01 to
         ({"data_loss": True, "columns": columns(20, 20)}, "data_loss", "never arrived"),
         ({"model_version": ""}, "no_model", "no model serves"),
         ({"current_entities": 29}, "too_few_rows", "29 entities in the current window, 30"),
+        ({"current_entities": 30, "reference_entities": 30}, "stable", "none of 20"),
         ({"reference_entities": 0}, "too_few_rows", "0 entities in the reference window"),
         ({"columns": columns(20, 20), "current_entities": 5}, "too_few_rows", "5 entities"),
         ({"columns": columns(1, 20)}, "stable", "1 of 20 features drifted, fewer than"),
@@ -102,7 +104,7 @@ HELD = dict.fromkeys(("c0", "c1"), "it reaches into lost days (pos 2024-05-01 to
         ({"calibration": replace(SHIFTED, season=0.8)}, "stable", "none of"),
         ({"calibration": replace(SHIFTED, season=-0.8)}, "drift", "came to 40.0%"),
         ({"columns": [Column("c0", 0.9, False, "as in March")]}, "stable", "1 changed as they"),
-        (UNJUDGED, "unjudged", "none of 2 columns could be judged; c1: too young"),
+        (UNJUDGED, "unjudged", "none of 3 columns could be judged; c2: too young"),
         ({**UNJUDGED, "performance": FALLEN}, "drift", "auc fell to 0.600"),
         ({**UNJUDGED, "columns": columns(0, 1)}, "stable", "none of 1 features drifted"),
     ],
@@ -129,10 +131,81 @@ def test_columns_that_reach_into_lost_days_are_told(
     assert (found.name, said in found.reason) == (verdict, True), found.reason
 
 
+def test_the_score_is_the_largest_index_of_all_columns_and_the_prediction() -> None:
+    """It stands beside the verdict, whichever that is; of lost data there is none."""
+    moved = replace(CALM, prediction=Column("prediction", 1.3, True))
+    assert judge_drift(CALM, POLICY).score == 0.9
+    assert judge_drift(moved, POLICY).score == 1.3
+    assert judge_drift(replace(moved, current_entities=3), POLICY).score == 1.3
+    assert judge_drift(replace(moved, data_loss=True), POLICY).score is None
+
+
 def test_performance_drop_of_the_policy_gives_slack() -> None:
     """A policy may let the metric fall further below the interval before it counts."""
     evidence = replace(CALM, performance=FALLEN)
     assert judge_drift(evidence, replace(POLICY, performance_drop=0.3)).name == "stable"
+
+
+def test_the_error_at_promotion_is_the_intervals_unless_it_was_measured_by_entity() -> None:
+    """An interval of 95 % is 3.92 standard errors wide; a larger error makes the fall likelier."""
+    of_interval = (FALLEN.high - FALLEN.low) / 3.919928
+    same = replace(FALLEN, promoted_error=of_interval)
+    assert same.p_value == pytest.approx(FALLEN.p_value, rel=1e-5)
+    assert replace(FALLEN, promoted_error=10 * of_interval).p_value > 2 * FALLEN.p_value
+
+
+def test_a_fall_without_another_window_proves_nothing() -> None:
+    """Its chance is said to be one."""
+    assert replace(FALLEN, before=[]).p_value == 1.0
+    assert replace(SHIFTED, before=[]).p_value == 1.0
+
+
+def test_outcomes_that_become_rarer_count_as_those_that_become_more_frequent() -> None:
+    """The same change the other way has the same chance."""
+    mirrored = replace(SHIFTED, promoted=-0.1, live=-0.9, before=[Window(-0.9, 0.15)])
+    assert mirrored.p_value == pytest.approx(SHIFTED.p_value)
+
+
+@pytest.mark.parametrize(
+    ("season", "season_error", "live_error", "seasonal"),
+    [
+        (0.75, 0.2, 0.2, True),  # half of the fall, and the rest is noise
+        (0.80, 0.4, 0.4, False),  # less than half
+        (0.75, 0.0, 0.2, True),
+        (0.75, 0.2, 0.0, True),
+        (0.75, 0.1, 0.1, False),  # the rest is no noise
+        (0.75, 0.0, 0.0, False),
+        (0.50, 0.0, 0.0, True),
+        (0.40, 0.0, 0.0, True),
+    ],
+)
+def test_a_fall_is_seasonal_where_last_year_explains_half_and_noise_the_rest(
+    season: float, season_error: float, live_error: float, *, seasonal: bool
+) -> None:
+    """Both errors count; without any, the rest has to be nothing."""
+    fallen = Performance("auc", 1.0, 0.9, 1.0, 0.5, live_error, AS_OF, season, season_error)
+    assert fallen.seasonal is seasonal
+
+
+@pytest.mark.parametrize(
+    ("promoted", "live", "season", "size", "seasonal"),
+    [
+        (0.0, 1.0, 0.5, 0.6, True),
+        (0.0, 1.0, 0.5, 0.5, False),  # off by as much as counts
+        (0.0, 1.0, 0.4, 0.7, False),  # less than half of it
+        (0.0, 0.5, 0.2, 0.4, False),
+        (0.5, 1.5, 0.8, 0.9, False),
+        (0.5, 1.5, 1.2, 0.9, True),
+        (0.0, -1.0, -0.6, 0.5, True),
+        (0.0, -1.0, 0.6, 9.0, False),  # the other way
+    ],
+)
+def test_a_shift_is_seasonal_where_last_year_shifted_by_most_of_it(
+    promoted: float, live: float, season: float, size: float, *, seasonal: bool
+) -> None:
+    """In the same direction, by half at least, and what is left is too small to count."""
+    shifted = replace(SHIFTED, promoted=promoted, live=live, season=season)
+    assert shifted.seasonal(size) is seasonal
 
 
 def facts(**changes: Any) -> RetrainFacts:

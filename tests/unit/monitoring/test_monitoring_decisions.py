@@ -65,7 +65,7 @@ def test_a_filling_window_is_judged_at_equal_length(
     assert asked == [week(0)]
     (judged,) = tenant.verdicts()
     page = tenant.lake.file_path(tenant.config.ref, judged.report_path).read_text()
-    for words in (told, "2024-01-08 00:00 to 2024-01-15 00:00 UTC", tenant.config.id):
+    for words in (told, "2024-01-08 00:00 UTC to 2024-01-15 00:00 UTC", tenant.config.id):
         assert words in page
     assert page.index(told) < page.index("<script>var global")  # above what Evidently draws
 

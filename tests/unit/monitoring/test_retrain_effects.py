@@ -140,7 +140,7 @@ def test_without_the_old_versions_scores_the_weeks_before_stand_in(tenant: Watch
     assert (found.name, found.method, found.as_of) == ("helped", "before and after", week(4))
     assert from_history(tenant, week(9)) == []
     (entry,) = tenant.stores.retrains.history(ref, "churn")
-    assert "not the model alone" in str(entry.effect)
+    assert "not the model alone" in entry.effect.told("UTC")
     for number in (3, 4):
         assert with_old_scores(tenant, retrain, number, scores(2.0, number)) is not None
         (retrain,) = unsettled(tenant)

@@ -56,7 +56,13 @@ def test_the_verdict_stands_with_whom_and_what_it_is_about() -> None:
     """Tenant, use case, version, both ends of the window, reasons, and the way back."""
     found = page(Verdict("drift", 0.71, ("1 of 3 features drifted", "auc fell")), MOVED)
     text = " ".join(found.words)
-    for word in ("shop-1", "churn", "12", "2024-05-01 00:00 to 2024-05-08 00:00 UTC", "auc fell"):
+    for word in (
+        "shop-1",
+        "churn",
+        "12",
+        "2024-05-01 00:00 UTC to 2024-05-08 00:00 UTC",
+        "auc fell",
+    ):
         assert word in text
     assert found.links == ["../shop-1"]
 

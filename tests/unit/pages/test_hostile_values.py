@@ -80,6 +80,7 @@ def card(text: str) -> str:
                 **dict.fromkeys(("code_revision", "seed", "trigger"), text),
                 "libraries": {text: text},
                 "training_sets": [{"recipe": {"tenant": text}, "digest": text}],
+                "timezone": text,
             },
             "served": [{"since": text, "until": text, "actor": text}],
             "decisions": [{"as_of": text, "trigger": text, "actor": text, "reasons": [text, text]}],
@@ -116,7 +117,9 @@ def quality(text: str) -> str:
     check = Check(text, text, {text: text, "none": None}, text, text)  # type: ignore[arg-type]
     result = check.result(text, Outcome(False, 1, 2), {text: text, "value": 0.5})
     rows = {text: [FailedRow(1, text, {text: text})]}
-    return report.render(text, Interval(AT, AT + timedelta(days=1)), text, [result], rows).decode()
+    return report.render(
+        text, Interval(AT, AT + timedelta(days=1)), text, [result], rows, "UTC"
+    ).decode()
 
 
 def fleet(text: str) -> str:

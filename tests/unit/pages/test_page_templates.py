@@ -38,7 +38,7 @@ def test_values_read_as_people_write_them() -> None:
     }
     assert records(row) == (
         "<table><tr><th>a b</th><th>figure</th><th>at</th><th>both</th><th>none</th><th>map</th>"
-        "</tr><tr><td></td><td>0.854</td><td>2017-10-16 01:30</td><td>x<br>0.500</td><td></td>"
+        "</tr><tr><td></td><td>0.854</td><td>2017-10-16 01:30 UTC</td><td>x<br>0.500</td><td></td>"
         "<td>n: 1</td></tr></table>"
     )
     assert records() == "<p>Nothing yet.</p>"

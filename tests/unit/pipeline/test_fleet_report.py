@@ -64,9 +64,10 @@ def test_of_many_retrains_the_newest_are_shown() -> None:
         {"as_of": FIRST + timedelta(weeks=week), "outcome": "kept" if week else "", "state": "open"}
         for week in range(5)
     ]
-    assert _retrains([]) == ""
-    assert _retrains(asked[:2]) == "01-06 open; 01-13 kept"
-    assert _retrains(asked) == "2 earlier; 01-20 kept; 01-27 kept; 02-03 kept"
+    assert _retrains([], "UTC") == ""
+    assert _retrains(asked[:2], "UTC") == "01-06 open; 01-13 kept"
+    assert _retrains(asked, "UTC") == "2 earlier; 01-20 kept; 01-27 kept; 02-03 kept"
+    assert _retrains(asked[:1], "America/New_York") == "01-05 open"  # the day of its clocks
 
 
 def test_the_live_figure_is_the_newest_that_there_is() -> None:

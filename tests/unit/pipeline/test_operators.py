@@ -106,7 +106,7 @@ def test_a_retrain_knows_who_asked_for_it(
     assert (found["trigger"], found["by"], found["reason"]) == (trigger, by, "the sale")
 
 
-@pytest.mark.parametrize("kind", ["retrain", "global"])
+@pytest.mark.parametrize("kind", ["retrain", "pipeline", "global"])
 def test_what_cannot_be_asked_for_is_not_tried_again(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,19 +118,22 @@ def test_what_cannot_be_asked_for_is_not_tried_again(
     def fail(*_: Any) -> Any:
         raise ConfigError("the stage itself")
 
-    dag_id, owner = ("acme.retrain", "acme") if kind == "retrain" else ("global.churn", "global")
+    dag_id, opener, executor = {
+        "retrain": ("acme.retrain", "open_retrain", "execute"),
+        "pipeline": ("acme.pipeline", "open_pipeline", "execute"),
+        "global": ("global.churn", "open_global", "execute_global"),
+    }[kind]
     with DAG(dag_id, schedule=None, start_date=START) as dag:
         operator = StageOperator(task_id="training", stage="training", use_case="churn")
     run = DagRun.model_construct(run_id="manual__1", run_type=DagRunType("manual"))
     context: dict[str, Any] = {
         "dag": dag,
         "ti": _Task(),
-        "params": {"use_case": "churn", "as_of": "1999-01-01T00:00:00Z", "reason": owner},
+        "params": {"use_case": "churn", "as_of": "1999-01-01T00:00:00Z", "reason": "so"},
         "dag_run": run,
+        "data_interval_start": START,
+        "data_interval_end": END,
     }
-    opener, executor = (
-        ("open_retrain", "execute") if kind == "retrain" else ("open_global", "execute_global")
-    )
     monkeypatch.setattr(runs, opener, refuse)
     with pytest.raises(AirflowFailException, match="no retrain of acme/churn as of 1999"):
         operator.execute(context)  # type: ignore[arg-type]

@@ -257,6 +257,28 @@ def test_announced_closures_are_no_loss_also_afterwards(shop: Shop) -> None:
     assert outages(shop) == [("pos", "total", 58, 61, True)]
 
 
+def test_a_loss_within_a_hole_is_told_as_where_every_week_was_run(
+    make_shop: Callable[..., Shop],
+) -> None:
+    """The incident is of the week that lost its rows; it is over, as rows after it are there."""
+    steady, paused = make_shop(), make_shop()
+    kept = {8: set[int](), 9: {0, 1, 2, 3, 4, 5, 6}, 10: set[int](), 11: set[int]()}
+    for shop in (steady, paused):
+        shop.run(weeks(0, 8), days(weeks(0, 8), 30, set()))
+    for number, gone in kept.items():
+        steady.run(week(number), days(week(number), 30, gone))
+        along = week(11) if number < 11 else None
+        paused.land(week(number), days(week(number), 30, gone), along_with=along)
+    assert not paused.check(week(11)).data_loss
+    assert outages(paused) == outages(steady) == [("pos", "total", 63, 70, False)]
+    assert incidents(paused) == [("data_loss", week(9).end, week(9).end)]
+    assert incidents(steady) == [("data_loss", week(9).end, week(10).end)]
+    assert accepted(paused) == accepted(steady)
+    before = paused.state()
+    paused.check(week(11))
+    assert paused.state() == before
+
+
 def test_late_rows_and_gaps_that_nobody_asked_for_are_no_loss(shop: Shop) -> None:
     """Rows that come two days late are missed after two days only; weeks not run are not missed."""
     shop.land(weeks(0, 8), late(weeks(0, 8)))

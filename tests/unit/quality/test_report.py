@@ -18,7 +18,7 @@ HOSTILE = '"><script src="https://evil.example/x.js"></script>\u202egpj.exe\x00'
 
 def _page(value: str) -> str:
     rows = {"pos": [FailedRow(7, "amount.sane", {"user_id": value})]}
-    return render("Shop & Sons", WEEK, "1,197 rows accepted.", RESULTS, rows).decode()
+    return render("Shop & Sons", WEEK, "1,197 rows accepted.", RESULTS, rows, "UTC").decode()
 
 
 def test_the_page_says_what_was_checked_and_found() -> None:

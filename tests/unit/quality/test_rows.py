@@ -12,6 +12,7 @@ import pytest
 
 from include.quality import rows, suites
 from include.quality.great_expectations_adapter import Evaluator
+from include.quality.plausible import EXACT
 from include.quality.slices import FailedRows
 from include.quality.suites import IN_SET, Check
 from include.storage.canonical import ATTRIBUTES, EVENTS
@@ -51,6 +52,8 @@ def _fact(**given: object) -> dict[str, object]:
     }
 
 
+ANYTHING = {"quantity": (-EXACT, EXACT), "amount": (-EXACT, EXACT)}
+EVENT_CHECKS = suites.event_row_checks(ANYTHING, NOON)
 EVENT_CASES = {
     "good": (_event(), ""),
     "refund": (_event(quantity=-2.0), ""),
@@ -59,6 +62,10 @@ EVENT_CASES = {
     "not a number": (_event(amount=float("nan")), "amount.sane"),
     "infinite": (_event(quantity=float("-inf")), "quantity.sane"),
     "huge": (_event(amount=1e300), "amount.sane"),
+    "beyond what is told apart": (_event(amount=2.0**53 + 2), "amount.sane"),
+    "in dong": (_event(amount=5e10), ""),
+    "the zero of clocks": (_event(event_timestamp=datetime(1970, 1, 1, tzinfo=UTC)), ""),
+    "before it": (_event(event_timestamp=datetime(1965, 1, 1, tzinfo=UTC)), "event_timestamp.sane"),
     "from the future": (
         _event(event_timestamp=NOON + timedelta(seconds=1)),
         "known_after_it_happened",
@@ -79,6 +86,7 @@ FACT_CASES = {
     "empty value": (_fact(value=""), ""),
     "unknown kind": (_fact(entity="planet"), "entity.known"),
     "long value": (_fact(value=LONG), "value.length"),
+    "of 1900": (_fact(valid_from=datetime(1900, 1, 1, tzinfo=UTC)), ""),
     "far out": (_fact(valid_from=datetime(9999, 1, 1, tzinfo=UTC)), "valid_from.sane"),
 }
 
@@ -108,7 +116,7 @@ def test_a_bad_event_is_set_aside_for_its_reason(case: str, evaluator: Evaluator
     """Each kind of bad value is named; a good row has no reason."""
     row, reason = EVENT_CASES[case]
     table = pa.Table.from_pylist([row], EVENTS)
-    failed, _ = _failed(table, suites.event_row_checks(), evaluator)
+    failed, _ = _failed(table, EVENT_CHECKS, evaluator)
     assert failed.reasons() == [reason] * bool(reason)
 
 
@@ -125,7 +133,7 @@ def test_a_bad_attribute_is_set_aside_for_its_reason(case: str, evaluator: Evalu
 def test_the_rows_are_those_that_were_counted(kind: str, evaluator: Evaluator) -> None:
     """Among good ones, each bad row is found at its place, and as often as it was counted."""
     cases, schema, checks = {
-        "events": (EVENT_CASES, EVENTS, suites.event_row_checks()),
+        "events": (EVENT_CASES, EVENTS, EVENT_CHECKS),
         "attributes": (FACT_CASES, ATTRIBUTES, suites.attribute_row_checks()),
     }[kind]
     table = pa.Table.from_pylist([row for row, _ in cases.values()], schema)

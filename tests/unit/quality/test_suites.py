@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +12,7 @@ from include.quality.needs import DataNeeds
 from include.quality.suites import Check
 from include.tenants.config import Source
 
+LIMITS = {"quantity": (-10.0, 10.0), "amount": (0.0, 5e10)}
 CHURN = DataNeeds(
     "churn",
     ("Product Purchased",),
@@ -29,7 +30,7 @@ POS = Source.model_validate(
     }
 )
 ALL = {
-    "event rows": suites.event_row_checks(),
+    "event rows": suites.event_row_checks(LIMITS, datetime(2024, 1, 1, tzinfo=UTC)),
     "attribute rows": suites.attribute_row_checks(),
     "slice": suites.slice_checks("events.pos"),
     "source": suites.source_checks("events.pos", POS, items_known=True),
@@ -84,6 +85,25 @@ def test_freshness_is_the_sources_own() -> None:
     """The limit on the newest event's age is what the source declares."""
     (freshness,) = [c for c in ALL["source"] if c.name == "freshness"]
     assert freshness.kwargs == {"max_value": 2.0}
+
+
+def test_events_from_before_the_zero_of_clocks_need_a_history_from_before() -> None:
+    """An archive is taken from where the tenant's file lets its history begin."""
+    archive = datetime(1965, 1, 1, tzinfo=UTC)
+    for begins, earliest in ((datetime(2024, 1, 1, tzinfo=UTC), 1970), (archive, 1965)):
+        checks = suites.event_row_checks(LIMITS, begins)
+        (check,) = [one for one in checks if one.name == "event_timestamp.sane"]
+        assert check.kwargs == {
+            "min_value": datetime(earliest, 1, 1, tzinfo=UTC),
+            "max_value": None,
+        }
+
+
+def test_too_many_labels_have_no_bound_of_ours() -> None:
+    """Only too few are noted, where the use case says nothing else."""
+    needs = DataNeeds("churn", ("Product Purchased",), ("user_id",), label_event="x")
+    (label,) = [c for c in suites.needs_checks("needs.churn", needs) if c.name == "label"]
+    assert label.kwargs == {"min_value": 0.01, "max_value": None}
 
 
 def test_label_rate_is_the_use_cases_own() -> None:

@@ -57,7 +57,7 @@ def test_one_incident_spans_an_outage_and_closes_with_it() -> None:
     assert (found.as_of, found.closed_at) == (week(6).end, week(8).end)
     (outage,) = found.outages
     assert (outage.start, outage.until) == (START + 45 * DAY, START + 58 * DAY)
-    assert "between 2024-02-15 00:00 and 2024-02-28 00:00 UTC: source pos" in found.summary
+    assert "between 2024-02-15 00:00 UTC and 2024-02-28 00:00 UTC: source pos" in found.summary
 
 
 def test_days_stay_lost_when_the_source_is_back() -> None:

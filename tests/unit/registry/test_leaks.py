@@ -131,6 +131,13 @@ def test_what_declarations_and_formats_say_is_no_leak(text: str) -> None:
     assert looks([content], {"alder": [text]}, case, tuple(case.feature_columns)) == ()
 
 
+@pytest.mark.parametrize("text", ["items_utf8", "left_out_utf8"])
+def test_the_name_of_an_array_is_no_leak(text: str) -> None:
+    """The arrays of an item model stand in its bytes by name."""
+    content = to_bytes(list_models(Contributors())["ease"])
+    assert looks([content], {"alder": [text]}) == ()
+
+
 def test_a_name_in_the_declarations_is_no_leak() -> None:
     """As an event or a feature is called, an item may be called."""
     case = use_cases.get("churn")

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from include.errors import ConfigError, IsolationError, UnavailableError
-from include.storage.ownership import Claim, TenantOwner, decide_claim, key_digest
+from include.storage.claims import Claim, TenantOwner, decide_claim, key_digest
 from include.tenants.namespace import TenantRef
 
 HERE = TenantRef("acme", "eu", "pool")
@@ -47,7 +47,7 @@ def owner(state: str, key: str, where: str) -> TenantOwner:
     active  yours  eu/pool  -       -                a tenant file with a key.
     active  -      eu/pool  mine    -                a tenant file that has no key.
     sealed  yours  eu/pool  mine    -                a tenant file with another key.
-    sealed  mine   eu/pool  mine    -                was removed on 2024-03-01 by ann
+    sealed  mine   eu/pool  mine    -                was removed on 2024-03-01 00:00 UTC by ann
     moving  mine   eu/pool  mine    -                `tenantry tenants move acme
     erasing mine   eu/pool  mine    -                `tenantry tenants remove acme --erase`
 """.strip().splitlines())  # fmt: skip

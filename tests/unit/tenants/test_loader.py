@@ -93,6 +93,31 @@ def test_an_impossible_value_names_file_key_value_and_what_is_allowed(
     assert expected in folder.problems("acme.yaml")
 
 
+@pytest.mark.parametrize(
+    ("formerly", "expected"),
+    [
+        ({"pos": ["till"]}, None),
+        ({"pos": ["till", "desk"], "web": ["shop"]}, None),
+        ({"pos": ["web"]}, "`formerly` names what a source of the file is called now: web"),
+        ({"pos": ["pos"]}, "`formerly` names what a source of the file is called now: pos"),
+        ({"pos": ["till"], "web": ["till"]}, "a former name is one source's, once; `formerly` tw"),
+        ({"pos": ["till", "till"]}, "a former name is one source's, once; `formerly` twice: till"),
+        ({"pos": ["Till 1"]}, "sources.0.formerly.0: 'Till 1': "),
+    ],
+)
+def test_a_former_name_is_one_sources_and_no_name_of_now(
+    folder: Any, good: Any, formerly: dict[str, list[str]], expected: str | None
+) -> None:
+    """Whose rows are whose is never in doubt."""
+    (source,) = good()["sources"]
+    sources = [
+        source | {"name": name, "formerly": formerly.get(name, [])} for name in ("pos", "web")
+    ]
+    folder.write("acme.yaml", sources=sources)
+    problems = folder.problems("acme.yaml")
+    assert expected in problems if expected else not problems
+
+
 def test_a_missing_key_is_named_without_repeating_the_file(folder: Any, good: Any) -> None:
     """The message tells which key is required."""
     folder.write_text("acme.yaml", "id: acme")

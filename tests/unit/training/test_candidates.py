@@ -8,10 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
 
 from benchmarks.quality.draws import Draws
 from benchmarks.quality.ladder import STEP, TableCase, expected_auc, plan, rows_of, table_case
@@ -22,7 +24,6 @@ from include.models.serialise import from_bytes, to_bytes
 from include.training import paired
 from include.training.candidates import OwnModel, Parent, blocks, compare, own_models
 from include.training.fitting import fit_best
-from include.training.metrics import statistic_of
 from include.training.paired import PairedRows
 from include.training.rows import LabelledRows
 from include.training.updating import fit_recalibrated, fit_residual
@@ -165,8 +166,15 @@ def test_the_exact_interval_is_about_the_bootstraps() -> None:
     """Of one window both say the same, up to the bootstrap's noise."""
     (one, _) = parts(1, 4_000, better=0.2)
     exact = paired.compare("auc", [one], STEP).estimate
-    ours, theirs = (statistic_of("auc", one.rows, scores) for scores in (one.ours, one.theirs))
-    drawn_ = Draws(one.rows.entity, 1).interval(lambda weights: ours(weights) - theirs(weights))
+
+    def better(weights: npt.NDArray[np.float64]) -> float:
+        ours, theirs = (
+            roc_auc_score(one.rows.label, scores, sample_weight=weights)
+            for scores in (one.ours, one.theirs)
+        )
+        return float(ours - theirs)
+
+    drawn_ = Draws(one.rows.entity, 1).interval(better)
     assert exact.value == pytest.approx(drawn_.value)
     assert exact.low == pytest.approx(drawn_.low, abs=0.015)
     assert exact.high == pytest.approx(drawn_.high, abs=0.015)

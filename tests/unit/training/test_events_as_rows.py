@@ -25,10 +25,10 @@ from include.registry.evidence import Evidence
 from include.simulate.world import TenantPlan, World
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.training import train
 from include.training.contenders import baselines
 from include.training.dataset import Pinned, build
 from include.training.metrics import measure
+from include.training.stage import train
 from include.use_cases.declaration import Gates
 from include.use_cases.spines import event_columns, scoring_spine
 

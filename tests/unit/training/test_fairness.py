@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.registry.decision import Evidence, Measured, decide_promotion
-from include.registry.evidence import Comparison, GroupGap
+from include.registry.decision import decide_promotion
+from include.registry.evidence import Comparison, Evidence, GroupGap, Measured
 from include.training.fairness import figures, gap
 from include.training.rows import LabelledRows, repeated
 

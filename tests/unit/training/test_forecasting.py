@@ -13,7 +13,7 @@ from include.models.serialise import from_bytes
 from include.registry.port import ModelVersion
 from include.storage.lake import Lake
 from include.tenants.namespace import GLOBAL
-from include.training import train, train_global
+from include.training.stage import train, train_global
 from tests.unit.training.conftest import AS_OF, Build, MakeTenant
 
 DEMAND = use_cases.get("demand")

@@ -23,10 +23,10 @@ from include.models.serialise import from_bytes, to_bytes
 from include.storage.canonical import EVENTS
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.training import train
 from include.training.estimators.ease import SHRINKAGES
 from include.training.lists import fit_lists, list_baselines
 from include.training.rows import LabelledRows
+from include.training.stage import train
 from include.training.windows import TrainingWindows
 from include.use_cases.declaration import UseCase
 from tests.unit.training.conftest import Build

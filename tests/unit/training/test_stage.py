@@ -16,12 +16,13 @@ from include.errors import ConfigError, IntegrityError, IsolationError
 from include.handoffs import FeaturesBuilt, Trained, unpack
 from include.models.model import Model
 from include.models.serialise import from_bytes
-from include.registry.decision import Evidence, decide_promotion
+from include.registry.decision import decide_promotion
+from include.registry.evidence import Evidence
 from include.registry.port import ModelVersion
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig, UseCaseOverrides
 from include.tenants.namespace import GLOBAL
-from include.training import train, train_global
+from include.training.stage import train, train_global
 from tests.unit.training.conftest import AS_OF, Build, MakeTenant
 
 CHURN = use_cases.get("churn")
@@ -138,7 +139,7 @@ from pathlib import Path
 from include import use_cases
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
-from include.training import train_global
+from include.training.stage import train_global
 lake, as_of, name, *configs = sys.argv[1:]
 tenants = [TenantConfig.model_validate_json(one) for one in configs]
 trained = train_global(

@@ -49,7 +49,8 @@ def test_a_window_reaches_as_far_as_it_is_long(function: str) -> None:
 @pytest.mark.parametrize("function", [name for name in FUNCTIONS if name != "trend"])
 def test_all_of_history_is_reached_and_counts_of_it_grow(function: str) -> None:
     """Over all history, what counts, sums or dates grows with it; what averages does not."""
-    grows = function in ("count", "sum", "distinct_count", "days_active", "time_since_first")
+    sums = ("count", "sum", "distinct_count", "net_count", "days_active", "time_since_first")
+    grows = function in sums
     for found in of_view(view(aggregation(function, ALL_HISTORY))).values():
         assert (found.window, found.degree) == (ALL_HISTORY, int(grows))
 
@@ -108,7 +109,7 @@ def test_who_is_scored_is_part_of_it() -> None:
     assert churn["frequency__count_7d"].window == timedelta(days=60)
     assert churn["regularity__trend"].window == timedelta(days=90)
     assert ranking["frequency__count_7d"].window == timedelta(days=60)
-    assert ranking["item_popularity__count_7d"].window == ALL_HISTORY  # items had at any time
+    assert ranking["item_popularity__net_count_7d"].window == ALL_HISTORY  # items had at any time
     final = replace(
         use_cases.get("churn"), label=Label("present", DAYS_7, final=("Order Completed",))
     )
@@ -137,8 +138,8 @@ def test_the_shipped_features_that_grow() -> None:
     assert growing == {
         "frequency__days_active_all",
         "tenure__time_since_first_all",
-        "user_item__count_all",
-        "user_item__days_active_all",
+        "user_item__net_count_all",
+        "user_item__bought_days_active_all",
         "user_item__sum_quantity_all",
-        "user_item__time_since_first_all",
+        "user_item__bought_time_since_first_all",
     }

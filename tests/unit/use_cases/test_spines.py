@@ -303,7 +303,7 @@ def test_a_label_that_is_a_total_needs_a_value() -> None:
 LISTS = replace(
     RANKING,
     items=None,
-    history=ItemHistory(2, "user_item__count_all"),
+    history=ItemHistory(2, "user_item__net_count_all"),
     estimators=("ease",),
     baselines=(Baseline("popularity"),),
 )
@@ -335,7 +335,7 @@ ASSOCIATION = replace(
     entity="item_id",
     estimators=("bought_together",),
     features=FeatureService("items", (ITEM_POPULARITY,)),
-    segments_by="item_popularity__count_90d",
+    segments_by="item_popularity__net_count_90d",
     history=ItemHistory(1),
 )
 

@@ -83,7 +83,7 @@ def test_a_fiftieth_of_a_sum_may_be_lost_and_nothing_of_a_last_time() -> None:
     """A day of ninety hardly changes a count, and may be the day on which somebody came last."""
     found = features_that_reach(CHURN, tenant(pos={}), [AS_OF], [lost(41, 40)])
     assert "frequency__count_90d" not in found
-    assert {"spend__max_amount_90d", "recency__time_since_last_all"} <= found.keys()
+    assert {"spend__bought_max_amount_90d", "recency__time_since_last_all"} <= found.keys()
 
 
 def test_all_history_reaches_as_far_as_anybody_is_active() -> None:

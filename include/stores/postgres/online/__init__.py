@@ -29,7 +29,7 @@ class PostgresOnlineStore:
 
     def append(
         self,
-        owner: TenantRef,
+        tenant: TenantRef,
         events: pa.Table | None = None,
         attributes: pa.Table | None = None,
     ) -> int:
@@ -37,19 +37,19 @@ class PostgresOnlineStore:
         from include.features.online.tables import streamed_rows
         from include.stores.postgres.online.appending import append
 
-        return append(owner, *streamed_rows(owner, events, attributes))
+        return append(tenant, *streamed_rows(tenant, events, attributes))
 
     def since(
-        self, owner: TenantRef, views: Sequence[FeatureView], timezone: str
+        self, tenant: TenantRef, views: Sequence[FeatureView], timezone: str
     ) -> datetime | None:
         """See `OnlineStore.since`."""
         from include.stores.postgres.online.materialization import since
 
-        return since(owner, views, timezone)
+        return since(tenant, views, timezone)
 
     def materialize(
         self,
-        owner: TenantRef,
+        tenant: TenantRef,
         views: Sequence[FeatureView],
         timezone: str,
         until: datetime,
@@ -65,9 +65,9 @@ class PostgresOnlineStore:
         from include.stores.postgres.online.materialization import materialize
 
         check_instant(until)
-        new, facts = delivered_rows(owner, events, attributes)
+        new, facts = delivered_rows(tenant, events, attributes)
         done = materialize(
-            owner,
+            tenant,
             views,
             timezone,
             until=until,
@@ -76,7 +76,7 @@ class PostgresOnlineStore:
             rebuild=rebuild,
             source=source,
         )
-        compact(owner)
+        compact(tenant)
         return done
 
     def reader(self, tenant: TenantRef, service: FeatureService) -> PostgresReader:
@@ -85,7 +85,7 @@ class PostgresOnlineStore:
 
         return PostgresReader(tenant, service)
 
-    def freshness(self, owner: TenantRef) -> list[Served]:
+    def freshness(self, tenant: TenantRef) -> list[Served]:
         """See `OnlineStore.freshness`."""
-        with keyed_transaction(owner) as connection:
-            return served(connection, owner)
+        with keyed_transaction(tenant) as connection:
+            return served(connection, tenant)

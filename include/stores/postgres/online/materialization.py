@@ -177,11 +177,11 @@ class _Work:
         entities = entities_of(events, layout.join_keys)
         for rows in entities.chunks(_EVENTS_PER_CHUNK):
             part = events.take(pa.array(rows))
-            numbers, owner = np.unique(entities.of_event[rows], return_inverse=True)
+            numbers, entity_of = np.unique(entities.of_event[rows], return_inverse=True)
             keys = entities.keys(numbers)
             facts = arrivals.facts_of(self._connection, self._tenant, layout.lookups, part)
             found = records_of(layout, part, facts)
-            records = Records(layout, owner[found.entity], found.fields, found.words)
+            records = Records(layout, entity_of[found.entity], found.fields, found.words)
             also = [
                 row.state._replace(entity=number)
                 for number, key in enumerate(keys)

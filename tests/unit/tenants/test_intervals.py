@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.pipeline.intervals import last_interval
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import last_interval, last_tick
 
 
 def tenant(schedule: str, timezone: str = "UTC") -> TenantConfig:
@@ -58,3 +58,21 @@ def test_follows_the_tenants_clock_through_a_clock_change() -> None:
     found = last_interval(tenant("0 0 * * *", "Europe/Vienna"), datetime(2024, 4, 1, tzinfo=UTC))
     assert found.start == datetime(2024, 3, 30, 23, tzinfo=UTC)
     assert found.end - found.start == timedelta(hours=23)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "timezone", "until", "tick"),
+    [
+        ("0 5 1 * *", "UTC", "2024-06-03T00:00+00:00", "2024-06-01T05:00+00:00"),
+        ("0 5 1 * *", "UTC", "2024-06-01T05:00+00:00", "2024-06-01T05:00+00:00"),
+        ("0 5 1 * *", "UTC", "2024-06-01T04:59+00:00", "2024-05-01T05:00+00:00"),
+        ("30 2 * * *", "Europe/Vienna", "2024-10-27T01:00+00:00", "2024-10-26T00:30+00:00"),
+        ("30 2 * * *", "Europe/Vienna", "2024-10-27T01:30+00:00", "2024-10-27T01:30+00:00"),
+    ],
+)
+def test_the_newest_tick_is_never_after_the_instant(
+    schedule: str, timezone: str, until: str, tick: str
+) -> None:
+    """At a tick it is that one; a tick of an hour that comes twice comes at its second time."""
+    found = last_tick(schedule, timezone, datetime.fromisoformat(until))
+    assert found == datetime.fromisoformat(tick)
