@@ -3,7 +3,8 @@
 Meaning, the same on every engine and fixed by `tests/spec`:
 
 - A window `w` at `as_of` is `[as_of - w, as_of)`; `ALL_HISTORY` has no lower bound.
-- An event counts only if it was known: `created_timestamp <= as_of`.
+- An event counts only if it was known: `created_timestamp <= as_of`; of one that was corrected, the
+  version that was not replaced yet: `as_of < replaced_timestamp`.
 - An event with a null join key, and a spine row with one, match nothing.
 - Values that are null, NaN or infinite are skipped by every function that reads a value.
 - Of nothing, `count`, `distinct_count`, `net_count`, `days_active` and `sum` are 0; everything else

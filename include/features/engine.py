@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from include.errors import ConfigError, IsolationError, UnknownNameError
 from include.features.spine import Spine
 from include.features.views import FeatureService, columns_read
-from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
+from include.storage.canonical import ATTRIBUTES, EVENTS, REPLACED, TIMESTAMP
 from include.storage.entities import ENTITY_COLUMNS
 
 
@@ -32,8 +32,9 @@ class Engine(Protocol):
         """One row per spine row, in its order: join keys, `as_of`, then `service.columns`.
 
         `events` and `attributes` are one tenant's canonical tables, of which the columns in
-        `required_columns` are enough; (source, event_id) identifies a row. `timezone` is the
-        tenant's. The result's schema metadata holds `feature_service` and `feature_fingerprint`.
+        `required_columns` are enough; (source, event_id) identifies a row. Of corrected events all
+        versions may be given, with `replaced_timestamp`. `timezone` is the tenant's. The result's
+        schema metadata holds `feature_service` and `feature_fingerprint`.
 
         Raises:
             ConfigError: the spine lacks a join key, or the time zone is none.
@@ -68,7 +69,11 @@ def required_columns(service: FeatureService) -> RequiredColumns:
 def checked_events(service: FeatureService, events: pa.Table) -> pa.Table:
     """The required columns in canonical types, without the rows that have no usable instant."""
     _check_one_tenant(events)
-    return _checked(events, required_columns(service).events, EVENTS, "event_timestamp")
+    names = required_columns(service).events
+    schema = EVENTS
+    if REPLACED in events.column_names and events[REPLACED].null_count < len(events):
+        names, schema = (*names, REPLACED), EVENTS.append(pa.field(REPLACED, TIMESTAMP))
+    return _checked(events, names, schema, "event_timestamp")
 
 
 def checked_attributes(service: FeatureService, attributes: pa.Table) -> pa.Table:

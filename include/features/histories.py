@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from include.features.inputs import Inputs
 from include.features.reach import NOTHING, Reach
 from include.storage.canonical import TIMESTAMP
+from include.storage.versions import counting
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,8 @@ def shortened(inputs: Inputs, at: datetime, lengths: Histories) -> Inputs:
 
 
 def _known(events: pa.Table, at: datetime) -> pa.Table:
-    instant = pa.scalar(at, TIMESTAMP)
-    return events.filter(
-        pc.and_(
-            pc.less(events["event_timestamp"], instant),
-            pc.less_equal(events["created_timestamp"], instant),
-        )
-    )
+    before = pc.less(events["event_timestamp"], pa.scalar(at, TIMESTAMP))
+    return events.filter(pc.and_(before, counting(events, at)))
 
 
 def _event_histories(events: pa.Table, at: datetime, until: datetime) -> dict[str, timedelta]:

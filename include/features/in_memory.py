@@ -41,6 +41,7 @@ from include.features.expressions import (
 from include.features.returns import NO_RETURN, RETURNS
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView
+from include.storage.canonical import REPLACED
 from include.storage.entities import ENTITY_COLUMNS
 
 Value = int | float | str | None
@@ -62,6 +63,12 @@ class _Event:
     def at(self) -> datetime:
         at: datetime = self.row["event_timestamp"]
         return at
+
+    def known(self, as_of: datetime) -> bool:
+        """Whether the event counts: it was known, and not replaced by a correction yet."""
+        replaced = self.row.get(REPLACED)
+        known: bool = self.row["created_timestamp"] <= as_of
+        return known and (replaced is None or as_of < replaced)
 
     def read(self, column: Column, reading: str) -> float | str | None:
         value = self._raw(column)
@@ -177,7 +184,7 @@ def _row(
     view: FeatureView, events: list[_Event], row: dict[str, Any], facts: Facts
 ) -> dict[str, Value]:
     as_of = row[AS_OF]
-    past = [e for e in events if e.at < as_of and e.row["created_timestamp"] <= as_of]
+    past = [e for e in events if e.at < as_of and e.known(as_of)]
     values: dict[str, Value] = {}
     for aggregation in (*view.aggregations, *view.inputs):
         meant = [e for e in past if all(_holds(c, e) for c in aggregation.where)]

@@ -15,6 +15,7 @@ from include.features.reach import retention_problems
 from include.features.spine import Spine
 from include.features.views import FeatureService
 from include.handoffs import TableVersion
+from include.storage.canonical import REPLACED
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 from include.tenants.namespace import TenantRef
@@ -22,7 +23,7 @@ from include.tenants.namespace import TenantRef
 
 @dataclass(frozen=True)
 class Inputs:
-    """The rows, read once, and where they were read."""
+    """The rows, read once, and where they were read; of corrected events, all versions."""
 
     tenant: TenantRef
     timezone: str
@@ -95,7 +96,7 @@ def read_pinned(
             tenant,
             "events",
             version=events.version,
-            columns=list(dict.fromkeys([*wanted.events, *also])),
+            columns=list(dict.fromkeys([*wanted.events, *also, REPLACED])),
             known_at=known_at,
         ),
         lake.read(

@@ -35,6 +35,6 @@ def build(
     """
     table = inputs.compute(service, Spine(spine))
     if request:
-        table = with_request(request, table, inputs.events, inputs.timezone)
+        table = with_request(request, table, inputs.events, inputs.timezone, as_of)
     path = f"features/{use_case}/{as_of:%Y-%m-%dT%H%M%S}.parquet"
     return lake.put_table(inputs.tenant, path, table)

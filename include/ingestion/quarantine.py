@@ -8,10 +8,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.ingestion.corrections import as_read, reason
 from include.ingestion.rows import Refused, Unread
 from include.ingestion.slices import Counted, Rejected, SetAside
+from include.tenants.config import Source
 
 #: Rows that are kept per slice; beyond, they are only counted.
 KEPT: Final = 10_000
@@ -35,18 +38,28 @@ class Quarantine:
         self._keep(self.rejected.undated, refused.filter(undated))
         self._keep(self.rejected.dated, refused.filter(pc.invert(undated)))
 
+    def add_changed(self, events: pa.Table, source: Source) -> None:
+        """Set aside events that say something else than one of their id, with their positions."""
+        counted = self.rejected.dated
+        for start in range(0, len(events), 1_000):
+            part = events.slice(start, 1_000)
+            if _is_full(counted):
+                counted.reasons[reason(source)] += len(part)
+            else:
+                self.add(as_read(part, source))
+
     def add_unread(self, unread: Unread) -> None:
         """Set records aside of which nothing is known, not even when they arrived."""
         counted = self.rejected.undated
         counted.reasons.update(unread.reasons)
         numbers = unread.numbers.to_pylist() if unread.numbers is not None else []
-        for number, record, reason in zip(numbers, unread.records, unread.reasons, strict=True):
-            if not self._store(counted, number, reason, {UNPARSED: self._shown(record)}):
+        for number, record, why in zip(numbers, unread.records, unread.reasons, strict=True):
+            if not self._store(counted, number, why, {UNPARSED: self._shown(record)}):
                 break
 
     def _keep(self, counted: Counted, refused: Refused) -> None:
-        for reason in pc.value_counts(refused.reasons).to_pylist():
-            counted.reasons[reason["values"]] += reason["counts"]
+        for told in pc.value_counts(refused.reasons).to_pylist():
+            counted.reasons[told["values"]] += told["counts"]
         rows, start = refused.rows, 0
         for batch in rows.table.to_batches(max_chunksize=1_000):
             if _is_full(counted):
@@ -54,16 +67,16 @@ class Quarantine:
             numbers = rows.numbers.slice(start, len(batch)).to_pylist()
             reasons = refused.reasons.slice(start, len(batch)).to_pylist()
             start += len(batch)
-            for number, reason, row in zip(numbers, reasons, batch.to_pylist(), strict=True):
-                if not self._store(counted, number, reason, self._storable(row)):
+            for number, why, row in zip(numbers, reasons, batch.to_pylist(), strict=True):
+                if not self._store(counted, number, why, self._storable(row)):
                     break
 
-    def _store(self, counted: Counted, number: int, reason: str, row: dict[str, Any]) -> bool:
+    def _store(self, counted: Counted, number: int, why: str, row: dict[str, Any]) -> bool:
         """Keep a row, unless enough are kept; returns whether it is."""
         if _is_full(counted):
             return False
         text = json.dumps(row, sort_keys=True)
-        counted.rows.append(SetAside(number, reason, text))
+        counted.rows.append(SetAside(number, why, text))
         counted.size += len(text)
         return True
 

@@ -41,11 +41,18 @@ class Slice:
 
 @dataclass(frozen=True)
 class Remaining:
-    """How many rows of a slice remain, after others turned out to repeat an earlier arrival."""
+    """How many rows of a slice remain, after others turned out to follow an earlier arrival."""
 
     interval: Interval
     rows: int
     late: int
+    #: Those of the others that say something else; the rest repeat it. Their numbers do not count.
+    changed: Counted = field(default_factory=lambda: Counted())
+
+    def numbered(self, last: int) -> list[SetAside]:
+        """The changed rows, numbered behind the last that the slice had set aside before."""
+        rows = enumerate(self.changed.rows, last + 1)
+        return [replace(row, number=number) for number, row in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,10 @@ class Slices(Protocol):
         """
 
     def recount(self, tenant: TenantRef, source: str, remaining: Sequence[Remaining]) -> None:
-        """Let slices of a source count what remains; the rows they lost become duplicates."""
+        """Let slices of a source count what remains; the rows they lost become duplicates.
+
+        Those that are changed are set aside. A slice that has lost them before stays as it is.
+        """
 
     def rename(self, tenant: TenantRef, former: str, name: str) -> None:
         """Let slices of a source bear another name; of two of one interval its own stays.

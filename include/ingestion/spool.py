@@ -14,27 +14,83 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from include.ingestion.corrections import POSITION, CorrectionRule
 from include.storage.scratch import PLATFORM
 from include.storage.slices import BATCH_ROWS, FEW, Spool
 
-_POSITION: Final = "position"
 _ORDER: Final = ("created_timestamp", "event_id")
-#: Rows of a slice that another row of it, or an earlier slice, has made superfluous. Hashes find
-#: the few candidates, so that not every id has to be held.
-_DROPPED: Final = """
-    CREATE TABLE dropped AS
-    WITH repeated AS (
-        SELECT hash(event_id) AS id_hash FROM mapped GROUP BY id_hash HAVING count(*) > 1
-    ), ranked AS (
-        SELECT position, row_number() OVER (
-            PARTITION BY event_id ORDER BY created_timestamp, position
-        ) AS place
-        FROM mapped SEMI JOIN repeated ON hash(mapped.event_id) = repeated.id_hash
-    )
-    SELECT position FROM ranked WHERE place > 1
-    UNION
-    SELECT position FROM mapped SEMI JOIN earlier USING (event_id)
+#: Rows of the slice that the source gives no more.
+_REMAINED: Final = """
+    CREATE TABLE remained AS SELECT * FROM there
+    ANTI JOIN mapped USING (event_id, created_timestamp)
 """
+#: Whether what remained has ids made of other columns: none is read, and its rows are by new ids.
+_RENUMBERED: Final = """
+    SELECT NOT EXISTS (FROM remained SEMI JOIN mapped USING (event_id)) AND EXISTS (
+        FROM (SELECT created_timestamp, {said} AS said FROM remained)
+        SEMI JOIN (SELECT created_timestamp, {said} AS said FROM mapped)
+        USING (created_timestamp, said)
+    )
+"""
+#: Rows whose id stands more than once, in the slice or before it. Hashes find the few candidates,
+#: so that not every id has to be held.
+_POOL: Final = """
+    CREATE TABLE suspects AS
+    SELECT hash(event_id) AS id_hash FROM mapped GROUP BY id_hash HAVING count(*) > 1
+    UNION SELECT hash(event_id) FROM mapped SEMI JOIN known USING (event_id)
+    UNION SELECT hash(event_id) FROM remained;
+    CREATE TABLE pool AS
+    SELECT {columns}, position, 1 AS origin FROM mapped
+    SEMI JOIN suspects ON hash(mapped.event_id) = suspects.id_hash
+    UNION ALL SELECT {columns}, NULL, 0 FROM remained
+"""
+_EARLIER: Final = """
+    INSERT INTO pool SELECT {columns}, NULL, -1 FROM earlier
+    SEMI JOIN (SELECT DISTINCT event_id FROM pool) USING (event_id)
+"""
+#: What was there stays as it is; of the others, the first arrival where nothing was there.
+_FIRST_STAYS: Final = """
+    CREATE TABLE judged AS SELECT {columns}, position, origin, CASE
+        WHEN origin < 1 OR row_number() OVER ids = 1 THEN 'kept'
+        WHEN {said} IS NOT DISTINCT FROM first_value({said}) OVER ids THEN 'repeated'
+        ELSE 'changed' END AS verdict
+    FROM pool
+    WINDOW ids AS (
+        PARTITION BY event_id ORDER BY origin = 1,
+            CASE WHEN origin = 1 THEN created_timestamp END,
+            created_timestamp DESC, position
+    )
+"""
+#: Every row stays that says something else than the one before; of one instant, the first read.
+_VERSIONS_STAY: Final = """
+    CREATE TABLE judged AS WITH told AS (
+        SELECT *, {said} AS said, row_number() OVER instants AS turn,
+            first_value({said}) OVER instants AS first_said
+        FROM pool WINDOW instants AS (
+            PARTITION BY event_id, created_timestamp ORDER BY origin, position
+        )
+    ), chain AS (
+        SELECT *, lag(said) OVER ids AS said_before, lag(created_timestamp) OVER ids AS known_before
+        FROM told WHERE turn = 1
+        WINDOW ids AS (PARTITION BY event_id ORDER BY created_timestamp)
+    )
+    SELECT {columns}, position, origin, CASE
+        WHEN known_before IS NULL OR said IS DISTINCT FROM said_before OR {hole} THEN 'kept'
+        ELSE 'repeated' END AS verdict
+    FROM chain
+    UNION ALL SELECT {columns}, position, origin, CASE
+        WHEN said IS NOT DISTINCT FROM first_said THEN 'repeated' ELSE 'changed' END
+    FROM told WHERE turn > 1
+"""
+_KEPT: Final = """
+    SELECT {columns} FROM mapped
+    ANTI JOIN (FROM judged WHERE origin = 1 AND verdict <> 'kept') USING (position)
+    UNION ALL SELECT {columns} FROM judged WHERE origin = 0 AND verdict = 'kept'
+"""
+_CHANGED: Final = """
+    SELECT {columns}, position FROM judged WHERE origin = 1 AND verdict = 'changed'
+"""
+_REPEATED: Final = "SELECT count(*) FROM judged WHERE origin = 1 AND verdict = 'repeated'"
 
 
 @dataclass(frozen=True)
@@ -65,53 +121,76 @@ class Sorted:
                 yield batch.cast(self.schema)
 
 
+@dataclass(frozen=True)
+class Sifted:
+    """What became of the rows of a slice."""
+
+    kept: Sorted  #: all that the table is to hold of the slice
+    repeated: int  #: rows read that say what another one says
+    changed: Sorted  #: rows read that say something else, to be set aside; with their position
+
+
 class SliceSpool(Spool):
     """Mapped rows of one slice, in the order they were read."""
 
     def __init__(self, schema: pa.Schema, few: int = FEW, owner: str = PLATFORM) -> None:
-        super().__init__(schema.append(pa.field(_POSITION, pa.int64())), few, owner)
+        super().__init__(schema.append(pa.field(POSITION, pa.int64())), few, owner)
         self._mapped = schema
 
-    def add(self, rows: pa.Table) -> None:
-        """Add rows of the canonical schema."""
-        position = pa.array(range(self.rows, self.rows + len(rows)), pa.int64())
-        self.write(rows.select(self._mapped.names).append_column(self.schema.field(-1), position))
+    def add(self, rows: pa.Table, positions: pa.Array | None = None) -> None:
+        """Add rows of the canonical schema, in ascending positions in what is read."""
+        if positions is None:
+            positions = pa.array(range(self.rows, self.rows + len(rows)), pa.int64())
+        rows = rows.select(self._mapped.names)
+        self.write(rows.append_column(self.schema.field(-1), positions))
 
-    def sorted_once(self, earlier: ds.Dataset) -> Sorted:
-        """Each event id once, at its first arrival; of several at once, as it was read first.
+    def sifted(self, earlier: ds.Dataset, there: ds.Dataset, rule: CorrectionRule) -> Sifted:
+        """Each event id once, at its first arrival; or each of its versions, if the rule says so.
 
         Args:
-            earlier: rows that the source delivered before this slice; their ids are dropped.
+            earlier: rows that the source delivered before this slice.
+            there: rows of this slice that stay although the source gives them no more, unless their
+                ids are made of other columns than those of the rows.
         """
-        if self.in_memory:
-            return Sorted(self._few_once(earlier), self._mapped)
+        if self.in_memory and (alone := self._few_alone(earlier, there)) is not None:
+            return Sifted(Sorted(alone, self._mapped), 0, Sorted(self.table()[:0], self.schema))
         columns = ", ".join(f'"{name}"' for name in self._mapped.names)
-        with duckdb_in(self.folder) as connection:
-            connection.execute(f"CREATE VIEW mapped AS FROM read_parquet({_one_file(self.file())})")
-            connection.register("earlier", streamed(earlier, ["event_id"]))
-            connection.execute(_DROPPED)
-            return write_sorted(
-                connection,
-                f"SELECT {columns} FROM mapped ANTI JOIN dropped USING (position)",  # noqa: S608
-                self.folder,
-                self._mapped,
+        with duckdb_in(self.folder) as db:
+            db.execute("SET timezone = 'UTC'")
+            if self.in_memory:
+                db.register("mapped", self.table())
+            else:
+                db.execute(f"CREATE VIEW mapped AS FROM read_parquet({_one_file(self.file())})")
+            db.register("known", streamed(earlier, ["event_id"]))
+            db.register("there", streamed(there, self._mapped.names))
+            (remained,) = db.execute(_REMAINED).fetchall()[0]
+            if rule.values and remained and remained == there.count_rows():
+                ((renumbered,),) = db.execute(_RENUMBERED.format(said=rule.said)).fetchall()
+                if renumbered:
+                    db.execute("TRUNCATE remained")
+            db.execute(_POOL.format(columns=columns))
+            if db.execute("FROM pool LIMIT 1").fetchall():
+                db.register("earlier", streamed(earlier, self._mapped.names))
+                db.execute(_EARLIER.format(columns=columns))
+            judged = _VERSIONS_STAY if rule.versions else _FIRST_STAYS
+            db.execute(judged.format(columns=columns, said=rule.said, hole=rule.hole))
+            kept = write_sorted(db, _KEPT.format(columns=columns), self.folder, self._mapped)
+            changed = write_sorted(
+                db, _CHANGED.format(columns=columns), self.folder, self.schema, "changed"
             )
+            repeated = db.execute(_REPEATED).fetchall()[0][0]
+        return Sifted(kept, int(repeated), changed)
 
-    def _few_once(self, earlier: ds.Dataset) -> pa.Table:
+    def _few_alone(self, earlier: ds.Dataset, there: ds.Dataset) -> pa.Table | None:
+        """The rows in order, where none has an id that is there already; else None."""
         rows = self.table()
-        if not len(rows):
-            return rows.select(self._mapped.names)
-        known = earlier.scanner(
-            columns=["event_id"],
-            filter=ds.field("event_id").isin(rows["event_id"].combine_chunks()),
-        ).to_table()["event_id"]
-        rows = rows.filter(pc.invert(pc.is_in(rows["event_id"], value_set=known.combine_chunks())))
-        rows = rows.sort_by([(name, "ascending") for name in (*_ORDER, _POSITION)])
-        if pc.count_distinct(rows["event_id"]).as_py() < len(rows):
-            place = pa.array(range(len(rows)), pa.int64())
-            first = rows.select(["event_id"]).append_column("place", place).group_by("event_id")
-            rows = rows.take(first.aggregate([("place", "min")])["place_min"].sort())
-        return rows.select(self._mapped.names)
+        ids = rows["event_id"].combine_chunks()
+        if pc.count_distinct(ids).as_py() < len(rows) or there.head(1).num_rows:
+            return None
+        if len(rows) and earlier.filter(ds.field("event_id").isin(ids)).head(1).num_rows:
+            return None
+        ordered = rows.sort_by([(name, "ascending") for name in (*_ORDER, POSITION)])
+        return ordered.select(self._mapped.names)
 
 
 @contextmanager
@@ -137,10 +216,14 @@ def streamed(rows: ds.Dataset, columns: list[str]) -> pa.RecordBatchReader:
 
 
 def write_sorted(
-    connection: duckdb.DuckDBPyConnection, query: str, folder: Path, schema: pa.Schema
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    folder: Path,
+    schema: pa.Schema,
+    name: str = "sorted",
 ) -> Sorted:
-    """The query's rows in `sorted.parquet` of the folder."""
-    target = folder / "sorted.parquet"
+    """The query's rows in a file of the folder."""
+    target = folder / f"{name}.parquet"
     connection.execute(
         f"COPY ({query} ORDER BY {', '.join(_ORDER)}) "
         f"TO {_quoted(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {BATCH_ROWS})"

@@ -13,9 +13,10 @@ import pyarrow.dataset as ds
 
 from include.errors import IsolationError, SourceError
 from include.handoffs import Hole, Ingested, Interval
+from include.ingestion.corrections import rule_of
 from include.ingestion.coverage import due, is_first_load
 from include.ingestion.grants import Grants, grants_of
-from include.ingestion.mapping import constant_arrival, map_rows
+from include.ingestion.mapping import Mapped, constant_arrival, map_rows
 from include.ingestion.opening import Connect
 from include.ingestion.personal import hashed_columns, hiding, keep_key
 from include.ingestion.quarantine import Quarantine
@@ -23,10 +24,11 @@ from include.ingestion.reading import read_source
 from include.ingestion.renaming import take_over
 from include.ingestion.repeats import drop_later_repeats
 from include.ingestion.rows import LeftOut, Rows, Unread
-from include.ingestion.slices import Slice, Slices
+from include.ingestion.slices import Counted, Slice, Slices
 from include.ingestion.spool import SliceSpool
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
+from include.storage.slices import in_slice
 from include.tenants.config import Source, TenantConfig
 from include.tenants.intervals import next_end
 from include.wall_clock import local
@@ -142,7 +144,9 @@ def _table(source: Source) -> str:
 def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slice:
     tenant, lake = reading.tenant, reading.lake
     table = _table(source)
-    quarantine = Quarantine(frozenset((*tenant.pii_columns, *hashed_columns(tenant, source))))
+    quarantine = _quarantine(tenant, source)
+    versioned = lake.versioned(tenant.ref, table)
+    rule = rule_of(source, interval, reading.slices.recorded(tenant.ref), versioned)
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
         read = outside = 0
         for part in _read(reading, source, interval):
@@ -154,22 +158,29 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
                 quarantine.add_unread(part)
                 continue
             mapped = map_rows(part, tenant, source)
-            arrived = mapped.accepted.filter(
-                _arrived(mapped.accepted["created_timestamp"], interval)
-            )
+            inside = _arrived(mapped.accepted["created_timestamp"], interval)
+            arrived = mapped.accepted.filter(inside)
             refused = mapped.refused.filter(_arrived(mapped.refused.created, interval))
-            spool.add(arrived)
+            spool.add(arrived, _numbers(part, mapped).filter(inside) if source.events else None)
             quarantine.add(refused)
             outside += len(part) - len(arrived) // mapped.per_row - len(refused)
-        once = spool.sorted_once(_earlier(reading, source, table, interval))
+        earlier = _earlier(reading, source, table, interval)
+        sifted = spool.sifted(earlier, _still_there(reading, source, table, interval), rule)
+        for batch in sifted.changed.batches():
+            quarantine.add_changed(pa.Table.from_batches([batch]), source)
+        once = sifted.kept
         kept = once.rows
         late = once.count(ds.field("event_timestamp") < interval.start) if source.events else 0
-        version = lake.replace_slice(tenant.ref, table, source.name, interval, once.batches())
-    if drop_later_repeats(lake, reading.slices, tenant.ref, table, source.name, interval):
+        version = lake.replace_slice(
+            tenant.ref, table, source.name, interval, once.batches(), versions=rule.versions
+        )
+    set_aside = partial(_changed, tenant, source)
+    if drop_later_repeats(
+        lake, reading.slices, tenant.ref, table, source, interval, rule, set_aside
+    ):
         version = lake.version(tenant.ref, table)
-    duplicates = spool.rows - kept
     delivered = Slice(
-        *(source.name, interval, kept, late, duplicates, version.version),
+        *(source.name, interval, kept, late, sifted.repeated, version.version),
         read=read,
         outside=outside,
         along_with=None if interval == reading.interval else reading.interval,
@@ -193,6 +204,35 @@ def _read(
         return iter(())
     hide = hiding(reading.tenant, source, reading.pii_secret)
     return read_source(source, interval, reading.grants, reading.connect, hide)
+
+
+def _quarantine(tenant: TenantConfig, source: Source) -> Quarantine:
+    return Quarantine(frozenset((*tenant.pii_columns, *hashed_columns(tenant, source))))
+
+
+def _changed(tenant: TenantConfig, source: Source, events: pa.Table) -> Counted:
+    """Events of one slice that say something else than one of their id, as they are set aside."""
+    quarantine = _quarantine(tenant, source)
+    quarantine.add_changed(events, source)
+    return quarantine.rejected.dated
+
+
+def _numbers(rows: Rows, mapped: Mapped) -> pa.Array:
+    """The positions, in what was read, of the rows that became events."""
+    refused = pc.is_in(rows.numbers, value_set=mapped.refused.rows.numbers)
+    return rows.numbers.filter(pc.invert(refused))
+
+
+def _still_there(reading: _Reading, source: Source, table: str, interval: Interval) -> ds.Dataset:
+    """What the table holds of the slice, where rows may move out of it: they stay in the table.
+
+    A row of a source with a cursor moves to a later interval when it is changed. A file is what it
+    says now, and replaces its slice.
+    """
+    if source.connector.cursor_column is None:
+        return ds.dataset(SCHEMAS[table].empty_table())
+    own = reading.lake.dataset(reading.tenant.ref, table, source=source.name)
+    return own.filter(in_slice(source.name, interval))
 
 
 def _earlier(reading: _Reading, source: Source, table: str, interval: Interval) -> ds.Dataset:

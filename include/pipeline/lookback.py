@@ -114,7 +114,7 @@ def equalized(
         return Equalized(None, lengths)
     features = short.compute(use_case.features, Spine(spine))
     if use_case.request:
-        features = with_request(use_case.request, features, short.events, short.timezone)
+        features = with_request(use_case.request, features, short.events, short.timezone, as_of)
     return Equalized(_with_prediction(features, model, use_case), lengths)
 
 

@@ -32,8 +32,14 @@ _COUNTS: Final = """
            AS delay, count(*)
     FROM (SELECT (epoch_us(event_timestamp) - ?) // ?::BIGINT AS cell,
                  epoch_us(created_timestamp) - ? AS created
-          FROM landed WHERE event_timestamp >= ? AND event_timestamp < ?)
+          FROM {rows} WHERE event_timestamp >= ? AND event_timestamp < ?)
     GROUP BY ALL
+"""
+#: Of what was corrected, the first version: no row came with a later one.
+_FIRST_VERSIONS: Final = """
+    (SELECT arg_min(event_timestamp, created_timestamp) AS event_timestamp,
+            min(created_timestamp) AS created_timestamp
+     FROM landed GROUP BY event_id)
 """
 
 
@@ -88,7 +94,8 @@ def _counts(
     rows = landing.events.filter((ds.field("source") == source) & known)
     found = np.zeros((size, delays + 2), dtype=np.int64)
     asked = [length, length - 1, length, delays + 1, origin, length, origin, start, end]
-    for cell, delay, count in landing.query(_COUNTS, rows, *asked):
+    query = _COUNTS.format(rows=_FIRST_VERSIONS if source in landing.versioned else "landed")
+    for cell, delay, count in landing.query(query, rows, *asked):
         found[int(str(cell)), int(str(delay))] += int(str(count))
     return found
 

@@ -8,7 +8,7 @@ run again ends as if it had never been killed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,7 +163,7 @@ def _inspect(
     if not refused:
         if of_the_run:
             accepted.drop_others(tenant, lake)
-        _accept(tenant, judged, lake)
+        _accept(tenant, judged, landed.versioned, lake)
     stage.checks.record(
         tenant.ref,
         Inspection(interval, tuple(results), path),
@@ -202,14 +202,23 @@ def _slice(
         checks = suites.event_row_checks(limits, tenant.history_start)
     else:
         checks = suites.attribute_row_checks()
-    return CheckedSlice(source.name, kind, span, rows, landing.repeated_ids(landed, rows), checks)
+    # Versions of an event share its id; ingestion has seen to it that nothing else does.
+    repeated = {} if source.name in landed.versioned else landing.repeated_ids(landed, rows)
+    return CheckedSlice(source.name, kind, span, rows, repeated, checks)
 
 
-def _accept(tenant: TenantConfig, judged: Sequence[CheckedSlice], lake: Lake) -> None:
+def _accept(
+    tenant: TenantConfig, judged: Sequence[CheckedSlice], versioned: Container[str], lake: Lake
+) -> None:
     """Write what was not set aside; attributes first, so that no event comes before its item."""
     for slice_ in sorted(judged, key=lambda s: s.kind):
         lake.replace_slice(
-            tenant.ref, slice_.kind, slice_.source, slice_.interval, slices.accepted(slice_)
+            tenant.ref,
+            slice_.kind,
+            slice_.source,
+            slice_.interval,
+            slices.accepted(slice_),
+            versions=slice_.source in versioned,
         )
 
 

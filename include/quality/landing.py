@@ -35,6 +35,8 @@ class Landing:
     events: ds.Dataset
     attributes: ds.Dataset
     connection: duckdb.DuckDBPyConnection
+    #: Sources of whose events the table has all versions.
+    versioned: tuple[str, ...] = ()
 
     def table(self, kind: str) -> ds.Dataset:
         """`events` or `attributes`."""
@@ -72,7 +74,8 @@ def open_landing(tenant: TenantConfig, lake: Lake) -> Iterator[Landing]:
             "temp_directory": str(spill),
         }
         with duckdb.connect(config=config) as connection:
-            yield Landing(events, attributes, connection)
+            versioned = lake.versioned(tenant.ref, "landing_events")
+            yield Landing(events, attributes, connection, versioned)
 
 
 def arrived(source: str | None, interval: Interval) -> ds.Expression:

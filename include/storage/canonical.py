@@ -45,6 +45,10 @@ ATTRIBUTES: Final = pa.schema(
     ]
 )
 
+#: Column of reads of `events`, and of no table: when the next version of the event became known.
+#: Null of an event that was not corrected, and of an event's last version.
+REPLACED: Final = "replaced_timestamp"
+
 SCHEMAS: Final = {
     "landing_events": EVENTS,
     "landing_attributes": ATTRIBUTES,

@@ -22,19 +22,20 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval, StoredObject, TableVersion
 from include.storage import delta_log, facts, sources
-from include.storage.canonical import SCHEMAS, TIMESTAMP, schema_fingerprint
+from include.storage.canonical import REPLACED, SCHEMAS, TIMESTAMP, schema_fingerprint
+from include.storage.data_files import holds_older, holds_others
 from include.storage.delta_log import statistics_of
 from include.storage.lake_files import LakeFiles
 from include.storage.slices import (
     Spool,
     check_slice,
-    first_arrivals,
     in_slice,
     partitions,
     predicate,
     same_rows,
     without,
 )
+from include.storage.versions import corrects, keep_versions, versioned, with_replaced
 from include.tenants.namespace import NAME, TenantRef, lake_table
 
 _PARTITIONS: Final = ["source", "month"]
@@ -55,12 +56,15 @@ class Lake(LakeFiles):
         source: str,
         interval: Interval,
         batches: Iterable[pa.RecordBatch],
+        *,
+        versions: bool = False,
     ) -> TableVersion:
         """Make `batches` all that `table` holds of `source` in `interval`, in one commit.
 
         Args:
             batches: rows of the table's canonical schema, every `created_timestamp` within the
                 interval. Consumed once; memory stays bounded by one batch.
+            versions: rows of one event id are versions of the event, from now on and for good.
 
         Raises:
             IntegrityError: a row belongs to another tenant, source or interval.
@@ -87,6 +91,8 @@ class Lake(LakeFiles):
                     },
                 )
                 current = DeltaTable(str(path))
+            if versions:  # first of all: a single version of each event means the same either way
+                keep_versions(current, source)
             there = current.to_pyarrow_dataset(
                 schema=schema, file_pruning_predicate=partitions(source, interval)
             )
@@ -118,11 +124,7 @@ class Lake(LakeFiles):
             version: a version recorded before; None reads the newest.
             source: only the files of this source.
         """
-        current = None if version == -1 else self._open(tenant, table, version)
-        if current is None:
-            return ds.dataset(SCHEMAS[table].empty_table())
-        files = None if source is None else [("source", "=", source)]
-        return current.to_pyarrow_dataset(schema=SCHEMAS[table], file_pruning_predicate=files)
+        return _rows(self._open(tenant, table, version), table, source)
 
     def read(
         self,
@@ -135,7 +137,8 @@ class Lake(LakeFiles):
     ) -> pa.Table:
         """Rows known at an instant, ordered by `(created_timestamp, source, event_id)`.
 
-        What a source delivered twice is there once, as it first arrived.
+        What a source delivered twice is there once, as it first arrived; of what it corrected, the
+        last version known. With `replaced_timestamp` among the columns, all versions are there.
 
         Args:
             columns: names to return; all when None.
@@ -146,14 +149,16 @@ class Lake(LakeFiles):
         """
         wanted = columns or SCHEMAS[table].names
         order = ["created_timestamp", "source", "event_id"]
-        needed = list(dict.fromkeys([*wanted, *order]))
+        needed = [name for name in dict.fromkeys([*wanted, *order]) if name != REPLACED]
         known = None if known_at is None else ds.field("created_timestamp") <= pa.scalar(known_at)
+        current = self._open(tenant, table, version)
         try:
-            found = self.dataset(tenant, table, version).to_table(columns=needed, filter=known)
+            found = _rows(current, table).to_table(columns=needed, filter=known)
         except FileNotFoundError as error:
             raise _gone(tenant, table, version) from error
         ordered = found.sort_by([(name, "ascending") for name in order])
-        return first_arrivals(ordered).select(wanted)
+        all_versions = REPLACED in wanted
+        return with_replaced(ordered, versioned(current), all_versions=all_versions).select(wanted)
 
     def arrivals(
         self,
@@ -168,17 +173,32 @@ class Lake(LakeFiles):
 
         Reads the months from `after` on, and of earlier ones no more than the ids.
         """
-        created, rows = ds.field("created_timestamp"), self.dataset(tenant, table, version)
+        current = self._open(tenant, table, version)
+        created, rows = ds.field("created_timestamp"), _rows(current, table)
         new = (created > pa.scalar(after)) & (created <= pa.scalar(until))
         month = ds.field("month") >= f"{after.astimezone(UTC):%Y-%m}"
         found = rows.to_table(filter=month & new)
         order = ("created_timestamp", "source", "event_id")
-        found = first_arrivals(found.sort_by([(name, "ascending") for name in order]))
+        found = found.sort_by([(name, "ascending") for name in order])
+        found = with_replaced(found, versioned(current)).select(SCHEMAS[table].names)
         if not len(found):
             return found
         there = (created <= pa.scalar(after)) & ds.field("event_id").isin(found["event_id"])
         earlier = rows.to_table(columns=["source", "event_id"], filter=there)
         return without(found, earlier) if len(earlier) else found
+
+    def versioned(
+        self, tenant: TenantRef, table: str, version: int | None = None
+    ) -> tuple[str, ...]:
+        """The sources of whose events the table has all versions."""
+        return versioned(self._open(tenant, table, version))
+
+    def corrects(
+        self, tenant: TenantRef, table: str, after: datetime, until: datetime, version: int
+    ) -> bool:
+        """Whether something known at `after` was replaced in `(after, until]`."""
+        current = self._open(tenant, table, version)
+        return corrects(_rows(current, table), versioned(current), after, until)
 
     def same_until(
         self, tenant: TenantRef, table: str, one: int, other: int, known_at: datetime
@@ -221,7 +241,7 @@ class Lake(LakeFiles):
 
     def _files(self, tenant: TenantRef, table: str, version: int) -> dict[str, datetime]:
         """A version's data files, each with when its first row was created."""
-        current = None if version == -1 else self._open(tenant, table, version)
+        current = self._open(tenant, table, version)
         if current is None:
             return {}
         files = pa.table(current.get_add_actions(flatten=True))
@@ -253,7 +273,7 @@ class Lake(LakeFiles):
                 f"month <= '{before:%Y-%m}' AND created_timestamp < '{before.isoformat()}'"
             )
         for path in self._unneeded(tenant, table, current, unread):
-            if _holds_older(path, before):
+            if holds_older(path, before):
                 path.unlink(missing_ok=True)
         return rows
 
@@ -307,7 +327,7 @@ class Lake(LakeFiles):
             early = ds.field("created_timestamp") < pa.scalar(before)
             there = rows.to_table(columns=["source", "event_id"], filter=early)
             for path in unneeded:
-                if _holds_others(path, there, before):
+                if holds_others(path, there, before):
                     path.unlink(missing_ok=True)
         return len(old)
 
@@ -347,6 +367,8 @@ class Lake(LakeFiles):
         return self.root / lake_table(tenant, table)
 
     def _open(self, tenant: TenantRef, table: str, version: int | None = None) -> DeltaTable | None:
+        if version == -1:
+            return None
         try:
             return DeltaTable(str(self._table(tenant, table)), version=version)
         except DeltaError as error:
@@ -357,29 +379,11 @@ class Lake(LakeFiles):
             raise
 
 
-def _holds_older(path: Path, before: datetime) -> bool:
-    """Whether a data file has a row that arrived before; a broken one may have."""
-    month, last = path.parent.name.removeprefix("month="), f"{before:%Y-%m}"
-    if month != last:
-        return month < last
-    try:
-        with pq.ParquetFile(path) as file:
-            created = file.read(["created_timestamp"])["created_timestamp"]
-    except (OSError, pa.ArrowException):
-        return True
-    return bool(pc.any(pc.less(created, pa.scalar(before))).as_py())
-
-
-def _holds_others(path: Path, there: pa.Table, before: datetime) -> bool:
-    """Whether a file of facts has an early one that is gone from the table; a broken one may."""
-    try:
-        rows = pq.read_table(path, columns=["event_id", "created_timestamp"], partitioning=None)
-    except (OSError, pa.ArrowException):
-        return True
-    early = rows.filter(pc.less(rows["created_timestamp"], pa.scalar(before)))
-    source = path.parent.parent.name.removeprefix("source=")
-    ids = there.filter(pc.equal(there["source"], source))["event_id"]
-    return not bool(pc.all(pc.is_in(early["event_id"], value_set=ids.combine_chunks())).as_py())
+def _rows(current: DeltaTable | None, table: str, source: str | None = None) -> ds.Dataset:
+    if current is None:
+        return ds.dataset(SCHEMAS[table].empty_table())
+    files = None if source is None else [("source", "=", source)]
+    return current.to_pyarrow_dataset(schema=SCHEMAS[table], file_pruning_predicate=files)
 
 
 def _gone(tenant: TenantRef, table: str, version: int | None) -> IntegrityError:

@@ -12,6 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from include.errors import ConfigError
 from include.storage.slices import BATCH_ROWS, Spool
+from include.storage.versions import keep_versions, versioned
 from include.tenants.namespace import NAME
 
 
@@ -29,7 +30,8 @@ def rows_of_each(table: DeltaTable) -> dict[str, int]:
 def rename(table: DeltaTable, schema: pa.Schema, former: str, name: str) -> int:
     """Write the former source's rows once more as the other's, and it is gone, in one commit.
 
-    Where both have an id, the row stays that has the name already.
+    Where both have an id, the row stays that has the name already; of an id's versions, where both
+    have one of an instant.
     """
     both = _among([former, name])
     rows = table.to_pyarrow_dataset(schema=schema)
@@ -37,6 +39,8 @@ def rename(table: DeltaTable, schema: pa.Schema, former: str, name: str) -> int:
     if not (count := int(before.count_rows())):
         return 0
     own = rows.filter(ds.field("source") == name)
+    if versions := former in versioned(table):
+        keep_versions(table, name)
     columns = ", ".join(
         f"'{name}' AS source" if column == "source" else f'"{column}"' for column in schema.names
     )
@@ -45,10 +49,11 @@ def rename(table: DeltaTable, schema: pa.Schema, former: str, name: str) -> int:
         connection.execute("SET memory_limit = '400MB'")
         connection.execute("SET timezone = 'UTC'")
         connection.execute(f"SET temp_directory = '{renamed.folder}'")
-        connection.register("own", own.scanner(columns=["event_id"]).to_reader())
+        keys = ["event_id", "created_timestamp"] if versions else ["event_id"]
+        connection.register("own", own.scanner(columns=keys).to_reader())
         connection.register("before", before.scanner(batch_size=BATCH_ROWS).to_reader())
         new: pa.RecordBatchReader = connection.sql(
-            f"SELECT {columns} FROM before ANTI JOIN own USING (event_id)"  # noqa: S608
+            f"SELECT {columns} FROM before ANTI JOIN own USING ({', '.join(keys)})"  # noqa: S608
         ).to_arrow_reader(BATCH_ROWS)
         for batch in new:
             renamed.write(pa.Table.from_batches([batch]).cast(schema))

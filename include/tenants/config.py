@@ -168,6 +168,9 @@ class Source(StrictModel):
     #: What no row of something means on a day that was delivered: that there was none of it, as a
     #: ledger of sales has it, or nothing, as where a sample or only what changed is sent.
     absent_means: Literal["zero", "unknown"] = "zero"
+    #: What becomes of an event whose id was read before, with other values: it is set aside, or it
+    #: is a version of the event, known from its own arrival on.
+    corrections: Literal["refuse", "apply"] = "refuse"
 
     @model_validator(mode="after")
     def _one_mapping(self) -> Source:
@@ -193,6 +196,19 @@ class Source(StrictModel):
             raise ValueError("no column of the source is read; every row would be the same")
         return self
 
+    @model_validator(mode="after")
+    def _corrections_have_an_instant(self) -> Source:
+        if self.corrections == "apply" and self.events is None:
+            raise ValueError(
+                "`corrections` is for sources of events: a changed fact is a new fact anyway"
+            )
+        if self.corrections == "apply" and self.known_from is None:
+            raise ValueError(
+                "`corrections: apply` needs to know since when a correction is known: give the "
+                "connector's `cursor`, or `arrival: {column: ...}`"
+            )
+        return self
+
     @property
     def conditions(self) -> Mapping[str, Scalar | tuple[Scalar, ...]]:
         """The values that `where` lists; nothing where it is an expression."""
@@ -208,6 +224,13 @@ class Source(StrictModel):
         yield from self.columns.items()
         if self.where_expression is not None:
             yield "", self.where_expression
+
+    @property
+    def known_from(self) -> str | None:
+        """The column that says when a row became known; None where a fixed delay says that."""
+        mapping = self.events or self.attributes
+        assert mapping is not None  # `_one_mapping` has seen to that
+        return self.connector.cursor_column or mapping.arrival.column
 
     def roles(self) -> Iterator[Role]:
         """Every column of the source that is read, and what for."""

@@ -23,6 +23,7 @@ from include.features.views import FeatureService, FeatureView
 from include.handoffs import LostDays, RecordedSet, TableVersion
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
+from include.storage.versions import counting
 from include.tenants.config import TenantConfig
 from include.training.rows import LabelledRows, repeated
 from include.training.windows import TrainingWindows, plan
@@ -321,7 +322,8 @@ def _span(use_case: UseCase, events: pa.Table, as_of: datetime) -> tuple[datetim
     names = (*use_case.events, *use_case.outcomes)
     ours = pc.is_in(events["event"], value_set=pa.array(names))
     past = pc.less(events["event_timestamp"], pa.scalar(as_of, TIMESTAMP))
-    happened = events.filter(pc.and_(ours, past))["event_timestamp"]
+    known = pc.and_(past, counting(events, as_of))
+    happened = events.filter(pc.and_(ours, known))["event_timestamp"]
     ends = pc.min_max(happened)
     if not ends["min"].is_valid:
         return None

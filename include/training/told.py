@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from include.models.text_match import words
 from include.registry.leaks import Told, check_read
+from include.storage.canonical import REPLACED
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
 
@@ -44,8 +45,12 @@ def told(
             continue
         events = table["table"] == "events"
         columns = [*_IDS, "properties"] if events else ["entity_id", "value"]
-        read = lake.read(
-            tenant, table["table"], version=version, columns=columns, known_at=known_at
+        read = lake.read(  # of corrected events all versions
+            tenant,
+            table["table"],
+            version=version,
+            columns=[*columns, REPLACED],
+            known_at=known_at,
         )
         for name in columns:
             texts = pc.unique(read[name]).drop_null()

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from include.errors import ConfigError
 from include.features.returns import TAKEN_BACK
-from include.storage.canonical import TIMESTAMP
+from include.storage.canonical import REPLACED, TIMESTAMP
+from include.storage.versions import counting
 from include.use_cases.candidates import candidates, own_items
 from include.use_cases.declaration import TOP, UseCase
 from include.use_cases.kept import kept, returned
@@ -39,9 +40,12 @@ EVENT_COLUMNS: Final = (
 
 
 def event_columns(use_case: UseCase) -> tuple[str, ...]:
-    """The columns of `events` that spines, labels and requests of the use case read."""
+    """The columns of `events` that spines, labels and requests of the use case read.
+
+    With `replaced_timestamp`, so that of corrected events all versions are read.
+    """
     also = use_case.request.reads if use_case.request else ()
-    return tuple(dict.fromkeys((*EVENT_COLUMNS, *also)))
+    return tuple(dict.fromkeys((*EVENT_COLUMNS, *also, REPLACED)))
 
 
 def scoring_spine(
@@ -390,7 +394,7 @@ def _between(
     *,
     returns: bool = False,
 ) -> pa.Table:
-    """The named events in `[start, end)` that have all `keys` and were known at `known_until`.
+    """The named events in `[start, end)` that have all `keys`, as they were known at `known_until`.
 
     Without names, those of any that takes nothing back.
 
@@ -399,7 +403,7 @@ def _between(
     """
     keep = pc.and_(
         pc.less(events["event_timestamp"], pa.scalar(end, TIMESTAMP)),
-        pc.less_equal(events["created_timestamp"], pa.scalar(known_until, TIMESTAMP)),
+        counting(events, known_until),
     )
     back = pc.is_in(events["event"], value_set=pa.array(TAKEN_BACK))
     if not returns:  # of an event that takes back by its name, the sign says nothing

@@ -35,6 +35,7 @@ from include.handoffs import (
 )
 from include.incidents import Incident
 from include.ingestion import slices
+from include.ingestion.corrections import VALUES, CorrectionRule
 from include.ingestion.quarantine import Quarantine
 from include.models.baselines import baseline_model
 from include.monitoring.decisions import Verdict
@@ -421,6 +422,8 @@ BY_KIND: Final[dict[str, Provider]] = {
     "Slice": lambda a: slices.Slice(a.named.source, WEEK, 3, 0, 0, 1),
     "Rejected": lambda a: slices.Rejected(slices.Counted([], Counter(["asked"]))),
     "Sequence[Remaining]": lambda a: [slices.Remaining(WEEK, 1, 0)],
+    "CorrectionRule": lambda a: CorrectionRule(VALUES),
+    "SetAsideRows": lambda a: lambda rows: slices.Counted(),
     "Inspection": lambda a: checks.Inspection(WEEK, (), a.path),
     "Sequence[UnacceptedRows]": lambda a: [
         checks.UnacceptedRows(a.named.source, WEEK, [_set_aside(a)])

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from include.storage.canonical import ATTRIBUTES, EVENTS, TIMESTAMP
+from include.storage.canonical import ATTRIBUTES, EVENTS, REPLACED, TIMESTAMP
 
 #: The `check` fixture: `check(*aggregations, events=…, expect=…)`.
 Check = Callable[..., None]
@@ -16,11 +16,15 @@ _SPINE_NAMES = {"user": "user_id", "item": "item_id", "account": "account_id", "
 
 def event_table(text: str) -> pa.Table:
     """Canonical events from the columns tenant, id, event, user, account, item, basket, quantity, amount,
-    properties, at and known; `event` is `Order Completed` and `known` is `at` where not given."""
+    properties, at, known and replaced; `event` is `Order Completed` and `known` is `at` where not
+    given."""
     rows = []
+    schema = EVENTS
     for number, row in enumerate(_rows(text)):
         at = instant(row["at"])
-        known = row.get("known")
+        known, replaced = row.get("known"), row.get("replaced")
+        if "replaced" in row:
+            schema = EVENTS.append(pa.field(REPLACED, TIMESTAMP))
         rows.append(
             {
                 "tenant_id": row.get("tenant") or "acme",
@@ -37,9 +41,10 @@ def event_table(text: str) -> pa.Table:
                 "event_timestamp": at,
                 "created_timestamp": instant(known) if known else at,
                 "month": f"{at:%Y-%m}",
+                REPLACED: instant(replaced) if replaced else None,
             }
         )
-    return pa.Table.from_pylist(rows, schema=EVENTS)
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def attribute_table(text: str) -> pa.Table:

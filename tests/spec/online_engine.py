@@ -2,7 +2,7 @@
 
 Before each answer everything known by then was appended, delivered by the lake or both, in some
 interleaving with materializations that a seed decides. Copies of what was delivered and happened
-lately stream in once more, as if only then known.
+lately stream in once more, as if only then known. A correction makes the lake deliver all anew.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import pyarrow.compute as pc
 from include.features.online.store import REMEMBERED, OnlineStore
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService
+from include.storage.canonical import REPLACED
+from include.storage.versions import counting
 from include.stores.postgres.online import PostgresOnlineStore
 from include.tenants.namespace import TenantRef
 from tests.online_shop import OwnerStore, forget
@@ -79,6 +81,11 @@ def _advance(
         streams = rng.random() < 0.7
         if streams:
             store.append(new, facts)
+        if _corrected(events, after, stop):
+            everything = _between(events, None, stop), _between(attributes, None, stop)
+            store.materialize(stop, *everything, rebuild=True)
+            after = stop
+            continue
         if not streams or rng.random() < 0.5:
             kept_back = streams and rng.random() < 0.3
             store.materialize(stop, None if kept_back else new, facts)
@@ -89,12 +96,24 @@ def _advance(
 
 
 def _between(table: pa.Table, after: datetime | None, until: datetime) -> pa.Table:
-    """What became known in `(after, until]`."""
+    """What became known in `(after, until]`, as it counts at the end."""
     created = table["created_timestamp"]
     inside = pc.less_equal(created, pa.scalar(until, created.type))
     if after is not None:
         inside = pc.and_(inside, pc.greater(created, pa.scalar(after, created.type)))
-    return table.filter(inside)
+    return table.filter(pc.and_(inside, counting(table, until)))
+
+
+def _corrected(events: pa.Table, after: datetime, until: datetime) -> bool:
+    """Whether an event was replaced in `(after, until]`."""
+    if REPLACED not in events.column_names:
+        return False
+    replaced = events[REPLACED]
+    then = pc.and_(
+        pc.greater(replaced, pa.scalar(after, replaced.type)),
+        pc.less_equal(replaced, pa.scalar(until, replaced.type)),
+    )
+    return bool(pc.any(then).as_py())
 
 
 def _happened_after(table: pa.Table, at: datetime) -> pa.Table:

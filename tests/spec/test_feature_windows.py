@@ -67,6 +67,75 @@ def test_late_event_never_leaks_into_the_past(check: Check) -> None:
     )
 
 
+def test_a_corrected_event_counts_in_one_version_at_any_instant(check: Check) -> None:
+    """A version counts from when it became known until it is replaced, that instant excluded."""
+    check(
+        Aggregation("count", windows=(2 * DAY, ALL_HISTORY)),
+        Aggregation("sum", "amount"),
+        Aggregation("max", "amount"),
+        Aggregation("last", "amount"),
+        Aggregation("distinct_count", "item_id"),
+        events="""
+            id | user | item | at         | known      | replaced   | amount
+            a  | ann  | i    | 2024-03-01 | 2024-03-01 | -          | 1
+            b  | ann  | j    | 2024-03-02 | 2024-03-02 | 2024-03-05 | 9
+            b  | ann  | i    | 2024-03-02 | 2024-03-05 | 2024-03-07 | 2
+            b  | ann  | j    | 2024-03-02 | 2024-03-07 | -          | 9
+            c  | bob  | i    | 2024-03-02 | 2024-03-02 | -          | 4
+        """,
+        expect="""
+            user | as_of                      | count_2d | count_all | sum_amount_all | max_amount_all | last_amount_all | distinct_count_item_id_all
+            ann  | 2024-03-03                 | 2        | 2         | 10             | 9              | 9               | 2
+            ann  | 2024-03-04 23:59:59.999999 | 0        | 2         | 10             | 9              | 9               | 2
+            ann  | 2024-03-05                 | 0        | 2         | 3              | 2              | 2               | 1
+            ann  | 2024-03-06 23:59:59.999999 | 0        | 2         | 3              | 2              | 2               | 1
+            ann  | 2024-03-07                 | 0        | 2         | 10             | 9              | 9               | 2
+            bob  | 2024-03-06                 | 0        | 1         | 4              | 4              | 4               | 1
+        """,
+    )
+
+
+def test_a_correction_may_move_an_event_to_another_entity_and_time(check: Check) -> None:
+    """It leaves whom it was about, and a window that it was in, at the instant it is replaced."""
+    check(
+        Aggregation("count", windows=(2 * DAY, ALL_HISTORY)),
+        Aggregation("time_since_last"),
+        events="""
+            id | user | at         | known      | replaced
+            a  | ann  | 2024-03-01 | 2024-03-01 | 2024-03-03
+            a  | bob  | 2024-03-02 | 2024-03-03 | 2024-03-05
+            a  | bob  | 2024-03-04 | 2024-03-05 | -
+        """,
+        expect="""
+            user | as_of            | count_2d | count_all | time_since_last_all
+            ann  | 2024-03-02       | 1        | 1         | 1
+            ann  | 2024-03-03       | 0        | 0         | -
+            bob  | 2024-03-02 23:00 | 0        | 0         | -
+            bob  | 2024-03-03       | 1        | 1         | 1
+            bob  | 2024-03-04 12:00 | 0        | 1         | 2.5
+            bob  | 2024-03-05       | 1        | 1         | 1
+        """,
+    )
+
+
+def test_a_correction_known_before_it_happens_never_shows_the_old_value(check: Check) -> None:
+    """An event that is replaced before it has happened counts as it was corrected alone."""
+    check(
+        Aggregation("sum", "amount"),
+        events="""
+            id | user | at         | known            | replaced         | amount
+            a  | ann  | 2024-03-02 | 2024-03-01       | 2024-03-01 12:00 | 1
+            a  | ann  | 2024-03-02 | 2024-03-01 12:00 | -                | 2
+        """,
+        expect="""
+            user | as_of            | sum_amount_all
+            ann  | 2024-03-01 13:00 | 0
+            ann  | 2024-03-02       | 0
+            ann  | 2024-03-03       | 2
+        """,
+    )
+
+
 def test_every_spine_row_comes_back_once_in_order(check: Check) -> None:
     """Unknown entities, repeated rows and null join keys each give their row, in spine order."""
     check(

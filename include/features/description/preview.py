@@ -20,6 +20,7 @@ from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView
 from include.storage.canonical import TIMESTAMP
 from include.storage.lake import Lake
+from include.storage.versions import counting
 from include.tenants.config import TenantConfig
 from include.wall_clock import local, local_day
 
@@ -127,7 +128,7 @@ def active(
     instants, keys = events["event_timestamp"], list(view.entity.join_keys)
     since = pa.scalar(as_of - ACTIVE_WINDOW, TIMESTAMP)
     recent = pc.and_(pc.greater_equal(instants, since), pc.less(instants, pa.scalar(as_of)))
-    recent_events = events.filter(recent)
+    recent_events = events.filter(pc.and_(recent, counting(events, as_of)))
     for key in keys:
         recent_events = recent_events.filter(pc.is_valid(recent_events[key]))
     if not recent_events.num_rows:

@@ -30,8 +30,8 @@ def materialize(
     """Bring the tenant's views to `until`; it serves these and no others from then on.
 
     Reads what arrived since the last time. Everything is built again where the lake's rows of an
-    earlier time changed (a slice was loaded again, retention erased rows) or a view is new. Called
-    again it changes nothing.
+    earlier time changed (a slice was loaded again, retention erased rows), where an event of that
+    time was corrected, or where a view is new. Called again it changes nothing.
     """
     tables, ref = (events, attributes), tenant.ref
     foreign = {table.tenant for table in tables} - {tenant.id}
@@ -46,6 +46,9 @@ def materialize(
         for recorded, watermark in there
         for table in tables
     )
+    oldest = min((watermark for _, watermark in there), default=until)
+    if not changed and oldest < until:  # what is folded in cannot be taken out again
+        changed = lake.corrects(ref, events.table, oldest, until, events.version)
     if changed:
         until = max(until, *(watermark for _, watermark in there))
     after = None if changed else since

@@ -24,6 +24,7 @@ from include.features.spark.kernels import Carried, Kernel
 from include.features.spark.session import local_session
 from include.features.spine import AS_OF, Spine
 from include.features.views import FeatureService, FeatureView, columns_read
+from include.storage.canonical import REPLACED
 
 _TYPES: Final = {"integer": LongType(), "number": DoubleType(), "text": StringType()}
 _ROW: Final = "_row"
@@ -71,7 +72,7 @@ def compute_frames(
     Args:
         spine: join keys, `as_of`, and whatever else is to stay with the rows.
         events: one tenant's canonical events, each (source, event_id) once, of which
-            `required_columns` are enough.
+            `required_columns` are enough; or all versions of them, with `replaced_timestamp`.
         attributes: likewise; None where the service reads none.
         buckets: into how many the entities are hashed; by default as many as the session has
             shuffle partitions.
@@ -191,11 +192,12 @@ def _cogrouped(
 
 
 def _select(frame: DataFrame, names: Sequence[str], where: str) -> DataFrame:
-    """These columns, and `tenant_id` if it is there, so that kernels refuse rows of two tenants."""
+    """These columns and, where they are there, `tenant_id`, so that kernels refuse rows of two
+    tenants, and when events were replaced."""
     for name in names:
         if name not in frame.columns:
             raise UnknownNameError("column", name, frame.columns, where)
-    also = [name for name in ("tenant_id",) if name in frame.columns]
+    also = [name for name in ("tenant_id", REPLACED) if name in frame.columns]
     return frame.select(*dict.fromkeys((*names, *also)))
 
 

@@ -13,7 +13,7 @@ from include.features.engine import required_columns
 from include.features.spark.frames import compute_frames
 from include.features.views import FeatureService
 from include.handoffs import TableVersion
-from include.storage.canonical import SCHEMAS
+from include.storage.canonical import REPLACED, SCHEMAS
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef, lake_table
 
@@ -44,7 +44,8 @@ def compute_from_lake(
     session, needed = spine.sparkSession, required_columns(service)
 
     def rows(table: str, version: int, columns: tuple[str, ...]) -> DataFrame:
-        return read(session, lake, tenant, table, version, known_at).select(*columns)
+        found = read(session, lake, tenant, table, version, known_at)
+        return found.select(*columns, *(name for name in (REPLACED,) if name in found.columns))
 
     facts = needed.attributes
     return compute_frames(
@@ -66,6 +67,8 @@ def read(
     known_at: datetime,
 ) -> DataFrame:
     """Rows of a pinned version known at an instant, each `(source, event_id)` as it first arrived.
+
+    Where the table has versions of events, all of them, with `replaced_timestamp`.
 
     Args:
         version: -1 is no rows.
@@ -89,4 +92,10 @@ def read(
     stored = reader.parquet(*(str(path) for path in files))
     known = stored.where(F.col("created_timestamp") <= F.lit(known_at))
     arrivals = Window.partitionBy("source", "event_id").orderBy("created_timestamp")
-    return known.withColumn("_arrival", F.row_number().over(arrivals)).where("_arrival = 1")
+    numbered = known.withColumn("_arrival", F.row_number().over(arrivals))
+    sources = lake.versioned(tenant, table, version)
+    if not sources:
+        return numbered.where("_arrival = 1")
+    corrected = F.col("source").isin(*sources)
+    next_known = F.when(corrected, F.lead("created_timestamp").over(arrivals))
+    return numbered.withColumn(REPLACED, next_known).where(corrected | (F.col("_arrival") == 1))

@@ -20,10 +20,12 @@ from include.features.local_time import local_microseconds
 from include.features.outputs import Floats, Texts
 from include.features.time_order import Integers
 from include.features.vectorized.attributes import as_numbers, as_texts, facts_about
+from include.storage.canonical import REPLACED
 from include.storage.entities import ENTITY_COLUMNS
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
+NEVER: Final = np.iinfo(np.int64).max
 _HOUR: Final = 3_600_000_000
 _DAY: Final = 24 * _HOUR
 
@@ -38,6 +40,11 @@ class EventColumns:
         #: Microseconds since 1970, UTC.
         self.at = microseconds(events["event_timestamp"])
         self.created = microseconds(events["created_timestamp"])
+        #: When a correction replaced the event, `NEVER` where none did; None where no event was.
+        self.replaced: Integers | None = None
+        if REPLACED in events.column_names and events[REPLACED].null_count < len(events):
+            replaced = pc.fill_null(events[REPLACED].cast(pa.int64()), NEVER)
+            self.replaced = replaced.to_numpy()
         #: Whether every event was known when it happened.
         self.prompt = bool((self.created <= self.at).all())
         self._read_texts: dict[Column, Texts] = {}

@@ -14,6 +14,7 @@ from include.features.declarations import ALL_HISTORY, EventStream
 from include.features.time_order import Integers, Timeline, settle_ties, sorting
 from include.features.vectorized.columns import EventColumns, Mask
 from include.features.vectorized.spine_index import Questions, SpineIndex
+from include.features.vectorized.versions import by_stretch
 
 #: Events and distinct rows taken at once: few enough for what is computed to stay in the cache.
 _BLOCK: Final = 1 << 17
@@ -36,6 +37,8 @@ def histories(
     asked, entity = index.questions, index.entity_of(columns.table)
     rows = np.flatnonzero(columns.in_stream(stream) & (entity >= 0))
     entity = entity.copy() if len(rows) == len(entity) else entity[rows]
+    if columns.replaced is not None:
+        asked, rows, entity = by_stretch(asked, rows, entity, columns.created, columns.replaced)
     rows = rows.astype(np.int32 if len(columns.at) < 1 << 31 else np.int64)
     stops = _stops(entity, asked)
     ends = _partition(rows, entity, stops)

@@ -34,15 +34,22 @@ class InMemorySlices:
 
     def recount(self, tenant: TenantRef, source: str, remaining: Sequence[Remaining]) -> None:
         """See `Slices.recount`."""
-        slices = self._slices.get(tenant.id, {})
+        slices, rows = self._slices.get(tenant.id, {}), self._rows.get(tenant.id, {})
         for left in remaining:
-            if (before := slices.get((source, left.interval))) is not None:
-                slices[source, left.interval] = replace(
-                    before,
-                    rows=left.rows,
-                    late=left.late,
-                    duplicates=before.duplicates + before.rows - left.rows,
-                )
+            key = (source, left.interval)
+            if (before := slices.get(key)) is None:
+                continue
+            changed = left.changed.count if before.rows != left.rows else 0
+            slices[key] = replace(
+                before,
+                rows=left.rows,
+                late=left.late,
+                duplicates=before.duplicates + before.rows - left.rows - changed,
+                quarantined=before.quarantined + changed,
+            )
+            if changed:
+                last = max((row.number for row in rows[key]), default=NOT_KEPT)
+                rows[key] = [*rows[key], *left.numbered(last)]
 
     def rename(self, tenant: TenantRef, former: str, name: str) -> None:
         """See `Slices.rename`."""

@@ -30,7 +30,14 @@ _RECORD: Final = """
         along_end = excluded.along_end, recorded_at = now()
 """
 _RECOUNT: Final = f"""
-    UPDATE slices SET duplicates = duplicates + rows - %s, rows = %s, late = %s WHERE {_OWN}
+    UPDATE slices SET duplicates = duplicates + rows - %s - %s, quarantined = quarantined + %s,
+        rows = %s, late = %s
+    WHERE {_OWN}
+"""  # noqa: S608
+_ROWS: Final = f"SELECT rows FROM slices WHERE {_OWN} FOR UPDATE"  # noqa: S608
+_LAST: Final = f"""
+    SELECT coalesce(max(row_number), %s) AS last FROM quarantine
+    WHERE stage = '{_STAGE}' AND {_OWN}
 """  # noqa: S608
 _RECORDED: Final = """
     SELECT source, interval_start, interval_end, rows, late, duplicates, table_version,
@@ -82,8 +89,19 @@ class PostgresSlices:
         """See `Slices.recount`."""
         with tenant_transaction(tenant) as connection:
             for left in remaining:
-                counts = [left.rows, left.rows, left.late]
-                connection.execute(_RECOUNT, [*counts, *_key(tenant, source, left.interval)])
+                key = _key(tenant, source, left.interval)
+                before = connection.execute(_ROWS, key).fetchone()
+                if before is None:
+                    continue
+                changed = left.changed.count if before["rows"] != left.rows else 0
+                counts = [left.rows, changed, changed, left.rows, left.late]
+                connection.execute(_RECOUNT, [*counts, *key])
+                if changed:
+                    stored = connection.execute(_LAST, [NOT_KEPT, *key]).fetchone()
+                    assert stored is not None  # an aggregate without GROUP BY always has one row
+                    rows = left.numbered(stored["last"])
+                    added = ((row.number, row.reason, row.row) for row in rows)
+                    quarantine.insert(connection, tenant, _STAGE, source, left.interval, added)
 
     def rename(self, tenant: TenantRef, former: str, name: str) -> None:
         """See `Slices.rename`."""

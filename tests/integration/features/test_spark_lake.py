@@ -16,6 +16,7 @@ from include.errors import IntegrityError, IsolationError
 from include.features import inputs, spark
 from include.features.views import FeatureService
 from include.handoffs import Interval, TableVersion
+from include.storage.canonical import REPLACED
 from include.storage.lake import Lake
 from include.tenants.namespace import TenantRef
 
@@ -28,8 +29,15 @@ SPINE = spark_rows.spine(1, 40)
 ACME, BIT = TenantRef("acme", "eu", "pool"), TenantRef("bit", "eu", "pool")
 
 
-def _fill(lake: Lake, tenant: TenantRef, table: str, rows: pa.Table, *intervals: Interval) -> None:
-    """Write the rows' slices of the intervals, in this order."""
+def _fill(
+    lake: Lake,
+    tenant: TenantRef,
+    table: str,
+    rows: pa.Table,
+    *intervals: Interval,
+    versions: tuple[str, ...] = (),
+) -> None:
+    """Write the rows' slices of the intervals, in this order; of some sources as versions."""
     for interval in intervals:
         created = rows["created_timestamp"]
         inside = pc.and_(
@@ -38,14 +46,13 @@ def _fill(lake: Lake, tenant: TenantRef, table: str, rows: pa.Table, *intervals:
         )
         for source in ("shop", "web"):
             some = rows.filter(pc.and_(inside, pc.equal(rows["source"], source)))
-            lake.replace_slice(tenant, table, source, interval, some.to_batches())
+            lake.replace_slice(
+                tenant, table, source, interval, some.to_batches(), versions=source in versions
+            )
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """Two tenants; of acme, a quarter of the first weeks' events arrived again in the last."""
-    lake = Lake(tmp_path_factory.mktemp("lake"))
-    _fill(lake, BIT, "events", spark_rows.events(4, 150, "bit"), LATE, EARLY)
+def _delivered() -> pa.Table:
+    """Events of eight weeks; a quarter of the first weeks' arrived changed in the last."""
     events = spark_rows.events(2, 400)
     again = events.slice(1, 100)
     index = events.schema.get_field_index
@@ -53,8 +60,15 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     again = again.set_column(index("created_timestamp"), "created_timestamp", later)
     again = again.set_column(index("amount"), "amount", pa.array([777.0] * 100))
     again = again.set_column(index("event"), "event", pa.array(["Order Completed"] * 100))
-    delivered = pa.concat_tables([events, again.cast(events.schema)])
-    _fill(lake, ACME, "events", delivered, LATE, EARLY)
+    return pa.concat_tables([events, again.cast(events.schema)])
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Two tenants; of acme, a quarter of the first weeks' events arrived again in the last."""
+    lake = Lake(tmp_path_factory.mktemp("lake"))
+    _fill(lake, BIT, "events", spark_rows.events(4, 150, "bit"), LATE, EARLY)
+    _fill(lake, ACME, "events", _delivered(), LATE, EARLY)
     _fill(lake, ACME, "attributes", spark_rows.attributes(3, 150), EARLY, LATE)
     return lake
 
@@ -75,6 +89,13 @@ def test_a_pinned_version_gives_what_the_stage_reads(lake: Lake) -> None:
     assert len(stage.events) < pc.count_distinct(spark_rows.events(2, 400)["event_id"]).as_py()
     _fill(lake, ACME, "events", spark_rows.events(9, 300), EARLY, LATE)
     assert lake.version(ACME, "events").version > events.version
+    _assert_same(lake, wanted, events, attributes)
+
+
+def _assert_same(
+    lake: Lake, wanted: pa.Table, events: TableVersion, attributes: TableVersion
+) -> None:
+    """Spark computes from the lake what is wanted."""
     session = spark.local_session()
     number = pa.array(range(SPINE.table.num_rows), pa.int64())
     found = spark.compute_from_lake(
@@ -89,6 +110,30 @@ def test_a_pinned_version_gives_what_the_stage_reads(lake: Lake) -> None:
     )
     table = found.toArrow().sort_by("row").select(wanted.column_names).cast(wanted.schema)
     assert [n for n in wanted.column_names if not table[n].equals(wanted[n])] == []
+
+
+@pytest.mark.parametrize("versions", [("shop",), ("shop", "web")])
+def test_of_corrected_events_each_instant_has_its_version(
+    tmp_path: Path, versions: tuple[str, ...]
+) -> None:
+    """Where sources have versions, Spark and the stage read the same of them, and no other result
+    than before of sources that have none."""
+    lake = Lake(tmp_path)
+    _fill(lake, ACME, "events", _delivered(), LATE, EARLY, versions=versions)
+    _fill(lake, ACME, "attributes", spark_rows.attributes(3, 150), EARLY, LATE)
+    pinned = lake.version(ACME, "events"), lake.version(ACME, "attributes")
+    stage = inputs.read_pinned(
+        ACME,
+        "Europe/Vienna",
+        spark_rows.EVERYTHING,
+        events=pinned[0],
+        attributes=pinned[1],
+        known_at=KNOWN_AT,
+        lake=lake,
+    )
+    replaced = stage.events.filter(pc.is_valid(stage.events[REPLACED]))
+    assert set(replaced["source"].to_pylist()) == set(versions)
+    _assert_same(lake, stage.compute(spark_rows.EVERYTHING, SPINE), *pinned)
 
 
 def test_a_tenant_without_tables_has_features_of_nothing(lake: Lake) -> None:

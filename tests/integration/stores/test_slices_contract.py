@@ -136,6 +136,22 @@ def test_lost_rows_become_duplicates(slices: Slices, tenant: TenantRef) -> None:
     assert slices.recorded(tenant)[0] == changed
 
 
+def test_lost_rows_that_say_something_else_are_set_aside(slices: Slices, tenant: TenantRef) -> None:
+    """They stand behind what the slice had set aside, counted once however often they are told."""
+    slices.record(tenant, delivered(), Rejected(counted(4)))
+    slices.record(tenant, delivered(1), Rejected())
+    changed = Remaining(week(0), 7, 1, counted(0, 0, reason="changed"))
+    for _ in range(2):
+        slices.recount(tenant, "pos", [changed, Remaining(week(1), 9, 1, counted(0, more=0))])
+    assert slices.recorded(tenant) == [
+        delivered(rows=7, late=1, duplicates=2, quarantined=3),
+        delivered(1, rows=9, late=1, duplicates=1, quarantined=1),
+    ]
+    stored = slices.set_aside(tenant, "pos")
+    assert [one.number for one in stored] == [4, 5, 6, 0]
+    assert [one.reason for one in stored] == ["no id", "changed", "changed", "no id"]
+
+
 def test_a_slice_says_along_with_which_run_it_was_read(slices: Slices, tenant: TenantRef) -> None:
     """Counted afresh it still does; recorded by a run of its own it does not."""
     along = slices.record(tenant, delivered(0, along_with=week(3)), Rejected())
@@ -178,7 +194,8 @@ def test_both_answer_alike_whatever_was_read(database: Any, tenant: TenantRef) -
         interval = week(draw.randrange(4), draw.choice((1, 1, 2)))
         source = draw.choice(("pos", "web"))
         if draw.random() < 0.2:
-            remaining = [Remaining(interval, draw.randrange(10), draw.randrange(3))]
+            changed = counted(*[0] * draw.randrange(3), reason="changed")
+            remaining = [Remaining(interval, draw.randrange(10), draw.randrange(3), changed)]
             for twin in twins:
                 twin.recount(tenant, source, remaining)
         elif draw.random() < 0.1:

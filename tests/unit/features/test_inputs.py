@@ -20,7 +20,7 @@ from include.features.declarations import (
 from include.features.engine import required_columns
 from include.features.views import FeatureService, FeatureView
 from include.handoffs import Interval, TableVersion
-from include.storage.canonical import ATTRIBUTES, EVENTS
+from include.storage.canonical import ATTRIBUTES, EVENTS, REPLACED
 from include.storage.lake import Lake
 from include.tenants.config import TenantConfig
 
@@ -105,7 +105,8 @@ def test_what_is_read_is_ones_own_as_it_was_pinned(lake: Lake) -> None:
     )
     assert made.versions == (pinned, attributes)
     assert made.events.num_rows == 2
-    assert sorted(made.events.column_names) == sorted([*required_columns(OWN).events, "amount"])
+    columns = [*required_columns(OWN).events, "amount", REPLACED]
+    assert sorted(made.events.column_names) == sorted(columns)
     assert made.attributes.num_rows == 0
     before = inputs.read_pinned(
         *(ALDER.ref, "UTC", OWN),

@@ -14,7 +14,7 @@ from include.features.declarations import Derived, EventStream
 from include.features.expressions import Difference, Feature, Ratio
 from include.features.request_columns import with_request
 from include.features.requests import RequestColumns
-from include.storage.canonical import EVENTS, TIMESTAMP
+from include.storage.canonical import EVENTS, REPLACED, TIMESTAMP
 
 NOON = datetime(2024, 6, 3, 12, tzinfo=UTC)  # a Monday
 PAYMENTS = EventStream(("Payment Made",))
@@ -54,7 +54,11 @@ def payments(*rows: dict[str, Any]) -> pa.Table:
 
 
 def answered(
-    events: pa.Table, *asked: tuple[str, timedelta], mean: float | None = None, zone: str = "UTC"
+    events: pa.Table,
+    *asked: tuple[str, timedelta],
+    mean: float | None = None,
+    zone: str = "UTC",
+    known_at: datetime | None = None,
 ) -> list[dict[str, Any]]:
     table = pa.table(
         {
@@ -64,7 +68,7 @@ def answered(
             "habits__mean": pa.array([mean] * len(asked), pa.float64()),
         }
     )
-    return with_request(REQUEST, table, events, zone).to_pylist()
+    return with_request(REQUEST, table, events, zone, known_at).to_pylist()
 
 
 HOUR = timedelta(hours=1)
@@ -181,3 +185,24 @@ def test_the_fingerprint_follows_the_meaning() -> None:
     assert changed.fingerprint("f") == RequestColumns(PAYMENTS, numbers=("amount",)).fingerprint(
         "f"
     )
+
+
+def test_of_a_corrected_request_the_version_known_then_is_scored() -> None:
+    """Without an instant it is the first: a later one may know what became of the request. What was
+    new to a payment is told by what was known at its own instant."""
+    events = payments(
+        {"id": "a", "payment": "a", "amount": 1.0, "to": "shop"},
+        {"id": "a", "payment": "a", "amount": 9.0, "to": "bank", "delay": 3 * HOUR},
+        {"id": "b", "payment": "b", "amount": 2.0, "to": "shop", "after": 2 * HOUR},
+        {"id": "c", "payment": "c", "amount": 2.0, "to": "shop", "after": 9 * HOUR},
+        {"id": "d", "payment": "d", "amount": 2.0, "to": "bank", "after": 9 * HOUR},
+    )
+    replaced = pa.array([NOON + 3 * HOUR, *[None] * 4], TIMESTAMP)
+    events = events.append_column(REPLACED, replaced)
+    asked = [("a", 0 * HOUR), ("b", 2 * HOUR), ("c", 9 * HOUR), ("d", 9 * HOUR)]
+    rows = answered(events, *asked)
+    assert [row["request__amount"] for row in rows] == [1.0, 2.0, 2.0, 2.0]
+    assert [row["request__new_account_id"] for row in rows] == [1.0, 0.0, 0.0, 0.0]
+    for hours, amount in ((2, 1.0), (3, 9.0)):
+        rows = answered(events, *asked[:2], known_at=NOON + hours * HOUR)
+        assert rows[0]["request__amount"] == amount

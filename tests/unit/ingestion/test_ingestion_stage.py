@@ -83,15 +83,38 @@ def test_a_declared_delay_is_when_a_row_became_known(shops: Shops) -> None:
 
 @pytest.mark.parametrize("order", list(permutations((1, 2, 3))))
 def test_the_order_of_loading_does_not_matter(shops: Shops, order: tuple[int, ...]) -> None:
-    """First arrivals stay and later repeats go, also when the later week was loaded first."""
+    """First arrivals stay and later ones with other values are set aside, also when the later week
+    was loaded first."""
     shop = shops.text(DELIVERED, **ARRIVAL)
     for number in order:
         shop.ingest(number)
     assert landed(shop) == LANDED
     weeks = {number: counts for number, *counts in shop.slices()}
+    assert weeks[1] == [1, 0, 0, 1]
+    assert weeks[2] == [1, 1, 0, 1]
+    assert weeks[3] == [1, 1, 0, 1]
+    rows = {(row["id"], row["amount"], row["arrived"][:10]) for row, _ in shop.quarantined()}
+    assert sorted(rows) == [
+        ("1", "11.0", "2024-01-10"),
+        ("1", "12.0", "2024-01-17"),
+        ("2", "21.0", "2024-01-24"),
+    ]
+
+
+@pytest.mark.parametrize("order", list(permutations((1, 2, 3))))
+def test_repeats_are_counted_in_any_order(shops: Shops, order: tuple[int, ...]) -> None:
+    """What says the same again is a duplicate of its own slice, whichever was loaded first."""
+    lines = DELIVERED.splitlines()
+    same = [",".join([*line.split(",")[:4], "7", line.split(",")[5]]) for line in lines[1:]]
+    shop = shops.text("\n".join([lines[0], *same, ""]), **ARRIVAL)
+    for number in order:
+        shop.ingest(number)
+    assert landed(shop) == [("1", 7.0), ("2", 7.0), ("3", 7.0)]
+    weeks = {number: counts for number, *counts in shop.slices()}
     assert weeks[1] == [1, 0, 1, 0]
     assert weeks[2] == [1, 1, 1, 0]
     assert weeks[3] == [1, 1, 1, 0]
+    assert shop.quarantined() == []
 
 
 def test_a_rerun_leaves_the_table_version_alone(shops: Shops) -> None:
