@@ -67,7 +67,7 @@ from include.registry.policy import Policy
 from include.registry.port import ModelVersion
 from include.registry.predictions import Part, Prediction
 from include.registry.promotions import Promotion
-from include.registry.suspicions import Suspicion
+from include.registry.suspicions import Standing, Suspicion
 from include.registry.withdrawal import Withdrawn
 from include.scoring.ranks import SCHEMA
 from include.stage_runs import StageRun
@@ -627,8 +627,22 @@ BY_NAME: Final[dict[str, Provider]] = {
     "other": lambda a: 1,
 }
 
+#: Statements that ask for another tenant's rows by its id.
+_SELECT: Final = "SELECT * FROM promotions WHERE tenant_id = %s"
+_DELETE: Final = "DELETE FROM incidents WHERE tenant_id = %s"
+
 #: Where a function wants something else than others do: `function:parameter`.
 BY_FUNCTION: Final[dict[str, Provider]] = {
+    "registry.holding.candidates_held:refused": lambda a: {},
+    "registry.holding.candidates_held:serving": lambda a: a.promotion,
+    "registry.holding.tell:suspicions": lambda a: Standing((_suspicion(a),), ()),
+    "registry.holding.tell:waiting": lambda a: a.version,
+    "stores.postgres.statements.select:query": lambda a: _SELECT,
+    "stores.postgres.statements.select:key": lambda a: [a.named.id],
+    "stores.postgres.statements.select_first:query": lambda a: _SELECT,
+    "stores.postgres.statements.select_first:key": lambda a: [a.named.id],
+    "stores.postgres.statements.change:statement": lambda a: _DELETE,
+    "stores.postgres.statements.change:values": lambda a: [a.named.id],
     "storage.lake.Lake.put_table:table": _spine,
     "storage.audit.enter:action": lambda a: "promotion",
     "storage.audit.enter:key": lambda a: (a.named.use_case, AS_OF, "scheduled"),
