@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -25,7 +26,7 @@ from include.ingestion.rows import Rows, Unread
 from include.ingestion.wanted import Wanted
 from include.redaction import redacted, shown_address, without_secrets
 from include.tenants.config import Source
-from include.tenants.connectors import Connector
+from include.tenants.connectors import Connector, PostgresConnector
 
 
 class SourceReader(Protocol):
@@ -57,6 +58,20 @@ class SourceReader(Protocol):
         """
 
 
+class CountingReader(SourceReader, Protocol):
+    """That of a source that itself leaves out what arrived at another time."""
+
+    def count_outside(
+        self,
+        source: Source,
+        connector: Any,
+        wanted: Wanted,
+        interval: Interval,
+        opener: Opener,
+    ) -> int:
+        """How many rows that `where` chooses `read` leaves out; raises what that does."""
+
+
 def read_source(
     source: Source, interval: Interval, grants: Grants, connect: Connect
 ) -> Iterator[Rows | Unread]:
@@ -71,7 +86,7 @@ def read_source(
     connector, wanted = source.connector, columns_read(source)
     reader = reader_of(connector)
     most, first = grants.limits.rows, 0
-    try:
+    with _worded(connector):
         for part in reader.read(source, connector, wanted, interval, Opener(grants, connect)):
             numbers = pa.array(range(first, first + len(part)), pa.int64())
             first += len(part)
@@ -84,6 +99,35 @@ def read_source(
             if source.where and not reader.DECIDES_WHERE:
                 rows = rows.filter(meant(rows.table, source.where))
             yield rows
+
+
+def leaves_out(source: Source) -> bool:
+    """Whether the source itself leaves out rows that arrived at another time, and counts them."""
+    return isinstance(source.connector, PostgresConnector)
+
+
+def count_outside(source: Source, interval: Interval, grants: Grants, connect: Connect) -> int:
+    """How many rows that `where` chooses `read_source` is not given, as they arrived outside.
+
+    Args:
+        source: one that `leaves_out` rows.
+
+    Raises:
+        IsolationError: the tenant may not read what the source names.
+        SourceError: the source cannot be reached, lacks a column, or exceeds the limits.
+    """
+    connector, wanted = source.connector, columns_read(source)
+    with _worded(connector):
+        reader = cast(CountingReader, reader_of(connector))
+        opener = Opener(grants, connect)
+        return reader.count_outside(source, connector, wanted, interval, opener)
+
+
+@contextmanager
+def _worded(connector: Connector) -> Iterator[None]:
+    """Whatever goes wrong becomes an error of ours that names the place."""
+    try:
+        yield
     except (IsolationError, MemoryError):
         raise
     except UnopenedError as error:

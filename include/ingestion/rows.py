@@ -30,6 +30,10 @@ class Rows:
         """At most so many of them."""
         return Rows(self.table.slice(0, count), self.numbers.slice(0, count))
 
+    def after(self, count: int) -> Rows:
+        """All but so many of them."""
+        return Rows(self.table.slice(count), self.numbers.slice(count))
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -52,6 +56,11 @@ class Unread:
         """At most so many of them."""
         numbers = self.numbers.slice(0, count) if self.numbers is not None else None
         return Unread(self.records[:count], self.reasons[:count], numbers)
+
+    def after(self, count: int) -> Unread:
+        """All but so many of them."""
+        numbers = self.numbers.slice(count) if self.numbers is not None else None
+        return Unread(self.records[count:], self.reasons[count:], numbers)
 
 
 @dataclass(frozen=True)
