@@ -38,7 +38,7 @@ class Looked:
 def look(tenant: TenantConfig) -> Looked:
     """Look into the tenant's sources, and hold what they give against what use cases read."""
     from include import wiring
-    from include.ingestion.trial import look_into
+    from include.ingestion.trial import LATER, look_into
     from include.pipeline.suitability import compare
 
     activate()
@@ -54,11 +54,16 @@ def look(tenant: TenantConfig) -> Looked:
             looked.problems.append(f"{where}: {error}")
             continue
         looked.trials.append(trial)
-        problem = _nothing_of(tenant, trial)
-        if problem and (trial.complete or not trial.outside):
+        problem = _nothing_of(trial)
+        if problem and (trial.complete or trial.eligible):
             looked.problems.append(f"{where}: {problem}")
         elif problem:
             looked.warnings.append(f"{where}: {problem}")
+        elif future := trial.outside.get(LATER):
+            looked.warnings.append(
+                f"{where}: {future:,} of {trial.rows:,} rows arrived later than now; no run reads "
+                "them before; correct the column that says when a row arrived, or its time zone"
+            )
     trials = {trial.source: trial for trial in looked.trials}
     if any(trial.good for trial in looked.trials):
         wanted = [use_cases.get(name) for name in tenant.use_cases]
@@ -68,10 +73,10 @@ def look(tenant: TenantConfig) -> Looked:
     return looked
 
 
-def _nothing_of(tenant: TenantConfig, trial: Trial) -> str:
+def _nothing_of(trial: Trial) -> str:
     """Why none of the rows would be taken in; empty where some would."""
     if not trial.rows:
-        return f"no row since {tenant.history_from} that `where` lets through"
+        return "no row that `where` lets through"
     if trial.good:
         return ""
     which = "all" if trial.complete else "all of the first"
@@ -98,8 +103,7 @@ def _shown(trial: Trial, tenant: TenantConfig) -> dict[str, str]:
         kinds["(no name)"] = trial.nameless
     first, last = (local_day(at, tenant.timezone) if at else "" for at in (trial.first, trial.last))
     return {
-        "tenant": tenant.id,
-        "source": trial.source,
+        "tenant, source": f"{tenant.id}\n{trial.source}",
         "rows": f"{'all' if trial.complete else 'the first'} {trial.rows:,}",
         "taken in": _counted({"row" if trial.good == 1 else "rows": trial.good} | kinds),
         "from, to": f"{first}\n{last}".strip(),
