@@ -123,3 +123,20 @@ def test_a_look_goes_on_while_the_rows_are_outside(
     seen = look(tmp_path, made)
     assert (seen.rows, seen.complete) == (rows, complete)
     assert seen.good == max(0, rows - old)
+
+
+def test_a_row_of_attributes_is_one_row_however_many_facts_it_has(tmp_path: Path) -> None:
+    """Rows are counted, not the facts that they come to."""
+    facts = {"entity": "user", "entity_id": "id", "names": {"a": "id", "b": "at"}}
+    mapping = {"events": None, "attributes": facts | {"valid_from": "at"}}
+    base = tenant_of(tmp_path / "a.csv", "csv", {}).model_dump(mode="json", by_alias=True)
+    source = {**base["sources"][0], "name": "facts", **mapping}
+    seen = look(tmp_path, ROWS, sources=[source, base["sources"][0]])
+    assert (seen.source, seen.rows, seen.good) == ("facts", 5, 1)
+    assert (seen.outside, seen.kinds) == ({BEFORE: 2, LATER: 1}, {"a": 1, "b": 1})
+
+
+def test_lines_that_are_no_rows_are_set_aside(tmp_path: Path) -> None:
+    """They have no instant of arrival, so they are never outside."""
+    seen = look(tmp_path, [*ROWS[:2], ("9", "2024-01-09,too much")])
+    assert (seen.rows, seen.good, seen.outside) == (3, 1, {LATER: 1})
