@@ -17,6 +17,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from include.errors import SourceError
 from include.handoffs import INSTANTS, Interval
 from include.ingestion.grants import Grants, grants_of
 from include.ingestion.mapping import Mapped, map_rows
@@ -168,7 +169,10 @@ def look_into(tenant: TenantConfig, source: Source, *, forbidden: Path, connect:
     else:
         complete = True
     if interval is not None:
-        tally.outside.update(_left_out(source, bounds, interval, grants, connect))
+        try:
+            tally.outside.update(_left_out(source, bounds, interval, grants, connect))
+        except SourceError:  # a table too large to be counted in time: it is not all of it
+            complete = False
     schema = SCHEMAS["landing_events" if source.events else "landing_attributes"]
     sample = Sample(pa.concat_tables([schema.empty_table(), *tally.taken]))
     named, nameless = sample.named_kinds()

@@ -26,7 +26,7 @@ _MEASURES: Final = ("quantity", "amount")
 
 
 @dataclass
-class Findings:
+class Misfits:
     """Sentences for people, each with the tenant, the place and what to do."""
 
     problems: list[str] = field(default_factory=list)
@@ -59,13 +59,13 @@ def compare(
     use_cases: Sequence[UseCase],
     trials: Mapping[str, Trial],
     now: datetime,
-) -> Findings:
+) -> Misfits:
     """Hold what was seen of the sources against what each use case reads.
 
     Args:
         trials: by source; one that could not be read is missing.
     """
-    findings = Findings()
+    findings = Misfits()
     for trial in trials.values():
         _compare_ids(tenant, trial, findings)
     for use_case in use_cases:
@@ -73,7 +73,7 @@ def compare(
     return findings
 
 
-def _compare_ids(tenant: TenantConfig, trial: Trial, findings: Findings) -> None:
+def _compare_ids(tenant: TenantConfig, trial: Trial, findings: Misfits) -> None:
     """Events that would be dropped, as another one has their id."""
     (source,) = (one for one in tenant.sources if one.name == trial.source)
     repeats, mapping = trial.repeats, source.events
@@ -104,7 +104,7 @@ class _Comparison:
     use_case: UseCase
     trials: Mapping[str, Trial]
     now: datetime
-    findings: Findings
+    findings: Misfits
 
     @property
     def _needs(self) -> DataNeeds:

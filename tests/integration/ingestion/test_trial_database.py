@@ -7,6 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.errors import SourceError
+from include.ingestion import trial as trials
 from include.ingestion.trial import AFTER, BEFORE, LATER, look_into
 from tests.integration.ingestion.conftest import Shops
 
@@ -65,3 +67,26 @@ def test_every_row_of_the_table_is_accounted_for(
     assert (seen.complete, seen.rows) == (True, len(ARRIVALS))
     assert (seen.good, dict(seen.outside)) == (good, outside)
     assert sum(seen.set_aside.values()) == 1
+
+
+def test_a_table_too_large_to_be_counted_is_looked_into_in_part(
+    shops: Shops, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows that were read are told of, and that there may be more."""
+
+    def late(*_: object) -> int:
+        raise SourceError("the database did not answer within 300 s")
+
+    with psycopg.connect(shops.postgres.dsn("postgres"), autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS public.looked")
+        connection.execute("CREATE TABLE public.looked (id text, loaded timestamptz)")
+        connection.execute(
+            "INSERT INTO public.looked VALUES ('1', '2024-01-09'), ('2', '1999-1-1')"
+        )
+    connector = {"type": "postgres", "connection": "postgres", "table": "public.looked"}
+    mapping = {"event_timestamp": "loaded", "user_id": "id", "quantity": None, "amount": None}
+    shop = shops.source(connector | {"cursor": "loaded"}, **mapping)
+    monkeypatch.setattr(trials, "count_outside", late)
+    source = shop.config.sources[0]
+    seen = look_into(shop.config, source, forbidden=shop.lake.root, connect=shop.connect)
+    assert (seen.complete, seen.rows, seen.good) == (False, 1, 1)

@@ -12,7 +12,7 @@ import pytest
 from include import use_cases
 from include.ingestion import trial as trials
 from include.ingestion.trial import look_into
-from include.pipeline.suitability import Findings, compare
+from include.pipeline.suitability import Misfits, compare
 from include.tenants.config import TenantConfig
 from tests.shops import grant
 
@@ -55,7 +55,7 @@ def compared(
     *,
     readable: bool = True,
     **mapping: Any,
-) -> Findings:
+) -> Misfits:
     """A tenant with one use case and one source of these rows; attributes are left out of it."""
     file = folder / "a.csv"
     lines = [",".join(COLUMNS), *(",".join(row[column] for column in COLUMNS) for row in rows)]
@@ -83,7 +83,7 @@ def no_database(connection_id: str) -> Any:
 @pytest.mark.parametrize("name", ["churn", "demand", "recommendation"])
 def test_what_fits_is_told_nothing_of(name: str, tmp_path: Path) -> None:
     """A year of orders of forty customers is what the use case reads."""
-    assert compared(tmp_path, rows_of(), name) == Findings()
+    assert compared(tmp_path, rows_of(), name) == Misfits()
 
 
 def test_events_that_never_arrive_are_a_problem(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_of_a_part_nothing_is_said_for_ever(
 
 def test_of_a_source_that_cannot_be_read_nothing_is_said(tmp_path: Path) -> None:
     """That it cannot be read is a problem of its own."""
-    assert compared(tmp_path, rows_of(), readable=False) == Findings()
+    assert compared(tmp_path, rows_of(), readable=False) == Misfits()
 
 
 @pytest.mark.parametrize("name", ["churn", "recommendation"])
