@@ -156,7 +156,7 @@ class _Comparison:
             counts.update(trial.sample.kinds())
         names = names_among(name for name, _ in counts.most_common())
         hidden = len(counts) - len(names)
-        arriving = [*map(repr, names), *([f"{hidden:,} that look like no names"] if hidden else [])]
+        arriving = [*map(repr, names), *([f"{hidden:,} not shown"] if hidden else [])]
         seen = f"arriving are: {', '.join(arriving)}" if arriving else "no event arrives"
         ever = "none of them would ever arrive" if certain else "none is among the rows looked at"
         wanted = ", ".join(map(repr, events))

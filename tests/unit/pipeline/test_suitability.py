@@ -92,7 +92,7 @@ def test_events_that_never_arrive_are_a_problem(tmp_path: Path) -> None:
     (problem,) = compared(tmp_path, rows).problems
     assert problem.startswith("tenant shop, source pos: use case churn reads events 'Order Comp")
     assert "none of them would ever arrive" in problem
-    assert "arriving are: 'Cart Opened', 1 that look like no names" in problem
+    assert "arriving are: 'Cart Opened', 1 not shown" in problem
     assert "map one of these names with `event` or `event_column`" in problem
 
 
