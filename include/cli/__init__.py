@@ -14,7 +14,17 @@ from rich.console import Console
 from rich.markup import escape
 
 from include import use_cases
-from include.cli import audit, experiments, features, models, roles, simulate, suspicions, tenants
+from include.cli import (
+    audit,
+    experiments,
+    features,
+    models,
+    quarantine,
+    roles,
+    simulate,
+    suspicions,
+    tenants,
+)
 from include.cli.identity import operator
 from include.cli.shared import (
     Json,
@@ -48,6 +58,7 @@ app.add_typer(experiments.app, name="experiment")
 app.add_typer(suspicions.app, name="suspicion")
 app.add_typer(audit.app, name="audit")
 app.command()(simulate.simulate)
+app.command()(quarantine.quarantine)
 app.add_typer(models.app)
 
 

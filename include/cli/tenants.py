@@ -16,6 +16,7 @@ from rich.markup import escape
 from include import use_cases
 from include.cli.consent import withdraw_consent
 from include.cli.gone_sources import gone_sources
+from include.cli.looks import look, print_looks
 from include.cli.shared import (
     Json,
     TenantId,
@@ -30,7 +31,6 @@ from include.cli.shared import (
 from include.errors import (
     ConfigError,
     IsolationError,
-    SourceError,
     UnavailableError,
 )
 from include.redaction import shown_address, without_secrets
@@ -38,7 +38,6 @@ from include.runtime.tables import print_table
 from include.tenants import yaml_text
 from include.tenants.config import TenantConfig
 from include.tenants.loader import load_tenant, tenants_folder
-from include.wall_clock import local_day
 
 if TYPE_CHECKING:
     from include.pipeline.removal import Inventory
@@ -104,7 +103,7 @@ def check(
     files: Annotated[list[Path] | None, typer.Argument(help="Files; all tenants if none.")] = None,
     sources: Annotated[
         bool,
-        typer.Option("--sources", help="Look into the sources too: how their first rows map."),
+        typer.Option("--sources", help="Look into the sources too: is there what use cases read?"),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -129,23 +128,25 @@ def check(
             problems[name] = asked
         if not refused and (told := gone_sources(tenant)):
             notices[name] = told
-    looks: list[dict[str, Any]] = []
-    for name, tenant in good.items() if sources else ():
-        found_here, failed = _looks(tenant)
-        looks += found_here
-        if failed:
-            problems[name] = list(dict.fromkeys([*problems.get(name, ()), *failed]))
+    looks = [look(tenant) for tenant in good.values()] if sources else []
+    warnings: dict[str, Sequence[str]] = {}
+    for name, looked in zip(good, looks, strict=False):
+        if looked.problems:
+            known = problems.get(name, ())
+            problems[name] = list(dict.fromkeys([*known, *looked.problems]))
+        if looked.warnings:
+            warnings[name] = looked.warnings
     if as_json:
-        found_all: dict[str, Any] = {"problems": problems, "notices": notices}
-        print_json(found_all | ({"sources": looks} if sources else {}))
+        said: dict[str, Any] = {"problems": problems, "warnings": warnings, "notices": notices}
+        shown = [one for looked in looks for one in looked.to_json()]
+        print_json(said | ({"sources": shown} if sources else {}))
     else:
-        if looks:
-            zones = {config.id: config.timezone for config in good.values()}
-            shown = [_shown(look, zones[look["tenant"]]) for look in looks]
-            print_table(console, shown, title="sources")
+        print_looks(looks)
         for line in (*chain(*problems.values()), *chain(*notices.values())):
             print(line)
-        if not problems:
+        for line in chain(*warnings.values()):
+            print(f"warning: {line}")
+        if not problems and not warnings:
             print("all good")
     if problems:
         raise typer.Exit(1)
@@ -199,55 +200,6 @@ def _ownership_problems(tenant: TenantConfig) -> list[str]:
     except (ConfigError, IsolationError, UnavailableError) as error:
         return [f"tenant {tenant.id}: {error}"]
     return []
-
-
-def _looks(tenant: TenantConfig) -> tuple[list[dict[str, Any]], list[str]]:
-    """What the tenant's sources begin with, and which give nothing."""
-    from include import wiring
-    from include.ingestion.trial import look_into
-
-    activate()
-    lake = wiring.lake_files().root
-    found, problems = [], []
-    for source in tenant.sources:
-        where = f"tenant {tenant.id}, source {source.name}"
-        try:
-            trial = look_into(
-                tenant, source, forbidden=lake, connect=wiring.connect_from_environment
-            )
-        except (SourceError, IsolationError) as error:
-            problems.append(f"{where}: {error}")
-            continue
-        found.append({"tenant": tenant.id} | asdict(trial) | {"good": trial.good})
-        if not trial.rows:
-            problems.append(
-                f"{where}: no row since {tenant.history_from} that `where` lets through"
-            )
-        elif not trial.good:
-            most = next(iter(trial.set_aside))
-            problems.append(
-                f"{where}: all of the first {trial.rows:,} rows would be set aside, most because: "
-                f"{most}"
-            )
-    return found, problems
-
-
-def _shown(look: dict[str, Any], timezone: str) -> dict[str, str]:
-    def counted(part: str) -> str:
-        return "\n".join(f"{count:,} {name}" for name, count in look[part].items())
-
-    first, last = (
-        local_day(look[name], timezone) if look[name] else "" for name in ("first", "last")
-    )
-    return {
-        "tenant": look["tenant"],
-        "source": look["source"],
-        "rows looked at": f"{look['rows']:,}",
-        "taken in": counted("kinds"),
-        "from": first,
-        "to": last,
-        "set aside": counted("set_aside"),
-    }
 
 
 @app.command("add")

@@ -6,6 +6,7 @@ A kind's own module only gives rows. What holds for all of them is here, so that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from typing import Any, Protocol, cast
@@ -26,7 +27,7 @@ from include.ingestion.rows import LeftOut, Rows, Unread
 from include.ingestion.wanted import Wanted
 from include.redaction import redacted, shown_address, without_secrets
 from include.tenants.config import Source
-from include.tenants.connectors import Connector
+from include.tenants.connectors import Connector, PostgresConnector
 
 
 class SourceReader(Protocol):
@@ -56,6 +57,20 @@ class SourceReader(Protocol):
             IsolationError: the tenant may not read what is asked for.
             SourceError: what is wrong there, without the place and without a value.
         """
+
+
+class CountingReader(SourceReader, Protocol):
+    """That of a source that itself leaves out what arrived at another time."""
+
+    def count_outside(
+        self,
+        source: Source,
+        connector: Any,
+        wanted: Wanted,
+        interval: Interval,
+        opener: Opener,
+    ) -> int:
+        """How many rows that `where` chooses `read` leaves out; raises what that does."""
 
 
 def read_source(
@@ -93,7 +108,7 @@ def _read(
     own = {name: value for name, value in source.conditions.items() if name not in source.columns}
     of_given = {name: value for name, value in source.conditions.items() if name not in own}
     most, first = opener.limits.rows, 0
-    try:
+    with _worded(connector):
         for part in reader.read(source, connector, wanted, interval, opener):
             if isinstance(part, LeftOut):
                 yield part
@@ -112,6 +127,35 @@ def _read(
             if expressions is not None:
                 rows = expressions.computed(rows, of_given)
             yield rows
+
+
+def leaves_out(source: Source) -> bool:
+    """Whether the source itself leaves out rows that arrived at another time, and counts them."""
+    return isinstance(source.connector, PostgresConnector)
+
+
+def count_outside(source: Source, interval: Interval, grants: Grants, connect: Connect) -> int:
+    """How many rows that `where` chooses `read_source` is not given, as they arrived outside.
+
+    Args:
+        source: one that `leaves_out` rows.
+
+    Raises:
+        IsolationError: the tenant may not read what the source names.
+        SourceError: the source cannot be reached, lacks a column, or exceeds the limits.
+    """
+    connector, wanted = source.connector, columns_read(source)
+    with _worded(connector):
+        reader = cast(CountingReader, reader_of(connector))
+        opener = Opener(grants, connect)
+        return reader.count_outside(source, connector, wanted, interval, opener)
+
+
+@contextmanager
+def _worded(connector: Connector) -> Iterator[None]:
+    """Whatever goes wrong becomes an error of ours that names the place."""
+    try:
+        yield
     except (IsolationError, MemoryError):
         raise
     except UnopenedError as error:

@@ -34,6 +34,11 @@ class Rows:
         faults = None if self.faults is None else self.faults.slice(0, count)
         return Rows(self.table.slice(0, count), self.numbers.slice(0, count), faults)
 
+    def after(self, count: int) -> Rows:
+        """All but so many of them."""
+        faults = None if self.faults is None else self.faults.slice(count)
+        return Rows(self.table.slice(count), self.numbers.slice(count), faults)
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -56,6 +61,11 @@ class Unread:
         """At most so many of them."""
         numbers = self.numbers.slice(0, count) if self.numbers is not None else None
         return Unread(self.records[:count], self.reasons[:count], numbers)
+
+    def after(self, count: int) -> Unread:
+        """All but so many of them."""
+        numbers = self.numbers.slice(count) if self.numbers is not None else None
+        return Unread(self.records[count:], self.reasons[count:], numbers)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,13 @@ def delivered(recorded: Sequence[Slice]) -> dict[str, list[Delivered]]:
     """What ingestion has recorded, by source, for the quality stage."""
     by_source: dict[str, list[Delivered]] = {}
     for slice_ in recorded:
-        one = Delivered(slice_.interval, slice_.rows, slice_.along_with)
+        one = Delivered(
+            *(slice_.interval, slice_.rows, slice_.along_with),
+            read=slice_.read,
+            taken=slice_.taken,
+            set_aside=slice_.quarantined,
+            outside=slice_.outside,
+        )
         by_source.setdefault(slice_.source, []).append(one)
     return by_source
 

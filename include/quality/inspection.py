@@ -151,7 +151,8 @@ def _inspect(
     )
     verdict = _verdict(refused, rows, set_aside, warnings, lost)
     shown = {slice_.source: slice_.shown for slice_ in judged}
-    page = report.render(tenant.name, interval, verdict, results, shown, tenant.timezone)
+    read = {slice_.source: _within(slice_.interval, delivered, slice_.source) for slice_ in judged}
+    page = report.render(tenant.name, interval, verdict, results, shown, tenant.timezone, read)
     lake.put(tenant.ref, path, page)
     refusal = ""
     if refused:
@@ -180,6 +181,15 @@ def _inspect(
         log.error("quality %s", refusal)
         rows = set_aside = 0
     return _Inspected(rows, set_aside, warnings, tuple(lost), refusal)
+
+
+def _within(
+    span: Interval, delivered: Mapping[str, Sequence[Delivered]], source: str
+) -> list[Delivered]:
+    """The slices of a source that a span of time is made of, in order."""
+    own = (one for one in delivered.get(source, ()) if span.start <= one.interval.start)
+    within = (one for one in own if one.interval.end <= span.end)
+    return sorted(within, key=lambda one: (one.interval.start, one.interval.end))
 
 
 def _slice(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from include.handoffs import Interval
 from include.pages import render as render_page
 from include.quality.checks import FailedRow, Result
+from include.quality.volume import Delivered
 
 
 def render(
@@ -16,6 +17,7 @@ def render(
     results: Sequence[Result],
     set_aside: Mapping[str, Sequence[FailedRow]],
     timezone: str,
+    delivered: Mapping[str, Sequence[Delivered]],
 ) -> bytes:
     """The page in UTF-8.
 
@@ -23,6 +25,7 @@ def render(
         verdict: one sentence on what became of the data.
         set_aside: by source, the first rows that were not accepted.
         timezone: the tenant's, which the interval is told in.
+        delivered: by source, the slices that the report is about.
     """
     suites: dict[str, list[Result]] = {}
     for result in results:
@@ -35,5 +38,6 @@ def render(
         suites=suites,
         set_aside=set_aside,
         timezone=timezone,
+        delivered=delivered,
     )
     return page.encode()

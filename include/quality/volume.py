@@ -23,6 +23,10 @@ class Delivered:
     interval: Interval
     rows: int
     along_with: Interval | None = None  #: the interval of the run, where that is another one
+    read: int = 0  #: rows of the source that were read for it
+    taken: int = 0  #: those that were taken in
+    set_aside: int = 0  #: those that ingestion set aside
+    outside: int = 0  #: those that other slices have, or none ever will
 
 
 @dataclass(frozen=True)

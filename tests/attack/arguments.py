@@ -664,6 +664,8 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "features.online.stage.materialize:attributes": lambda a: a.table_version("attributes"),
     "ingestion.mapping.constant_arrival:source": lambda a: a.config.sources[0],
     "ingestion.trial.look_into:source": lambda a: a.config.sources[0],
+    "pipeline.suitability.compare:use_cases": lambda a: [use_cases.get(USE_CASE)],
+    "pipeline.suitability.compare:trials": lambda a: {},
     "ingestion.mapping.map_rows:source": lambda a: a.config.sources[0],
     "training.suspecting.mapping_of:origin": lambda a: "amount",
     "quality.landing.slice_to_check:delivered": lambda a: [],

@@ -105,7 +105,12 @@ use_cases: {churn: {}}
         ),
         ("id,when,customer\n1,2024-01-02,ann\n", "no column 'at'; there are: id, when", None),
         ("id,at,customer\n1,soon,ann\n2,later,bob\n", "all of the first 2 rows", {"good": 0}),
-        ("id,at,customer\n", "no row since 2024-01-01", {"rows": 0}),
+        (
+            "id,at,customer\n1,1999-01-02,ann\n2,2142-01-01,bob\n",
+            "all 2 rows are outside: 1 before history_from, 1 later than now",
+            {"rows": 2, "good": 0, "outside": {"before history_from": 1, "later than now": 1}},
+        ),
+        ("id,at,customer\n", "no row that `where` lets through", {"rows": 0}),
         (None, "no file at 'sources/shop/orders.csv'", None),
     ],
 )
@@ -134,6 +139,7 @@ def test_check_looks_into_the_sources(
         assert problem in line
     else:
         assert told["problems"] == {}
+        assert any("needs 20 different user_id" in line for line in told["warnings"][str(file)])
     assert [one["source"] for one in told["sources"]] == (["orders"] if look else [])
     for one in told["sources"]:
         assert look is not None

@@ -15,6 +15,7 @@ from include.runtime.postgres import Postgres
 from include.storage.migrate import migrate
 from include.stores.postgres.slices import PostgresSlices
 from tests import shops as shared
+from tests.counted_rows import count_every_slice
 from tests.shops import grant
 
 
@@ -23,6 +24,12 @@ class Shops(shared.Shops):
     """Makes tenants whose only source is what a test writes."""
 
     postgres: Postgres = field(kw_only=True)
+
+
+@pytest.fixture(autouse=True)
+def counted_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test ingests, no row is lost from the counts."""
+    count_every_slice(monkeypatch)
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ ROWS: Final = st.lists(
     st.fixed_dictionaries(
         {
             "id": st.one_of(st.none(), st.integers(0, 12)),
-            "at": st.one_of(st.none(), INSTANTS, st.just(datetime(1931, 1, 1, tzinfo=UTC))),
+            "at": st.one_of(st.none(), INSTANTS, st.just(datetime(1701, 1, 1, tzinfo=UTC))),
             "loaded": INSTANTS,
             "customer": st.one_of(st.none(), st.integers(1, 2**53).map(float), st.floats(0.5, 9)),
             "item": TEXTS,

@@ -61,6 +61,8 @@ def here() -> Iterator[Installation]:
         "audit checkpoint",
         "features freshness",
         f"features skew {SHOP.id}",
+        f"quarantine {SHOP.id}",
+        f"quarantine {SHOP.id} --limit 5",
     ],
 )
 def test_what_reads_a_ledger_imports_nothing_heavy(here: Installation, command: str) -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.counted_rows import count_every_slice
 from tests.unit.ingestion.sources import Listener, World, make_world
+
+
+@pytest.fixture(autouse=True)
+def counted_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test ingests, no row is lost from the counts."""
+    count_every_slice(monkeypatch)
 
 
 @pytest.fixture

@@ -9,16 +9,19 @@ from include.handoffs import Interval
 from include.quality.checks import FailedRow
 from include.quality.report import render
 from include.quality.suites import BETWEEN, Check, Outcome
+from include.quality.volume import Delivered
 
 WEEK = Interval(datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 8, tzinfo=UTC))
 CHECK = Check("amount.sane", BETWEEN, {"max_value": 9}, "quarantine", "amount")
 RESULTS = [CHECK.result("events.pos", Outcome(False, 3, 1200), {})]
+DELIVERED = {"pos": [Delivered(WEEK, 990, read=1000, taken=990, set_aside=3, outside=7)]}
 HOSTILE = '"><script src="https://evil.example/x.js"></script>\u202egpj.exe\x00'
 
 
 def _page(value: str) -> str:
     rows = {"pos": [FailedRow(7, "amount.sane", {"user_id": value})]}
-    return render("Shop & Sons", WEEK, "1,197 rows accepted.", RESULTS, rows, "UTC").decode()
+    verdict = "1,197 rows accepted."
+    return render("Shop & Sons", WEEK, verdict, RESULTS, rows, "UTC", DELIVERED).decode()
 
 
 def test_the_page_says_what_was_checked_and_found() -> None:
@@ -26,6 +29,11 @@ def test_the_page_says_what_was_checked_and_found() -> None:
     page = _page("u-1")
     for text in ("Shop &amp; Sons", "amount.sane", "not met", "quarantine", "1,200", "u-1"):
         assert text in page
+
+
+def test_the_page_says_what_became_of_every_row_read() -> None:
+    """What is in, set aside and outside stands there for each slice, and adds up."""
+    assert "1,000 rows read: 990 in, 3 set aside, 7 outside" in _page("u-1")
 
 
 def test_a_hostile_value_is_text() -> None:
