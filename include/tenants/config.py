@@ -56,8 +56,8 @@ MOST_USE_CASES: Final = 50
 class Arrival(StrictModel):
     """When a row became known: a column of the source, or a fixed delay after the event."""
 
-    column: OneColumn | None = None
-    delay: Delay = timedelta(0)
+    column: OneColumn | None = None  #: the column that says so
+    delay: Delay = timedelta(0)  #: or how long after the event, the same for every row
 
     @model_validator(mode="after")
     def _one_of_the_two(self) -> Arrival:
@@ -73,19 +73,21 @@ class EventMapping(StrictModel):
     event_column: OneColumn | None = None  #: or the column that holds the name
     #: columns that identify a row
     event_id: tuple[OneColumn, ...] = Field(min_length=1, max_length=MOST_KEY_COLUMNS)
-    event_timestamp: OneColumn
+    event_timestamp: OneColumn  #: when it happened, in the connector's `timestamp_format`
     timezone: Timezone = "UTC"  #: of timestamps that carry none
+    #: When a row became known, where the connector has no cursor; at once unless it is said.
     arrival: Arrival = Arrival()
-    user_id: OneColumn | None = None
-    account_id: OneColumn | None = None
-    item_id: OneColumn | None = None
+    user_id: OneColumn | None = None  #: who did it; one of user, account and item is needed
+    account_id: OneColumn | None = None  #: the company it was done for
+    item_id: OneColumn | None = None  #: what it was done with
     group_id: OneColumn | None = None  #: basket or session
-    quantity: OneColumn | None = None
-    amount: OneColumn | None = None
+    quantity: OneColumn | None = None  #: how many; below zero it is a return
+    amount: OneColumn | None = None  #: how much money
     #: Least and largest number of a row; where nothing is said, the source's own past decides.
     plausible: dict[Literal["quantity", "amount"], tuple[Measure, Measure]] = Field(
         default_factory=dict
     )
+    #: What else is known of the event: the property's name → column.
     properties: dict[Name, OneColumn] = Field(default_factory=dict, max_length=MOST_NAMES)
 
     @model_validator(mode="after")
@@ -120,13 +122,14 @@ class EventMapping(StrictModel):
 class AttributeMapping(StrictModel):
     """Source columns → canonical `attributes`, one fact per entity and name."""
 
-    entity: Literal["user", "account", "item"]
-    entity_id: OneColumn
+    entity: Literal["user", "account", "item"]  #: what the facts are about
+    entity_id: OneColumn  #: which of them
     #: attribute name → source column
     names: dict[Name, OneColumn] = Field(min_length=1, max_length=MOST_NAMES)
     #: A date for all rows, quoted or not, or a column.
     valid_from: Annotated[Day | OneColumn, BeforeValidator(read_day)]
-    timezone: Timezone = "UTC"
+    timezone: Timezone = "UTC"  #: of instants that carry none
+    #: When a fact became known, where the connector has no cursor; at once unless it is said.
     arrival: Arrival = Arrival()
 
     def roles(self) -> Iterator[Role]:
@@ -154,15 +157,16 @@ _Where = Annotated[
 class Source(StrictModel):
     """Where data comes from and what it means."""
 
-    name: Name
+    name: Name  #: the source's own; rows are kept under it
     #: Names that the source had before: rows that came by them are its own.
     formerly: tuple[Name, ...] = Field(default=(), max_length=MOST_FORMER_NAMES)
-    connector: AnyConnector
+    connector: AnyConnector  #: where the rows are
     #: New columns for the mapping and for `where`: expressions over the source's own columns.
     columns: dict[Column, Expression] = Field(default_factory=dict, max_length=MOST_NAMES)
+    #: Which rows are meant: column → a value or a list of them, or an expression.
     where: _Where = Field(default_factory=dict)
-    events: EventMapping | None = None
-    attributes: AttributeMapping | None = None
+    events: EventMapping | None = None  #: what its rows mean, if they are events
+    attributes: AttributeMapping | None = None  #: what its rows mean, if they are facts
     #: How old the newest event may be at the end of an interval before it is reported.
     freshness: Duration = timedelta(days=3)
     #: What no row of something means on a day that was delivered: that there was none of it, as a

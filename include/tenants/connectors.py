@@ -92,11 +92,11 @@ class Connector(StrictModel, ABC):
 class FileConnector(Connector):
     """Files on disk, in an installed package or behind any fsspec URL."""
 
-    type: Literal["file"]
+    type: Literal["file"]  #: says that it is one
     path: Annotated[
         str, Field(max_length=1000), AfterValidator(check_visible)
     ]  #: a path, a glob, `package:DISTRIBUTION/path` or a URL
-    format: Literal["csv", "jsonl", "parquet"]
+    format: Literal["csv", "jsonl", "parquet"]  #: of every file that the path stands for
     #: Of text; where a file begins with a byte order mark, that decides.
     encoding: Annotated[
         str, Field(max_length=40, pattern="^[A-Za-z0-9_-]+$"), AfterValidator(_check_encoding)
@@ -133,8 +133,9 @@ class PostgresConnector(Connector):
 
     problem: ClassVar[str] = "{place}"
 
-    type: Literal["postgres"]
+    type: Literal["postgres"]  #: says that it is one
     connection: Name  #: Airflow connection id
+    #: A table or view, with its schema where that is not on the path.
     table: str = Field(
         max_length=127, pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$"
     )
