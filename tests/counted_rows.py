@@ -20,7 +20,11 @@ def require_counted(source: Source, recorded: Slice) -> None:
     assert min(counts) >= 0, recorded
     assert recorded.read == recorded.taken + recorded.quarantined + recorded.outside, recorded
     per_row = len(source.attributes.names) if source.attributes else 1
-    assert recorded.rows + recorded.duplicates == recorded.taken * per_row, recorded
+    written = recorded.rows + recorded.duplicates
+    if source.connector.cursor_column:  # rows that have moved out of the slice since stay in it
+        assert written >= recorded.taken * per_row, recorded
+    else:
+        assert written == recorded.taken * per_row, recorded
 
 
 def count_every_slice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ def test_a_zone_moves_naive_instants_before_the_interval_is_cut(shops: Shops, zo
 
 def test_dates_far_out_in_parquet_are_set_aside(shops: Shops) -> None:
     """The reader's filter does not make them vanish unseen, and they are reported once."""
-    days = [datetime(1890, 1, 1), None, datetime(2250, 1, 1), datetime(2024, 1, 9)]  # noqa: DTZ001
+    days = [datetime(1790, 1, 1), None, datetime(2250, 1, 1), datetime(2024, 1, 9)]  # noqa: DTZ001
     shop = shops.file(parquet(shops.folder, at=pa.array(days, pa.timestamp("us"))), "parquet")
     shop.ingest(1)
     shop.ingest(2)
