@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from include.wall_clock import local
+from include.wall_clock import PLATFORM, local
 
 #: Of a field that says how much one call had to do: a rerun does less, and its handoff is the same.
 _NOT_KEPT: Final = {"kept": False}
@@ -67,7 +67,7 @@ class Hole:
     end: datetime
 
     def __str__(self) -> str:
-        return f"{self.source} {self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M}"
+        return f"{self.source} {local(self.start, PLATFORM)} to {local(self.end, PLATFORM)}"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ from include.tenants.fields import Scalar as Scalar  # what a condition compares
 from include.tenants.namespace import GLOBAL, TenantRef, global_owner
 from include.tenants.personal import PersonalColumns, PersonalNames, Role
 from include.tenants.wording import spelled
+from include.wall_clock import local_day
 
 #: Columns of an event's id, of one source's properties or attributes, and of its conditions.
 MOST_KEY_COLUMNS: Final = 16
@@ -377,10 +378,10 @@ class TenantConfig(StrictModel):
     @model_validator(mode="after")
     def _consistent(self) -> TenantConfig:
         if change := first_astray(self.schedule, self.timezone):
-            size = spelled(abs(change.by))
+            size, day = spelled(abs(change.by)), local_day(change.at, self.timezone)
             raise ValueError(
                 f"`schedule` goes wrong where clocks are changed, as those of {self.timezone} by "
-                f"{size} on {change.at:%Y-%m-%d}: name the hours of a day, not all of them, and "
+                f"{size} on {day}: name the hours of a day, not all of them, and "
                 f"leave {size} between ticks; or set `timezone: UTC`"
             )
         if self.until is not None and self.until < self.history_from:

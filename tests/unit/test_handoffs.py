@@ -38,17 +38,17 @@ TABLE = TableVersion("acme", "events", 7, 100, "0123456789abcdef")
 
 def ingested(*holes: Hole) -> Ingested:
     """A week with what was loaded before it."""
-    return Ingested("acme", Interval(AT, AT + WEEK), TABLE, TABLE, 1_200, 0, 3, 2, holes)
+    return Ingested("acme", Interval(AT, AT + WEEK), TABLE, TABLE, 1_200, 0, 3, 2, 1_210, 7, holes)
 
 
 def test_intervals_of_a_hole_are_told_as_one_stretch() -> None:
     """By source, and apart where something was loaded between them."""
     weeks = [Hole("pos", AT - n * WEEK, AT - (n - 1) * WEEK) for n in (5, 4, 2)]
-    told = "1,200 rows, 2 late, 0 duplicates, 3 quarantined"
+    told = "1,210 rows read: 1,200 new, 2 late, 0 duplicates, 3 quarantined, 7 outside the interval"
     assert str(ingested()) == told
     assert str(ingested(*weeks, Hole("web", AT - WEEK, AT))) == (
-        f"{told}; loaded first, as no run had: pos 2024-01-29 00:00 to 2024-02-12 00:00, "
-        "pos 2024-02-19 00:00 to 2024-02-26 00:00, web 2024-02-26 00:00 to 2024-03-04 00:00"
+        f"{told}; loaded first, as no run had: pos 2024-01-29 00:00 UTC to 2024-02-12 00:00 UTC, "
+        "pos 2024-02-19 00:00 UTC to 2024-02-26 00:00 UTC, web 2024-02-26 00:00 UTC to 2024-03-04 00:00 UTC"
     )
 
 

@@ -151,7 +151,7 @@ def skewed(at: datetime, zone: str) -> str:
 
 def a_quality_report(at: datetime, zone: str) -> str:
     """The page about an interval that begins at an instant."""
-    page = report.render("Acme", Interval(at, at + DAY), "fine", [], {}, zone)
+    page = report.render("Acme", Interval(at, at + DAY), "fine", [], {}, zone, {})
     return page.decode()
 
 

@@ -232,8 +232,9 @@ def test_long_texts_among_many_short_ones_are_decoded_few_at_a_time(world: World
     with path.open("rb") as file:
         presence = Presence(Wanted(("id", "at", "user")))
         for one in read_parquet(file, "dense", source, presence, year, limits):
-            assert one.nbytes < 2 * limits.batch_bytes
-            rows += len(one)
+            if isinstance(one, pa.Table):
+                assert one.nbytes < 2 * limits.batch_bytes
+                rows += len(one)
     assert rows == len(users)
 
 
