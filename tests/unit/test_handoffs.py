@@ -48,7 +48,8 @@ def test_intervals_of_a_hole_are_told_as_one_stretch() -> None:
     assert str(ingested()) == told
     assert str(ingested(*weeks, Hole("web", AT - WEEK, AT))) == (
         f"{told}; loaded first, as no run had: pos 2024-01-29 00:00 UTC to 2024-02-12 00:00 UTC, "
-        "pos 2024-02-19 00:00 UTC to 2024-02-26 00:00 UTC, web 2024-02-26 00:00 UTC to 2024-03-04 00:00 UTC"
+        "pos 2024-02-19 00:00 UTC to 2024-02-26 00:00 UTC, "
+        "web 2024-02-26 00:00 UTC to 2024-03-04 00:00 UTC"
     )
 
 

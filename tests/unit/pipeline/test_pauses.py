@@ -162,7 +162,7 @@ def test_a_pause_ends_as_if_there_had_been_none(new: Callable[..., Life]) -> Non
         ("pos", week(number).start, week(number).end) for number in (4, 5, 6)
     ]
     assert str(ingested).endswith(
-        "; loaded first, as no run had: pos 2024-01-29 00:00 to 2024-02-19 00:00"
+        "; loaded first, as no run had: pos 2024-01-29 00:00 UTC to 2024-02-19 00:00 UTC"
     )
 
 
