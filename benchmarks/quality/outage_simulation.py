@@ -215,7 +215,7 @@ class Customers:
 
     def _withheld(self, at: int, lost: Sequence[LostDays]) -> dict[str, str]:
         instants = [*(_at(day) for day in self._snapshots), _at(at)]
-        return withheld(features_that_reach(CHURN, TENANT, instants, lost), "it")
+        return withheld(features_that_reach(CHURN, TENANT, instants, lost), "it", TENANT.timezone)
 
     @property
     def _snapshots(self) -> list[int]:

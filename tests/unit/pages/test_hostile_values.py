@@ -118,7 +118,7 @@ def quality(text: str) -> str:
     result = check.result(text, Outcome(False, 1, 2), {text: text, "value": 0.5})
     rows = {text: [FailedRow(1, text, {text: text})]}
     return report.render(
-        text, Interval(AT, AT + timedelta(days=1)), text, [result], rows, "UTC"
+        text, Interval(AT, AT + timedelta(days=1)), text, [result], rows, "UTC", {}
     ).decode()
 
 
