@@ -28,7 +28,7 @@ MOST_COLUMNS: Final = 64
 SEVERAL: Final = "several_columns"
 _PAGE: Final = "docs/expressions.md"
 _PIECE: Final = re.compile(
-    r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")+")|(?P<comment>--|/\*)
+    r"""(?P<string>'(?:[^']|'')*')|(?P<quoted>"(?:[^"]|"")+")|(?P<comment>--|/\*)
         |(?P<number>(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<glued>[^\W\d]\w*')
         |(?P<word>[^\W\d]\w*)|(?P<mark>::|->>|[-+*/%^|<>=!~:.,()\[\]])|(?P<odd>\S)""",
     re.VERBOSE,
@@ -213,11 +213,11 @@ def _is_syntax(first: _Piece, before: _Piece, this: _Piece, after: _Piece) -> bo
         return after[1] == "("
     if word in _QUERY:
         raise ValueError(f"{piece}: {_ALONE}")
-    if word in _RESERVED or before[1] == "::" or before[2] == "as" or after[0] == "text":
+    if word in _RESERVED or before[1] == "::" or before[2] == "as" or after[0] == "string":
         return True
     if first[2] == "extract" and before[1] == "(":
         return True
-    return first[2] == "interval" and before[0] in ("number", "text")
+    return first[2] == "interval" and before[0] in ("number", "string")
 
 
 def _read_expression(value: Any) -> Any:

@@ -63,7 +63,7 @@ def tenants(
 @pytest.fixture
 def audited(tenantry: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Runs `tenantry audit`; its exit code and what it printed."""
-    monkeypatch.setattr("include.cli.audit.activate", lambda: None)
+    monkeypatch.setattr("include.runtime.control.activate", lambda: None)
     return lambda *words: tenantry("audit", *words)
 
 

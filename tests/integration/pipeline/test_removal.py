@@ -80,7 +80,7 @@ def fresh(here: Installation) -> Installation:
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr("sys.argv", ["tenantry", "tenants", *arguments])
-    monkeypatch.setattr("include.cli.tenants.activate", lambda: None)
+    monkeypatch.setattr("include.runtime.control.activate", lambda: None)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return int(ended.value.code or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from inspect import Parameter, signature
 from pkgutil import resolve_name
 from types import SimpleNamespace
@@ -102,7 +103,9 @@ def test_a_stage_without_what_it_needs_says_which_to_run(monkeypatch: pytest.Mon
     monkeypatch.setattr(steps, "_record", lambda _, stage, made: kept.append((stage.name, made)))
     monkeypatch.setattr(steps, "scoring", lambda run, features: features)
     monkeypatch.setattr(steps, "features", lambda run, quality=None: quality)
-    run: Any = SimpleNamespace(tenant=SimpleNamespace(id="alder"), use_case_name="", as_of=None)
+    tenant = SimpleNamespace(id="alder", timezone="UTC")
+    as_of = datetime(2024, 1, 8, tzinfo=UTC)
+    run: Any = SimpleNamespace(tenant=tenant, use_case_name="", as_of=as_of)
     with pytest.raises(ConfigError, match="'features' left nothing for 'scoring'; run it first"):
         steps.execute(stage_named("scoring"), run, {"quality": "accepted"})
     assert steps.execute(stage_named("features"), run, {}) is None
