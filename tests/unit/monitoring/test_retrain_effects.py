@@ -91,7 +91,7 @@ def test_both_versions_on_the_same_labels_tell_whether_it_helped(
         assert found is not None
         (entry,) = tenant.stores.retrains.history(ref, "churn")
         assert entry.effect == found
-        said = str(found)
+        said = found.told("UTC")
         if number == 3:  # what happened in that week happened to all
             assert found.name == ""
             assert said.startswith("not known by one window: auc ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +38,9 @@ def test_a_stage_sweeps_its_tenants_folder_first(
     monkeypatch.setattr(steps, "_record", lambda *_: None)
     look = lambda _: seen.append([folder.exists() for folder in left])  # noqa: E731
     monkeypatch.setattr(steps, "ingestion", look)
-    run: Any = SimpleNamespace(tenant=SimpleNamespace(id="alder"), use_case_name="", as_of=None)
+    tenant = SimpleNamespace(id="alder", timezone="UTC")
+    as_of = datetime(2024, 1, 8, tzinfo=UTC)
+    run: Any = SimpleNamespace(tenant=tenant, use_case_name="", as_of=as_of)
     steps.execute(stage_named("ingestion"), run, {})
     assert seen == [[False, True]]
 
