@@ -83,7 +83,7 @@ def _astray(cron: str, zone: ZoneInfo, change: ClockChange) -> bool:
     there = first + change.by
     back: datetime = ticks.get_prev(datetime, start_time=there)
     led_there = ticks.get_next(datetime, start_time=there - _SECOND) == there
-    return not led_there or back - change.by < last or (back - change.by > last and first > shown)
+    return not led_there or back - change.by != last
 
 
 def _when(start: datetime, end: datetime, zone: ZoneInfo) -> datetime:
