@@ -42,7 +42,7 @@ from include.monitoring.profiles import WindowProfile
 from include.monitoring.windows import PREDICTION
 from include.pipeline.lookback import equalized, reaches_of
 from include.pipeline.translate import without_distribution
-from include.storage.canonical import ATTRIBUTES, EVENTS
+from include.storage.canonical import ATTRIBUTES, EVENTS, REPLACED, TIMESTAMP
 from include.stores.memory import in_memory
 from include.tenants.namespace import TenantRef
 from include.use_cases.declaration import UseCase
@@ -253,13 +253,15 @@ class Watch:
         stamps = self.shop.events["event_timestamp"].to_numpy()
         end = int(np.searchsorted(stamps, np.datetime64(at.replace(tzinfo=None), "us")))
         wanted = list(dict.fromkeys([*EVENTS.names, *event_columns(self.use_case)]))
+        events = self.shop.events.slice(0, end)
+        never_corrected = pa.nulls(end, TIMESTAMP)
         table = TableVersion(_OWNER.id, "events", 1, end, "")
         return Inputs(
             _OWNER,
             "UTC",
             at,
             (table, table),
-            self.shop.events.slice(0, end).select(wanted),
+            events.append_column(REPLACED, never_corrected).select(wanted),
             ATTRIBUTES.empty_table(),
         )
 

@@ -41,6 +41,8 @@ LEFT_OUT: Final = {
 #: Functions that are not called, and why.
 NOT_CALLED: Final = {
     "storage.rows.drop_silo": "drops the principal's own database, which nothing puts back",
+    "pipeline.in_process.run_global": "the operator's: reaches consents of all owners by design, "
+    "and trains each by functions that are attacked one by one",
 }
 _TENANT: Final = ("TenantRef", "TenantConfig")
 

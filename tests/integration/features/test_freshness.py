@@ -11,6 +11,7 @@ import pytest
 from include import cli
 from include.features.services import CHURN_FEATURES
 from include.runtime.postgres import Postgres
+from include.storage import ownership
 from include.storage.migrate import migrate
 from include.stores.postgres.online import PostgresOnlineStore
 from include.tenants import loader
@@ -29,14 +30,16 @@ def tenants(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TENANTRY_DATABASE_URL", postgres.dsn("tenantry", "tenantry_app"))
     monkeypatch.setenv("TENANTRY_TENANTS", str(tmp_path / "tenants"))
     monkeypatch.setenv("TENANTRY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TENANTRY_LAKE", str(tmp_path / "lake"))
     migrate()
     for name in ("fresh-one", "fresh-two"):
         shop = Shop(name, customers=1, first=date(2024, 1, 1), last=date(2024, 1, 2))
         write(shop, tmp_path, tmp_path / "tenants")
-    ref = loader.load_tenant(
+    tenant = loader.load_tenant(
         tmp_path / "tenants" / "fresh-one.yaml", frozenset({"churn", "recommendation"})
-    ).ref
-    PostgresOnlineStore().materialize(ref, CHURN_FEATURES.views, "UTC", UNTIL)
+    )
+    ownership.claim(tenant, actor="a-run")
+    PostgresOnlineStore().materialize(tenant.ref, CHURN_FEATURES.views, "UTC", UNTIL)
     return tmp_path / "tenants"
 
 
