@@ -27,7 +27,7 @@ from include.ingestion.rows import LeftOut, Rows, Unread
 from include.ingestion.wanted import Wanted
 from include.redaction import redacted, shown_address, without_secrets
 from include.tenants.config import Source
-from include.tenants.connectors import Connector, PostgresConnector
+from include.tenants.connectors import Connector
 
 
 class SourceReader(Protocol):
@@ -131,7 +131,7 @@ def _read(
 
 def leaves_out(source: Source) -> bool:
     """Whether the source itself leaves out rows that arrived at another time, and counts them."""
-    return isinstance(source.connector, PostgresConnector)
+    return hasattr(reader_of(source.connector), "count_outside")
 
 
 def count_outside(source: Source, interval: Interval, grants: Grants, connect: Connect) -> int:
