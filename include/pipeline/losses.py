@@ -12,6 +12,7 @@ from include.pipeline.runs import Run
 from include.quality import volume
 from include.quality.incidents import data_losses
 from include.tenants.config import TenantConfig
+from include.tenants.intervals import last_interval
 from include.use_cases.declaration import UseCase
 from include.use_cases.drift_policy import DriftPolicy
 from include.use_cases.losses import (
@@ -50,13 +51,14 @@ def measurable(run: Run, waiting: Sequence[datetime], lost: Sequence[LostDays]) 
     lost rows was made from less than there was. The other instants wait: their days may be sent
     again.
     """
-    use_case = run.the_use_case()
-    length = run.interval.end - run.interval.start
-    labels = of_labels(use_case, run.tenant, lost)
-    since = use_case.active_window if use_case.request else length
+    use_case, tenant = run.the_use_case(), run.tenant
+    labels = of_labels(use_case, tenant, lost)
 
     def is_measurable(at: datetime) -> bool:
-        made_in_loss = any(days.overlaps(at - since, at) for days in lost)
+        # Of the interval that ended there: a month's length is another one every month.
+        start = last_interval(tenant, at).start
+        since = at - use_case.active_window if use_case.request else start
+        made_in_loss = any(days.overlaps(since, at) for days in lost)
         return not made_in_loss and not label_reaches(use_case, at, labels)
 
     return [at for at in waiting if is_measurable(at)]

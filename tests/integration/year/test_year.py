@@ -19,10 +19,12 @@ from tenants import LIVES, Life
 from include import use_cases
 from include.monitoring import reports
 from include.monitoring.live import awaiting_labels
+from include.pipeline.losses import lost_days
 from include.storage.lake import Lake
 from include.storage.migrate import migrate
 from include.storage.postgres import tenant_transaction
 from include.stores.postgres import in_postgres
+from include.tenants.intervals import last_interval
 from include.tenants.loader import load_fleet
 
 pytestmark = pytest.mark.integration
@@ -72,7 +74,8 @@ def test_every_stage_of_a_models_life_is_met(year: Year) -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_labels_mature(year: Year, template: str) -> None:
-    """Each prediction whose time has come was looked at, and something could be measured."""
+    """Each prediction whose time has come was looked at, unless it was made in days that are lost,
+    and something could be measured."""
     for life in living(year, template):
         case, tenant = use_cases.get(template), year.tenant(life)
         last = year.ran[life.id][-1]
@@ -80,7 +83,11 @@ def test_labels_mature(year: Year, template: str) -> None:
         ports = (stores.predictions, stores.live_metrics)
         until = last - case.label.horizon
         waiting = awaiting_labels(*ports, tenant.ref, template, until, case.metric)
-        assert waiting == [], life.id
+        lost = lost_days(stores.incidents, tenant, last)
+        made = {at: last_interval(tenant, at).start for at in waiting}
+        assert [
+            at for at in waiting if not any(days.overlaps(made[at], at) for days in lost)
+        ] == [], life.id
         measured = year.records()[life.id, template].rows["live_metrics"]
         if life.weeks > 20:
             assert [row for row in measured if row["value"] is not None], life.id
