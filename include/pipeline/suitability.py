@@ -74,23 +74,25 @@ def compare(
 
 
 def _compare_ids(tenant: TenantConfig, trial: Trial, findings: Misfits) -> None:
-    """Events that would be dropped, as another one has their id."""
+    """Events that another one has the id of: repeats, versions of it, or rows to be set aside."""
     (source,) = (one for one in tenant.sources if one.name == trial.source)
     repeats, mapping = trial.repeats, source.events
     if mapping is None or not repeats.rows:
         return
+    applied = source.corrections == "apply"
+    become = "are versions of its event" if applied else "would be set aside"
     what = []
     if repeats.equal:
         what.append(f"{repeats.equal:,} say the same as an earlier row")
     if repeats.different:
-        what.append(f"{repeats.different:,} say something else, and would be lost")
+        what.append(f"{repeats.different:,} say something else, and {become}")
     remedy = (
         "name the columns of `event_id` that tell rows apart, such as the number of a line"
-        if repeats.different
-        else "they are dropped; nothing is to be done where the source sends rows again"
+        if repeats.different and not applied
+        else "nothing is to be done where the source sends rows again, or corrects them"
     )
     findings.add(
-        repeats.different > _MOST * trial.good,
+        not applied and repeats.different > _MOST * trial.good,
         f"tenant {tenant.id}, source {trial.source}: the event id ({', '.join(mapping.event_id)}) "
         f"repeats in {repeats.rows:,} of {trial.good:,} rows: {'; '.join(what)}; {remedy}",
     )

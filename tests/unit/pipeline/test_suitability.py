@@ -54,6 +54,7 @@ def compared(
     name: str = "churn",
     *,
     readable: bool = True,
+    corrections: str = "refuse",
     **mapping: Any,
 ) -> Misfits:
     """A tenant with one use case and one source of these rows; attributes are left out of it."""
@@ -63,7 +64,7 @@ def compared(
     source = {"name": "pos", "connector": {"type": "file", "path": str(file), "format": "csv"}}
     content = {"id": "shop", "name": "Shop", "region": "eu", "schedule": "0 0 * * 1"}
     content |= {"history_from": "2024-01-01", "use_cases": {name: {}}}
-    source |= {"events": {**EVENTS, **mapping}}
+    source |= {"events": {**EVENTS, **mapping}, "corrections": corrections}
     tenant = TenantConfig.model_validate(content | {"sources": [source]})
     seen = {}
     if readable:
@@ -161,15 +162,27 @@ def test_an_entity_that_few_rows_have_is_a_warning(tmp_path: Path) -> None:
 
 
 def test_ids_that_repeat_are_told_by_what_is_lost(tmp_path: Path) -> None:
-    """Equal rows are dropped; different ones are lost, and most of them being that is a problem."""
+    """Equal rows are dropped; different ones are set aside, and most of them being that is a
+    problem."""
     rows = rows_of()
     (warning,) = compared(tmp_path, [*rows, *rows[:10]]).warnings
     assert "(id) repeats in 10 of 410 rows: 10 say the same as an earlier row" in warning
     changed = [row | {"quantity": "2"} for row in rows[:10]]
     (warning,) = compared(tmp_path, [*rows, *changed]).warnings
-    assert "10 say something else, and would be lost" in warning
+    assert "10 say something else, and would be set aside" in warning
     (problem,) = compared(tmp_path, rows, event_id=["name"]).problems
     assert "(name) repeats in 399 of 400 rows" in problem
+
+
+def test_corrections_that_are_applied_are_no_problem(tmp_path: Path) -> None:
+    """However many rows say something else than another one of their id."""
+    arrival = {"column": "at"}
+    findings = compared(
+        tmp_path, rows_of(), event_id=["name"], arrival=arrival, corrections="apply"
+    )
+    assert not findings.problems
+    (warning,) = (line for line in findings.warnings if "(name) repeats" in line)
+    assert "399 say something else, and are versions of its event" in warning
 
 
 def test_minimums_that_cannot_be_met_are_warnings(tmp_path: Path) -> None:
