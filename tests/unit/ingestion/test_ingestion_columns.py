@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
@@ -48,6 +49,16 @@ def test_a_float_has_one_spelling(values: list[float]) -> None:
     together = texts(pa.array(values, pa.float64())).to_pylist()
     assert together == [texts(pa.array([v], pa.float64()))[0].as_py() for v in values]
     assert [float(text) for text in together] == values
+
+
+@given(st.lists(st.decimals(-(10**10), 10**10, places=8).map(lambda v: v + 0), min_size=1))
+def test_a_decimal_is_what_a_file_of_text_says(values: list[Decimal]) -> None:
+    """The nearest float, and for an id the digits without an exponent."""
+    column = pa.array(values, pa.decimal128(20, 8))
+    assert numbers(column).to_pylist() == [float(value) for value in values]
+    assert texts(column).to_pylist() == [
+        digits.rstrip("0").rstrip(".") for digits in map("{:f}".format, values)
+    ]
 
 
 def test_whole_floats_are_spelled_as_integers() -> None:
