@@ -14,6 +14,7 @@ import pyarrow as pa
 from include.features.declarations import ALL_HISTORY
 from include.features.reach import Reach
 from include.handoffs import Monitored, Scored, TableVersion
+from include.monitoring.drift_page import page_of
 from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.live import measure_live
 from include.monitoring.live_metrics import LiveMetric
@@ -29,7 +30,7 @@ from include.use_cases.drift_policy import DriftPolicy
 from tests.unused import unused
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-POLICY = DriftPolicy(cooldown=timedelta(days=14), report_every=None)  # a page takes seconds
+POLICY = DriftPolicy(cooldown=timedelta(days=14))
 REACHES = {
     "spend__sum_amount_30d": Reach(timedelta(days=30), ("Order Completed",)),
     "frequency__count_all": Reach(ALL_HISTORY, ("Order Completed",), degree=1),
@@ -159,10 +160,13 @@ class Watched:
     def figures(self) -> dict[str, Any]:
         """The numbers that the newest verdict rests on."""
         (verdict,) = self.verdicts()[-1:]
-        path = Path(verdict.report_path).with_suffix(".json")
-        text = self.lake.file_path(self.config.ref, str(path)).read_text()
+        text = self.lake.file_path(self.config.ref, verdict.report_path).read_text()
         found: dict[str, Any] = json.loads(text)
         return found
+
+    def page(self, verdict: DriftVerdict) -> Path:
+        """Where the page of a verdict is, or would be."""
+        return self.lake.file_path(self.config.ref, page_of(verdict.report_path))
 
 
 def config(**changes: Any) -> TenantConfig:

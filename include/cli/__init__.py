@@ -20,6 +20,7 @@ from include.cli import (
     features,
     models,
     quarantine,
+    report,
     roles,
     simulate,
     suspicions,
@@ -59,6 +60,7 @@ app.add_typer(suspicions.app, name="suspicion")
 app.add_typer(audit.app, name="audit")
 app.command()(simulate.simulate)
 app.command()(quarantine.quarantine)
+app.command()(report.report)
 app.add_typer(models.app)
 
 

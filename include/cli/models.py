@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,7 @@ from include.cli.shared import (
     activate,
     console,
     owner_of,
+    parse_day,
     print_json,
     readable,
     stores,
@@ -67,7 +67,7 @@ def history(
     from include.pipeline.serving_history import scored_on, serving_history
 
     owner, timezone, cases = owner_of(tenant, use_case)
-    day = None if on is None else _day(on)
+    day = None if on is None else parse_day(on)
     activate()
     records, rows_of = wiring.model_records(), stores()
     periods: list[dict[str, Any]] = []
@@ -120,13 +120,6 @@ def _champion(owner: TenantRef, use_case: str, promotions: Promotions) -> str:
             f"nothing serves {owner.id}/{use_case} yet; train it, or name a --version"
         )
     return champion.version
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"--on {text!r} is not a day such as 2017-03-14") from None
 
 
 def _served(row: dict[str, Any], timezone: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -94,6 +94,14 @@ def parse_instant(text: str, timezone: str, option: str = "--as-of") -> datetime
         years = f"{first.year} to {end.year - 1}"
         raise ConfigError(f"{option} {text!r} is not within the years from {years}")
     return parsed
+
+
+def parse_day(text: str, option: str = "--on") -> date:
+    """A calendar day."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text!r} is not a day such as 2017-03-14") from None
 
 
 def timezone_of(owner_id: str) -> str:

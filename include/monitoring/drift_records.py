@@ -66,9 +66,6 @@ class DriftRecords(Protocol):
     def verdicts(self, tenant: TenantRef, use_case: str) -> list[DriftVerdict]:
         """Every verdict about a use case, oldest first."""
 
-    def last_page(self, tenant: TenantRef, use_case: str, as_of: datetime) -> datetime | None:
-        """When Evidently's page was drawn last before `as_of`; of the first verdict if never."""
-
     def report_window(
         self,
         tenant: TenantRef,

@@ -1,4 +1,4 @@
-"""Evidently's view of the same comparison: a count on every run, a page to look at when needed.
+"""Evidently's view of the same comparison, to be looked at.
 
 Evidently's own default tests disagree with each other between window sizes, and its chi-square
 raises false alarms, so it is handed the PSI and the limit that `statistics` worked out: the page
@@ -16,7 +16,6 @@ import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -25,7 +24,6 @@ os.environ.setdefault("DO_NOT_TRACK", "true")  # read by Evidently's event logge
 import pandas as pd
 from evidently import ColumnType, DataDefinition, Dataset, Report
 from evidently.legacy.calculations.stattests import StatTest, register_stattest
-from evidently.metrics import DriftedColumnsCount
 from evidently.presets import DataDriftPreset
 
 from include.monitoring.statistics import ColumnDrift
@@ -42,30 +40,6 @@ _MARKUP: Final = str.maketrans({"<": "‹", ">": "›"})
 _judged: ContextVar[dict[str, ColumnDrift]] = ContextVar("judged")
 #: Column → what `_Columns` writes of it, while Evidently draws.
 _told: ContextVar[dict[str, str]] = ContextVar("told")
-
-
-@dataclass(frozen=True)
-class Count:
-    """Evidently's `DriftedColumnsCount`."""
-
-    drifted: int
-    share: float
-    columns: int  #: that it was able to look at
-    method: str = _METHOD
-
-
-def count_drifted(
-    compared: Sequence[ColumnDrift],
-    reference: Mapping[str, WindowSample],
-    current: Mapping[str, WindowSample],
-) -> Count | None:
-    """The count over the columns that both windows fill; None when there is none."""
-    shown = _shown(compared, reference, current)
-    if not shown:
-        return None
-    metric = DriftedColumnsCount(columns=[c.column for c in shown], **_methods(shown))
-    value = _run(metric, shown, reference, current, None).dict()["metrics"][0]["value"]
-    return Count(int(value["count"]), float(value["share"]), len(shown))
 
 
 def render(

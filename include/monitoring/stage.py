@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from include.errors import ConfigError
 from include.handoffs import Monitored, Scored
-from include.monitoring import effects, reports
+from include.monitoring import effects
 from include.monitoring.decisions import (
     DriftEvidence,
     RetrainDecision,
@@ -21,15 +21,18 @@ from include.monitoring.decisions import (
     decide_retrain,
     judge_drift,
 )
+from include.monitoring.drift_page import draw, page_of
 from include.monitoring.drift_records import DriftRecords, DriftVerdict
 from include.monitoring.gate import Gate, Past, WindowComparison, compare_windows
+from include.monitoring.judgement import Judgement, path_of, text_of
+from include.monitoring.judgement import figures as figures_of
 from include.monitoring.live_metrics import LiveMetrics
 from include.monitoring.matured import Champion, Matured, matured
 from include.monitoring.maturity import Maturity
 from include.monitoring.profiles import profile_window
 from include.monitoring.retrains import Retrains, standing
 from include.monitoring.season import StoredWindow
-from include.monitoring.windows import PREDICTION, align, bounded
+from include.monitoring.windows import PREDICTION, bounded, with_prediction
 from include.registry.predictions import Prediction, Predictions
 from include.registry.promotions import Promotions
 from include.storage.lake import Lake
@@ -63,7 +66,9 @@ def monitor(
     """Judge the window scored at `scored.as_of` against the champion's reference.
 
     Writes the window's profile, the verdict, the decision about a retrain, a JSON file with all
-    numbers and, on drift, weekly and on demand, Evidently's page. A rerun writes the same again.
+    numbers and, on drift, of a version's first window and where it is asked for, Evidently's page:
+    of every other window it can be drawn later from what the numbers name. A rerun writes the same
+    again.
 
     Args:
         champion: the model that made the predictions; None where none serves.
@@ -99,31 +104,26 @@ def monitor(
         )
     evidence = _evidence(champion, data_loss, comparison, known, tenant.timezone)
     verdict = judge_drift(evidence, policy)
-    details = reports.numbers(
-        verdict, comparison, known.performance, known.calibration, known.unjudged
-    )
+    judgement = None
+    if champion is not None and comparison is not None:
+        judgement = Judgement(
+            champion.version,
+            since,
+            scored.as_of,
+            scored.features,
+            verdict,
+            comparison,
+            policy,
+            known.unjudged,
+        )
+    figures = figures_of(verdict, judgement, known)
     path = ""
-    if champion is not None and window is not None and comparison is not None:
-        drawn_at = drift.last_page(tenant.ref, scored.use_case, scored.as_of)
-        due = reports.is_due(verdict, drawn_at, scored.as_of, policy.report_every)
-        page = ""
-        if report or due:
-            before, after = (
-                bounded(side, policy.sample_rows, policy.seed) for side in (champion.read(), window)
-            )
-            page, details["evidently"] = reports.draw(
-                tenant,
-                scored,
-                verdict,
-                comparison,
-                align(before, after, keys),
-                policy,
-                lake,
-                since=since,
-                unjudged=known.unjudged,
-            )
-        path = page or reports.path_of(scored)
-        reports.write(tenant.ref, scored, verdict, details, lake)
+    if champion is not None and window is not None and judgement is not None:
+        path = lake.put(tenant.ref, path_of(scored), text_of(figures)).path
+        promoted = champion.as_of == scored.as_of
+        if report or promoted or verdict.name == "drift":
+            page = draw(tenant, scored.use_case, judgement, champion.read(), window, keys)
+            lake.put(tenant.ref, page_of(path), page.encode())
     stored = DriftVerdict(
         scored.use_case,
         scored.as_of,
@@ -133,7 +133,7 @@ def monitor(
         verdict.reasons,
         path,
     )
-    drift.store_verdict(tenant.ref, stored, details)
+    drift.store_verdict(tenant.ref, stored, figures)
     if champion is not None and champion.metric and not data_loss:
         effects.settle_from_history(
             tenant.ref,
@@ -173,9 +173,7 @@ def _window(
         raise ConfigError(
             f"{len(scores)} predictions for {features.num_rows} rows of {scored.features.path}"
         )
-    if scores is None:
-        return features
-    return features.append_column(PREDICTION, pa.array(scores, pa.float64()))
+    return features if scores is None else with_prediction(features, scores)
 
 
 def _stored_scores(

@@ -59,6 +59,11 @@ class Read:
     entities: int
 
 
+def with_prediction(features: pa.Table, scores: npt.NDArray[np.float64]) -> pa.Table:
+    """A window's rows with the champion's prediction of each."""
+    return features.append_column(PREDICTION, pa.array(scores, pa.float64()))
+
+
 def bounded(table: pa.Table, rows: int, seed: int) -> pa.Table:
     """At most `rows` rows, a seeded sample in the table's order."""
     if table.num_rows <= rows:

@@ -136,7 +136,9 @@ def _recorded(
     }
     for row in (*recorded["drift_verdicts"], *recorded["quality"]):
         if row["report_path"]:
-            row["report_path"] = str(lake.file_path(tenant.ref, row["report_path"]))
+            kept = lake.file_path(tenant.ref, row["report_path"])
+            page = kept.with_suffix(".html")
+            row["report_path"] = str(page if page.is_file() else kept)
     return recorded
 
 

@@ -31,8 +31,6 @@ class DriftPolicy:
     #: Column → why it is not judged in this window: it reaches into lost days.
     withheld: Mapping[str, str] = field(default_factory=dict, hash=False)
     sample_rows: int = 5_000  #: rows of each window that are looked at
-    #: Evidently's page is drawn this long after the last one although nothing drifted; None: never.
-    report_every: timedelta | None = timedelta(days=7)
     seed: int = 20_170_101
 
     def __post_init__(self) -> None:
@@ -48,8 +46,6 @@ class DriftPolicy:
                 f"DriftPolicy needs 2 <= minimum_rows <= sample_rows, got {self.minimum_rows} "
                 f"and {self.sample_rows}"
             )
-        if self.report_every is not None and self.report_every <= timedelta(0):
-            raise ConfigError("DriftPolicy.report_every must be above 0, or None for never")
         if min(self.performance_drop, self.rate_shift) < 0 or self.cooldown < timedelta(0):
             raise ConfigError(
                 "DriftPolicy: cooldown, performance_drop and rate_shift cannot be negative"

@@ -6,9 +6,13 @@ tenant asks whether that user may read the DAG `{tenant}.pipeline`.
 
 from __future__ import annotations
 
+import logging
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -58,6 +62,13 @@ _REPORT: Final = {
 _CALM: Final = ("", "stable", "too_few_rows", "no_model", "unjudged")
 _TYPES: Final = {".html": "text/html; charset=utf-8", ".json": "application/json"}
 
+#: Reports of drift, within a tenant's part of the lake.
+_DRIFT: Final = "reports/drift"
+#: A page takes some five seconds, and more where a machine is busy.
+_DRAW_SECONDS: Final = 300
+_drawing: Final = Lock()
+
+log = logging.getLogger(__name__)
 app = FastAPI(
     title="Tenantry reports",
     docs_url=None,
@@ -154,14 +165,17 @@ def reports(tenant: ReadableTenant) -> Response:
 @app.get("/reports/{tenant_id}/report")
 def report(tenant: ReadableTenant, path: Annotated[str, Query(max_length=500)]) -> Response:
     """One report of the tenant's with a way back; the frame it stands in has no session."""
-    _report_file(tenant, path)
-    return _page("report_frame", headers=_FRAME, title=_title(tenant), tenant=tenant.id, path=path)
+    drawn = _report_file(tenant, path).is_file()
+    about: dict[str, Any] = {"tenant": tenant.id, "path": path, "drawn": drawn}
+    return _page("report_frame", headers=_FRAME, title=_title(tenant), **about)
 
 
 @app.get("/reports/{tenant_id}/file")
 def file(tenant: ReadableTenant, path: Annotated[str, Query(max_length=500)]) -> Response:
-    """One report of the tenant's, confined to an origin of its own."""
+    """One report of the tenant's, confined to an origin of its own; drawn if nobody has yet."""
     target = _report_file(tenant, path)
+    if not target.is_file():
+        _draw(tenant, target)
     return FileResponse(target, media_type=_TYPES[target.suffix], headers=_REPORT)
 
 
@@ -176,18 +190,49 @@ def _title(tenant: TenantConfig) -> str:
 
 
 def _report_file(tenant: TenantConfig, path: str) -> Path:
-    """Where one of the tenant's reports lies; 404 for whatever is none."""
+    """Where one of the tenant's reports lies, or will once it is drawn; 404 for what is none."""
     from include import wiring
 
     lake = wiring.lake_files()
     try:
         target = lake.file_path(tenant.ref, path)
         inside = target.is_relative_to(lake.file_path(tenant.ref, "reports"))
-        if not inside or target.suffix not in _TYPES or not target.is_file():
+        there = target.is_file() or _to_be_drawn(target, lake.file_path(tenant.ref, _DRIFT))
+        if not inside or target.suffix not in _TYPES or not there:
             raise HTTPException(404, f"{tenant.id} has no such report")
     except (IntegrityError, ValueError, OSError, RuntimeError):
         raise HTTPException(404, f"{tenant.id} has no such report") from None
     return target
+
+
+def _to_be_drawn(target: Path, drift: Path) -> bool:
+    """Whether it is the page of a drift verdict whose figures are there."""
+    figures = target.with_suffix(".json")
+    return target.suffix == ".html" and target.is_relative_to(drift) and figures.is_file()
+
+
+def _draw(tenant: TenantConfig, page: Path) -> None:
+    """Draw a page in a process of its own, one at a time: the server has to stay small and quick.
+
+    Raises:
+        HTTPException: it cannot be drawn any more; the log says why.
+    """
+    from include import wiring
+
+    home = wiring.lake_files().file_path(tenant.ref, "")
+    figures = page.with_suffix(".json").relative_to(home)
+    command = [sys.executable, "-m", "include.pipeline.drift_pages"]
+    with _drawing:
+        done = subprocess.run(
+            [*command, tenant.id, figures.parent.name, str(figures)],
+            capture_output=True,
+            text=True,
+            timeout=_DRAW_SECONDS,
+            check=False,
+        )
+    if done.returncode:
+        log.error("%s: %s cannot be drawn: %s", tenant.id, page.name, done.stderr)
+        raise HTTPException(500, "this page cannot be drawn; `tenantry report` says why")
 
 
 def _reports(
@@ -209,6 +254,5 @@ def _reports(
         yield row("quality", "", one["interval_end"], met, why, one["report_path"])
     for use_case, history in found.items():
         for one in history["drift_verdicts"]:
-            yield row(
-                "drift", use_case, one["as_of"], one["verdict"], one["reasons"], one["report_path"]
-            )
+            page = one["report_path"] and str(Path(one["report_path"]).with_suffix(".html"))
+            yield row("drift", use_case, one["as_of"], one["verdict"], one["reasons"], page)

@@ -42,6 +42,7 @@ from include.monitoring.decisions import Verdict
 from include.monitoring.drift_records import DriftVerdict
 from include.monitoring.effects import PromotedRetrain, RetrainEffect
 from include.monitoring.gate import WindowComparison
+from include.monitoring.judgement import Judgement
 from include.monitoring.live_metrics import LiveMetric
 from include.monitoring.matured import Champion
 from include.monitoring.profiles import WindowProfile
@@ -684,7 +685,19 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     ),
     "scoring.stage.score:reasons": lambda a: 1,
     "registry.conclusion.conclude:verdict": lambda a: "stopped",
-    "monitoring.reports.write:verdict": lambda a: Verdict("stable", 0.1, ("asked",)),
+    "monitoring.drift_page.draw:judgement": lambda a: Judgement(
+        "1",
+        None,
+        AS_OF,
+        StoredObject(a.named.id, a.named.path, "0" * 64, 1),
+        Verdict("stable", 0.1, ("asked",)),
+        WindowComparison((), None, {}, 1, 1),
+        DriftPolicy(),
+        {},
+    ),
+    "monitoring.drift_page.draw:reference": _spine,
+    "monitoring.drift_page.draw:window": _spine,
+    "pipeline.drift_pages.drawn:figures": lambda a: a.named.path,
     "pipeline.in_process.run:use_case": lambda a: USE_CASE,
     "registry.rollback.move:to": lambda a: a.promotion,
     "stores.postgres.retrains.PostgresRetrains.record:decision": lambda a: "retrain",

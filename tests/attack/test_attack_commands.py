@@ -34,6 +34,7 @@ COMMANDS: Final[dict[str, list[str]]] = {
     "experiment list": ["{own}"],
     "experiment stop": ["{own}", "{use_case}", "--because", "asked"],
     "quarantine": ["{own}", "--limit", "9"],
+    "report": ["{own}", USE_CASE],
     "suspicion list": ["{own}"],
     "suspicion dismiss": ["{own}", USE_CASE, "--because", "asked"],
     "suspicion confirm": ["{own}", "{use_case}", "--because", "asked"],

@@ -91,12 +91,6 @@ class InMemoryDriftRecords:
         kept = self._verdicts.get((tenant.id, use_case), {})
         return sorted(kept.values(), key=lambda verdict: verdict.as_of)
 
-    def last_page(self, tenant: TenantRef, use_case: str, as_of: datetime) -> datetime | None:
-        """See `DriftRecords.last_page`."""
-        earlier = [one for one in self.verdicts(tenant, use_case) if one.as_of < as_of]
-        drawn = [one.as_of for one in earlier if one.report_path.endswith(".html")]
-        return max(drawn) if drawn else min((one.as_of for one in earlier), default=None)
-
     def report_window(
         self,
         tenant: TenantRef,

@@ -62,10 +62,6 @@ _VERDICTS: Final = """
            report_path
     FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s ORDER BY as_of, recorded_at
 """
-_LAST_PAGE: Final = """
-    SELECT coalesce(max(as_of) FILTER (WHERE report_path LIKE '%%.html'), min(as_of)) AS drawn
-    FROM drift_verdicts WHERE tenant_id = %s AND use_case = %s AND as_of < %s
-"""
 _MARK: Final = """
     INSERT INTO drift_breaches (tenant_id, use_case, as_of, member, breached)
     VALUES (%s, %s, %s, %s, %s)
@@ -150,11 +146,6 @@ class PostgresDriftRecords:
         """See `DriftRecords.verdicts`."""
         rows = select(tenant, _VERDICTS, [tenant.id, use_case])
         return [DriftVerdict(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]
-
-    def last_page(self, tenant: TenantRef, use_case: str, as_of: datetime) -> datetime | None:
-        """See `DriftRecords.last_page`."""
-        row = select_first(tenant, _LAST_PAGE, [tenant.id, use_case, as_of])
-        return None if row is None else row["drawn"]
 
     def report_window(
         self,

@@ -26,14 +26,16 @@ def test_a_shift_asks_for_a_retrain_with_the_reason(tenant: Watched) -> None:
     assert request.details["model_version"] == "1"
     state = tenant.state()
     (row,) = state["verdicts"]
-    assert row["report_path"] == "reports/drift/churn/2024-01-08-v1.html"
+    assert row["report_path"] == "reports/drift/churn/2024-01-08-v1.json"
     assert sorted(state["reports"]) == [
         "drift/churn/2024-01-08-v1.html",
         "drift/churn/2024-01-08-v1.json",
     ]
     stored = json.loads(state["reports"]["drift/churn/2024-01-08-v1.json"])
-    assert stored == {"verdict": "drift", **row["details"]}
-    assert stored["evidently"]["drifted"] == 1
+    assert stored == row["details"]
+    assert [column["column"] for column in stored["features"] if column["drifted"]] == [
+        "spend__sum_amount_30d"
+    ]
 
 
 def test_a_rerun_changes_nothing(tenant: Watched) -> None:

@@ -27,6 +27,8 @@ from three_weeks import (
 
 from include import cli, use_cases, wiring
 from include.errors import ConfigError, QualityError
+from include.monitoring.drift_page import page_of
+from include.monitoring.drift_records import DriftVerdict
 from include.pipeline import runs
 from include.pipeline.report import fleet_status
 from include.storage.lake import Lake
@@ -36,6 +38,8 @@ from include.stores.postgres.promotions import PostgresPromotions
 from include.stores.postgres.retrains import PostgresRetrains
 from include.tenants.loader import load_fleet
 from include.tenants.namespace import GLOBAL, TenantRef, database, lake_prefix
+from tests.integration.pipeline.conftest import Command
+from tests.unit.plugins.visitors import ANALYST, as_user, open_pages
 
 pytestmark = pytest.mark.integration
 
@@ -257,6 +261,55 @@ def test_the_command_tells_what_replays_found(
     assert all(one["rows"] > 0 and one["features"] > 30 for one in found["replays"])
     (one,) = found["mismatches"]
     assert (one["feature"], one["cause"], one["mismatched"]) == ("spend__x", "past", 3)
+
+
+def test_a_page_is_drawn_when_somebody_asks_for_it(fleet: Fleet, tenantry: Command) -> None:
+    """Of a window that neither drifted nor promoted anything there are figures; the command draws
+    the page and keeps it, the verdict on top."""
+    tenant = fleet.tenant(SILO)
+    quiet = _undrawn(fleet, SILO)
+    day = f"{quiet.as_of:%Y-%m-%d}"
+    code, printed = tenantry("report", SILO.id, quiet.use_case, "--on", day, "--json")
+    assert code == 0, printed
+    page = Path(json.loads(printed)["page"])
+    text = page.read_text(encoding="utf-8")
+    assert text.index(quiet.reasons[0]) < text.index("<script>var global")
+    assert page.is_relative_to(Lake(fleet.here.state.lake).file_path(tenant.ref, "reports/drift"))
+    page.write_text("kept", encoding="utf-8")
+    assert tenantry("report", SILO.id, quiet.use_case, "--on", day)[0] == 0
+    assert page.read_text(encoding="utf-8") == "kept"
+    page.unlink()
+    code, printed = tenantry("report", SILO.id, quiet.use_case, "--on", "2023-01-01")
+    assert (code, "no drift verdict about" in printed) == (1, True)
+
+
+def test_a_page_is_drawn_when_somebody_opens_it(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has it drawn beside it, and does so of the tenant's own verdicts alone."""
+    quiet = _undrawn(fleet, SILO)
+    pages = open_pages(monkeypatch, {ANALYST: {f"{SILO.id}.pipeline"}})
+    path, headers = page_of(quiet.report_path), as_user(ANALYST)
+    frame = pages.get(f"/tenantry/reports/{SILO.id}/report?path={path}", headers=headers)
+    assert "it is being drawn" in frame.text
+    answer = pages.get(f"/tenantry/reports/{SILO.id}/file?path={path}", headers=headers)
+    assert (answer.status_code, quiet.reasons[0] in answer.text) == (200, True)
+    for other in (path.replace("-v", "-v9"), path.replace(quiet.use_case, "nothing")):
+        refused = pages.get(f"/tenantry/reports/{SILO.id}/file?path={other}", headers=headers)
+        assert refused.status_code == 404
+    Lake(fleet.here.state.lake).file_path(fleet.tenant(SILO).ref, path).unlink()
+
+
+def _undrawn(fleet: Fleet, shop: Shop) -> DriftVerdict:
+    """A verdict with figures, and no page."""
+    tenant, lake = fleet.tenant(shop), Lake(fleet.here.state.lake)
+    return next(
+        verdict
+        for use_case in tenant.use_cases
+        for verdict in in_postgres().drift.verdicts(tenant.ref, use_case)
+        if verdict.report_path
+        and not lake.file_path(tenant.ref, page_of(verdict.report_path)).exists()
+    )
 
 
 def test_refused_data_leaves_everything_as_it_was(fleet: Fleet) -> None:

@@ -36,7 +36,7 @@ ROWS = """
     INSERT INTO drift_verdicts (tenant_id, use_case, as_of, model_version, verdict, score, details,
         report_path) VALUES (%(id)s, 'churn', %(as_of)s, '7', 'drift', 0.4,
         jsonb_build_object('reasons', jsonb_build_array('4 features of ' || %(id)s, %(bad)s::text)),
-        'reports/drift/churn/2024-03-04-v7.html');
+        'reports/drift/churn/2024-03-04-v7.json');
     INSERT INTO quality_results (tenant_id, suite, interval_start, interval_end, check_name,
         severity, success, unexpected_count, element_count, observed, report_path)
         VALUES (%(id)s, 'events.orders', %(as_of)s, %(as_of)s, 'amount of ' || %(id)s, 'warn',

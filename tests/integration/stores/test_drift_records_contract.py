@@ -124,14 +124,6 @@ def test_a_verdict_is_replaced_by_a_rerun(drift: DriftRecords, tenant: TenantRef
     assert drift.verdicts(tenant, "demand") == []
 
 
-def test_the_last_page_is_the_newest_before(drift: DriftRecords, tenant: TenantRef) -> None:
-    """Numbers alone are no page; where none was drawn, the first verdict counts."""
-    numbers = {"report_path": "reports/a.json"}
-    keep(drift, tenant, verdict(1, **numbers), verdict(2), verdict(3, **numbers), verdict(4))
-    drawn = [drift.last_page(tenant, "churn", week(number)) for number in (1, 2, 3, 4, 5)]
-    assert drawn == [None, week(1), week(2), week(2), week(4)]
-
-
 def test_tenants_have_their_own_records(drift: DriftRecords, tenant: TenantRef) -> None:
     """Profiles and verdicts are invisible to every other tenant."""
     drift.store_window(tenant, "churn", window(1))
@@ -141,7 +133,6 @@ def test_tenants_have_their_own_records(drift: DriftRecords, tenant: TenantRef) 
     assert drift.windows(other, "churn", week(0), week(9)) == []
     assert drift.reference(other, "churn", "1") is None
     assert drift.verdicts(other, "churn") == []
-    assert drift.last_page(other, "churn", week(9)) is None
 
 
 # storms

@@ -8,7 +8,7 @@ from typing import NoReturn
 import numpy as np
 import pytest
 
-from include.monitoring.evidently_report import count_drifted, render
+from include.monitoring.evidently_report import render
 from include.monitoring.profiles import profile
 from include.monitoring.statistics import ColumnDrift, compare
 from include.monitoring.windows import WindowSample
@@ -50,26 +50,18 @@ def compared(before: Side, after: Side) -> tuple[ColumnDrift, ...]:
     return compare(*profiles, 0.2, 0.01)
 
 
-def test_the_count_is_the_verdicts() -> None:
-    """Evidently counts exactly the columns that were judged to have drifted."""
-    count = count_drifted(*windows())
-    assert count is not None
-    assert (count.drifted, count.columns, count.share) == (1, 4, 0.25)
-
-
 def test_columns_that_evidently_cannot_take_are_kept_from_it() -> None:
-    """An all-null column leaves the count, a constant and a text column stay in."""
-    count = count_drifted(*windows(hostile=True))
-    assert count is not None
-    assert (count.drifted, count.columns) == (2, 6)
+    """An all-null column is not drawn, a constant and a text column are."""
+    page = drawn(hostile=True)
+    assert "why void: " not in page
+    assert all(f"why {name}: " in page for name in ("flat", "kind", "c3"))
 
 
-def test_there_is_no_count_of_nothing() -> None:
-    """No usable column is no failure: there is no count, and no page."""
+def test_there_is_no_drawing_of_nothing() -> None:
+    """No usable column is no failure: nothing is drawn."""
     column = {"void": WindowSample(np.full(50, np.nan), 50)}
     reference = {"void": WindowSample(np.zeros(50), 50)}
     judged = compared(reference, column)
-    assert count_drifted(judged, reference, column) is None
     assert render(judged, reference, column, AS_OF, {}) == ""
 
 

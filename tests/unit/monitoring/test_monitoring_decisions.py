@@ -8,7 +8,10 @@ import pyarrow as pa
 import pytest
 
 from include.errors import ConfigError
+from include.monitoring.drift_page import draw
+from include.monitoring.judgement import judged
 from include.monitoring.maturity import Equalized, Lengths, Maturity
+from include.monitoring.windows import with_prediction
 from include.registry.promotions import Promotion
 from tests.watched import POLICY, REACHES, Watched, features, predict, week
 
@@ -24,7 +27,7 @@ def test_a_quiet_week_is_stable(tenant: Watched) -> None:
         "frequency__count_all": "grows with the length of history by construction"
     }
     assert "promoted without a measured interval" in figures["unjudged"]["performance"]
-    assert "evidently" not in figures
+    assert not tenant.page(verdict).exists()
     assert figures["prediction"]["drifted"] is False
     assert {f["column"] for f in figures["features"]} == {
         "spend__sum_amount_30d",
@@ -64,7 +67,7 @@ def test_a_filling_window_is_judged_at_equal_length(
     assert told in found.reason
     assert asked == [week(0)]
     (judged,) = tenant.verdicts()
-    page = tenant.lake.file_path(tenant.config.ref, judged.report_path).read_text()
+    page = tenant.page(judged).read_text()
     for words in (told, "2024-01-08 00:00 UTC to 2024-01-15 00:00 UTC", tenant.config.id):
         assert words in page
     assert page.index(told) < page.index("<script>var global")  # above what Evidently draws
@@ -186,19 +189,27 @@ def test_a_champion_that_has_just_withstood_a_training_is_not_retrained(tenant: 
     assert tenant.monitor(tenant.score(week(2), shift=1.0)).decision == "retrain"
 
 
-def test_the_page_is_drawn_for_drift_weekly_and_on_demand(tenant: Watched) -> None:
-    """Of quiet windows one a week and one on demand are drawn, drifted ones always."""
-    weekly = replace(POLICY, report_every=timedelta(days=7))
-    days = ((1, False, 0.0), (2, True, 0.0), (5, False, 1.0), (8, False, 0.0), (12, False, 0.0))
-    drifted = []
-    for day, report, shift in days:
-        scored = tenant.score(week(1) + timedelta(days=day), shift=shift)
-        tenant.monitor(scored, report=report, policy=weekly)
-        drifted.append((tenant.figures().get("evidently") or {}).get("drifted"))
-    tenant.monitor(tenant.score(week(9)))
-    paths = [verdict.report_path for verdict in tenant.verdicts()]
-    assert [path[-4:] for path in paths] == ["json", "html", "html", "json", "html", "json"]
-    assert drifted == [None, 0, 1, None, 0]
+def test_a_page_is_drawn_for_drift_for_a_promotion_and_on_demand(tenant: Watched) -> None:
+    """Of quiet windows that of the promotion and one on demand are drawn, drifted ones always."""
+    windows = ((0, False, 0.0), (1, False, 0.0), (2, True, 0.0), (3, False, 1.0), (9, False, 0.0))
+    for number, report, shift in windows:
+        tenant.monitor(tenant.score(week(number), shift=shift), report=report)
+    drawn = [tenant.page(verdict).exists() for verdict in tenant.verdicts()]
+    assert drawn == [True, False, True, True, False]
+    assert {verdict.report_path[-5:] for verdict in tenant.verdicts()} == {".json"}
+
+
+def test_a_page_drawn_later_is_the_one_that_the_run_would_have_drawn(tenant: Watched) -> None:
+    """The figures of a window name all that its page is made of."""
+    for number in (1, 2):
+        scored, champion = tenant.score(week(number), shift=number - 1.0), tenant.champion()
+        tenant.monitor(scored, champion=champion, report=True, since=week(number - 1))
+        verdict = tenant.verdicts()[-1]
+        judgement = judged(tenant.figures())
+        rows = tenant.lake.get_table(tenant.config.ref, judgement.features)
+        window = with_prediction(rows, predict(rows))
+        later = draw(tenant.config, "churn", judgement, champion.read(), window, ("user_id",))
+        assert later == tenant.page(verdict).read_text()
 
 
 def test_the_reference_is_read_once_and_for_pages(tenant: Watched) -> None:

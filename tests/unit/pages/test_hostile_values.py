@@ -143,7 +143,7 @@ def history(text: str) -> str:
 
 def framed(text: str) -> str:
     """A page around a report."""
-    return render("report_frame.html.jinja", title=text, tenant=text, path=text)
+    return render("report_frame.html.jinja", title=text, tenant=text, path=text, drawn=False)
 
 
 def message(text: str) -> str:
