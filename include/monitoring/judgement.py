@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from include.errors import ConfigError
 from include.handoffs import Scored, StoredObject, pack, unpack
 from include.monitoring.decisions import Verdict
 from include.monitoring.gate import WindowComparison
@@ -75,7 +76,15 @@ def figures(
 
 
 def judged(kept: Mapping[str, Any]) -> Judgement:
-    """The judgement that `figures` kept."""
+    """The judgement that `figures` kept.
+
+    Raises:
+        ConfigError: they are of a time when figures did not name the rows that were judged.
+    """
+    if "window" not in kept:
+        raise ConfigError(
+            "these figures were kept before pages could be drawn from them; run the interval again"
+        )
     prediction, window = kept["prediction"], kept["window"]
     return Judgement(
         version=window["version"],
