@@ -99,8 +99,8 @@ def read_fleet() -> Fleet:
 def _pipeline(tenant: TenantConfig) -> DAG:
     """Ingests, checks, scores and watches one interval; trains when training is due.
 
-    `materialization` brings the online store up to the interval's end; `skew` computes a sample of
-    the vectors that were scored again (`tenantry features skew`).
+    `materialization` brings the online store up to the interval's end; `monitoring` also computes
+    vectors of some windows again (`tenantry features skew`).
 
     **Rerun** any task or run: the same interval gives the same rows. **Backfill** with *Trigger →
     Backfill*, `tenantry airflow backfill create` or the REST API. The first run also loads
@@ -196,9 +196,11 @@ _BUILDERS: Final = {"pipeline": _pipeline, "retrain": _retrain, "drift_watch": _
 
 
 def stage_tasks(flow: Sequence[Stage], **about: Any) -> dict[str, BaseOperator]:
-    """A task per stage, by the stage's name; `about` says what they are about."""
+    """A task per stage that has its own, by its name; `about` says what they are about."""
     tasks: dict[str, BaseOperator] = {}
     for stage in flow:
+        if stage.along_with:
+            continue
         operator = DecidingOperator if stage.decides else StageOperator
         tasks[stage.name] = operator(
             **DEFAULT_ARGUMENTS,

@@ -137,6 +137,9 @@ class _Done:
         """The step's handoff."""
         began = time.perf_counter()
         handoff = step()
+        if handoff is None:
+            self._note(about, began, {"result": "nothing to do in this run", "handoff": None})
+            return None
         packed = {"handoff": None if isinstance(handoff, str) else pack(handoff)}
         self._note(about, began, {"result": str(handoff)} | packed)
         return handoff

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,13 +18,17 @@ from include.pipeline.stages import (
     OF_A_TENANT,
     TENANT_STAGES,
     USE_CASE_STAGES,
+    Stage,
     following,
+    riding_along,
     stage_named,
 )
 from include.tenants.namespace import GLOBAL, global_ref, split_dag_id
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from include.pipeline.runs import Run
 
 #: XCom key of a handoff. Not `return_value`, which a branch needs for its own answer.
 HANDOFF: Final = "handoff"
@@ -178,7 +182,7 @@ def _run_stage_bounded(operator: StageOperator | DecidingOperator, context: Cont
                 begun=bool(received),
                 connect=through_airflow,
             )
-        result = steps.execute(stage, retrain, received)
+        result = _with_what_rides_along(stage, retrain, received)
     else:
         started, ended = _interval(context)
         with _refused_for_good():
@@ -190,8 +194,18 @@ def _run_stage_bounded(operator: StageOperator | DecidingOperator, context: Cont
                 report=bool(params.get("report")),
                 connect=through_airflow,
             )
-        result = steps.execute(stage, pipeline, received)
+        result = _with_what_rides_along(stage, pipeline, received)
     ti.xcom_push(HANDOFF, pack(result))
+    return result
+
+
+def _with_what_rides_along(stage: Stage, run: Run, received: Mapping[str, Any]) -> Any:
+    """The stage's handoff, after the stages that are done in its task, too."""
+    from include.pipeline import steps
+
+    result = steps.execute(stage, run, received)
+    for other in riding_along(stage.name):
+        steps.execute(other, run, {**received, stage.name: result})
     return result
 
 

@@ -27,6 +27,9 @@ class Stage:
     decides: bool = False  #: whether its handoff says if training is due
     trigger_rule: str = "all_success"
     pool: str = "default_pool"
+    #: Stage in whose task it is done, as nobody would run or look at it alone; its own where empty.
+    #: It reads no more than that stage, and may have nothing to do in a run.
+    along_with: str = ""
 
     @property
     def path(self) -> str:
@@ -84,9 +87,10 @@ USE_CASE_STAGES: Final = (
     ),
     Stage(
         "skew",
-        "A sample of the vectors that were scored, computed again from the lake as it is now.",
+        "Of some windows, vectors that were scored, computed again from the lake as it is now.",
         reads=("scoring",),
-        after=("materialization",),
+        after=("monitoring",),
+        along_with="monitoring",
     ),
 )
 
@@ -122,6 +126,11 @@ GLOBAL_STAGES: Final = (
 
 #: All that there are of a tenant, in whichever DAG.
 OF_A_TENANT: Final = (*TENANT_STAGES, *RETRAIN_STAGES)
+
+
+def riding_along(name: str, flow: Iterable[Stage] = OF_A_TENANT) -> tuple[Stage, ...]:
+    """The stages that are done in the task of a stage, after it."""
+    return tuple(stage for stage in flow if stage.along_with == name)
 
 
 def stage_named(name: str, flow: Iterable[Stage] = OF_A_TENANT) -> Stage:

@@ -68,7 +68,7 @@ log = logging.getLogger(__name__)
 
 
 def execute(stage: Stage, run: Run, received: Mapping[str, Any]) -> Any:
-    """Run one stage of a tenant and keep its handoff in the registry of runs.
+    """Run one stage of a tenant and keep its handoff, if any, in the registry of runs.
 
     Args:
         received: stage → the handoff that it left in this run.
@@ -82,7 +82,8 @@ def execute(stage: Stage, run: Run, received: Mapping[str, Any]) -> Any:
     with ownership.at_work(run.tenant.id):
         ownership.check_again(run.tenant)  # it may have been moved since the run was opened
         handoff = _call(stage, run, received)
-        _record(run, stage, handoff)
+        if handoff is not None:
+            _record(run, stage, handoff)
     return handoff
 
 
@@ -306,9 +307,11 @@ def monitoring(run: Run, scoring: Scored) -> Monitored:
     return monitored
 
 
-def skew(run: Run, scoring: Scored) -> Replayed:
-    """A sample of the vectors that were scored, computed again from the lake as it is now."""
+def skew(run: Run, scoring: Scored) -> Replayed | None:
+    """Vectors that were scored, computed again from the lake as it is now; of most windows none."""
     use_case, lake = run.the_use_case(), run.platform.lake
+    if not skew_stage.is_drawn(run.tenant.id, use_case.name, run.as_of):
+        return None
     # Events were looked at when they happened; the online store stands at the interval's end.
     store = run.platform.stores.online
     online = None if use_case.request else OnlineVectors(run.tenant, use_case.features, store)

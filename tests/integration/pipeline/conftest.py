@@ -24,13 +24,16 @@ from three_weeks import (
 
 from include import cli
 from include.errors import QualityError
+from include.monitoring import skew
 
 
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Fleet]:
     """Three weeks: in the second a global model appears, in the third one shop drifts and is
-    retrained, one falls silent, and one sends nothing but impossible amounts."""
-    with installed() as here:
+    retrained, one falls silent, and one sends nothing but impossible amounts. Every window is
+    replayed."""
+    with installed() as here, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(skew, "ONE_IN", 1)
         here.open(*SHOPS, *NEIGHBOURS)
         run(here, POOL, WEEKS[0], None)
         for shop in (SILO, REFUSING, SPOILED):

@@ -20,6 +20,7 @@ from include.pipeline.stages import (
     USE_CASE_STAGES,
     Stage,
     following,
+    riding_along,
     stage_named,
     upstream,
 )
@@ -36,13 +37,13 @@ EDGES = """
     pipeline registry:        training
     pipeline scoring:         features registry
     pipeline monitoring:      scoring
-    pipeline skew:            materialization scoring
+    pipeline skew:            monitoring
     retrain  features:
     retrain  training:        features
     retrain  registry:        training
     retrain  scoring:         features registry
     retrain  monitoring:      scoring
-    retrain  skew:            scoring
+    retrain  skew:            monitoring
     retrain  outcome:         monitoring
     global   training:
     global   registry:        training
@@ -102,12 +103,25 @@ def test_a_stage_without_what_it_needs_says_which_to_run(monkeypatch: pytest.Mon
     kept: list[tuple[str, Any]] = []
     monkeypatch.setattr(steps, "_record", lambda _, stage, made: kept.append((stage.name, made)))
     monkeypatch.setattr(steps, "scoring", lambda run, features: features)
-    monkeypatch.setattr(steps, "features", lambda run, quality=None: quality)
+    monkeypatch.setattr(steps, "features", lambda run, quality="newest": f"of {quality}")
+    monkeypatch.setattr(steps, "skew", lambda run, scoring: None)
     tenant = SimpleNamespace(id="alder", timezone="UTC")
     as_of = datetime(2024, 1, 8, tzinfo=UTC)
     run: Any = SimpleNamespace(tenant=tenant, use_case_name="", as_of=as_of)
     with pytest.raises(ConfigError, match="'features' left nothing for 'scoring'; run it first"):
         steps.execute(stage_named("scoring"), run, {"quality": "accepted"})
-    assert steps.execute(stage_named("features"), run, {}) is None
+    assert steps.execute(stage_named("features"), run, {}) == "of newest"
+    assert steps.execute(stage_named("skew"), run, {"scoring": "done"}) is None  # nothing to keep
     assert steps.execute(stage_named("scoring"), run, {"features": "built"}) == "built"
-    assert kept == [("features", None), ("scoring", "built")]
+    assert kept == [("features", "of newest"), ("scoring", "built")]
+
+
+def test_a_stage_without_a_task_of_its_own_reads_what_its_host_reads() -> None:
+    """Nothing else is unpacked for it; and it comes after its host in every flow."""
+    for name, flow in FLOWS.items():
+        names = [stage.name for stage in flow]
+        for guest in (stage for stage in flow if stage.along_with):
+            host = stage_named(guest.along_with, flow)
+            assert set(guest.reads) <= {*host.reads, host.name}, (name, guest.name)
+            assert names.index(host.name) < names.index(guest.name)
+            assert guest in riding_along(host.name, flow)
