@@ -19,6 +19,10 @@ from include.tenants.namespace import TenantRef
 Decision = Literal["retrain", "wait", "suppress"]
 Outcome = Literal["promoted", "kept", "untrained", "failed"]
 OUTCOMES: Final = ("promoted", "kept", "untrained", "failed")
+#: How long the run of a later interval waits for a request that no run has taken up, which
+#: `drift_watch` does within seconds if it is not paused, and for one that a run is at work on.
+TO_BE_TAKEN_UP: Final = timedelta(minutes=2)
+TO_BE_DONE: Final = timedelta(hours=1)
 #: Outcomes of requests in which nothing was trained: they start no cooldown.
 _NO_TRAINING: Final = ("untrained", "failed")
 
@@ -129,6 +133,28 @@ def outcome_details(
         raise UnknownNameError("outcome", outcome, OUTCOMES)
     helped = None if before is None or after is None else after > before
     return {**(details or {}), "before": before, "after": after, "helped": helped}
+
+
+def to_wait_for(
+    requests: Sequence[RetrainRequest], use_case: str, as_of: datetime, waited: timedelta
+) -> RetrainRequest | None:
+    """An earlier retrain that decides who serves at `as_of`, while it is worth waiting for.
+
+    Args:
+        requests: of a tenant, as `Retrains.history` gives them.
+        waited: for how long a run has waited so far.
+    """
+    patience = {"requested": TO_BE_TAKEN_UP, "triggered": TO_BE_DONE}
+    return next(
+        (
+            request
+            for request in requests
+            if request.use_case == use_case
+            and request.as_of < as_of
+            and waited < patience.get(request.state, timedelta(0))
+        ),
+        None,
+    )
 
 
 def standing(requests: Sequence[RetrainRequest], use_case: str, as_of: datetime) -> RetrainStanding:

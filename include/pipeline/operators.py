@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow.providers.standard.operators.branch import BaseBranchOperator
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException
 
 from include.handoffs import instant, pack, unpack
 from include.pipeline.stages import (
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: XCom key of a handoff. Not `return_value`, which a branch needs for its own answer.
 HANDOFF: Final = "handoff"
 
+#: How soon a task that waits for a retrain looks again.
+_COME_BACK: Final = timedelta(seconds=10)
 #: How ids of the retrain runs begin that `drift_watch` triggers.
 DRIFT_RUN: Final = "drift__"
 
@@ -128,12 +130,38 @@ class DecidingOperator(BaseBranchOperator):
         chosen = context["params"].get("use_cases")
         if chosen is not None and self.use_case and self.use_case not in chosen:
             return None
+        owner, kind = split_dag_id(context["dag"].dag_id)
+        if kind == "pipeline":
+            began = context["ti"].get_first_reschedule_date(context)
+            self._after_earlier_retrains(owner, _interval(context)[1], began and _plain(began))
         built = _run_stage(self, context)
         if built.features.rows == 0:
             self.log.info("no active entity at %s: nothing to train on or to score", built.as_of)
             return None
         chosen_stage = following(self.stage, USE_CASE_STAGES, training_due=built.training_due)
         return _sibling(self.task_id, chosen_stage)
+
+    def _after_earlier_retrains(self, owner: str, as_of: datetime, began: datetime | None) -> None:
+        """Come back later where a retrain of an earlier interval has not decided yet who serves.
+
+        Without that, which version scores an interval would depend on seconds. The task gives its
+        slot back meanwhile.
+
+        Args:
+            began: when it came back first; None if never.
+        """
+        from include import use_cases, wiring
+        from include.monitoring.retrains import to_wait_for
+        from include.tenants.loader import find_tenant, tenants_folder
+        from include.wall_clock import local
+
+        tenant, now = find_tenant(tenants_folder(), owner, use_cases.names()), datetime.now(UTC)
+        requests = wiring.stores().retrains.history(tenant.ref, self.use_case)
+        earlier = to_wait_for(requests, self.use_case, as_of, now - (began or now))
+        if earlier is not None:
+            at = local(earlier.as_of, tenant.timezone)
+            self.log.info("the retrain as of %s comes first: %s", at, earlier.state)
+            raise AirflowRescheduleException(now + _COME_BACK)  # type: ignore[no-untyped-call]
 
 
 def _run_stage(operator: StageOperator | DecidingOperator, context: Context) -> Any:
