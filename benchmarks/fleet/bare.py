@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -82,10 +83,11 @@ def _measure(plan: fleet.FleetPlan, server: postgres.Postgres) -> Figures:
                 for spent in done:
                     total.add(spent)
                 failures += [spent.failed for spent in done if spent.failed]
+                print(f"{start:%Y-%m-%d}: {len(done)} pipelines", file=sys.stderr, flush=True)
         ended = time.monotonic()
         cpu = meters.cpu_seconds(look()["Postgres"]) - cpu
     for failure in failures[:5]:
-        print(f"failed: {failure}")
+        print(f"failed: {failure}", file=sys.stderr)
     return Figures(
         side="bare",
         tenants=len(tenants),

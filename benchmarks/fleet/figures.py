@@ -80,3 +80,14 @@ def _rows(values: Mapping[str, float], form: str) -> None:
 def read(document: Mapping[str, Any]) -> Figures:
     """Figures from what `dataclasses.asdict` made of them."""
     return Figures(**document)
+
+
+def ratios(sides: Mapping[str, Figures]) -> dict[str, float]:
+    """How the sides compare, by what is compared."""
+    bare, airflow, naive = sides["bare"], sides["airflow"], sides["naive"]
+    return {
+        "wall time, airflow / bare": airflow.wall_seconds / bare.wall_seconds,
+        "CPU per pipeline, airflow / bare": airflow.cpu_per_pipeline / bare.cpu_per_pipeline,
+        "pipelines per minute, airflow / naive": airflow.per_minute / naive.per_minute,
+        "CPU per pipeline, naive / airflow": naive.cpu_per_pipeline / airflow.cpu_per_pipeline,
+    }

@@ -32,13 +32,15 @@ def tree(pid: int | None) -> list[psutil.Process]:
     return []
 
 
-def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+def cpu_seconds(processes: Iterable[psutil.Process], children: bool = True) -> float:
     """User and system time of these processes, and of their children that are over."""
     seconds = 0.0
     for process in processes:
         with suppress(psutil.Error):
             spent = process.cpu_times()
-            seconds += spent.user + spent.system + spent.children_user + spent.children_system
+            seconds += spent.user + spent.system
+            if children:
+                seconds += spent.children_user + spent.children_system
     return seconds
 
 
