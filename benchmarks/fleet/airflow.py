@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.fleet import fleet
 from benchmarks.fleet.figures import Figures
-from benchmarks.fleet.orchestrated import Running, measure
+from benchmarks.fleet.orchestrated import Running, measure, until
 from include.runtime import control
 from include.runtime.airflow_api import AirflowApi
 from include.runtime.logins import airflow_password
@@ -64,11 +64,14 @@ def _measure(plan: fleet.FleetPlan, tenants: list[str]) -> Figures:
         for dag in shared:
             api.trigger(dag, f"bench__{plan.cut:%Y-%m-%d}", {"as_of": plan.cut.isoformat()})
         running.await_runs(shared)
+        running.await_backfills(pipelines)
 
     def await_retrains() -> None:
         retrains = wiring.stores().retrains
-        while any(retrains.open_requests(config.ref) for config in configs):
-            pass
+        until(
+            lambda: sum(len(retrains.open_requests(config.ref)) for config in configs),
+            "retrain requests are open",
+        )
         running.await_runs([dag_id(tenant, "retrain") for tenant in tenants])
 
     return measure(

@@ -50,7 +50,7 @@ class Running:
 
     def await_dags(self, dags: Iterable[str]) -> None:
         """Wait until Airflow has read them all."""
-        _until(lambda: len(set(dags) - self.api.dag_ids()), "DAGs are not known yet")
+        until(lambda: len(set(dags) - self.api.dag_ids()), "DAGs are not known yet")
 
     def backfill(self, dags: Sequence[str], dates: Sequence[datetime], **conf: Any) -> int:
         """Run the logical dates of every DAG, each DAG's one after the other; how many failed."""
@@ -58,10 +58,20 @@ class Running:
             self.api.backfill(dag, dates[0], dates[-1], conf)
         return self.await_runs(dags)
 
+    def await_backfills(self, dags: Sequence[str]) -> None:
+        """Wait until Airflow has closed the DAGs' backfills, which it does some time after the last
+        run: a DAG has one at a time."""
+        for dag in dags:
+            until(lambda dag=dag: self._open_backfills(dag), f"backfills of {dag} are open")
+
     def await_runs(self, dags: Sequence[str]) -> int:
         """Wait until no run of these DAGs is open; how many failed."""
-        _until(lambda: self._count(dags, "queued", "running"), "runs are open")
+        until(lambda: self._count(dags, "queued", "running"), "runs are open")
         return self._count(dags, "failed")
+
+    def _open_backfills(self, dag: str) -> int:
+        backfills = self.api.call("GET", "/backfills", params={"dag_id": dag})["backfills"]
+        return sum(not backfill["completed_at"] for backfill in backfills)
 
     def _count(self, dags: Sequence[str], *states: str) -> int:
         asked = {"dag_ids": list(dags), "states": states, "page_limit": 1}
@@ -113,7 +123,7 @@ def _minus(later: Mapping[str, float], earlier: Mapping[str, float]) -> dict[str
     return {name: value - earlier.get(name, 0.0) for name, value in later.items()}
 
 
-def _until(remaining: Callable[[], int], what: str) -> None:
+def until(remaining: Callable[[], int], what: str) -> None:
     """Wait until nothing remains, and say now and then how much does."""
     told = time.monotonic()
     while count := remaining():
