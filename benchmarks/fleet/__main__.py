@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _compare(sizes, wanted.json)
     plan = FleetPlan(wanted.tenants, wanted.weeks, wanted.use_cases, wanted.simulated, wanted.daily)
     home = Path(tempfile.mkdtemp(prefix="tenantry-fleet-"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # servers are stopped then, too
     try:
         measured = _SIDES[wanted.side](plan, home)
     finally:

@@ -32,6 +32,13 @@ def tree(pid: int | None) -> list[psutil.Process]:
     return []
 
 
+def parent(process: psutil.Process) -> psutil.Process | None:
+    """Who started it, while both live."""
+    with suppress(psutil.Error):
+        return process.parent()
+    return None
+
+
 def cpu_seconds(processes: Iterable[psutil.Process], children: bool = True) -> float:
     """User and system time of these processes, and of their children that are over."""
     seconds = 0.0

@@ -19,7 +19,8 @@ from include.runtime.airflow_api import AirflowApi
 from include.runtime.state import State
 
 #: Count for themselves: their children are components of their own.
-_ALONE: Final = frozenset({"supervisor", "scheduler"})
+_PARENTS: Final = frozenset({"supervisor", "scheduler"})
+_ALONE: Final = _PARENTS | {"executor"}
 _POLL_SECONDS: Final = 3.0
 
 
@@ -31,18 +32,25 @@ class Running:
     api: AirflowApi
 
     def components(self) -> dict[str, list[psutil.Process]]:
-        """Component → its processes; `tasks` are whatever the scheduler's executor forks."""
+        """Component → its processes; the `executor`'s are the scheduler's children, which supervise
+        the `tasks` that they fork."""
         members = {one.name: meters.tree(one.pid) for one in processes.recall(self.state.run)}
-        members["tasks"] = members.get("scheduler", [])[1:]
+        scheduler, *below = members.get("scheduler") or [None]
+        members["executor"] = [one for one in below if meters.parent(one) == scheduler]
+        members["tasks"] = [one for one in below if one not in members["executor"]]
         members["Postgres"] = meters.tree(getattr(postgres.postmaster(self.state), "pid", None))
-        return {n: found[:1] if n in _ALONE else found for n, found in members.items()}
+        return {n: found[:1] if n in _PARENTS else found for n, found in members.items()}
 
     def cpu(self) -> dict[str, float]:
         """Component → CPU seconds so far."""
-        return {
+        components = self.components()
+        spent = {
             name: meters.cpu_seconds(found, children=name not in _ALONE)
-            for name, found in self.components().items()
+            for name, found in components.items()
         }
+        executor = components["executor"]
+        spent["tasks"] += meters.cpu_seconds(executor) - spent["executor"]  # those that are over
+        return spent
 
     def left(self) -> dict[str, int]:
         """Place → bytes."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from benchmarks.fleet import causes, figures, meters
+from benchmarks.fleet.__main__ import main
 from benchmarks.fleet.figures import Figures
 from benchmarks.fleet.fleet import FleetPlan, stores, write
 from include import use_cases
@@ -144,3 +146,25 @@ def test_figures_are_told_per_pipeline() -> None:
     assert compared["wall time, airflow / bare"] == 2.0
     assert compared["CPU per pipeline, airflow / bare"] == 4.0
     assert compared["pipelines per minute, airflow / naive"] == 1.0
+
+
+def test_a_comparison_runs_every_side_on_the_same_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each side is a process with the sizes that were asked for; ratios are printed and written."""
+    asked: list[list[str]] = []
+
+    def run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+        asked.append(command[3:-2])
+        Path(command[-1]).write_text(json.dumps(asdict(replace(MEASURED, side=command[3]))))
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    written = tmp_path / "compared.json"
+    assert main(["compare", "--tenants", "3", "--json", str(written)]) == 0
+    sizes = ["--tenants", "3", "--json", str(written)]
+    assert sorted(asked) == sorted([side, *sizes] for side in ("airflow", "bare", "naive"))
+    assert "1.00  wall time, airflow / bare" in capsys.readouterr().out
+    document = json.loads(written.read_text())
+    assert document["sides"]["naive"]["side"] == "naive"
+    assert set(document["ratios"].values()) == {1.0}
