@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from include.ingestion import lines
 from include.stores.memory import in_memory
 from tests.shops import Shops, grant
 from tests.unit.ingestion.rereading import HEADER, csv_rows, json_rows, rereading
@@ -24,7 +25,7 @@ ROWS: Final = st.lists(
             "at": st.sampled_from(_DAYS[:20]),
             "user": st.sampled_from(["u", "u", "v", "ä", ""]),
             "quantity": st.sampled_from(["1", "2", "2", "x"]),
-            "amount": st.sampled_from(["5", "5", "6", "two\nlines"]),
+            "amount": st.sampled_from(["5", "5", "6", "two\nlines", "5" + 300 * " "]),
             "arrived": st.one_of(
                 st.sampled_from(_DAYS), st.sampled_from(_DAYS), st.sampled_from(["", "soon"])
             ),
@@ -94,10 +95,11 @@ def test_files_are_reread_as_if_they_were_read_whole(
     packed: bool,
     block_bytes: int,
 ) -> None:
-    """Tables, quarantine and counts of slices equal those of whole readings, in any order of weeks,
+    """Tables, quarantine, counts and errors equal those of whole readings, in any order of weeks,
     of files that grow, change, are cut, replaced, renamed and removed."""
     with tempfile.TemporaryDirectory() as made, pytest.MonkeyPatch.context() as patch:
         folder = Path(made)
+        patch.setattr(lines, "LONGEST_RECORD", 250)
         grant(patch, roots=[made])
         shops = Shops(folder, in_memory().slices, no_database)
 
