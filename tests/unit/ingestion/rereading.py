@@ -1,7 +1,4 @@
-"""One source read twice over: by a tenant that passes over known blocks, and by one that never does.
-
-What happens to the source's files between runs is a list of events, drawn by Hypothesis or by hand.
-"""
+"""A source read by a tenant that passes over known blocks, and by a twin that parses all."""
 
 from __future__ import annotations
 
