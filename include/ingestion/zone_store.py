@@ -8,7 +8,6 @@ import json
 import platform
 import zoneinfo
 from collections.abc import Iterator
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -43,17 +42,6 @@ def _path(source: str) -> str:
     return f"zone_maps/{source}.json"
 
 
-def reading_of(tenant: TenantConfig, source: Source, secret: str | None) -> bytes:
-    """A digest of all that decides which rows a block's bytes come to, and when each arrived.
-
-    Args:
-        secret: the platform's; with it nobody can try out what a block may hold.
-    """
-    told = [tenant.model_dump_json(), source.name, *_surroundings()]
-    return hmac.digest((secret or "").encode(), json.dumps(told).encode(), "sha256")
-
-
-@cache
 def _surroundings() -> tuple[str, ...]:
     """The code that reads rows, the libraries it does that with, and the rules of time zones."""
     code = hashlib.sha256()
@@ -76,3 +64,17 @@ def _rules(folder: str) -> str:
             with path.open() as file:
                 return file.readline()
     return str(Path(folder).stat().st_mtime_ns) if Path(folder).is_dir() else ""
+
+
+#: Of what this process has loaded, not of what lies there by the time that a file is read.
+_SURROUNDINGS: Final = _surroundings()
+
+
+def reading_of(tenant: TenantConfig, source: Source, secret: str | None) -> bytes:
+    """A digest of all that decides which rows a block's bytes come to, and when each arrived.
+
+    Args:
+        secret: the platform's; with it nobody can try out what a block may hold.
+    """
+    told = [tenant.model_dump_json(), source.name, *_SURROUNDINGS]
+    return hmac.digest((secret or "").encode(), json.dumps(told).encode(), "sha256")

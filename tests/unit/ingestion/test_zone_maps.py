@@ -304,7 +304,7 @@ def test_what_decides_how_bytes_are_read_is_part_of_what_a_block_is_known_by(
         zone_store.reading_of(tenant, source.model_copy(update={"name": "till"}), None),
         zone_store.reading_of(tenant, source, "a secret"),
     ]
-    monkeypatch.setattr(zone_store, "_surroundings", lambda: ("another release",))
+    monkeypatch.setattr(zone_store, "_SURROUNDINGS", ("another release",))
     digests.append(zone_store.reading_of(tenant, source, None))
     assert len(set(digests)) == 5
 
