@@ -97,9 +97,8 @@ def read_jsonl(
                 yield _table(rows[start : start + _BATCH_ROWS], columns)
             yield from unparsed(block.bad)
             there = tuple(at for at, column in enumerate(columns) if column in keys)
-            # What lacks a column that every file has to have is looked at until a message says so.
-            known = keys.keys() >= set(presence.wanted.required)
-            yield from zones.end(block, there, known=known and bool(there))
+            # Where it has none of them, whoever passes over it does not know of a missing column.
+            yield from zones.end(block, there, known=bool(there))
         if seen:
             presence.note(sorted(seen), name)
 

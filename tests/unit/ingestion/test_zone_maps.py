@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from include.handoffs import Interval
-from include.ingestion import stage, zone_store
+from include.ingestion import lines, stage, zone_store
 from include.ingestion.zone_maps import Zone, of_json, to_json
 from include.storage.places import lake_place
 from include.stores.memory import in_memory
@@ -174,9 +174,11 @@ def test_a_changed_file_is_read_as_it_is_now(
 
 
 def test_rows_after_a_header_with_an_empty_name_are_read_by_the_first_of_them(
-    reread: Callable[..., Rereader], tmp_path: Path
+    reread: Callable[..., Rereader], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the first row says how many fields there are, it says so for blocks that stay, too."""
+    """Where the first row says how many fields there are, it says so for blocks that stay, too; and
+    a line that is none says nothing."""
+    monkeypatch.setattr(lines, "LONGEST_RECORD", 60)
     path, head = tmp_path / "sales.csv", HEADER.replace("\n", ",\n").encode()
     path.write_bytes(head + csv_rows(sales(0)))
     tenant = reread("sales.csv")
@@ -185,9 +187,10 @@ def test_rows_after_a_header_with_an_empty_name_are_read_by_the_first_of_them(
     path.write_bytes(head + first[:-1] + b",\n" + rest)  # as long as it was
     tenant.ingest(2)
     assert tenant.zones()
-    path.write_bytes(head + b"\xff" + first[1:] + b"\n" + rest)
-    for number in (2, 3, 3):
-        tenant.ingest(number)
+    path.write_bytes(content := head + first + b" " * 60 + b",\n" + rest)
+    tenant.ingest(2)
+    path.write_bytes(content + csv_rows(sales(3)))
+    assert tenant.ingest(3).rows == 40
 
 
 @pytest.mark.parametrize(("kind", "head", "rows"), FORMATS)
@@ -226,17 +229,19 @@ def test_a_message_names_what_a_whole_reading_finds(
     assert "shelf" in message
 
 
+@pytest.mark.parametrize("other", [{"id": "xx", "quantity": "2"}, {"shelf": "7"}, {}])
 def test_a_file_of_json_that_lacks_a_column_is_refused_as_ever(
-    reread: Callable[..., Rereader], tmp_path: Path
+    reread: Callable[..., Rereader], tmp_path: Path, other: dict[str, str]
 ) -> None:
     """What `where` leaves out may lack what has to be in each file, until a file has no other."""
     tenant = reread("*.jsonl", "jsonl", where={"quantity": "1"})
     path = tmp_path / "a.jsonl"
-    others = json_rows([{"id": "x", "quantity": "2"}] * 40)
+    others = json_rows([other]) * (3 * BLOCK // len(json_rows([other])))
+    assert len(others) % BLOCK == 0  # so that no block has others than these
     path.write_bytes(others + json_rows(sales(0)))
     assert tenant.ingest(1).rows == 40
     path.write_bytes(others)
-    assert "no column" in str(tenant.ingest(2))
+    assert ("no column" in str(tenant.ingest(2))) == bool(other)
 
 
 def test_where_rows_are_left_out_they_count_as_they_did(
