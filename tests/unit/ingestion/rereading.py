@@ -18,6 +18,7 @@ from include.ingestion import lines, stage, text_files, zone_store
 from include.ingestion.zone_maps import ZoneMap
 from include.storage.lake import Lake
 from include.stores.memory import in_memory
+from include.tenants.namespace import TenantRef
 from tests.shops import Shop
 
 HEADER = "id,at,user,quantity,amount,arrived\n"
@@ -68,6 +69,8 @@ class Rereader:
             expected = outcome(self.whole, number)
         assert done == expected
         assert everything(self.remembering) == everything(self.whole)
+        if isinstance(done, Ingested):
+            assert self.zones() == zone_store.kept(self.whole.lake, self.whole.config.ref, "pos")
         self.parsed.rows, self.parsed.bytes = parsed.rows, parsed.bytes
         return done
 
@@ -76,7 +79,8 @@ class Rereader:
         return zone_store.kept(self.remembering.lake, self.remembering.config.ref, "pos")
 
 
-def _nothing(lake: Lake, tenant: object, source: str) -> ZoneMap:
+def _nothing(lake: Lake, tenant: TenantRef, source: str) -> ZoneMap:
+    lake.file_path(tenant, f"zone_maps/{source}.json").unlink(missing_ok=True)
     return {}
 
 
