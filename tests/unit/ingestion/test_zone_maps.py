@@ -142,6 +142,20 @@ def test_a_block_with_rows_of_the_interval_is_parsed(
     assert 40 <= tenant.parsed.rows < 60
 
 
+def test_a_row_that_is_set_aside_keeps_its_block_from_being_passed_over(
+    reread: Callable[..., Rereader], tmp_path: Path
+) -> None:
+    """A row that cannot be taken in is set aside for the week it arrived in, wherever it stands."""
+    bad = sales(0, 1, amount="odd", arrived="2024-01-17")
+    content = csv_rows(sales(0)) + csv_rows(bad) + csv_rows(sales(0, 9, quantity="2"))
+    (tmp_path / "sales.csv").write_bytes(HEADER.encode() + content)
+    tenant = reread("sales.csv")
+    assert tenant.ingest(1).quarantined == 9  # of the ids that were there
+    assert tenant.ingest(2).quarantined == 1
+    assert tenant.ingest(3).quarantined == 0
+    assert tenant.parsed.rows == 0
+
+
 @pytest.mark.parametrize(
     "change",
     [
