@@ -19,7 +19,7 @@ from typing import Final
 from include.handoffs import Interval
 from include.ingestion.slices import Slice
 
-#: Intervals of a hole that are read one by one. A file is read as a whole for each of them, so the
+#: Intervals of a hole that are read one by one. A file is read to its end for each of them, so the
 #: effort would grow with the square of a longer hole; that one is a single slice, as a first load
 #: is.
 MOST: Final = 100

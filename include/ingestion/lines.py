@@ -8,7 +8,7 @@ begins no record, that line alone is taken out, and the next one begins a record
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
@@ -42,6 +42,11 @@ class Readable(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """At most so many of the next bytes."""
+
+
+#: How many bytes at its end a block leaves to the next, where nobody asks for its records; else
+#: None, and it is taken apart.
+Passed = Callable[[bytes], int | None]
 
 
 @dataclass(frozen=True)
@@ -168,8 +173,13 @@ class Dialect(Lines):
 class Block:
     """Records that decode, one after the other, and the lines taken out around them."""
 
+    source: bytes = b""  #: what is taken apart
     content: bytes = b""  #: ends with a line end, unless it is empty
     bad: list[tuple[str, str]] = field(default_factory=list)  #: line, reason
+    #: Bytes at the source's end that begin a record of the next block; None where no such bytes
+    #: are kept, as a line is too long, or where no other block follows.
+    left: int | None = None
+    passed: bool = False  #: whether it was not taken apart
 
     def reject(self, line: bytes | str, reason: str) -> None:
         """Take a line out."""
@@ -177,7 +187,13 @@ class Block:
         self.bad.append((text[:_SHOWN].strip("\r\n"), reason))
 
 
-def blocks(file: Readable, kind: Lines, *, block_bytes: int = _BLOCK_BYTES) -> Iterator[Block]:
+def blocks(
+    file: Readable,
+    kind: Lines,
+    passed: Passed = lambda source: None,
+    *,
+    block_bytes: int = _BLOCK_BYTES,
+) -> Iterator[Block]:
     r"""The file's records in blocks; memory holds one block.
 
     Args:
@@ -186,11 +202,15 @@ def blocks(file: Readable, kind: Lines, *, block_bytes: int = _BLOCK_BYTES) -> I
     rest = b""  # a record that is not over, and a line that is not
     skipping = False  # inside a line that is too long
     while chunk := file.read(block_bytes):
-        block = Block()
         if skipping:
             end = min((at for at in map(chunk.find, (b"\n", b"\r")) if at >= 0), default=-1)
             skipping, chunk = end < 0, chunk[end + 1 :] if end >= 0 else b""
         content = rest + chunk
+        if (left := passed(content)) is not None:
+            rest = content[len(content) - left :]
+            yield Block(content, left=left, passed=True)
+            continue
+        block = Block(content)
         # What ends in `\r` may go on with `\n`.
         end = max(content.rfind(b"\n"), content.rfind(b"\r", 0, -1)) + 1
         whole, line = content[:end], content[end:]
@@ -200,10 +220,11 @@ def blocks(file: Readable, kind: Lines, *, block_bytes: int = _BLOCK_BYTES) -> I
             block.reject(line[:_SHOWN], TOO_LONG)
             line, skipping = b"", not line.endswith(b"\r")
         rest = unfinished + line
+        block.left = None if skips else len(rest)
         if block.content or block.bad:
             yield block
     if rest:
-        block = Block()
+        block = Block(rest)
         _take(rest if rest.endswith((b"\n", b"\r")) else rest + b"\n", block, kind, last=True)
         if block.content or block.bad:
             yield block

@@ -12,6 +12,7 @@ from include.errors import IsolationError, SourceError
 from include.ingestion.grants import Grants, SourceLimits
 from include.ingestion.places import Opened as Opened  # readers pass it on
 from include.ingestion.places import opened_files
+from include.ingestion.zone_maps import Survey
 from include.redaction import shown_address
 
 #: Opens the database behind a connection id.
@@ -25,9 +26,10 @@ class UnopenedError(SourceError):
 class Opener:
     """What the sources of one tenant are opened through, within its limits."""
 
-    def __init__(self, grants: Grants, connect: Connect) -> None:
+    def __init__(self, grants: Grants, connect: Connect, survey: Survey | None = None) -> None:
         self._grants = grants
         self._connect = connect
+        self.survey = survey  #: which blocks of text are passed over; None where all are read
 
     @property
     def limits(self) -> SourceLimits:

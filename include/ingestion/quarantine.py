@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -37,6 +38,10 @@ class Quarantine:
         undated = pc.is_null(refused.created)
         self._keep(self.rejected.undated, refused.filter(undated))
         self._keep(self.rejected.dated, refused.filter(pc.invert(undated)))
+
+    def count_undated(self, reasons: Mapping[str, int]) -> None:
+        """Count undated rows that were not read, as other slices have them."""
+        self.rejected.undated.reasons.update(reasons)
 
     def add_changed(self, events: pa.Table, source: Source) -> None:
         """Set aside events that say something else than one of their id, with their positions."""

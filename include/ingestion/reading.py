@@ -23,8 +23,9 @@ from include.ingestion.mapping import columns_read
 from include.ingestion.opening import Connect, Opener, UnopenedError
 from include.ingestion.personal import Hide
 from include.ingestion.plain import plain
-from include.ingestion.rows import LeftOut, Rows, Unread
+from include.ingestion.rows import BlockEnd, LeftOut, Rows, Unread
 from include.ingestion.wanted import Wanted
+from include.ingestion.zone_maps import Survey
 from include.redaction import redacted, shown_address, without_secrets
 from include.tenants.config import Source
 from include.tenants.connectors import Connector
@@ -43,7 +44,7 @@ class SourceReader(Protocol):
         wanted: Wanted,
         interval: Interval,
         opener: Opener,
-    ) -> Iterator[pa.Table | Unread | LeftOut]:
+    ) -> Iterator[pa.Table | Unread | LeftOut | BlockEnd]:
         """Tables of the wanted columns, in an order that is the same every time.
 
         A table lacks an optional column where its file does. Rows that the source's `where` or the
@@ -74,8 +75,13 @@ class CountingReader(SourceReader, Protocol):
 
 
 def read_source(
-    source: Source, interval: Interval, grants: Grants, connect: Connect, hide: Hide
-) -> Iterator[Rows | Unread | LeftOut]:
+    source: Source,
+    interval: Interval,
+    grants: Grants,
+    connect: Connect,
+    hide: Hide,
+    survey: Survey | None = None,
+) -> Iterator[Rows | Unread | LeftOut | BlockEnd]:
     """The rows that `where` chooses, in plain types, and the records that are no rows.
 
     They are of the interval and perhaps of times around it. They have the columns that the
@@ -83,6 +89,8 @@ def read_source(
 
     Args:
         hide: takes personal data out of rows, before an expression or anybody else sees them.
+        survey: says which blocks of text are passed over, and is told what the others hold; None
+            where all are read, and no `BlockEnd` is wanted.
 
     Raises:
         IsolationError: the tenant may not read what the source names.
@@ -91,7 +99,8 @@ def read_source(
     """
     try:
         with computing(source) as expressions:
-            yield from _read(source, interval, Opener(grants, connect), hide, expressions)
+            opener = Opener(grants, connect, survey)
+            yield from _read(source, interval, opener, hide, expressions)
     except ConfigError as error:
         raise SourceError(str(error)) from None
 
@@ -102,21 +111,27 @@ def _read(
     opener: Opener,
     hide: Hide,
     expressions: Computing | None,
-) -> Iterator[Rows | Unread | LeftOut]:
+) -> Iterator[Rows | Unread | LeftOut | BlockEnd]:
     connector, wanted = source.connector, columns_read(source)
     reader = reader_of(connector)
     own = {name: value for name, value in source.conditions.items() if name not in source.columns}
     of_given = {name: value for name, value in source.conditions.items() if name not in own}
-    most, first = opener.limits.rows, 0
+    most, first, block = opener.limits.rows, 0, 0
     with _worded(connector):
         for part in reader.read(source, connector, wanted, interval, opener):
-            if isinstance(part, LeftOut):
-                yield part
+            if isinstance(part, BlockEnd):
+                yield replace(part, records=first - block)
+                block = first
                 continue
-            numbers = pa.array(range(first, first + len(part)), pa.int64())
-            first += len(part)
+            number = first
+            first += part.records if isinstance(part, LeftOut) else len(part)
             if first > most:
                 raise SourceError(f"holds more rows than `rows` allows ({most:,})")
+            if isinstance(part, LeftOut):
+                yield part
+                block = first
+                continue
+            numbers = pa.array(range(number, first), pa.int64())
             if isinstance(part, Unread):
                 yield replace(part, numbers=numbers)
                 continue

@@ -6,8 +6,8 @@ name its columns as it likes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -73,6 +73,26 @@ class LeftOut:
     """Rows of other times than the interval, which a reader counted and spared itself."""
 
     count: int
+    records: int = 0  #: how many the numbers of what follows leave out
+    #: Rows without an instant of arrival among those left out, by their reasons; not in `count`.
+    undated: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """All of them."""
+        return self.count + sum(self.undated.values())
+
+
+@dataclass(frozen=True)
+class BlockEnd:
+    """The end of a block of a text file: what was read since the last one is of it."""
+
+    key: (
+        str  #: what the block is known by from now on; empty where it is parsed whenever it is read
+    )
+    left: int = 0  #: bytes at its end that begin a record of the next block
+    columns: tuple[int, ...] = ()  #: which of the wanted columns JSON lines have
+    records: int = 0  #: rows as they stand there, and lines that are none; `reading` counts them
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 
 from include.errors import IsolationError, SourceError
 from include.handoffs import Hole, Ingested, Interval
+from include.ingestion import zone_store
 from include.ingestion.corrections import rule_of
 from include.ingestion.coverage import due, is_first_load
 from include.ingestion.grants import Grants, grants_of
@@ -23,9 +24,10 @@ from include.ingestion.quarantine import Quarantine
 from include.ingestion.reading import read_source
 from include.ingestion.renaming import take_over
 from include.ingestion.repeats import drop_later_repeats
-from include.ingestion.rows import LeftOut, Rows, Unread
+from include.ingestion.rows import BlockEnd, LeftOut, Rows, Unread
 from include.ingestion.slices import Counted, Slice, Slices
 from include.ingestion.spool import SliceSpool
+from include.ingestion.zone_maps import Survey
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.storage.lake import Lake
 from include.storage.slices import in_slice
@@ -142,6 +144,31 @@ def _table(source: Source) -> str:
 
 
 def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slice:
+    """Read a slice; what of text files is known to be of other times is passed over.
+
+    The slice is as it is when everything is read, and so is an error.
+    """
+    tenant, lake = reading.tenant, reading.lake
+    known = zone_store.kept(lake, tenant.ref, source.name)
+    digest = zone_store.reading_of(tenant, source, reading.pii_secret)
+    survey = Survey(digest, interval, known)
+    try:
+        recorded = _ingested(reading, source, interval, survey)
+    except SourceError:
+        if not survey.passed:
+            raise
+        survey = survey.again(whole=True)
+        recorded = _ingested(reading, source, interval, survey)
+    if recorded.undated and survey.passed["undated"]:  # they may be this slice's own
+        survey = survey.again(whole=False)
+        recorded = _ingested(reading, source, interval, survey)
+    if survey.met != known:
+        zone_store.keep(lake, tenant.ref, source.name, survey.met)
+    _log(tenant, recorded)
+    return recorded
+
+
+def _ingested(reading: _Reading, source: Source, interval: Interval, survey: Survey) -> Slice:
     tenant, lake = reading.tenant, reading.lake
     table = _table(source)
     quarantine = _quarantine(tenant, source)
@@ -149,15 +176,21 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
     rule = rule_of(source, interval, reading.slices.recorded(tenant.ref), versioned)
     with SliceSpool(SCHEMAS[table], owner=tenant.id) as spool:
         read = outside = 0
-        for part in _read(reading, source, interval):
+        for part in _read(reading, source, interval, survey):
+            if isinstance(part, BlockEnd):
+                survey.end(part)
+                continue
             if isinstance(part, LeftOut):
-                read, outside = read + part.count, outside + part.count
+                read, outside = read + part.rows, outside + part.count
+                quarantine.count_undated(part.undated)
                 continue
             read += len(part)
             if isinstance(part, Unread):
                 quarantine.add_unread(part)
+                survey.add_unread(part)
                 continue
             mapped = map_rows(part, tenant, source)
+            survey.add(part, mapped)
             inside = _arrived(mapped.accepted["created_timestamp"], interval)
             arrived = mapped.accepted.filter(inside)
             refused = mapped.refused.filter(_arrived(mapped.refused.created, interval))
@@ -185,25 +218,29 @@ def _ingest_slice(reading: _Reading, source: Source, interval: Interval) -> Slic
         outside=outside,
         along_with=None if interval == reading.interval else reading.interval,
     )
-    recorded = reading.slices.record(tenant.ref, delivered, quarantine.rejected)
+    return reading.slices.record(tenant.ref, delivered, quarantine.rejected)
+
+
+def _log(tenant: TenantConfig, recorded: Slice) -> None:
+    interval = recorded.interval
     log.info(
         "ingestion: %s/%s [%s, %s): %d rows read: %d taken in, %d quarantined, %d outside; "
         "%d new, %d late, %d duplicates",
-        *(tenant.id, source.name, interval.start, interval.end),
+        *(tenant.id, recorded.source, interval.start, interval.end),
         *(recorded.read, recorded.taken, recorded.quarantined, recorded.outside),
         *(recorded.rows, recorded.late, recorded.duplicates),
     )
-    return recorded
 
 
 def _read(
-    reading: _Reading, source: Source, interval: Interval
-) -> Iterator[Rows | Unread | LeftOut]:
+    reading: _Reading, source: Source, interval: Interval, survey: Survey
+) -> Iterator[Rows | Unread | LeftOut | BlockEnd]:
     arrival = constant_arrival(reading.tenant, source)
     if arrival is not None and not interval.start <= arrival < interval.end:
+        survey.met.update(survey.known)  # no file is opened
         return iter(())
     hide = hiding(reading.tenant, source, reading.pii_secret)
-    return read_source(source, interval, reading.grants, reading.connect, hide)
+    return read_source(source, interval, reading.grants, reading.connect, hide, survey)
 
 
 def _quarantine(tenant: TenantConfig, source: Source) -> Quarantine:

@@ -24,7 +24,7 @@ from include.ingestion.mapping import Mapped, map_rows
 from include.ingestion.opening import Connect
 from include.ingestion.personal import hiding
 from include.ingestion.reading import count_outside, leaves_out, read_source
-from include.ingestion.rows import LeftOut, Refused, Rows, Unread
+from include.ingestion.rows import BlockEnd, LeftOut, Refused, Rows, Unread
 from include.ingestion.sample import Repeats, Sample
 from include.storage.canonical import SCHEMAS, TIMESTAMP
 from include.tenants.config import Source, TenantConfig
@@ -206,11 +206,13 @@ def _last_end(tenant: TenantConfig) -> datetime | None:
     return end if end >= until else next_end(tenant, end)
 
 
-def _blocks(parts: Iterator[Rows | Unread | LeftOut]) -> Iterator[Rows | Unread | None]:
+def _blocks(
+    parts: Iterator[Rows | Unread | LeftOut | BlockEnd],
+) -> Iterator[Rows | Unread | None]:
     """The parts, cut so that they come to blocks of `ROWS`, with None between two of these."""
     seen = 0
     for part in parts:
-        if isinstance(part, LeftOut):  # nothing, as every instant is asked for
+        if isinstance(part, LeftOut | BlockEnd):  # nothing, as every instant is asked for
             continue
         rest = part
         while len(rest):

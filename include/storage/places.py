@@ -124,6 +124,12 @@ LAKE: Final = (
         "kept",
         "a digest of a key, no rows; it tells a lost key from the right one",
     ),
+    LakePlace(
+        "zone_maps/*.json",
+        "when the rows of each block of a source's files arrived: instants, counts and digests; "
+        "blocks that the files hold no more go when these are next read",
+        "events",
+    ),
     LakePlace("tmp*", "what a killed writer left behind", "predictions"),
     LakePlace("*/tmp*", "what a killed writer left behind", "predictions"),
 )

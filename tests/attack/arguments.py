@@ -668,6 +668,8 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "pipeline.suitability.compare:use_cases": lambda a: [use_cases.get(USE_CASE)],
     "pipeline.suitability.compare:trials": lambda a: {},
     "ingestion.mapping.map_rows:source": lambda a: a.config.sources[0],
+    "ingestion.zone_store.reading_of:source": lambda a: a.config.sources[0],
+    "ingestion.zone_store.keep:zones": lambda a: {},
     "training.suspecting.mapping_of:origin": lambda a: "amount",
     "quality.landing.slice_to_check:delivered": lambda a: [],
     "quality.landing.never_judged:judged": lambda a: set(),

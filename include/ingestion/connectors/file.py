@@ -9,7 +9,7 @@ import pyarrow as pa
 from include.handoffs import Interval
 from include.ingestion.opening import Opener
 from include.ingestion.parquet_files import read_parquet
-from include.ingestion.rows import LeftOut, Unread
+from include.ingestion.rows import BlockEnd, LeftOut, Unread
 from include.ingestion.text_files import read_csv, read_jsonl
 from include.ingestion.wanted import Presence, Wanted
 from include.tenants.config import Source
@@ -24,23 +24,24 @@ def read(
     wanted: Wanted,
     interval: Interval,
     opener: Opener,
-) -> Iterator[pa.Table | Unread | LeftOut]:
+) -> Iterator[pa.Table | Unread | LeftOut | BlockEnd]:
     """Tables of the source's columns, and the records that are none.
 
-    Rows outside the interval may be among them: only Parquet can leave them out while reading.
+    Rows outside the interval may be among them: of Parquet, row groups without others are left out
+    while reading; of text, blocks that were read before and are known to have no others.
 
     Raises:
         IsolationError: the tenant may not read from there.
         SourceError: no such file, column or package, or more than its limits allow.
     """
-    limits, presence = opener.limits, Presence(wanted)
+    limits, presence, survey = opener.limits, Presence(wanted), opener.survey
     files = opener.files(connector.path, connector.format)
     if connector.format == "jsonl":
-        yield from read_jsonl(files, presence, connector, limits.columns)
+        yield from read_jsonl(files, presence, connector, limits.columns, survey)
     else:
         for name, file in files:
             if connector.format == "parquet":
                 yield from read_parquet(file, name, source, presence, interval, limits)
             else:
-                yield from read_csv(file, name, presence, connector, limits.columns)
+                yield from read_csv(file, name, presence, connector, limits.columns, survey)
     presence.finish()
