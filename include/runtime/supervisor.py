@@ -1,4 +1,4 @@
-"""The process that keeps the components running: Postgres, Airflow and the MLflow UI.
+"""The process that keeps the components running: Postgres, Airflow, its housekeeping, MLflow's UI.
 
 Started detached by `control.up`, in the components' environment; ends what it started, and
 nothing else, on SIGTERM. Whatever dies comes back, later each time it dies again soon.
@@ -40,6 +40,7 @@ def commands(state: State, ports: Ports) -> dict[str, list[str]]:
         "api-server": [airflow, "api-server"],
         "dag-processor": [airflow, "dag-processor"],
         "triggerer": [airflow, "triggerer", "--skip-serve-logs"],
+        "housekeeping": [sys.executable, "-m", "include.runtime.housekeeping"],
         "mlflow": [
             *(str(scripts / "mlflow"), "server", "--host", HOST, "--port", str(ports.mlflow)),
             *("--app-name", "tenantry", "--workers", "1", "--enable-workspaces"),
