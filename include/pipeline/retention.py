@@ -68,7 +68,7 @@ def expire_all(at: datetime) -> list[Expired]:
     """
     fleet = load_fleet(tenants_folder(), use_cases.names())
     failed: list[str] = []
-    attempt = _Attempts(failed)
+    attempt = Attempts(failed)
     attempt("removed tenants", lambda: seal_removed(fleet))
     known = _Known(wiring.lake(), fleet, ownership.owners())
     attempt("the record of owners", lambda: _remember(known))
@@ -78,7 +78,7 @@ def expire_all(at: datetime) -> list[Expired]:
         if expired is not None:
             done.append(expired)
     attempt("what killed tasks left behind", sweep)
-    for owner in _platforms(known.lake):
+    for owner in platforms(known.lake):
         expired = attempt(owner.id, lambda one=owner: _expire_platform(known, one, at))  # type: ignore[misc]
         if expired is not None:
             done.append(expired)
@@ -119,7 +119,7 @@ def refs(lake: Lake, fleet: Fleet, owners: Mapping[str, TenantOwner]) -> list[Te
         regions = lake.regions(tenant_id) or ["unknown"]
         homes.add(TenantRef(tenant_id, regions[0], "silo"))
     return sorted(
-        (home for home in homes if not is_platforms(home.id)),
+        (home for home in homes if not isplatforms(home.id)),
         key=lambda home: (home.id, home.region, home.isolation),
     )
 
@@ -138,7 +138,7 @@ def seal_removed(fleet: Fleet) -> list[str]:
     owners = ownership.owners()
     lake = wiring.lake()
     for _, tenant_id in lake.folders():  # of a release that kept no record
-        known = tenant_id in owners or tenant_id in fleet.tenants or is_platforms(tenant_id)
+        known = tenant_id in owners or tenant_id in fleet.tenants or isplatforms(tenant_id)
         if known or tenant_id in sealed or _is_named(tenant_id, named):
             continue
         ownership.enter(ownership.places(tenant_id)[0], "", "sealed", actor=SYSTEM)
@@ -173,7 +173,7 @@ def _expire_platform(known: _Known, owner: TenantRef, at: datetime) -> Expired:
     return expire_of(owner, strictest, at, known.lake, running=True, in_force=_in_force(owner))
 
 
-def _platforms(lake: Lake) -> list[TenantRef]:
+def platforms(lake: Lake) -> list[TenantRef]:
     """Owners of global models: of all regions, and of each that has any."""
     regional = {
         TenantRef(name, region, GLOBAL.isolation)
@@ -183,7 +183,7 @@ def _platforms(lake: Lake) -> list[TenantRef]:
     return [GLOBAL, *sorted(regional | lake.global_owners(), key=lambda ref: (ref.id, ref.region))]
 
 
-def is_platforms(owner_id: str) -> bool:
+def isplatforms(owner_id: str) -> bool:
     """Whether an id stands for the platform itself, and can be no tenant's."""
     return owner_id in RESERVED or is_global(owner_id)
 
@@ -223,7 +223,7 @@ def _is_named(tenant_id: str, texts: Iterable[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Attempts:
+class Attempts:
     """Does one thing after the other, and keeps what went wrong for the end."""
 
     failed: list[str]
