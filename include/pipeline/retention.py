@@ -119,7 +119,7 @@ def refs(lake: Lake, fleet: Fleet, owners: Mapping[str, TenantOwner]) -> list[Te
         regions = lake.regions(tenant_id) or ["unknown"]
         homes.add(TenantRef(tenant_id, regions[0], "silo"))
     return sorted(
-        (home for home in homes if not isplatforms(home.id)),
+        (home for home in homes if not is_platforms(home.id)),
         key=lambda home: (home.id, home.region, home.isolation),
     )
 
@@ -138,7 +138,7 @@ def seal_removed(fleet: Fleet) -> list[str]:
     owners = ownership.owners()
     lake = wiring.lake()
     for _, tenant_id in lake.folders():  # of a release that kept no record
-        known = tenant_id in owners or tenant_id in fleet.tenants or isplatforms(tenant_id)
+        known = tenant_id in owners or tenant_id in fleet.tenants or is_platforms(tenant_id)
         if known or tenant_id in sealed or _is_named(tenant_id, named):
             continue
         ownership.enter(ownership.places(tenant_id)[0], "", "sealed", actor=SYSTEM)
@@ -183,7 +183,7 @@ def platforms(lake: Lake) -> list[TenantRef]:
     return [GLOBAL, *sorted(regional | lake.global_owners(), key=lambda ref: (ref.id, ref.region))]
 
 
-def isplatforms(owner_id: str) -> bool:
+def is_platforms(owner_id: str) -> bool:
     """Whether an id stands for the platform itself, and can be no tenant's."""
     return owner_id in RESERVED or is_global(owner_id)
 
