@@ -199,6 +199,7 @@ def fleet_database(tenants: int) -> Iterator[Database]:
                 "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": server.sqlalchemy_url("airflow", "airflow"),
                 "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
                 "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "1200",
                 "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
                 "AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS": "True",
                 "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",

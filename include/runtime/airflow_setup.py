@@ -7,21 +7,18 @@ environment: one import of Airflow instead of one per CLI command.
 from __future__ import annotations
 
 import json
-import os
 
 from airflow.models import Connection, Pool, Variable
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from include.runtime import metadata, settings
-from include.runtime.housekeeping import AIRFLOW_DATABASE, libpq_url
+from include.runtime import settings
 
 
 def main() -> None:
     """Creates or migrates the schema, then writes pools, connections and variables."""
     initdb()
-    metadata.create_indices(libpq_url(os.environ[AIRFLOW_DATABASE]))
     wanted = settings.load()
     with create_session() as session:
         for pool in wanted.pools:

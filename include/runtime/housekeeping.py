@@ -25,21 +25,22 @@ from include.runtime import metadata
 
 log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 3600.0
-AIRFLOW_DATABASE: Final = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+_AIRFLOW: Final = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 _CELERY: Final = "AIRFLOW__CELERY__RESULT_BACKEND"
 
 
 def keep_house(environment: Mapping[str, str], at: datetime) -> dict[str, int]:
-    """Forget once; how many rows went, by table.
+    """Forget once, with the indices that this takes; how many rows went, by table.
 
     Raises:
         ConfigError: the environment names no database of Airflow's.
         UnavailableError: a database does not answer.
     """
-    if not environment.get(AIRFLOW_DATABASE):
-        raise ConfigError(f"{AIRFLOW_DATABASE} is not set: it names the database to keep small")
-    before = at - kept()
-    gone = metadata.forget(libpq_url(environment[AIRFLOW_DATABASE]), before)
+    if not environment.get(_AIRFLOW):
+        raise ConfigError(f"{_AIRFLOW} is not set: it names the database to keep small")
+    before, airflow = at - kept(), libpq_url(environment[_AIRFLOW])
+    metadata.create_indices(airflow)
+    gone = metadata.forget(airflow, before)
     if environment.get(_CELERY):
         gone |= metadata.forget(libpq_url(environment[_CELERY]), before, celery=True)
     return gone

@@ -298,6 +298,7 @@ def test_results_of_celery_go_by_their_own_date(connection: Connection, url: str
             "AIRFLOW__CELERY__RESULT_BACKEND": f"db+{url}",
         }
         assert housekeeping.keep_house(environment, NOW)["celery_taskmeta"] == 1
+        assert metadata.create_indices(dsn) == []
         assert ids(connection, "celery_taskmeta") == {1}
     finally:
         connection.execute("DROP TABLE celery_taskmeta")
