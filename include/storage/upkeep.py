@@ -94,13 +94,13 @@ def vacuum(home: Path, named: Collection[int], since: datetime) -> int:
     return gone
 
 
-def changed(home: Path, one: int, other: int) -> dict[str, datetime | None] | None:
+def changed(home: Path, first: int, second: int) -> dict[str, datetime | None] | None:
     """Files in which rows came or went from one version to the other.
 
     Each with when its first row arrived, where that commit says so. None where the log has a gap.
     """
     files: dict[str, datetime | None] = {}
-    for version in range(min(one, other) + 1, max(one, other) + 1):
+    for version in range(min(first, second) + 1, max(first, second) + 1):
         actions = _actions(home / "_delta_log", version)
         if actions is None:
             return None

@@ -415,8 +415,8 @@ def test_models_are_made_again_after_upkeep(tenantry: Command, here: Installatio
         for table in TABLES:
             assert (shop.id, table) in {(owner, of) for owner, of, _ in named}
             for source in lake.sources(shop, table):
-                lake.rename_source(shop, table, source, f"{source}-anew")
-                lake.rename_source(shop, table, f"{source}-anew", f"{source}-again")
+                lake.rename_source(shop, table, source, f"{source}_anew")
+                lake.rename_source(shop, table, f"{source}_anew", f"{source}_again")
     later = datetime.now(UTC) + timedelta(days=60)
     assert sum(keep_up(shop, named, later, lake).deleted for shop in shops) > 0
     owners = (ONE.id, TWO.id, GLOBAL.id)

@@ -32,15 +32,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for folder in state.folders:
         folder.mkdir(parents=True, exist_ok=True)
     server = postgres.start(state)
-    found = server.sqlalchemy_url("airflow", "airflow")
+    address = server.sqlalchemy_url("airflow", "airflow")
     environment = {
         **os.environ,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": found,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": address,
         "AIRFLOW_HOME": str(state.airflow),
     }
     make = "from airflow.utils.db import initdb; initdb()"
     subprocess.run([sys.executable, "-c", make], env=environment, check=True, capture_output=True)
-    yield found
+    yield address
     postgres.stop(state)
 
 
@@ -215,7 +215,7 @@ def test_a_version_goes_once_no_run_is_of_it_and_takes_code_and_graph_along(
         ("dag_code", "dag_version_id"),
         ("serialized_dag", "dag_version_id"),
     ):
-        assert {str(one) for one in ids(connection, table, column)} == {used, young, newest}
+        assert {str(version) for version in ids(connection, table, column)} == {used, young, newest}
 
 
 def test_more_than_a_batch_goes_in_batches(

@@ -49,7 +49,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 def put(lake: Lake, day: int, *users: str, source: str = "pos", versions: bool = False) -> int:
     """The events of one day, one per user; the version afterwards."""
     at = START + day * DAY
-    found = [
+    events = [
         {
             "tenant_id": A.id,
             "source": source,
@@ -62,7 +62,7 @@ def put(lake: Lake, day: int, *users: str, source: str = "pos", versions: bool =
         }
         for user in users
     ]
-    batches = pa.Table.from_pylist(found, schema=EVENTS).to_batches()
+    batches = pa.Table.from_pylist(events, schema=EVENTS).to_batches()
     interval = Interval(at, at + DAY)
     return lake.replace_slice(A, TABLE, source, interval, batches, versions=versions).version
 
