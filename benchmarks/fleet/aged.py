@@ -373,6 +373,7 @@ def _measure(instances: int) -> None:
         made = metadata.create_indices(database.dsn)
         print(f"indices: {len(made)} in {time.perf_counter() - began:.1f} s: {', '.join(made)}")
         before = datetime.now(UTC) - KEPT
+        _told("a day of a year", database, datetime.now(UTC) - timedelta(days=DAYS - 1))
         _told("first time", database, before)
         database.execute("VACUUM ANALYZE")
         look("kept", database)

@@ -181,7 +181,7 @@ def test_runs_go_that_are_over_for_long_but_for_the_newest(
 def test_a_watch_that_has_waited_for_longer_than_runs_are_kept_waits_on(
     connection: Connection, dsn: str
 ) -> None:
-    """Its run, its task and its trigger stay, however old; `airflow db clean` deletes them."""
+    """Its run, task and trigger stay, however old; `airflow db clean` deletes the last two."""
     clear(connection)
     add_dag(connection, "a.drift_watch")
     version = add_version(connection, "a.drift_watch", 1, 300)
