@@ -57,7 +57,7 @@ _RUNS: Final = """
         last_scheduling_decision, log_template_id, created_at, updated_at, clear_number,
         created_dag_version_id)
     SELECT dag_id, at, at - interval '1 day', at, at + interval '1 minute', 'success',
-        'scheduled__' || at::text, 'scheduled', 'timetable', '{{}}', at - interval '1 day', at, at,
+        'scheduled__' || at::text, 'scheduled', 'TIMETABLE', '{{}}', at - interval '1 day', at, at,
         at, (SELECT max(id) FROM log_template), at, at, 0,
         (SELECT v.id FROM dag_version v WHERE v.dag_id = dag.dag_id
          AND v.version_number = -least({versions}, greatest(1, n / 30)))
@@ -102,7 +102,7 @@ _WATCHES: Final = (
     """
     INSERT INTO dag_run (dag_id, queued_at, start_date, state, run_id, run_type, triggered_by, conf,
         run_after, log_template_id, created_at, updated_at, clear_number, created_dag_version_id)
-    SELECT v.dag_id, at, at, 'running', 'scheduled__watch', 'scheduled', 'timetable', '{}', at,
+    SELECT v.dag_id, at, at, 'running', 'scheduled__watch', 'scheduled', 'TIMETABLE', '{}', at,
         (SELECT max(id) FROM log_template), at, at, 0, v.id
     FROM dag_version v, (SELECT now() - interval '300 days' AS at) a
     WHERE v.dag_id LIKE '%.drift_watch' AND v.version_number > 0
