@@ -6,7 +6,7 @@ text says what its stage did. All instants are aware UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, get_args, get_origin, get_type_hints
@@ -354,6 +354,17 @@ def unpack(data: Mapping[str, Any]) -> Any:
     if not (isinstance(kind, type) and is_dataclass(kind)):
         raise ValueError(f"{data.get('handoff')!r} is no handoff; clear the task that left it")
     return _unpack(kind, data)
+
+
+def table_versions(packed: Any) -> set[tuple[str, str, int]]:
+    """Tenant, table and version of every table version in something packed, however deep."""
+    if isinstance(packed, Mapping):
+        if packed.keys() >= {"tenant", "table", "version", "schema_fingerprint"}:
+            return {(packed["tenant"], packed["table"], packed["version"])}
+        packed = packed.values()
+    elif isinstance(packed, str) or not isinstance(packed, Iterable):
+        return set()
+    return {version for part in packed for version in table_versions(part)}
 
 
 def _pack(value: Any) -> Any:

@@ -43,6 +43,9 @@ class StageRuns(Protocol):
     ) -> Sequence[StageRun]:
         """A stage's runs of intervals that end before `before`, per use case, oldest first."""
 
+    def table_versions(self, owner: TenantRef) -> set[tuple[str, str, int]]:
+        """Tenant, table and version of every table version that a handoff on record names."""
+
 
 def newest_training(
     runs: StageRuns, owner: TenantRef, use_case: str, until: datetime | None = None

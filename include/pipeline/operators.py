@@ -70,6 +70,19 @@ class RetentionOperator(BaseOperator):
         return [asdict(expired) for expired in done if expired.anything]
 
 
+class LakeUpkeepOperator(BaseOperator):
+    """Compacts and vacuums the tables of the tenants whose turn it is."""
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Returns what was done, and for whom."""
+        from include.pipeline.upkeep import keep_lake
+
+        done = [asdict(kept) for kept in keep_lake(_interval(context)[1])]
+        for kept in done:
+            self.log.info("upkeep: %s", kept)
+        return done
+
+
 class TaskHistoryOperator(BaseOperator):
     """Deletes runs in Airflow, their XCom and logs, that are older than the operator's setting."""
 

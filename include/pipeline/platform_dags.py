@@ -21,6 +21,7 @@ from include.pipeline.dags import (
 from include.pipeline.operators import (
     CheckpointOperator,
     ConsentOperator,
+    LakeUpkeepOperator,
     RetentionOperator,
     TaskHistoryOperator,
 )
@@ -63,8 +64,9 @@ def _retention() -> DAG:
     was deleted is sealed first. Counts back from the end of the run's interval. `task_history`
     deletes runs in Airflow, with XCom and logs, older than TENANTRY_RUN_RETENTION_DAYS.
     Running it again changes nothing.
-    Whatever became of that, a `checkpoint` of the audit chains is then written (`tenantry audit
-    verify`).
+    Whatever became of that, `lake_upkeep` puts small files of the lake together and deletes those
+    that no version on record needs, of a twenty-eighth of the tenants a night; and a `checkpoint`
+    of the audit chains is written (`tenantry audit verify`).
     """
     with DAG(
         RETENTION_DAG,
@@ -78,11 +80,14 @@ def _retention() -> DAG:
         tags=["platform", "retention"],
     ) as dag:
         retention = RetentionOperator(**DEFAULT_ARGUMENTS, task_id="retention")
+        upkeep = LakeUpkeepOperator(
+            **DEFAULT_ARGUMENTS, task_id="lake_upkeep", trigger_rule="all_done"
+        )
         TaskHistoryOperator(**DEFAULT_ARGUMENTS, task_id="task_history")
         checkpoint = CheckpointOperator(
             **DEFAULT_ARGUMENTS, task_id="checkpoint", trigger_rule="all_done"
         )
-        retention >> checkpoint
+        retention >> [checkpoint, upkeep]
     return dag
 
 

@@ -68,7 +68,7 @@ def expire_all(at: datetime) -> list[Expired]:
     """
     fleet = load_fleet(tenants_folder(), use_cases.names())
     failed: list[str] = []
-    attempt = _Attempts(failed)
+    attempt = Attempts(failed)
     attempt("removed tenants", lambda: seal_removed(fleet))
     known = _Known(wiring.lake(), fleet, ownership.owners())
     attempt("the record of owners", lambda: _remember(known))
@@ -78,7 +78,7 @@ def expire_all(at: datetime) -> list[Expired]:
         if expired is not None:
             done.append(expired)
     attempt("what killed tasks left behind", sweep)
-    for owner in _platforms(known.lake):
+    for owner in platforms(known.lake):
         expired = attempt(owner.id, lambda one=owner: _expire_platform(known, one, at))  # type: ignore[misc]
         if expired is not None:
             done.append(expired)
@@ -173,7 +173,7 @@ def _expire_platform(known: _Known, owner: TenantRef, at: datetime) -> Expired:
     return expire_of(owner, strictest, at, known.lake, running=True, in_force=_in_force(owner))
 
 
-def _platforms(lake: Lake) -> list[TenantRef]:
+def platforms(lake: Lake) -> list[TenantRef]:
     """Owners of global models: of all regions, and of each that has any."""
     regional = {
         TenantRef(name, region, GLOBAL.isolation)
@@ -223,7 +223,7 @@ def _is_named(tenant_id: str, texts: Iterable[str]) -> bool:
 
 
 @dataclass(frozen=True)
-class _Attempts:
+class Attempts:
     """Does one thing after the other, and keeps what went wrong for the end."""
 
     failed: list[str]

@@ -38,7 +38,7 @@ Progress = Callable[[str, float | None], None]
 
 _STOP_SECONDS = 20.0
 _HEALTHY_SECONDS = 240.0
-_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer", "mlflow")
+_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer", "housekeeping", "mlflow")
 #: variables that change what a running component does; another value asks for a restart
 _TELLING = ("AIRFLOW", "MLFLOW", "TENANTRY", "OMP_", "GX_")
 

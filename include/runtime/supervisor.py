@@ -1,4 +1,4 @@
-"""The process that keeps the components running: Postgres, Airflow and the MLflow UI.
+"""The process that keeps the components running: Postgres, Airflow, its housekeeping, MLflow's UI.
 
 Started detached by `control.up`, in the components' environment; ends what it started, and
 nothing else, on SIGTERM. Whatever dies comes back, later each time it dies again soon.
@@ -7,12 +7,14 @@ nothing else, on SIGTERM. Whatever dies comes back, later each time it dies agai
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,7 @@ def commands(state: State, ports: Ports) -> dict[str, list[str]]:
         "api-server": [airflow, "api-server"],
         "dag-processor": [airflow, "dag-processor"],
         "triggerer": [airflow, "triggerer", "--skip-serve-logs"],
+        "housekeeping": [sys.executable, "-m", "include.runtime.housekeeping"],
         "mlflow": [
             *(str(scripts / "mlflow"), "server", "--host", HOST, "--port", str(ports.mlflow)),
             *("--app-name", "tenantry", "--workers", "1", "--enable-workspaces"),
@@ -63,8 +66,6 @@ class Component:
     def start(self, state: State, environment: Mapping[str, str]) -> None:
         """Starts the component as the leader of a session of its own."""
         log = state.logs / f"{self.name}.log"
-        if log.exists() and log.stat().st_size > _LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
         self.process = processes.spawn(self.command, environment, log)
         self.started = time.monotonic()
         self.record = processes.remember(state.run, self.name, self.process.pid)
@@ -72,6 +73,7 @@ class Component:
     def check(self, state: State, environment: Mapping[str, str]) -> None:
         """Starts the component if it is down and due; called at every beat."""
         now = time.monotonic()
+        bound_log(state.logs / f"{self.name}.log")
         if self.process is not None and self.process.poll() is not None:
             steady = now - self.started > _STEADY_SECONDS
             self.pause = 0.0 if steady else min(_LONGEST_PAUSE, self.pause * 2 or _FIRST_PAUSE)
@@ -81,6 +83,18 @@ class Component:
             self.process, self.due = None, now + self.pause
         if self.process is None and now >= self.due:
             self.start(state, environment)
+
+
+def bound_log(log: Path, most: int = _LOG_BYTES) -> None:
+    """Set a log aside as `.log.1` once it is too long, and empty it.
+
+    Who writes keeps the file open, and goes on at its end, which is then its beginning. What is
+    said in the milliseconds between is lost.
+    """
+    with suppress(FileNotFoundError):
+        if log.stat().st_size > most:
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)
 
 
 def supervise(state: State, environment: Mapping[str, str], stop: threading.Event) -> None:

@@ -21,8 +21,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from include.errors import ConfigError, IntegrityError
 from include.handoffs import Interval, StoredObject, TableVersion
-from include.storage import delta_log, facts, sources
-from include.storage.canonical import REPLACED, SCHEMAS, TIMESTAMP, schema_fingerprint
+from include.storage import delta_log, facts, sources, upkeep
+from include.storage.canonical import REPLACED, SCHEMAS, schema_fingerprint
 from include.storage.data_files import holds_older, holds_others
 from include.storage.delta_log import statistics_of
 from include.storage.lake_files import LakeFiles
@@ -203,16 +203,33 @@ class Lake(LakeFiles):
     def same_until(
         self, tenant: TenantRef, table: str, one: int, other: int, known_at: datetime
     ) -> bool:
-        """Whether no file that two versions differ in holds a row known at an instant.
+        """Whether no row known at an instant came or went between two versions, by their files.
 
         False also where one of the versions is gone.
         """
         try:
-            first, second = (self._files(tenant, table, version) for version in (one, other))
+            first, second = (
+                upkeep.arrivals(self._open(tenant, table, version)) for version in (one, other)
+            )
         except IntegrityError:
             return False
-        changed = first.keys() ^ second.keys()
-        return all((first | second)[path] > known_at for path in changed)
+        changed = upkeep.changed(self._table(tenant, table), one, other)
+        if changed is None:
+            changed = dict.fromkeys(first.keys() ^ second.keys())
+        arrived = {path: at or upkeep.UNKNOWN for path, at in changed.items()} | first | second
+        return all(arrived[path] > known_at for path in changed)
+
+    def compact(self, tenant: TenantRef, table: str, before: datetime) -> int:
+        """Put small files of the months before an instant together; by how many there are fewer.
+
+        A new version with the same rows. Called again it changes nothing.
+        """
+        current = self._open(tenant, table)
+        return 0 if current is None else upkeep.compact(current, f"{before.astimezone(UTC):%Y-%m}")
+
+    def vacuum(self, tenant: TenantRef, table: str, named: Collection[int], since: datetime) -> int:
+        """Delete files that only versions without a name need, see `upkeep.vacuum`; how many."""
+        return upkeep.vacuum(self._table(tenant, table), named, since)
 
     def sources(self, tenant: TenantRef, table: str) -> dict[str, int]:
         """Rows of each source that the table holds rows of."""
@@ -239,16 +256,6 @@ class Lake(LakeFiles):
         current = self._open(tenant, table)
         return {} if current is None else sources.keep(current, names)
 
-    def _files(self, tenant: TenantRef, table: str, version: int) -> dict[str, datetime]:
-        """A version's data files, each with when its first row was created."""
-        current = self._open(tenant, table, version)
-        if current is None:
-            return {}
-        files = pa.table(current.get_add_actions(flatten=True))
-        created = files["min.created_timestamp"].cast(TIMESTAMP).to_pylist()
-        unknown = datetime.min.replace(tzinfo=UTC)  # of a file without statistics
-        return dict(zip(files["path"].to_pylist(), (c or unknown for c in created), strict=True))
-
     def forget(
         self, tenant: TenantRef, table: str, before: datetime, *, unread: bool = False
     ) -> int:
@@ -272,7 +279,7 @@ class Lake(LakeFiles):
             current.delete(
                 f"month <= '{before:%Y-%m}' AND created_timestamp < '{before.isoformat()}'"
             )
-        for path in self._unneeded(tenant, table, current, unread):
+        for path in upkeep.unread_files(self._table(tenant, table), current, at_once=unread):
             if holds_older(path, before):
                 path.unlink(missing_ok=True)
         return rows
@@ -322,7 +329,7 @@ class Lake(LakeFiles):
             )
         if places:
             rows = current.to_pyarrow_dataset(schema=SCHEMAS[table])
-        unneeded = self._unneeded(tenant, table, current, unread)
+        unneeded = upkeep.unread_files(self._table(tenant, table), current, at_once=unread)
         if unneeded:
             early = ds.field("created_timestamp") < pa.scalar(before)
             there = rows.to_table(columns=["source", "event_id"], filter=early)
@@ -337,17 +344,6 @@ class Lake(LakeFiles):
         for batch in self.dataset(tenant, table).to_batches(columns=[column]):
             found.update(pc.unique(batch.column(0)).to_pylist())
         return pa.array(sorted(one for one in found if one is not None), pa.string())
-
-    def _unneeded(
-        self, tenant: TenantRef, table: str, current: DeltaTable, unread: bool
-    ) -> list[Path]:
-        """Files that the newest version does not need, and that nobody reads any more."""
-        names = (
-            current.vacuum(0, dry_run=True, enforce_retention_duration=False, full=True)
-            if unread
-            else current.vacuum(dry_run=True, full=True)
-        )
-        return [self._table(tenant, table) / name for name in names]
 
     # tables as plain files
 

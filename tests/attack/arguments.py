@@ -626,6 +626,7 @@ BY_NAME: Final[dict[str, Provider]] = {
     "progress": lambda a: None,
     "one": lambda a: 0,
     "other": lambda a: 1,
+    "named": lambda a: {(a.named.id, "events", 1)},
 }
 
 #: Statements that ask for another tenant's rows by its id.
@@ -645,6 +646,7 @@ BY_FUNCTION: Final[dict[str, Provider]] = {
     "stores.postgres.statements.change:statement": lambda a: _DELETE,
     "stores.postgres.statements.change:values": lambda a: [a.named.id],
     "storage.lake.Lake.put_table:table": _spine,
+    "storage.lake.Lake.vacuum:named": lambda a: {1},
     "storage.audit.enter:action": lambda a: "promotion",
     "storage.audit.enter:key": lambda a: (a.named.use_case, AS_OF, "scheduled"),
     "storage.ownership.enter:key": lambda a: "",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from include.handoffs import pack, unpack
+from include.handoffs import pack, table_versions, unpack
 from include.stage_runs import StageRun
 from include.tenants.namespace import TenantRef
 
@@ -48,3 +48,8 @@ class InMemoryStageRuns:
             and (before is None or run.end < before)
         ]
         return sorted(runs, key=lambda run: (run.use_case, run.end))
+
+    def table_versions(self, owner: TenantRef) -> set[tuple[str, str, int]]:
+        """See `StageRuns.table_versions`."""
+        kept = [pack(run.handoff) for key, run in self._kept.items() if key[0] == owner.id]
+        return table_versions(kept)

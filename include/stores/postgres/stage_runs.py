@@ -9,7 +9,7 @@ from typing import Final
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from include.handoffs import pack, unpack
+from include.handoffs import pack, table_versions, unpack
 from include.stage_runs import StageRun
 from include.stores.postgres.statements import change, select, select_first
 from include.tenants.namespace import TenantRef
@@ -31,6 +31,7 @@ _ALL_OF: Final = f"""
     AND (%s::text IS NULL OR use_case = %s) AND interval_end < coalesce(%s, 'infinity'::timestamptz)
     ORDER BY use_case, interval_end, recorded_at
 """  # noqa: S608
+_HANDOFFS: Final = "SELECT handoff FROM stage_runs WHERE tenant_id = %s"
 
 
 class PostgresStageRuns:
@@ -59,6 +60,10 @@ class PostgresStageRuns:
         wanted = [owner.id, stage, use_case, use_case, before]
         rows = select(owner, _ALL_OF, wanted)
         return [_stage_run(row) for row in rows]
+
+    def table_versions(self, owner: TenantRef) -> set[tuple[str, str, int]]:
+        """See `StageRuns.table_versions`."""
+        return table_versions([row["handoff"] for row in select(owner, _HANDOFFS, [owner.id])])
 
 
 def _stage_run(row: DictRow) -> StageRun:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from three_weeks import NEIGHBOURS, WEEKS, load, run, train_global
 
 from include import use_cases, wiring
 from include.cli.identity import operator
+from include.errors import TenantryError
 from include.handoffs import Interval
 from include.monitoring.live_metrics import LiveMetric
 from include.pipeline import in_process, steps
@@ -25,6 +26,7 @@ from include.pipeline.automatic_rollback import roll_back_decayed
 from include.pipeline.report import fleet_status
 from include.pipeline.runs import Run, open_retrain
 from include.pipeline.stages import stage_named
+from include.pipeline.upkeep import TABLES, keep_up, named_versions
 from include.registry.new_versions import new_version
 from include.registry.port import Registry
 from include.registry.rollback import roll_back
@@ -399,3 +401,31 @@ def test_what_cannot_be_done_is_said_in_one_line(
     assert code == 1
     assert message in " ".join(printed.split())
     assert "Traceback" not in printed
+
+
+def test_models_are_made_again_after_upkeep(tenantry: Command, here: Installation) -> None:
+    """The last that is done here: no file that a model, a training or a stage has on record goes,
+    where the newest version needs none of them any more."""
+    lake, runs = wiring.lake(), wiring.stores().stage_runs
+    shops = [ref(here, shop) for shop in (ONE, TWO, *NEIGHBOURS)]
+    named = set[tuple[str, str, int]]()
+    for owner in (*shops, GLOBAL):
+        named |= named_versions(owner, lake, runs)
+    for shop in shops:
+        for table in TABLES:
+            assert (shop.id, table) in {(owner, of) for owner, of, _ in named}
+            for source in lake.sources(shop, table):
+                lake.rename_source(shop, table, source, f"{source}_anew")
+                lake.rename_source(shop, table, f"{source}_anew", f"{source}_again")
+    later = datetime.now(UTC) + timedelta(days=60)
+    assert sum(keep_up(shop, named, later, lake).deleted for shop in shops) > 0
+    owners = (ONE.id, TWO.id, GLOBAL.id)
+    code, printed = tenantry("reproduce", *(f"{owner}.churn" for owner in owners), "--json")
+    assert [one for one in json.loads(printed) if not one["identical"]] == []
+    assert code == 0
+    for shop in shops:
+        keep_up(shop, set(), later, lake)
+    with pytest.raises(TenantryError, match="cannot be read any more"):
+        lake.read(
+            shops[0], "events", version=min(v for o, t, v in named if (o, t) == (ONE.id, "events"))
+        )

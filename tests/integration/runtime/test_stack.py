@@ -29,7 +29,10 @@ from include.runtime.state import PROJECT, State
 
 pytestmark = pytest.mark.integration
 
-_COMPONENTS = ("api-server", "dag-processor", "mlflow", "scheduler", "supervisor", "triggerer")
+_COMPONENTS = (
+    *("api-server", "dag-processor", "housekeeping", "mlflow", "scheduler", "supervisor"),
+    "triggerer",
+)
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 

@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from include.handoffs import Monitored, StoredObject, Trained
+from include.handoffs import (
+    Checked,
+    Interval,
+    Monitored,
+    StoredObject,
+    TableVersion,
+    Trained,
+)
 from include.stage_runs import StageRun, StageRuns, newest_training, scored_before
 from include.stores.memory.stage_runs import InMemoryStageRuns
 from include.stores.postgres.stage_runs import PostgresStageRuns
@@ -111,3 +118,26 @@ def test_owners_do_not_see_each_other(runs: StageRuns, owner: TenantRef) -> None
     runs.record(owner, done(1))
     runs.record(other, done(1, "another"))
     assert runs.all_of(owner, "monitoring") == [done(1)]
+
+
+def test_versions_of_tables_that_handoffs_name_are_told(runs: StageRuns, owner: TenantRef) -> None:
+    """Of all stages, use cases and intervals of the owner; those of a run that was replaced are
+    not."""
+
+    def table(name: str, version: int) -> TableVersion:
+        return TableVersion(owner.id, name, version, 3, "ab")
+
+    def checked(day: int, version: int) -> StageRun:
+        interval = Interval(JANUARY + (day - 1) * DAY, JANUARY + day * DAY)
+        events, attributes = table("events", version), table("attributes", version + 1)
+        handoff = Checked(owner.id, interval, events, attributes, 1, 0, 0, False)
+        return done(day, use_case="", stage="quality", handoff=handoff)
+
+    assert runs.table_versions(owner) == set()
+    for run in (checked(1, 4), checked(2, 7), checked(2, 9), done(2)):
+        runs.record(owner, run)
+    runs.record(TenantRef(unused("rosa"), "eu", "pool"), checked(1, 20))
+    assert runs.table_versions(owner) == {
+        *((owner.id, "events", version) for version in (4, 9)),
+        *((owner.id, "attributes", version) for version in (5, 10)),
+    }

@@ -61,10 +61,10 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_every_part_of_the_scaled_deployment_is_there() -> None:
-    """Postgres, Redis, the init job, Airflow's five components and MLflow."""
+    """Postgres, Redis, the init job, Airflow's five components, housekeeping and MLflow."""
     assert set(SERVICES) == {
         *("postgres", "redis", "init", "api-server", "scheduler", "dag-processor"),
-        *("triggerer", "worker", "mlflow"),
+        *("triggerer", "housekeeping", "worker", "mlflow"),
     }
     assert set(OURS) == set(SERVICES) - {"postgres", "redis"}
 
@@ -137,9 +137,9 @@ def test_sources_read_what_is_mounted_for_them() -> None:
 KNOWN_TO = {
     "POSTGRES_PASSWORD": {"postgres", "init"},
     "AIRFLOW_DATABASE_PASSWORD": {
-        *("init", "api-server", "scheduler", "dag-processor", "triggerer"),
+        *("init", "api-server", "scheduler", "dag-processor", "triggerer", "housekeeping"),
     },
-    "CELERY_DATABASE_PASSWORD": {"init", "scheduler", "worker"},
+    "CELERY_DATABASE_PASSWORD": {"init", "scheduler", "housekeeping", "worker"},
     "MLFLOW_DATABASE_PASSWORD": {"init", "worker", "mlflow"},
     "TENANTRY_DATABASE_PASSWORD": {"init", "api-server", "triggerer", "worker"},
     "REDIS_PASSWORD": {"redis", "scheduler", "worker"},
@@ -408,6 +408,7 @@ def test_what_only_some_may_reach_is_in_a_network_of_its_own() -> None:
         "scheduler": {"database", "broker"},
         "dag-processor": {"database"},
         "triggerer": {"database"},
+        "housekeeping": {"database"},
         "worker": {"database", "broker", "control", "sources"},
         "mlflow": {"database", "edge"},
     }

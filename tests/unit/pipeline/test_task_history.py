@@ -41,6 +41,22 @@ def test_old_logs_go_by_when_they_were_written(
     assert other.exists()
 
 
+def test_logs_of_parsing_go_as_those_of_tasks_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow begins a folder of them every day, and forgets none."""
+    monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path / "tasks"))
+    parsing = tmp_path / "parsing"
+    monkeypatch.setenv("AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY", str(parsing))
+    old = log(parsing, "2025-11-01/dags-folder/tenant_dags.py.log", timedelta(days=100))
+    new = log(parsing, "2026-02-01/dags-folder/tenant_dags.py.log", timedelta(days=20))
+    (parsing / "latest").symlink_to(new.parents[1])
+    assert task_history.expire_logs(NOW - timedelta(days=90)) == 1
+    assert not old.parent.exists()
+    assert new.exists()
+    assert (parsing / "latest").exists()
+
+
 def test_a_tenants_logs_are_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenant whose id begins like another one's loses nothing."""
     monkeypatch.setenv("AIRFLOW__LOGGING__BASE_LOG_FOLDER", str(tmp_path))
@@ -67,6 +83,7 @@ class Airflow:
     def __init__(self, runs: list[dict[str, Any]]) -> None:
         self.runs = runs
         self.deleted: list[str] = []
+        self.asked = 0  #: how often for the newest run of a DAG
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         parts = request.url.path.removeprefix("/api/v2/dags/").split("/")
@@ -74,7 +91,8 @@ class Airflow:
             found = [one for one in self.runs if parts[0] in ("~", one["dag_id"])]
             until = request.url.params.get("end_date_lt")
             found = [one for one in found if until is None or (one["end"] or "9") < until]
-            if request.url.params.get("order_by"):
+            if request.url.params.get("order_by") == "-run_after":
+                self.asked += 1
                 found = sorted(found, key=lambda one: one["run_after"], reverse=True)[:1]
             offset = int(request.url.params.get("offset", 0))
             page = found[offset : offset + 2]
@@ -127,7 +145,20 @@ def test_old_runs_go_but_for_each_dags_newest() -> None:
     )
     assert client(airflow).expire(NOW - timedelta(days=90)) == 3
     assert airflow.deleted == ["a1", "a2", "a3"]
+    assert airflow.asked == 2
     assert client(airflow).expire(NOW - timedelta(days=90)) == 0
+
+
+def test_a_night_deletes_a_bounded_number_and_the_next_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each run is a request: a year that was never cleaned up does not hold up the night."""
+    monkeypatch.setattr(task_history, "_MOST_RUNS", 3)
+    airflow = Airflow(runs(*(("a.pipeline", f"a{n}", "success", 300 - n) for n in range(8))))
+    assert client(airflow).expire(NOW - timedelta(days=90)) == 3
+    assert client(airflow).expire(NOW - timedelta(days=90)) == 3
+    assert client(airflow).expire(NOW - timedelta(days=90)) == 1
+    assert [one["dag_run_id"] for one in airflow.runs] == ["a7"]
 
 
 def test_a_tenants_runs_are_stopped_and_go_with_their_dags() -> None:
