@@ -50,6 +50,8 @@ _FRAME: Final = {
     **_PAGE,
     "Content-Security-Policy": f"{_PAGE['Content-Security-Policy']}; frame-src 'self'",
 }
+#: A page that the browser asks for again.
+_AGAIN: Final = {**_PAGE, "Refresh": "5"}
 #: A report's own script runs (Evidently draws with one), but in an origin that is not Airflow's,
 #: and it may load nothing.
 _REPORT: Final = {
@@ -174,8 +176,9 @@ def report(tenant: ReadableTenant, path: Annotated[str, Query(max_length=500)]) 
 def file(tenant: ReadableTenant, path: Annotated[str, Query(max_length=500)]) -> Response:
     """One report of the tenant's, confined to an origin of its own; drawn if nobody has yet."""
     target = _report_file(tenant, path)
-    if not target.is_file():
-        _draw(tenant, target)
+    if not target.is_file() and not _draw(tenant, target):
+        text = "Another page is being drawn; this one is tried again in a few seconds."
+        return _page("message", title="Reports", message=text, headers=_AGAIN)
     return FileResponse(target, media_type=_TYPES[target.suffix], headers=_REPORT)
 
 
@@ -211,9 +214,11 @@ def _to_be_drawn(target: Path, drift: Path) -> bool:
     return target.suffix == ".html" and target.is_relative_to(drift) and figures.is_file()
 
 
-def _draw(tenant: TenantConfig, page: Path) -> None:
+def _draw(tenant: TenantConfig, page: Path) -> bool:
     """Draw a page in a process of its own, one at a time: the server has to stay small and quick.
 
+    Returns:
+        False where another one is being drawn: no request waits, as tasks report to this server.
     Raises:
         HTTPException: it cannot be drawn any more; the log says why.
     """
@@ -222,7 +227,9 @@ def _draw(tenant: TenantConfig, page: Path) -> None:
     home = wiring.lake_files().file_path(tenant.ref, "")
     figures = page.with_suffix(".json").relative_to(home)
     command = [sys.executable, "-m", "include.pipeline.drift_pages"]
-    with _drawing:
+    if not _drawing.acquire(blocking=False):
+        return False
+    try:
         done = subprocess.run(
             [*command, tenant.id, figures.parent.name, str(figures)],
             capture_output=True,
@@ -230,9 +237,14 @@ def _draw(tenant: TenantConfig, page: Path) -> None:
             timeout=_DRAW_SECONDS,
             check=False,
         )
+    except subprocess.TimeoutExpired:
+        raise HTTPException(504, f"not drawn within {_DRAW_SECONDS} s; try again later") from None
+    finally:
+        _drawing.release()
     if done.returncode:
         log.error("%s: %s cannot be drawn: %s", tenant.id, page.name, done.stderr)
         raise HTTPException(500, "this page cannot be drawn; `tenantry report` says why")
+    return True
 
 
 def _reports(

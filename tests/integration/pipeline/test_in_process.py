@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -292,6 +293,9 @@ def test_a_page_is_drawn_when_somebody_opens_it(
     path, headers = page_of(quiet.report_path), as_user(ANALYST)
     frame = pages.get(f"/tenantry/reports/{SILO.id}/report?path={path}", headers=headers)
     assert "it is being drawn" in frame.text
+    with import_module("tenantry_pages.routes")._drawing:
+        busy = pages.get(f"/tenantry/reports/{SILO.id}/file?path={path}", headers=headers)
+    assert ("Another page is being drawn" in busy.text, busy.headers["Refresh"]) == (True, "5")
     answer = pages.get(f"/tenantry/reports/{SILO.id}/file?path={path}", headers=headers)
     assert (answer.status_code, quiet.reasons[0] in answer.text) == (200, True)
     for other in (path.replace("-v", "-v9"), path.replace(quiet.use_case, "nothing")):
