@@ -13,6 +13,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 CONSTRUCTING = sorted((*PROJECT.glob("dags/*.py"), *PROJECT.glob("include/pipeline/*.py")))
 
 
+@pytest.fixture(autouse=True)
+def _as_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `conftest.py` says for parsing, whatever the tests before have left."""
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_VERSION_INFLATION_CHECK_LEVEL", "error")
+
+
 def errors(source: str, folder: Path) -> str:
     """What Airflow refuses a file for; empty where nothing is wrong.
 

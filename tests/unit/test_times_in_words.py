@@ -229,7 +229,7 @@ NAMES: Final = {
     "runtime/demo.py": 1,  # the id of a run
     "runtime/supervisor.py": 1,  # ends in Z
     "monitoring/storms.py": 2,  # the name of a storm, and its day with "(UTC)"
-    "monitoring/reports.py": 2,  # the path of a report
+    "monitoring/judgement.py": 2,  # the path of a report
     "training/dataset.py": 1,  # the path of a spine
     "training/stage.py": 1,  # the path of a training
     "pipeline/removal.py": 1,  # in the audit chain, which is as it was written

@@ -13,6 +13,7 @@ from generated import Shop
 from installation import Installation, installed
 
 from include import cli, use_cases
+from include.monitoring import skew
 from include.runtime import tables
 from include.tenants.loader import find_tenant
 
@@ -44,6 +45,7 @@ def here() -> Iterator[Installation]:
     """Three shops; each ran the week whose end is a day in its own zone."""
     with installed() as found, pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "_WIDE", 1000)
+        patch.setattr(skew, "ONE_IN", 1)
         for name, (zone, _, _) in ZONES.items():
             file = generated.write(
                 Shop(name, customers=80, consent=False), found.data, found.tenants

@@ -162,3 +162,23 @@ LIVES: Final = (
         overrides={"retrain_every": "P80D"},
     ),
 )
+
+#: With them the soak has what takes many people and windows to be proven. Two young shops are
+#: offered the demand model of three others. One of them is soon better served by a model of its
+#: own; what all buy six times as much of for a while is more than one's own model then promised.
+YOUNG_SHOPS: Final = (
+    *(Life("shop", 75, number=number, weeks=5) for number in (2, 3, 4)),
+    *(
+        Life(
+            "shop",
+            75,
+            number=number,
+            faults=(Shock(day(30), 100.0, 6.0),),
+            plan={"opens": int(day(-4))},
+            overrides={"retrain_every": "P80D", "cooldown": "P300D"},
+            first_week=6,
+            weeks=44,
+        )
+        for number in (5, 6)
+    ),
+)

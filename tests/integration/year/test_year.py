@@ -14,7 +14,7 @@ import pytest
 from installation import installed
 from life import Stage
 from play import Year
-from tenants import LIVES, Life
+from tenants import LIVES, YOUNG_SHOPS, Life
 
 from include import use_cases
 from include.monitoring import stage
@@ -28,7 +28,9 @@ from include.tenants.intervals import last_interval
 from include.tenants.loader import load_fleet
 
 pytestmark = pytest.mark.integration
-LARGE = tuple(replace(one, schedule="0 0 * * 1", users=4 * one.users) for one in LIVES)
+LARGE = tuple(
+    replace(one, schedule="0 0 * * 1", users=4 * one.users) for one in (*LIVES, *YOUNG_SHOPS)
+)
 TEMPLATES = sorted(use_cases.names())
 #: What takes more people and windows to be proven than the small year has: by entity and by time, a
 #: model of one's own to be better, and one that serves to be worse.

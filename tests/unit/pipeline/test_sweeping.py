@@ -51,7 +51,7 @@ def test_retention_sweeps_everybodys(left: list[Path], monkeypatch: pytest.Monke
     monkeypatch.setattr(retention, "ownership", SimpleNamespace(owners=dict))
     for name in ("seal_removed", "_remember", "_expire_platform"):
         monkeypatch.setattr(retention, name, lambda *_: None)
-    for name in ("refs", "_platforms"):
+    for name in ("refs", "platforms"):
         monkeypatch.setattr(retention, name, lambda *_: [])
     retention.expire_all(None)  # type: ignore[arg-type]
     assert [folder.exists() for folder in left] == [False, False]
