@@ -66,9 +66,9 @@ def monitor(
     """Judge the window scored at `scored.as_of` against the champion's reference.
 
     Writes the window's profile, the verdict, the decision about a retrain, a JSON file with all
-    numbers and, on drift, of a version's first window and where it is asked for, Evidently's page:
-    of every other window it can be drawn later from what the numbers name. A rerun writes the same
-    again.
+    numbers and Evidently's page: on drift, in the run that promotes a version, and where `report`
+    asks for it. Of every other window the page can be drawn later from what the numbers name. A
+    rerun writes the same again.
 
     Args:
         champion: the model that made the predictions; None where none serves.
@@ -119,7 +119,7 @@ def monitor(
     figures = figures_of(verdict, judgement, known)
     path = ""
     if champion is not None and window is not None and judgement is not None:
-        path = lake.put(tenant.ref, path_of(scored), text_of(figures)).path
+        path = _keep_figures(tenant.ref, path_of(scored), text_of(figures), lake)
         promoted = champion.as_of == scored.as_of
         if report or promoted or verdict.name == "drift":
             page = draw(tenant, scored.use_case, judgement, champion.read(), window, keys)
@@ -154,6 +154,14 @@ def monitor(
         decision.answer,
         decision.reason,
     )
+
+
+def _keep_figures(tenant: TenantRef, path: str, text: bytes, lake: Lake) -> str:
+    """Keep the figures; a page that was drawn from others goes before they do."""
+    kept = lake.file_path(tenant, path)
+    if kept.is_file() and kept.read_bytes() != text:
+        lake.file_path(tenant, page_of(path)).unlink(missing_ok=True)
+    return lake.put(tenant, path, text).path
 
 
 def _window(

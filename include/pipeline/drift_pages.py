@@ -21,6 +21,7 @@ from include.monitoring.judgement import judged
 from include.monitoring.windows import with_prediction
 from include.pipeline import live_evidence, serving
 from include.pipeline.runs import Run
+from include.storage import ownership
 from include.stores import Stores
 from include.tenants.config import TenantConfig
 from include.tenants.loader import find_tenant, tenants_folder
@@ -90,7 +91,9 @@ def drawn(platform: wiring.Platform, tenant: TenantConfig, use_case: str, figure
 def main(tenant_id: str, use_case: str, figures: str) -> None:
     """Draw one page in a process of its own: Evidently is too large for a server to hold."""
     tenant = find_tenant(tenants_folder(), tenant_id, use_cases.names())
-    drawn(wiring.platform(wiring.connect_from_environment), tenant, use_case, figures)
+    with ownership.at_work(tenant.id):
+        ownership.check(tenant)  # it may have been moved or removed since the page was asked for
+        drawn(wiring.platform(wiring.connect_from_environment), tenant, use_case, figures)
 
 
 if __name__ == "__main__":

@@ -212,6 +212,19 @@ def test_a_page_drawn_later_is_the_one_that_the_run_would_have_drawn(tenant: Wat
         assert later == tenant.page(verdict).read_text()
 
 
+def test_a_page_goes_with_the_figures_that_it_was_drawn_from(tenant: Watched) -> None:
+    """A rerun that judges as before leaves it; one that does not, as rows came late, takes it
+    away, so that nobody reads another verdict than the one on record."""
+    scored = tenant.score(week(1))
+    tenant.monitor(scored)
+    page = tenant.page(tenant.verdicts()[0])
+    page.write_text("as it was judged first")
+    tenant.monitor(scored)
+    assert page.exists()
+    tenant.monitor(tenant.score(week(1), users=70))
+    assert not page.exists()
+
+
 def test_the_reference_is_read_once_and_for_pages(tenant: Watched) -> None:
     """A champion that can read its reference is asked at its first window and for each page."""
     reads = []
