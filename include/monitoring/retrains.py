@@ -136,9 +136,16 @@ def outcome_details(
 
 
 def to_wait_for(
-    requests: Sequence[RetrainRequest], use_case: str, as_of: datetime, waited: timedelta
+    requests: Sequence[RetrainRequest],
+    use_case: str,
+    start: datetime,
+    end: datetime,
+    waited: timedelta,
 ) -> RetrainRequest | None:
-    """An earlier retrain that decides who serves at `as_of`, while it is worth waiting for.
+    """The retrain that decides who serves in an interval, while it is worth waiting for.
+
+    It is as of the interval's start, or of an instant within. One from before, the interval before
+    has waited for already: what never ends delays a single run.
 
     Args:
         requests: of a tenant, as `Retrains.history` gives them.
@@ -150,7 +157,7 @@ def to_wait_for(
             request
             for request in requests
             if request.use_case == use_case
-            and request.as_of < as_of
+            and start <= request.as_of < end
             and waited < patience.get(request.state, timedelta(0))
         ),
         None,

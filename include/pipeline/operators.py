@@ -146,7 +146,8 @@ class DecidingOperator(BaseBranchOperator):
         owner, kind = split_dag_id(context["dag"].dag_id)
         if kind == "pipeline":
             began = context["ti"].get_first_reschedule_date(context)
-            self._after_earlier_retrains(owner, _interval(context)[1], began and _plain(began))
+            start, end = _interval(context)
+            self._after_earlier_retrains(owner, start or end, end, began and _plain(began))
         built = _run_stage(self, context)
         if built.features.rows == 0:
             self.log.info("no active entity at %s: nothing to train on or to score", built.as_of)
@@ -154,8 +155,10 @@ class DecidingOperator(BaseBranchOperator):
         chosen_stage = following(self.stage, USE_CASE_STAGES, training_due=built.training_due)
         return _sibling(self.task_id, chosen_stage)
 
-    def _after_earlier_retrains(self, owner: str, as_of: datetime, began: datetime | None) -> None:
-        """Come back later where a retrain of an earlier interval has not decided yet who serves.
+    def _after_earlier_retrains(
+        self, owner: str, start: datetime, end: datetime, began: datetime | None
+    ) -> None:
+        """Come back later where the retrain of the interval before has not decided who serves.
 
         Without that, which version scores an interval would depend on seconds. The task gives its
         slot back meanwhile.
@@ -170,7 +173,7 @@ class DecidingOperator(BaseBranchOperator):
 
         tenant, now = find_tenant(tenants_folder(), owner, use_cases.names()), datetime.now(UTC)
         requests = wiring.stores().retrains.history(tenant.ref, self.use_case)
-        earlier = to_wait_for(requests, self.use_case, as_of, now - (began or now))
+        earlier = to_wait_for(requests, self.use_case, start, end, now - (began or now))
         if earlier is not None:
             at = local(earlier.as_of, tenant.timezone)
             self.log.info("the retrain as of %s comes first: %s", at, earlier.state)
