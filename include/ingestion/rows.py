@@ -87,9 +87,8 @@ class LeftOut:
 class BlockEnd:
     """The end of a block of a text file: what was read since the last one is of it."""
 
-    key: (
-        str  #: what the block is known by from now on; empty where it is parsed whenever it is read
-    )
+    #: What the block is known by from now on; empty where it is parsed whenever it is read.
+    key: str
     left: int = 0  #: bytes at its end that begin a record of the next block
     columns: tuple[int, ...] = ()  #: which of the wanted columns JSON lines have
     records: int = 0  #: rows as they stand there, and lines that are none; `reading` counts them

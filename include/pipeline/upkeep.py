@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 from zlib import crc32
 
@@ -54,12 +55,11 @@ def keep_lake(at: datetime) -> list[KeptUp]:
     fleet = load_fleet(tenants_folder(), use_cases.names())
     due = [ref for ref in refs(lake, fleet, ownership.owners()) if is_due(ref.id, at)]
     failed: list[str] = []
-    attempt, done = Attempts(failed), []
+    attempt, done = Attempts(failed), list[KeptUp]()
     shared = attempt("global models", lambda: _named_by(platforms(lake), lake, runs))
-    for ref in due if shared is not None else ():
-        kept = attempt(ref.id, lambda ref=ref: _keep_up(ref, shared, at, lake, runs))  # type: ignore[misc]
-        if kept is not None:
-            done.append(kept)
+    if shared is not None:
+        kept_up = (attempt(ref.id, partial(_keep_up, ref, shared, at, lake, runs)) for ref in due)
+        done = [kept for kept in kept_up if kept is not None]
     if failed:
         raise TenantryError("the lake was not kept up of " + "; ".join(failed))
     return done
